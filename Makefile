@@ -1,0 +1,35 @@
+# Everything runs from .venv, which `make` keeps in step with pyproject.toml.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help demo test lint check format clean
+.DEFAULT_GOAL := help
+
+help:  ## show what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+demo: .venv/installed  ## publish a real directory, fetch it back, compare
+	@$(BIN)/gobbler demo
+
+test: .venv/installed  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: .venv/installed  ## formatting, linting and strict types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test  ## what CI asks for, short of the wheel
+
+format: .venv/installed  ## put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what `make` has made
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

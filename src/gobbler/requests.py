@@ -1,0 +1,103 @@
+"""Requests: what a user may put into ``request-{action}-{anything}``, as typed values.
+
+Unknown fields are ignored; ``null`` is the same as absent. Where the JSON itself is at
+fault (not UTF-8, nested too deeply, a key twice, a wrong type, a field missing), the
+request is refused and the reason names the place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from gobbler.errors import Refused
+from gobbler.records import LoosePermissions, describe
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""A larger request file is refused unread."""
+
+PREFIX = "request-"
+
+
+class HealthCheck(Struct, frozen=True):
+    """``health_check``: nothing is asked."""
+
+
+class CreateProject(Struct, frozen=True):
+    """``create_project``: a new project, owned by the requester unless it says otherwise."""
+
+    project: str
+    permissions: LoosePermissions | None = None
+
+
+class Upload(Struct, frozen=True):
+    """``upload``: publish the directory ``source`` of staging as a new version."""
+
+    project: str
+    asset: str
+    version: str
+    source: str
+    on_probation: bool | None = None
+    consume: bool | None = None
+    ignore_dot: bool | None = None
+    spoof: str | None = None
+
+
+R = TypeVar("R", bound=Struct)
+
+
+def action_of(name: str) -> str | None:
+    """The action that a request file's name asks for, or ``None`` if it is no such name."""
+    if not name.startswith(PREFIX):
+        return None
+    action, dash, _ = name[len(PREFIX) :].partition("-")
+    return action if dash else None
+
+
+def decode_request(data: bytes, kind: type[R]) -> R:
+    """Read the content of a request file as a ``kind``.
+
+    Raises :class:`~gobbler.errors.Refused` that names the place in the JSON.
+    """
+    try:
+        request = msgspec.json.decode(data, type=kind)
+        duplicate = _duplicate_key(data)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise Refused(f"the request is not valid: {describe(error, data, kind)}") from None
+    if duplicate is not None:
+        raise Refused(f"the request is not valid: a key stands twice, at `{duplicate}`")
+    return request
+
+
+class _Doubled(dict[str, Any]):
+    """An object of which a key stands twice."""
+
+    key: str = ""
+
+
+def _duplicate_key(data: bytes) -> str | None:
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        seen: set[str] = set()
+        doubled = _Doubled(made)
+        doubled.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return doubled
+
+    return _find_doubled(json.loads(data, object_pairs_hook=build), "$")
+
+
+def _find_doubled(value: object, place: str) -> str | None:
+    if isinstance(value, _Doubled):
+        return f"{place}.{value.key}"
+    if isinstance(value, dict):
+        inner = [(f"{place}.{key}", child) for key, child in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[{i}]", child) for i, child in enumerate(value)]
+    else:
+        return None
+    return next((found for p, child in inner if (found := _find_doubled(child, p))), None)
