@@ -141,6 +141,27 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     version: str | UnsetType = UNSET
 
 
+class Intent(Struct, frozen=True, omit_defaults=True):
+    """``..incoming/{job}/intent``: what to finish once the version has been published.
+
+    ``adopted``: files of the source were hard-linked, so their names must go from
+    ``source`` (a directory of ``staging``) before anyone can write to them.
+    """
+
+    project: str
+    asset: str
+    version: str
+    on_probation: bool = False
+    staging: str = ""
+    source: str = ""
+    adopted: bool = False
+
+    @property
+    def key(self) -> VersionKey:
+        """The version that is published."""
+        return VersionKey(self.project, self.asset, self.version)
+
+
 # What other writers may have left: null where there should be an array or nothing.
 
 

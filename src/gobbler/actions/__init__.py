@@ -1,1 +1,63 @@
-"""."""
+"""What requests do: one module per action, and the table that names them.
+
+A new action is a new module and a line in :data:`ACTIONS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gobbler.actions.create_project import create_project
+from gobbler.actions.health_check import health_check
+from gobbler.actions.site import Call, Requester, Site, now
+from gobbler.actions.upload import upload
+from gobbler.errors import Forbidden, Refused, quoted
+from gobbler.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
+from gobbler.rules.spoofing import may_spoof
+from gobbler.transfer.execute import Watcher
+
+
+@dataclass(frozen=True)
+class Action:
+    """How an action reads its request and carries it out."""
+
+    request: type[msgspec.Struct]
+    carry_out: Callable[[Call, Any], dict[str, object]]
+
+
+ACTIONS: dict[str, Action] = {
+    "create_project": Action(CreateProject, create_project),
+    "health_check": Action(HealthCheck, health_check),
+    "upload": Action(Upload, upload),
+}
+
+
+def carry_out(
+    site: Site, name: str, data: bytes, requester: Requester, watcher: Watcher
+) -> dict[str, object]:
+    """Carry out the request in the file called ``name`` with the content ``data``.
+
+    Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when
+    the request is wrong, not allowed or fails; nothing has changed then.
+    """
+    started = now()
+    action = ACTIONS.get(action_of(name) or "")
+    if action is None:
+        raise Refused(
+            f"{quoted(name)} asks for an unknown action",
+            hint="The name must be request-{action}-{anything}; the actions are "
+            + ", ".join(ACTIONS)
+            + ".",
+        )
+    request = decode_request(data, action.request)
+    user = requester.name
+    other = getattr(request, "spoof", None)
+    if other is not None:
+        if not may_spoof(requester.name, other, site.spoofing):
+            raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
+        user = other
+    return action.carry_out(Call(site, requester, user, started, watcher), request)

@@ -1,1 +1,91 @@
-"""."""
+"""The command line. Each command is a module of its name with an object ``command``.
+
+Modules are loaded when their command is used, so that each starts fast. What a command
+prints on standard output is its result; everything else goes to standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from gobbler import __version__
+from gobbler.errors import GobblerError
+
+COMMANDS = {
+    "create-project": "make a new project",
+    "demo": "see it work: publish, fetch and compare a real directory",
+    "fetch": "get a file, a directory or a version",
+    "info": "show a service and its directories",
+    "ls": "list projects, assets, versions or files",
+    "serve": "run the service",
+    "upload": "publish a directory as a new version",
+}
+"""The commands, and what ``gobbler --help`` tells of them."""
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"gobbler.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gobbler")
+def cli() -> None:
+    """Versions of data that never change once published, on a shared filesystem.
+
+    \b
+    Look around:      gobbler ls
+                      gobbler ls weather/stations
+    Get data:         gobbler fetch weather/stations/@latest
+    Publish data:     gobbler upload ./results weather/stations/1.3
+    Run a service:    gobbler serve --staging /data/staging --registry /data/registry
+
+    The service is found by --url or GOBBLER_URL. Exit codes: 0 done, 1 the service
+    failed, 2 wrong usage, 3 refused, 4 not allowed, 5 not there, 6 no service answers,
+    130 interrupted.
+    """
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        result: Any = cli.main(args=words, prog_name="gobbler", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GobblerError as error:
+        click.echo(f"error: {error.reason}", err=True)
+        if error.hint:
+            click.echo(f"hint: {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)  # the reader of our output has seen enough
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        sys.exit(1)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,90 @@
+"""``consume``: the source gives up its files, once the version is safe and never before."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+
+from gobbler.disk.opening import DIRECTORY, closing, open_beneath, open_directory
+from gobbler.disk.writing import FILE_MODE, remove_quietly, write_all
+from gobbler.errors import Refused, quoted
+from gobbler.transfer.batch import Source, Stamp
+
+logger = logging.getLogger(__name__)
+
+
+def remove_sources(source: Source, stamps: Mapping[str, Stamp]) -> None:
+    """Remove the files that were taken, unless they have changed since they were read.
+
+    Directories stay. What can't be removed stays too: the version is published, and the
+    source is its owner's affair.
+    """
+    kept = 0
+    try:
+        with source.opened() as directory:
+            kept = sum(not _remove(directory, path, stamp) for path, stamp in stamps.items())
+    except (OSError, Refused) as error:
+        logger.warning("could not consume %s: %s", quoted(source.name), error)
+    if kept:
+        logger.info("%d consumed files of %s could not be removed", kept, quoted(source.name))
+
+
+def _remove(directory: int, path: str, stamp: Stamp) -> bool:
+    parent, _, name = path.rpartition("/")
+    try:
+        descriptor = open_beneath(directory, parent, DIRECTORY) if parent else os.dup(directory)
+        with closing(descriptor):
+            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            if Stamp(status.st_ino, status.st_size, status.st_mtime_ns) == stamp:
+                os.unlink(name, dir_fd=descriptor)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def cut_off(version: str, paths: Iterable[str]) -> None:
+    """Make sure that the published files have no name outside of the registry.
+
+    A file that was hard-linked from its source and still has that name is replaced by a
+    copy of itself, so that nobody can change it by the other name.
+    """
+    for path in paths:
+        published = f"{version}/{path}"
+        if os.lstat(published).st_nlink > 1:
+            _replace_by_copy(published)
+
+
+def _replace_by_copy(path: str) -> None:
+    directory, name = os.path.split(path)
+    copy = f"{directory}/..copy-{name[:64]}"
+    try:
+        with open(path, "rb") as source:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            with closing(os.open(copy, flags, FILE_MODE)) as target:
+                while part := source.read(1 << 20):
+                    write_all(target, part)
+                os.fsync(target)
+        os.rename(copy, path)
+    except BaseException:
+        remove_quietly(copy)
+        raise
+
+
+def consume_again(staging: str, source: str, version: str, paths: list[str]) -> None:
+    """After a crash: remove the names in the source that share their files with a version."""
+    try:
+        with (
+            closing(open_directory(staging)) as parent,
+            closing(os.open(source, DIRECTORY, dir_fd=parent)) as directory,
+        ):
+            for path in paths:
+                status = os.lstat(f"{version}/{path}")
+                if status.st_nlink > 1:
+                    stamp = Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+                    _remove(directory, path, stamp)
+    except OSError as error:
+        logger.warning("could not consume %s again: %s", quoted(source), error)
+    cut_off(version, paths)

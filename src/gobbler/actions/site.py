@@ -1,0 +1,68 @@
+"""What every action is given: the installation, and the call."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+from gobbler.disk.flushing import Durability
+from gobbler.registry import Registry
+from gobbler.rules.spoofing import Spoofable
+from gobbler.transfer.execute import Watcher
+
+
+@dataclass(frozen=True)
+class Site:
+    """One installation: its directories, its rules, and the means to work with.
+
+    ``staging`` is an absolute path. ``width`` is how many batches of one job run at a
+    time on ``executor``.
+    """
+
+    staging: str
+    registry: Registry
+    admins: frozenset[str]
+    whitelist: tuple[str, ...]
+    spoofing: Mapping[str, Spoofable]
+    durability: Durability
+    executor: Executor
+    width: int
+
+
+@dataclass(frozen=True)
+class Requester:
+    """The account that owns the request: ``uid`` and its login ``name``."""
+
+    uid: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request being carried out.
+
+    ``user`` is for whom (the requester, or the one that the requester may act for).
+    """
+
+    site: Site
+    requester: Requester
+    user: str
+    started: dt.datetime
+    watcher: Watcher
+
+
+class Unwatched:
+    """A watcher that neither looks nor stops anything."""
+
+    def advance(self, files: int, size: int) -> None:
+        """Nobody looks."""
+
+    def check(self) -> None:
+        """Nobody stops it."""
+
+
+def now() -> dt.datetime:
+    """The present time with the host's offset."""
+    return dt.datetime.now(dt.timezone.utc).astimezone()

@@ -1,0 +1,180 @@
+"""``upload``: a directory of staging becomes an immutable version."""
+
+from __future__ import annotations
+
+import os
+
+from gobbler.actions.consuming import cut_off, remove_sources
+from gobbler.actions.publishing import Publication, prepare, publish
+from gobbler.actions.site import Call, now
+from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
+from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
+from gobbler.errors import Fault, Forbidden, Missing, Refused, quoted
+from gobbler.names import AssetKey, VersionKey, is_internal
+from gobbler.records import Intent, Manifest, Permissions, Summary, format_time
+from gobbler.registry import Registry
+from gobbler.requests import Upload
+from gobbler.rules.dedup import Twins
+from gobbler.rules.links import Places, absolute_target, locate, usage_of
+from gobbler.rules.planning import (
+    Plan,
+    PublishedVersion,
+    Scan,
+    complete,
+    linked_versions,
+    make_plan,
+)
+from gobbler.transfer.batch import Source, Stamp
+from gobbler.transfer.build import Workshop, fetch_content, make_symlinks, write_records
+from gobbler.transfer.scan import scan
+
+ATTEMPTS = 5
+"""How often an upload is begun anew because what it relied on had changed at the end."""
+
+
+def upload(call: Call, request: Upload) -> dict[str, object]:
+    """Publish the source as a new version; the answer has no fields of its own."""
+    key = VersionKey.checked(request.project, request.asset, request.version)
+    source = _identify(call, request.source)
+    for _ in range(ATTEMPTS):
+        try:
+            _attempt(call, request, key, source)
+        except Outdated:
+            continue
+        return {}
+    raise Fault(
+        f"what the upload to {quoted(key.path)} relies on changed {ATTEMPTS} times meanwhile",
+        hint="Try again when fewer changes are being made to the asset.",
+    )
+
+
+def _identify(call: Call, name: str) -> Source:
+    """Open the source once, and remember which directory it is."""
+    if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
+        raise Refused(
+            f"`source` must be the bare name of a directory in staging, not {quoted(name)}"
+        )
+    with closing(open_directory(call.site.staging)) as staging:
+        descriptor, status = open_users_directory(staging, name, "source directory")
+        os.close(descriptor)
+    if status.st_uid != call.requester.uid:
+        owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+        raise Forbidden(
+            f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+            f"not to the requester {quoted(call.requester.name)}"
+        )
+    return Source(call.site.staging, name, status.st_dev, status.st_ino, status.st_uid)
+
+
+def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> None:
+    registry = call.site.registry
+    right = authorise(call, key)
+    on_probation = bool(request.on_probation) or not right.trusted
+    twins = _twins(registry, key.of_asset)
+    with source.opened() as directory:
+        found = scan(
+            directory,
+            ignore_dot=bool(request.ignore_dot),
+            owner=source.owner,
+            check=call.watcher.check,
+        )
+    plan = _plan(call, key, source, found)
+    # Only what belongs to the service's own account, both file and directory, may keep
+    # its inode: nobody else can then have it open for writing, or keep it from going.
+    adopt = bool(request.consume) and source.owner == os.geteuid()
+    with new_job(registry.root) as job:
+        content, stamps = fetch_content(
+            Workshop(registry, call.site.executor, call.site.width),
+            job,
+            source,
+            plan,
+            twins,
+            adopt=adopt,
+            watcher=call.watcher,
+        )
+        manifest = complete(key, plan, content)
+        summary = Summary(
+            call.user, format_time(call.started), format_time(now()), on_probation=on_probation
+        )
+        make_symlinks(job.tree, key, plan, manifest)
+        write_records(job.tree, manifest, summary)
+        intent = Intent(
+            *(key.project, key.asset, key.version),
+            on_probation=on_probation,
+            staging=source.staging,
+            source=source.name,
+            adopted=adopt,
+        )
+        prepare(call.site, job, intent)
+        call.watcher.check()
+        publication = Publication(
+            key=key,
+            usage=usage_of(manifest),
+            finish=summary.upload_finish,
+            on_probation=on_probation,
+            owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
+            check=Assumptions(call, key, right, manifest).check,
+        )
+        publish(call.site, job, publication)
+        if request.consume:
+            _consume(registry, job, key, source, stamps, manifest, adopted=adopt)
+
+
+def _twins(registry: Registry, asset: AssetKey) -> Twins | None:
+    latest = registry.latest(asset)
+    if latest is None:
+        return None
+    key = asset.version(latest)
+    try:
+        return Twins.of(key, registry.manifest(key))
+    except Missing:
+        return None  # removed since; the record is put right by this publication
+
+
+def _plan(call: Call, key: VersionKey, source: Source, found: Scan) -> Plan:
+    staging = os.path.realpath(source.staging)
+    root = call.site.registry.root
+    places = Places(
+        source=(f"{staging}/{source.name}", f"{source.staging}/{source.name}"),
+        registry=(root, os.path.realpath(root)),
+        whitelist=call.site.whitelist,
+    )
+    targets = {
+        path: locate(
+            absolute_target(f"{staging}/{source.name}/{os.path.dirname(path)}", text), places
+        )
+        for path, text in found.symlinks.items()
+    }
+    versions = {
+        linked: _published(call.site.registry, linked) for linked in linked_versions(targets)
+    }
+    return make_plan(key, found, targets, versions)
+
+
+def _published(registry: Registry, key: VersionKey) -> PublishedVersion | None:
+    try:
+        return PublishedVersion(registry.manifest(key), registry.summary(key).on_probation)
+    except Missing:
+        return None
+
+
+def _consume(
+    registry: Registry,
+    job: Job,
+    key: VersionKey,
+    source: Source,
+    stamps: dict[str, Stamp],
+    manifest: Manifest,
+    *,
+    adopted: bool,
+) -> None:
+    remove_sources(source, stamps)
+    if adopted:
+        try:
+            cut_off(
+                registry.path(key.path), [path for path in stamps if manifest[path].link is None]
+            )
+        except OSError:
+            job.unfinished = True  # the next sweep tries again
+            raise

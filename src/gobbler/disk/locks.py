@@ -1,0 +1,67 @@
+"""Locks that services share through the registry: ``flock(2)`` on files in it.
+
+They are held for moments, never while data is copied or hashed. ``flock`` belongs to the
+open file description: threads and processes are treated alike, and a lock vanishes with
+its holder. On a few network mounts it silently succeeds for everybody, so what must be
+right rests on rename and exclusive creation; locks only order the changes.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gobbler.disk.writing import FILE_MODE
+from gobbler.errors import Fault
+
+PATIENCE = 60.0
+"""Seconds after which a lock is given up; the Go service waits as long."""
+
+FIRST_PAUSE = 0.0005
+LONGEST_PAUSE = 0.02
+
+
+@contextmanager
+def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterator[None]:
+    """Hold the lock file ``path``, which is made if it is missing, during the block.
+
+    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
+    ``FileNotFoundError`` when its directory is gone.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    try:
+        _wait_for(descriptor, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, patience)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int, operation: int) -> bool:
+    """Take the lock on an open file if it is free; whether it was."""
+    try:
+        fcntl.flock(descriptor, operation | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True
+
+
+def _wait_for(descriptor: int, path: str, operation: int, patience: float) -> None:
+    # A blocking flock can't be given up after a time without signals, which threads
+    # can't use; so the wait is a poll whose pauses grow and differ between waiters.
+    deadline = time.monotonic() + patience
+    pause = FIRST_PAUSE
+    while not try_lock(descriptor, operation):
+        if time.monotonic() > deadline:
+            raise Fault(
+                f"the lock {path} was not free within {patience:g} seconds",
+                hint="Another service is changing the same directory; try again later.",
+            )
+        time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
+        pause = min(pause * 1.5, LONGEST_PAUSE)

@@ -1,0 +1,178 @@
+"""Link arithmetic: where a symbolic link points, and what stands in the registry for it.
+
+A link of the registry is a symbolic link with a *relative* target, straight to the real
+file, so chains never grow past one hop and the whole registry can be moved.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gobbler.names import VersionKey, file_name_problem, has_internal, name_problem, split_path
+from gobbler.records import Link, Links, Manifest
+
+
+@dataclass(frozen=True)
+class InSource:
+    """The target is below the source directory; ``path`` is relative to it."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class InRegistry:
+    """The target is a file of a version."""
+
+    key: VersionKey
+    path: str
+
+
+@dataclass(frozen=True)
+class InWhitelist:
+    """The target is below a whitelisted directory; ``root`` and ``path`` make it up."""
+
+    root: str
+    path: str
+
+    @property
+    def target(self) -> str:
+        """The absolute path."""
+        return posixpath.join(self.root, self.path)
+
+
+@dataclass(frozen=True)
+class Nowhere:
+    """The link can't be taken, because its target ``problem``."""
+
+    problem: str
+
+
+Target = InSource | InRegistry | InWhitelist | Nowhere
+
+OUTSIDE = Nowhere("is neither in the source, nor in the registry, nor in a whitelisted directory")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The absolute directories that a link may lead to.
+
+    Each may be known by several paths (as it was given, and with its own links resolved).
+    """
+
+    source: Sequence[str]
+    registry: Sequence[str]
+    whitelist: Sequence[str]
+
+
+def below(path: str, root: str) -> str | None:
+    """``path`` relative to ``root``: ``""`` if it is ``root``; ``None`` if it is elsewhere.
+
+    Both are absolute and normalised.
+    """
+    if path == root:
+        return ""
+    prefix = root if root.endswith("/") else root + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else None
+
+
+def absolute_target(directory: str, target: str) -> str:
+    """Where a link in the absolute ``directory`` with the text ``target`` points to."""
+    return posixpath.normpath(posixpath.join(directory, target))
+
+
+def locate(path: str, places: Places) -> Target:
+    """What the absolute, normalised ``path`` is to an upload."""
+    for root in places.source:
+        inner = below(path, root)
+        if inner == "":
+            return Nowhere("is the source directory itself")
+        if inner is not None:
+            return InSource(inner)
+    for root in places.registry:
+        inner = below(path, root)
+        if inner is not None:
+            return _in_registry(inner)
+    for root in places.whitelist:
+        inner = below(path, root)
+        if inner:
+            return InWhitelist(root, inner)
+    return OUTSIDE
+
+
+def _in_registry(path: str) -> Target:
+    if has_internal(path):
+        return Nowhere("is one of the registry's internal files")
+    found = split_path(path)
+    if found is None or found[1] == "":
+        return Nowhere("is a directory of the registry, not a file of a version")
+    return InRegistry(*found)
+
+
+def relative_target(at: str, to: str) -> str:
+    """The text of a symbolic link at ``at`` that leads to ``to`` (paths in the registry)."""
+    return posixpath.relpath("/" + to, posixpath.dirname("/" + at))
+
+
+def symlink_text(key: VersionKey, path: str, link: Link) -> str:
+    """The text of the symbolic link that stands for ``link`` at ``path`` of version ``key``."""
+    end = link.end
+    return relative_target(key.file(path), end.key.file(end.path))
+
+
+def link_to(key: VersionKey, path: str, manifest: Manifest) -> Link:
+    """A link to ``path`` of version ``key``, whose ``manifest`` tells the ancestor."""
+    parent = manifest[path].link
+    return Link.to(key, path, None if parent is None else bare(parent.end))
+
+
+def bare(link: Link) -> Link:
+    """The same without an ancestor."""
+    return Link.to(link.key, link.path)
+
+
+def link_problem(link: Link) -> str | None:
+    """What is wrong with a ``link`` that was read from a record; ``None`` if nothing."""
+    for what, name in (
+        ("project", link.project),
+        ("asset", link.asset),
+        ("version", link.version),
+    ):
+        if (problem := name_problem(name)) is not None:
+            return f"its {what} {problem}"
+    if (problem := path_problem(link.path)) is not None:
+        return f"its path {problem}"
+    if link.ancestor is None:
+        return None
+    if link.ancestor.ancestor is not None:
+        return "its ancestor has an ancestor"
+    inner = link_problem(link.ancestor)
+    return None if inner is None else f"of its ancestor: {inner}"
+
+
+def path_problem(path: str) -> str | None:
+    """What is wrong with ``path`` for a user's file in a version; ``None`` if nothing."""
+    for part in path.split("/"):
+        if part in ("", "."):
+            return "is not in its plainest form"
+        if part.startswith(".."):
+            return "leaves the version or names an internal file"
+        if (problem := file_name_problem(part)) is not None:
+            return problem
+    return None
+
+
+def links_by_directory(manifest: Manifest) -> dict[str, Links]:
+    """The ``..links`` of each directory (``""``: the version itself) that has links."""
+    found: dict[str, Links] = {}
+    for path, entry in manifest.items():
+        if entry.link is not None:
+            directory, _, name = path.rpartition("/")
+            found.setdefault(directory, {})[name] = entry.link
+    return found
+
+
+def usage_of(manifest: Manifest) -> int:
+    """Bytes that a version takes: the sizes of its entries that are not linked."""
+    return sum(entry.size for entry in manifest.values() if entry.link is None)

@@ -1,0 +1,136 @@
+"""The HTTP application of one worker process."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+
+from anyio import to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gobbler import __version__
+from gobbler.actions.site import Site
+from gobbler.disk.clock import FilesystemClock
+from gobbler.errors import GobblerError
+from gobbler.registry import Registry
+from gobbler.service.answers import CORS, failure, json_answer
+from gobbler.service.begun import Begun
+from gobbler.service.fetching import Fetching
+from gobbler.service.intake import Intake
+from gobbler.service.listing import list_directory
+from gobbler.service.settings import Settings
+from gobbler.service.submitting import Submitting
+
+REQUEST_THREADS = 256
+"""Requests that one worker carries out at a time; each waits most of its time."""
+
+logger = logging.getLogger(__name__)
+
+
+class Application:
+    """The endpoints of protocol and their means; an ASGI application."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        site = make_site(settings)
+        intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
+        threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
+        self.submitting = Submitting(site, intake, threads, f"{settings.prefix}/new/")
+        fetching = Fetching(settings.registry, settings.whitelist, f"{settings.prefix}/fetch/")
+        prefix = settings.prefix
+        self._posting = f"{prefix}/new/"
+        self._fetching_route = f"{prefix}/fetch/"
+        self._fetching = fetching
+        self._rest: ASGIApp = Starlette(
+            routes=[
+                Route(f"{prefix}/info", self._info),
+                Route(f"{prefix}/list", self._list),
+                Route(f"{prefix}/", self._root),
+                *([Route(prefix, self._root)] if prefix else []),
+            ],
+            exception_handlers={
+                HTTPException: _http_error,
+                GobblerError: _gobbler_error,
+                Exception: _unexpected,
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] == "http":
+            path, method = scope["path"], scope["method"]
+            if method == "OPTIONS":
+                await _options(scope, receive, send)
+                return
+            if path.startswith(self._fetching_route) and method in ("GET", "HEAD"):
+                await self._fetching(scope, receive, send)
+                return
+            if path.startswith(self._posting) and method == "POST":
+                await self.submitting(scope, receive, send)
+                return
+        await self._rest(scope, receive, send)
+
+    async def _info(self, request: Request) -> Response:
+        del request
+        return json_answer({"staging": self._settings.staging, "registry": self._settings.registry})
+
+    async def _root(self, request: Request) -> Response:
+        del request
+        return json_answer({"name": "gobbler API", "version": __version__})
+
+    async def _list(self, request: Request) -> Response:
+        query = request.query_params
+        recursive = query.get("recursive", "false").lower() in ("true", "1")
+        path = query.get("path", "")
+        found = await to_thread.run_sync(
+            lambda: list_directory(self._settings.registry, path, recursive=recursive)
+        )
+        return json_answer(found)
+
+
+def make_site(settings: Settings) -> Site:
+    """The installation that ``settings`` describe, with an executor of its own."""
+    return Site(
+        staging=settings.staging,
+        registry=Registry(settings.registry),
+        admins=settings.admins,
+        whitelist=settings.whitelist,
+        spoofing=dict(settings.spoofing),
+        durability=settings.durability,
+        executor=ThreadPoolExecutor(settings.concurrency, thread_name_prefix="batch"),
+        width=settings.concurrency,
+    )
+
+
+async def _options(scope: Scope, receive: Receive, send: Send) -> None:
+    headers = {
+        CORS[0]: CORS[1],
+        "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
+        "access-control-allow-headers": "*",
+        "access-control-expose-headers": "*",
+    }
+    await Response(status_code=204, headers=headers)(scope, receive, send)
+
+
+def _gobbler_error(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, GobblerError)
+    return failure(error)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    phrase = HTTPStatus(error.status_code).phrase.lower()
+    reason = f"{request.method} {request.url.path}: {phrase}"
+    return json_answer({"status": "ERROR", "reason": reason}, error.status_code)
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return failure(GobblerError("the service failed; its log tells more"))

@@ -1,0 +1,46 @@
+"""Which requests were begun: a request is carried out at most once.
+
+A request is remembered as the file that it is (device, inode, change time), under which
+name ever, by an empty file that is created exclusively; so it holds across threads,
+processes, hosts and restarts. A corrected request is another state of the file, and new.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gobbler.errors import Refused, quoted
+
+FORGET_AFTER = 3600.0
+"""Seconds; far beyond the age at which a request is expired anyway."""
+
+
+class Begun:
+    """The memory, in a ``directory`` that only the service's account can enter."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def begin(self, name: str, status: os.stat_result) -> None:
+        """Note that the request file ``name`` is being carried out.
+
+        Raises :class:`~gobbler.errors.Refused` if it was noted before.
+        """
+        mark = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_ctime_ns:x}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
+        except FileExistsError:
+            raise Refused(
+                f"path is already being processed: {quoted(name)}",
+                hint="To ask again, write a new request file.",
+            ) from None
+
+    def forget_old(self) -> None:
+        """Remove what is too old to matter."""
+        limit = time.time() - FORGET_AFTER
+        with os.scandir(self._directory) as entries:
+            old = [e.path for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
+        for path in old:
+            os.unlink(path)

@@ -1,0 +1,109 @@
+"""Conditional requests and ranges: RFC 9110, sections 13 and 14, as functions on values.
+
+One range is served; a request for several gets the whole file, as the RFC allows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import formatdate, mktime_tz, parsedate_tz
+
+_RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class File:
+    """What is known of a file: size in bytes, time of change in ns, and inode."""
+
+    size: int
+    modified: int
+    inode: int
+
+    @property
+    def etag(self) -> str:
+        """A strong validator: it changes whenever the file is replaced or changed."""
+        return f'"{self.inode:x}-{self.modified:x}-{self.size:x}"'
+
+    @property
+    def last_modified(self) -> str:
+        """The time of change as an HTTP date."""
+        return formatdate(self.modified // 1_000_000_000, usegmt=True)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How to answer: the status, and which bytes (``stop`` is not among them)."""
+
+    status: int
+    start: int
+    stop: int
+
+
+def decide(headers: Mapping[str, str], file: File) -> Decision:
+    """How to answer a ``GET`` or ``HEAD`` with ``headers`` (names in lower case)."""
+    nothing = (0, 0)
+    match = headers.get("if-match")
+    if match is not None:
+        if not _matches(match, file.etag):
+            return Decision(412, *nothing)
+    elif _is_newer(headers.get("if-unmodified-since"), file):
+        return Decision(412, *nothing)
+    none_match = headers.get("if-none-match")
+    if none_match is not None:
+        if _matches(none_match, file.etag):
+            return Decision(304, *nothing)
+    elif _is_newer(headers.get("if-modified-since"), file) is False:
+        return Decision(304, *nothing)
+    wanted = headers.get("range")
+    if wanted is None or not _range_applies(headers.get("if-range"), file):
+        return Decision(200, 0, file.size)
+    return _range(wanted, file.size)
+
+
+def _matches(header: str, etag: str) -> bool:
+    tags = [tag.strip() for tag in header.split(",")]
+    return "*" in tags or any(tag.removeprefix("W/") == etag for tag in tags)
+
+
+def _is_newer(date: str | None, file: File) -> bool | None:
+    """Whether the file was changed after ``date``; ``None`` if that is no date."""
+    seconds = None if date is None else _seconds(date)
+    return None if seconds is None else file.modified // 1_000_000_000 > seconds
+
+
+def _seconds(date: str) -> int | None:
+    parsed = parsedate_tz(date)
+    if parsed is None:
+        return None
+    try:
+        return mktime_tz(parsed)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _range_applies(condition: str | None, file: File) -> bool:
+    if condition is None:
+        return True
+    condition = condition.strip()
+    if condition.startswith('"'):
+        return condition == file.etag
+    return _seconds(condition) == file.modified // 1_000_000_000
+
+
+def _range(header: str, size: int) -> Decision:
+    match = _RANGE.fullmatch(header)
+    if match is None or match.group(1, 2) == ("", ""):
+        return Decision(200, 0, size)
+    # More than 18 digits are beyond any file, and a long number is slow to read.
+    first, last = (int(text[:19]) if text else None for text in match.groups())
+    if first is None:
+        start, stop = max(0, size - (last or 0)), size
+    else:
+        start, stop = first, size if last is None else min(last + 1, size)
+        if last is not None and last < first:
+            return Decision(200, 0, size)
+    if start >= size or start >= stop:
+        return Decision(416, 0, 0)
+    return Decision(206, start, stop)

@@ -1,0 +1,86 @@
+"""From the name of a request file to its owner and content.
+
+The file is opened once; owner, kind, age and content all come from that descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from gobbler.actions.site import Requester
+from gobbler.disk.clock import FilesystemClock
+from gobbler.disk.opening import (
+    account_name,
+    closing,
+    open_directory,
+    open_users_file,
+    read_all,
+)
+from gobbler.errors import Refused, quoted
+from gobbler.names import file_name_problem
+from gobbler.requests import MAX_REQUEST_BYTES, PREFIX
+from gobbler.service.begun import Begun
+
+EXPIRES_AFTER = 60.0
+"""Seconds after its last change at which a request is refused."""
+
+LOOKS = 3
+PAUSE = 0.02
+"""Times, and seconds between them, that a missing file is looked for: NFS may be late."""
+
+
+class Intake:
+    """Takes the request files of one staging directory, by its ``clock``."""
+
+    def __init__(self, staging: str, begun: Begun, clock: FilesystemClock) -> None:
+        self._staging = staging
+        self._begun = begun
+        self._clock = clock
+
+    def take(self, name: str) -> tuple[Requester, bytes]:
+        """Open the request file ``name`` and note that it is begun: its owner and content.
+
+        Raises :class:`~gobbler.errors.GobblerError` for what is no acceptable request file.
+        """
+        check_request_name(name)
+        with closing(open_directory(self._staging)) as staging:
+            descriptor, status = _open(staging, name)
+        with closing(descriptor):
+            self._check_age(name, status)
+            if status.st_size > MAX_REQUEST_BYTES:
+                raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
+            owner = account_name(status.st_uid, f"request file {quoted(name)}")
+            self._begun.begin(name, status)
+            data = read_all(descriptor, MAX_REQUEST_BYTES)
+        if len(data) > MAX_REQUEST_BYTES:
+            raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
+        return Requester(status.st_uid, owner), data
+
+    def _check_age(self, name: str, status: os.stat_result) -> None:
+        # The owner can set the modification time, but not the change time: one in the
+        # future keeps no request alive.
+        changed = min(status.st_mtime, status.st_ctime)
+        if self._clock.now() - changed >= EXPIRES_AFTER:
+            raise Refused(
+                f"request file is expired: {quoted(name)} was written a minute or more ago",
+                hint="Write a new request file and send it at once.",
+            )
+
+
+def check_request_name(name: str) -> None:
+    """Refuse what can't be the name of a request file in staging."""
+    if not name.startswith(PREFIX):
+        raise Refused(f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}")
+    if "/" in name or "\\" in name:
+        raise Refused(f"{quoted(name)} is not a plain file name")
+    if (problem := file_name_problem(name)) is not None:
+        raise Refused(f"the name of the request file {quoted(name)} {problem}")
+
+
+def _open(staging: int, name: str) -> tuple[int, os.stat_result]:
+    for _ in range(LOOKS - 1):
+        if os.access(name, os.F_OK, dir_fd=staging, follow_symlinks=False):
+            break
+        time.sleep(PAUSE)
+    return open_users_file(staging, name, "request file")

@@ -1,0 +1,75 @@
+"""What the service tells its administrator: lines of text, or one JSON object a line."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import logging
+from typing import Any
+
+import msgspec
+
+
+class LogFormat(str, enum.Enum):
+    """How log lines look."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-11-20T09:15:02+01:00 INFO message``."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
+        """The time of ``record`` with the host's offset; ``datefmt`` has no say."""
+        del datefmt
+        return _time(record)
+
+
+class JsonFormatter(logging.Formatter):
+    """``{"time": ..., "level": ..., "logger": ..., "message": ...}``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """``record`` as one line of JSON, with the traceback where there is one."""
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = dt.datetime.fromtimestamp(record.created, dt.timezone.utc).astimezone()
+    return moment.isoformat(timespec="milliseconds")
+
+
+def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:
+    """A ``logging.config`` dictionary for the service and the HTTP server under it."""
+    formatter = JsonFormatter if form is LogFormat.JSON else TextFormatter
+    level = "DEBUG" if debug else "INFO"
+    console = {"handlers": ["console"], "propagate": False}
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": f"{__name__}.{formatter.__name__}"}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": "line",
+                "stream": "ext://sys.stderr",
+            },
+        },
+        "loggers": {
+            "gobbler": {**console, "level": level},
+            # Its notes on processes starting and stopping tell an administrator nothing.
+            "_granian": {**console, "level": level if debug else "WARNING"},
+            "granian.access": {**console, "level": level},
+        },
+    }

@@ -1,0 +1,163 @@
+"""The processes of a service: a supervisor, and HTTP workers below it.
+
+The supervisor recovers what a crash left, starts the workers anew when one dies, and
+stops them: first it lets running requests finish, then it has them given up, then it
+kills. Should the supervisor itself be killed, the kernel kills the workers with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import logging.config
+import multiprocessing
+import os
+import resource
+import signal
+import threading
+import time
+from functools import partial
+from itertools import chain, repeat
+from multiprocessing.connection import Connection
+from typing import Any
+
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+
+from gobbler import __version__
+from gobbler.actions.recovery import recover
+from gobbler.errors import GobblerError
+from gobbler.registry import Registry
+from gobbler.service.app import Application
+from gobbler.service.begun import Begun
+from gobbler.service.logs import LogFormat, log_config
+from gobbler.service.settings import Settings, check_address, check_directories
+
+SWEEP_EVERY = 60.0
+"""Seconds between two looks for what crashed workers, here or elsewhere, have left."""
+
+HEADERS_WITHIN = 10_000
+"""Milliseconds in which a client must have sent its headers."""
+
+KILL_AFTER = 10
+"""Seconds after the grace period at which a worker that does not end is killed."""
+
+PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
+    """Run the service until it is told to stop with SIGTERM or SIGINT.
+
+    Raises :class:`~gobbler.service.settings.Misconfigured` if it can't be started.
+    """
+    os.umask(0o022)
+    config = log_config(form, debug=debug)
+    logging.config.dictConfig(config)
+    check_directories(settings)
+    check_address(settings.host, settings.port)
+    _allow_many_files()
+    _sweep(settings)
+    # Workers learn that the service stops by the end of this pipe: it works in a signal
+    # handler, where a lock would not, and it also tells when the supervisor is gone.
+    stopping, running = multiprocessing.Pipe(duplex=False)
+    server = _server(settings, config, debug=debug)
+    server.on_startup(partial(_on_startup, settings, server, running))
+    loader = partial(_load, settings, stopping, running, os.getpid())
+    server.serve(target_loader=loader, wrap_loader=False)
+    logger.info("stopped")
+
+
+def _server(settings: Settings, config: dict[str, Any], *, debug: bool) -> Any:  # noqa: ANN401 - a platform's class
+    return Granian(
+        "gobbler",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN),
+        websockets=False,
+        workers=settings.workers,
+        workers_kill_timeout=int(settings.grace) + KILL_AFTER,
+        respawn_failed_workers=True,
+        respawn_interval=0.1,
+        log_dictconfig=config,
+        log_level=LogLevels.debug if debug else LogLevels.warning,
+    )
+
+
+def _on_startup(settings: Settings, server: Any, running: Connection) -> None:  # noqa: ANN401
+    def stop(number: int, frame: object) -> None:
+        del frame
+        if not running.closed:
+            running.close()
+            logger.info("%s: stopping", signal.Signals(number).name)
+            # What this calls takes a lock that the interrupted thread may hold.
+            threading.Thread(target=server.signal_handler_interrupt, name="stop").start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    threading.Thread(
+        target=_sweep_now_and_then, args=(settings,), name="sweep", daemon=True
+    ).start()
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    logger.info(
+        "gobbler %s serves %s from staging %s at http://%s:%d%s",
+        __version__,
+        settings.registry,
+        settings.staging,
+        host,
+        settings.port,
+        settings.prefix,
+    )
+
+
+def _load(
+    settings: Settings, stopping: Connection, running: Connection, supervisor: int
+) -> Application:
+    """Make the application in a worker process."""
+    running.close()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:
+        os._exit(1)  # it died before that was asked for
+    os.umask(0o022)
+    application = Application(settings)
+    threading.Thread(
+        target=_give_up_in_time,
+        args=(application, stopping, settings.grace),
+        name="grace",
+        daemon=True,
+    ).start()
+    return application
+
+
+def _give_up_in_time(application: Application, stopping: Connection, grace: float) -> None:
+    stopping.poll(None)
+    time.sleep(grace)
+    application.submitting.give_up_all("the service is stopping")
+
+
+def _sweep_now_and_then(settings: Settings) -> None:
+    # A process that was killed may take seconds to be gone, its locks with it.
+    for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
+        time.sleep(pause)
+        _sweep(settings)
+
+
+def _sweep(settings: Settings) -> None:
+    try:
+        finished, swept = recover(Registry(settings.registry), settings.durability)
+        Begun(settings.begun).forget_old()
+    except (GobblerError, OSError):
+        logger.exception("could not look for what a crash may have left")
+        return
+    if finished or swept:
+        logger.warning("recovered from a crash: %d finished, %d swept", finished, swept)
+
+
+def _allow_many_files() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

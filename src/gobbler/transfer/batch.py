@@ -1,0 +1,256 @@
+"""One batch of files: from the source into the tree that is being built.
+
+A batch is a value that can be pickled. Whoever runs it opens the source anew, checks that
+it is still the directory that was identified, and walks down by descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gobbler.disk.opening import (
+    DIRECTORY,
+    READ,
+    closing,
+    kind_of,
+    open_beneath,
+    open_directory,
+)
+from gobbler.disk.writing import FILE_MODE
+from gobbler.errors import Refused, quoted
+from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.transfer.scan import check_ownership, refusal
+
+
+@dataclass(frozen=True)
+class Source:
+    """A directory in staging that was identified: where it is, which one, and whose.
+
+    ``device`` and ``inode`` tell it from whatever its owner may put in its place.
+    """
+
+    staging: str
+    name: str
+    device: int
+    inode: int
+    owner: int
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The open directory; :class:`~gobbler.errors.Refused` if it is another one now."""
+        with closing(open_directory(self.staging)) as staging:
+            try:
+                descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
+            except OSError as error:
+                raise refusal(error, self.name) from None
+            with closing(descriptor):
+                status = os.fstat(descriptor)
+                if (status.st_dev, status.st_ino) != (self.device, self.inode):
+                    raise Refused(f"the source {quoted(self.name)} was replaced meanwhile")
+                yield descriptor
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another: inode, size, and time of change in ns."""
+
+    inode: int
+    size: int
+    modified: int
+
+
+class Twin(NamedTuple):
+    """A file of the latest version: its MD5, and where its bytes stand on disk."""
+
+    md5sum: str
+    real: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Files to be taken from a source.
+
+    ``files``: sizes in bytes by path. ``twins``: the file at the same path of the latest
+    version, where it has the same size. ``tree``: the directory that is being built.
+    ``adopt``: files of this account may be hard-linked instead of copied.
+    """
+
+    source: Source
+    tree: str
+    files: dict[str, int]
+    twins: dict[str, Twin]
+    adopt: bool
+
+
+class Taken(NamedTuple):
+    """What became of one file: its size in bytes and MD5.
+
+    ``same``: it is the same as its twin, and was not copied. ``stamp`` tells the state of
+    the source file that was read.
+    """
+
+    path: str
+    size: int
+    md5sum: str
+    same: bool
+    stamp: Stamp
+
+
+def run_batch(batch: Batch) -> list[Taken]:
+    """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
+    check = StillWanted(batch.tree)
+    taken: list[Taken] = []
+    with batch.source.opened() as source:
+        for directory, names in _by_directory(batch.files):
+            try:
+                opened = open_beneath(source, directory, DIRECTORY) if directory else os.dup(source)
+            except OSError as error:
+                raise refusal(error, directory) from None
+            target = f"{batch.tree}/{directory}" if directory else batch.tree
+            with closing(opened), closing(open_directory(target)) as into:
+                for name in names:
+                    check()
+                    path = f"{directory}/{name}" if directory else name
+                    taken.append(_take(batch, opened, into, name, path, check))
+    return taken
+
+
+def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
+    grouped: dict[str, list[str]] = {}
+    for path in files:
+        directory, _, name = path.rpartition("/")
+        grouped.setdefault(directory, []).append(name)
+    return iter(grouped.items())
+
+
+def _take(
+    batch: Batch, parent: int, into: int, name: str, path: str, check: Callable[[], None]
+) -> Taken:
+    try:
+        opened = os.open(name, READ, dir_fd=parent)
+    except OSError as error:
+        raise refusal(error, path) from None
+    with closing(opened):
+        before = os.fstat(opened)
+        if not stat.S_ISREG(before.st_mode):
+            raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
+        check_ownership(before, batch.source.owner, path)
+        stamp = Stamp(before.st_ino, before.st_size, before.st_mtime_ns)
+        # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
+        twin = batch.twins.get(path)
+        if twin is not None and _is_same(opened, twin.real, before.st_size, check):
+            return Taken(path, before.st_size, twin.md5sum, True, stamp)
+        if batch.adopt and _adopt(parent, name, before, into):
+            size, md5sum = hash_file(opened, check)
+        else:
+            size, md5sum = _copy(opened, into, name, before.st_size, check)
+        _unchanged(opened, stamp, size, path)
+    return Taken(path, size, md5sum, False, stamp)
+
+
+def _copy(
+    opened: int, into: int, name: str, size: int, check: Callable[[], None]
+) -> tuple[int, str]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with closing(os.open(name, flags, FILE_MODE, dir_fd=into)) as copy:
+        return copy_and_hash(opened, copy, size, check)
+
+
+def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:
+    """Hard-link the service's own file instead of copying it; whether that was done.
+
+    The source stays whole until the version is published; then its name is removed.
+    """
+    if before.st_uid != os.geteuid() or before.st_nlink != 1:
+        return False
+    try:
+        os.link(name, name, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            return False
+        raise
+    if os.stat(name, dir_fd=into, follow_symlinks=False).st_ino != before.st_ino:
+        os.unlink(name, dir_fd=into)  # swapped since it was opened
+        return False
+    if stat.S_IMODE(before.st_mode) != FILE_MODE:
+        os.chmod(name, FILE_MODE, dir_fd=into)
+    return True
+
+
+def _unchanged(opened: int, stamp: Stamp, size: int, path: str) -> None:
+    after = os.fstat(opened)
+    if size != stamp.size or Stamp(after.st_ino, after.st_size, after.st_mtime_ns) != stamp:
+        raise Refused(
+            f"{quoted(path)} in the source changed while it was being read",
+            hint="Upload again once nothing writes to the directory any more.",
+        )
+
+
+def _is_same(opened: int, real: str, size: int, check: Callable[[], None]) -> bool:
+    try:
+        other = os.open(real, READ)
+    except OSError:
+        return False  # deleted meanwhile, or a link out of the registry: keep the copy
+    with closing(other):
+        return same_content(opened, other, size, check)
+
+
+@dataclass(frozen=True)
+class ConfirmBatch:
+    """Copied files whose size and MD5 are those of a file of the latest version.
+
+    ``files``: for each path, the size in bytes and where the bytes of the other stand.
+    """
+
+    tree: str
+    files: dict[str, tuple[int, str]]
+
+
+def run_confirm_batch(batch: ConfirmBatch) -> list[str]:
+    """Remove each copy that is byte for byte the same as the other file; their paths."""
+    check = StillWanted(batch.tree)
+    confirmed = []
+    for path, (size, real) in batch.files.items():
+        check()
+        copy = f"{batch.tree}/{path}"
+        with closing(os.open(copy, READ)) as opened:
+            same = _is_same(opened, real, size, check)
+        if same:
+            os.unlink(copy)
+            confirmed.append(path)
+    return confirmed
+
+
+@dataclass(frozen=True)
+class KeptBatch:
+    """Files of whitelisted directories to be hashed: (path, root, path below the root)."""
+
+    tree: str
+    files: list[tuple[str, str, str]]
+
+
+def run_kept_batch(batch: KeptBatch) -> list[Taken]:
+    """Hash files of whitelisted directories, following no link below those."""
+    check = StillWanted(batch.tree)
+    return [_hash_kept(path, root, inner, check) for path, root, inner in batch.files]
+
+
+def _hash_kept(path: str, root: str, inner: str, check: Callable[[], None]) -> Taken:
+    check()
+    named = f"symbolic link {quoted(path)} can't be taken: its target {quoted(f'{root}/{inner}')}"
+    try:
+        with closing(open_directory(root)) as directory:
+            opened = open_beneath(directory, inner, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise Refused(f"{named} can't be read: {error.strerror}") from None
+    with closing(opened):
+        status = os.fstat(opened)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{named} is {kind_of(status.st_mode)}, not a regular file")
+        size, md5sum = hash_file(opened, check)
+    return Taken(path, size, md5sum, False, Stamp(status.st_ino, size, status.st_mtime_ns))

@@ -1,0 +1,105 @@
+"""Copying, hashing and comparing open files; every byte of a source is read once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from gobbler.disk.writing import write_all
+from gobbler.errors import Cancelled
+
+CHUNK = 4 * 1024 * 1024
+"""Bytes that are read at a time from a large file; two chunks are in memory at once."""
+
+COMPARED = 256 * 1024
+"""Bytes that are compared at a time."""
+
+CHECK_EVERY = 0.2
+"""Seconds between two looks whether the work is still wanted."""
+
+
+class StillWanted:
+    """Tells a batch, wherever it runs, that its job was given up: its ``path`` is gone."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the job was given up."""
+        now = time.monotonic()
+        if now >= self._next:
+            if not os.path.lexists(self._path):
+                raise Cancelled("the job was given up")
+            self._next = now + CHECK_EVERY
+
+
+def copy_and_hash(
+    source: int, target: int, expected: int, check: Callable[[], None]
+) -> tuple[int, str]:
+    """Copy one open file into another, empty one; the bytes copied and their MD5.
+
+    ``expected`` is the size in bytes that the source seemed to have; all that is there
+    is copied. ``check`` is called now and then and may raise to give up.
+    """
+    if expected < CHUNK:
+        data = os.read(source, expected + 1)
+        if len(data) <= expected:
+            write_all(target, data)
+            return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
+        os.lseek(source, 0, os.SEEK_SET)  # it grew
+    return _copy_in_step(source, target, check)
+
+
+def _copy_in_step(source: int, target: int, check: Callable[[], None]) -> tuple[int, str]:
+    # Hashing bounds the speed, and it leaves the interpreter's lock, as writing does; so
+    # one chunk is written while the next is read and hashed.
+    digest = hashlib.md5(usedforsecurity=False)
+    buffers = (bytearray(CHUNK), bytearray(CHUNK))
+    size = 0
+    turn = 0
+    writing: Future[None] | None = None
+    with ThreadPoolExecutor(1) as writer:
+        while True:
+            view = memoryview(buffers[turn])
+            count = os.readv(source, [view])
+            if writing is not None:
+                writing.result()
+            if count == 0:
+                return size, digest.hexdigest()
+            part = view[:count]
+            writing = writer.submit(write_all, target, part)
+            digest.update(part)
+            size += count
+            turn = 1 - turn
+            check()
+
+
+def hash_file(source: int, check: Callable[[], None]) -> tuple[int, str]:
+    """The size in bytes and the MD5 of an open file."""
+    digest = hashlib.md5(usedforsecurity=False)
+    view = memoryview(bytearray(CHUNK))
+    size = 0
+    while count := os.readv(source, [view]):
+        digest.update(view[:count])
+        size += count
+        check()
+    return size, digest.hexdigest()
+
+
+def same_content(one: int, other: int, size: int, check: Callable[[], None]) -> bool:
+    """Whether two open files hold the same ``size`` bytes and no more."""
+    offset = 0
+    while offset <= size:
+        count = min(COMPARED, size + 1 - offset)
+        part = os.pread(one, count, offset)
+        if part != os.pread(other, count, offset):
+            return False
+        if not part:
+            break
+        offset += len(part)
+        check()
+    return offset == size

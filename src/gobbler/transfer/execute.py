@@ -1,0 +1,82 @@
+"""Cutting work into batches and running them on any executor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from itertools import islice
+from typing import Protocol, TypeVar
+
+MAX_FILES = 1000
+"""Files in one batch."""
+
+MAX_BYTES = 128 * 1024 * 1024
+"""Bytes in one batch, unless a single file is larger."""
+
+LOOK_EVERY = 0.1
+"""Seconds between two looks whether the caller still wants the result."""
+
+B = TypeVar("B")
+R = TypeVar("R")
+
+
+class Watcher(Protocol):
+    """What the caller of long work may want to see and say."""
+
+    def advance(self, files: int, size: int) -> None:
+        """So many files more, of so many bytes together, are done."""
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
+
+
+def cut(files: dict[str, int]) -> Iterator[dict[str, int]]:
+    """Cut ``files`` (sizes in bytes by path) into batches, keeping their order."""
+    batch: dict[str, int] = {}
+    size = 0
+    for path, bytes_ in files.items():
+        if batch and (len(batch) >= MAX_FILES or size + bytes_ > MAX_BYTES):
+            yield batch
+            batch, size = {}, 0
+        batch[path] = bytes_
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def run_all(
+    executor: Executor,
+    width: int,
+    function: Callable[[B], R],
+    batches: Iterable[B],
+    *,
+    watcher: Watcher,
+    give_up: Callable[[], None],
+) -> Iterator[R]:
+    """Run ``function`` on each batch; the results as they come, not in order.
+
+    At most ``width`` + 1 batches are handed out at a time, so that memory stays flat and
+    one job leaves room for others. On the first failure, or when ``watcher`` says that
+    the work is no longer wanted, ``give_up`` is called (it must make running batches
+    end), those that run are waited for, and the error is raised.
+    """
+    waiting = iter(batches)
+    running: set[Future[R]] = set()
+    try:
+        while True:
+            watcher.check()
+            running |= {
+                executor.submit(function, batch)
+                for batch in islice(waiting, width + 1 - len(running))
+            }
+            if not running:
+                return
+            done, running = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    except BaseException:
+        give_up()
+        for future in running:
+            future.cancel()
+        wait(running)
+        raise
