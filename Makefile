@@ -25,7 +25,7 @@ lint: .venv/installed  ## formatting, linting and strict types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test  ## what CI asks for, short of the wheel
+check: lint test  ## lint and test
 
 format: .venv/installed  ## put the code into shape
 	$(BIN)/ruff format .

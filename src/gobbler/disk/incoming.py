@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from gobbler.disk.locks import try_lock
-from gobbler.disk.writing import DIRECTORY_MODE, FILE_MODE, remove_quietly, write_all
+from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_FILE_MODE, remove_quietly, write_all
 from gobbler.names import INCOMING
 
 LOCK_SUFFIX = ".lock"
@@ -108,7 +108,7 @@ def _start(incoming: str) -> Job:
     while True:
         path = f"{incoming}/{time.time_ns():x}-{secrets.token_hex(4)}"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path + LOCK_SUFFIX, flags, FILE_MODE)
+        descriptor = os.open(path + LOCK_SUFFIX, flags, PRIVATE_FILE_MODE)
         try:
             # A sweep may have found the lock file before it was locked: leave it to that.
             if try_lock(descriptor, fcntl.LOCK_EX):

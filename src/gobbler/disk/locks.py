@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.disk.writing import FILE_MODE
+from gobbler.disk.writing import PRIVATE_FILE_MODE
 from gobbler.errors import Fault
 
 PATIENCE = 60.0
@@ -33,12 +33,22 @@ def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterato
     Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
     ``FileNotFoundError`` when its directory is gone.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
     try:
+        _keep_private(descriptor)
         _wait_for(descriptor, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, patience)
         yield
     finally:
         os.close(descriptor)
+
+
+def _keep_private(descriptor: int) -> None:
+    # Whoever can read a lock file can lock it, and hold up the service for ever; other
+    # services make them readable for all.
+    status = os.fstat(descriptor)
+    if status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, PRIVATE_FILE_MODE)
 
 
 def try_lock(descriptor: int, operation: int) -> bool:

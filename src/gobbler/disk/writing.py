@@ -7,6 +7,8 @@ import secrets
 
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
+PRIVATE_FILE_MODE = 0o600
+PRIVATE_DIRECTORY_MODE = 0o700
 
 
 def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:

@@ -12,7 +12,7 @@ import time
 
 from gobbler.errors import Refused, quoted
 
-FORGET_AFTER = 3600.0
+FORGET_AFTER = 600.0
 """Seconds; far beyond the age at which a request is expired anyway."""
 
 

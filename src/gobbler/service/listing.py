@@ -25,7 +25,9 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
     except FileNotFoundError:
         raise Missing(f"{quoted(path)} does not exist in the registry") from None
     except NotADirectoryError:
-        raise Refused(f"{quoted(path)} is not a directory of the registry") from None
+        if os.path.lexists(directory):
+            raise Refused(f"{quoted(path)} is not a directory of the registry") from None
+        raise Missing(f"{quoted(path)} does not exist in the registry") from None
     except OSError as error:
         raise Refused(f"{quoted(path)} can't be listed: {error.strerror}") from None
     if relative == "":

@@ -23,6 +23,13 @@ class TextFormatter(logging.Formatter):
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
 
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The line of ``record``, in which nothing that users name can start another line."""
+        return "".join(
+            char if char.isprintable() else f"\\u{ord(char):04x}"
+            for char in super().formatMessage(record)
+        )
+
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """The time of ``record`` with the host's offset; ``datefmt`` has no say."""
         del datefmt

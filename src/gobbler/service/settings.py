@@ -9,9 +9,10 @@ import stat
 from dataclasses import dataclass
 
 from gobbler.disk.flushing import Durability
-from gobbler.disk.writing import DIRECTORY_MODE
+from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
 from gobbler.errors import GobblerError
 from gobbler.names import INCOMING, LOGS
+from gobbler.rules.links import below
 from gobbler.rules.spoofing import Spoofable, parse_spoofing
 
 BEGUN = "..requests"
@@ -90,9 +91,10 @@ def check_directories(settings: Settings) -> None:
     """
     for what, path in (("staging", settings.staging), ("registry", settings.registry)):
         _check_directory(what, path)
-    for path in (f"{settings.registry}/{LOGS}", f"{settings.registry}/{INCOMING}"):
-        _make_own(path, DIRECTORY_MODE)
-    _make_own(settings.begun, 0o700)
+    _check_apart(settings)
+    _make_own(f"{settings.registry}/{LOGS}", DIRECTORY_MODE)
+    _make_own(f"{settings.registry}/{INCOMING}", PRIVATE_DIRECTORY_MODE)
+    _make_own(settings.begun, PRIVATE_DIRECTORY_MODE)
 
 
 def _check_directory(what: str, path: str) -> None:
@@ -117,6 +119,15 @@ def _check_directory(what: str, path: str) -> None:
         raise Misconfigured(
             f"the registry directory {path} can be written by everybody",
             hint=f"Only the service may write there: chmod o-w {path}",
+        )
+
+
+def _check_apart(settings: Settings) -> None:
+    staging, registry = os.path.realpath(settings.staging), os.path.realpath(settings.registry)
+    if below(staging, registry) is not None or below(registry, staging) is not None:
+        raise Misconfigured(
+            f"staging {settings.staging} and registry {settings.registry} overlap",
+            hint="Neither may be, or be inside of, the other: users write to staging.",
         )
 
 

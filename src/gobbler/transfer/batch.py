@@ -51,7 +51,8 @@ class Source:
                 raise refusal(error, self.name) from None
             with closing(descriptor):
                 status = os.fstat(descriptor)
-                if (status.st_dev, status.st_ino) != (self.device, self.inode):
+                found = (status.st_dev, status.st_ino, status.st_uid)
+                if found != (self.device, self.inode, self.owner):
                     raise Refused(f"the source {quoted(self.name)} was replaced meanwhile")
                 yield descriptor
 
