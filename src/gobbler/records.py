@@ -141,24 +141,40 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     version: str | UnsetType = UNSET
 
 
-class Intent(Struct, frozen=True, omit_defaults=True):
-    """``..incoming/{job}/intent``: what to finish once the version has been published.
+class Move(Struct, frozen=True):
+    """One rename between a job and the registry.
 
-    ``adopted``: files of the source were hard-linked, so their names must go from
-    ``source`` (a directory of ``staging``) before anyone can write to them.
+    ``name`` is in the job, ``target`` in the registry; ``out``: from there into the job.
     """
 
-    project: str
-    asset: str
-    version: str
-    on_probation: bool = False
+    name: str
+    target: str
+    out: bool
+
+
+class Intent(Struct, frozen=True, omit_defaults=True):
+    """``..incoming/{job}/intent``: what recovery is to finish once the change has begun.
+
+    ``marked``: the change has begun once the job's marker says so, else with the first
+    rename. ``usage``: the project's usage is to be counted anew. ``latest``: the asset's latest
+    version is to be found anew. ``adopted``: files of the version were hard-linked from
+    ``source`` (a directory of ``staging``), and their names there must go.
+    """
+
+    moves: list[Move]
+    marked: bool = False
+    project: str = ""
+    asset: str = ""
+    version: str = ""
+    usage: bool = False
+    latest: bool = False
     staging: str = ""
     source: str = ""
     adopted: bool = False
 
     @property
     def key(self) -> VersionKey:
-        """The version that is published."""
+        """The version that is changed."""
         return VersionKey(self.project, self.asset, self.version)
 
 

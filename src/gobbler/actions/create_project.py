@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
+from gobbler.actions.guards import changing_registry
 from gobbler.actions.site import Call
 from gobbler.disk.flushing import flush_directory, flush_filesystem
 from gobbler.disk.incoming import new_job
-from gobbler.disk.locks import locked
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, Refused, quoted
-from gobbler.names import LOCK, LOCK_NEWDIR, PERMISSIONS, QUOTA, USAGE, check_name
+from gobbler.names import PERMISSIONS, QUOTA, USAGE, check_name
 from gobbler.records import LoosePermissions, Permissions, Quota, Usage, check_uploaders, encode
 from gobbler.requests import CreateProject
 
@@ -34,10 +34,7 @@ def create_project(call: Call, request: CreateProject) -> dict[str, object]:
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, call.started.year)
         write_new(f"{job.tree}/{QUOTA}", encode(quota))
         flush_filesystem(job.tree, call.site.durability)
-        with (
-            locked(registry.path(LOCK), exclusive=True),
-            locked(registry.path(LOCK_NEWDIR), exclusive=True),
-        ):
+        with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             os.rename(job.tree, registry.path(project))

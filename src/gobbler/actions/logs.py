@@ -8,21 +8,40 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from typing import Literal
 
 from gobbler.disk.incoming import Job
-from gobbler.names import LOGS
-from gobbler.records import format_time
+from gobbler.disk.writing import replace
+from gobbler.names import LOGS, VersionKey
+from gobbler.records import LogEntry, encode, format_time
 from gobbler.registry import Registry
 
 TRIES = 1000
 
 
+def version_entry(
+    kind: Literal["add-version", "delete-version", "reindex-version"],
+    key: VersionKey,
+    *,
+    latest: bool,
+) -> LogEntry:
+    """The log entry of a change of one version; ``latest``: it is (was) the latest."""
+    return LogEntry(
+        type=kind, project=key.project, asset=key.asset, version=key.version, latest=latest
+    )
+
+
+def prepare_log(job: Job, entry: LogEntry, *, flush: bool = False) -> None:
+    """Write the log entry of a change into its job, over a former one."""
+    replace(job.log, encode(entry), flush=flush)
+
+
 def publish_log(registry: Registry, job: Job) -> None:
-    """Make the prepared log entry of ``job`` visible, unless that was done before.
+    """Make the prepared log entry of ``job`` visible, if there is one and it is not yet.
 
     It appears whole, under a name that nobody else has.
     """
-    if os.stat(job.log).st_nlink > 1:
+    if not os.path.lexists(job.log) or os.stat(job.log).st_nlink > 1:
         return
     moment = dt.datetime.now(dt.timezone.utc)
     for _ in range(TRIES):

@@ -6,17 +6,16 @@ It costs what was in flight, not what the registry holds.
 from __future__ import annotations
 
 import logging
-import os
 
 from gobbler.actions.accounting import recount, redecide_latest
 from gobbler.actions.consuming import consume_again
+from gobbler.actions.guards import changing_asset
+from gobbler.actions.journal import is_committed, redo
 from gobbler.actions.logs import publish_log
 from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.disk.incoming import Job, abandoned_jobs
-from gobbler.disk.locks import locked
 from gobbler.disk.opening import read_file
-from gobbler.errors import GobblerError
-from gobbler.names import LOCK
+from gobbler.errors import GobblerError, Missing
 from gobbler.records import Intent, decode
 from gobbler.registry import Registry
 
@@ -31,8 +30,11 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
     finished = swept = 0
     for job in abandoned_jobs(registry.root):
         try:
-            if _was_published(job):
-                _finish(registry, job, durability)
+            intent = _intent(job)
+            if intent is not None and is_committed(job, intent):
+                _finish(registry, job, intent)
+                flush_filesystem(registry.root, durability)
+                logger.warning("finished a change of %s that a crash had interrupted", intent.key)
                 finished += 1
             else:
                 swept += 1
@@ -42,35 +44,26 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
     return finished, swept
 
 
-def _was_published(job: Job) -> bool:
-    return (
-        os.path.lexists(job.intent)
-        and not os.path.lexists(job.tree)
-        and not os.path.lexists(f"{job.path}/asset")
-    )
+def _intent(job: Job) -> Intent | None:
+    try:
+        return decode(read_file(job.intent, job.intent), Intent, job.intent)
+    except Missing:
+        return None
 
 
-def _finish(registry: Registry, job: Job, durability: Durability) -> None:
-    intent = decode(read_file(job.intent, job.intent), Intent, job.intent)
+def _finish(registry: Registry, job: Job, intent: Intent) -> None:
+    redo(registry, job, intent)
     key = intent.key
-    if not registry.has(key.path):
-        return  # removed since by someone who put usage and latest right
-    with (
-        locked(registry.path(LOCK), exclusive=False),
-        locked(registry.path(f"{key.project}/{LOCK}"), exclusive=False),
-        locked(registry.path(f"{key.of_asset.path}/{LOCK}"), exclusive=True),
-    ):
+    if intent.usage and registry.has(key.project):
         recount(registry, key.project)
-        if not intent.on_probation:
+    if intent.latest and registry.has(key.of_asset.path):
+        with changing_asset(registry, key.of_asset):
             redecide_latest(registry, key.of_asset)
-            publish_log(registry, job)
-    if intent.adopted:
-        manifest = registry.manifest(key)
+    publish_log(registry, job)
+    if intent.adopted and registry.has(key.path):
         own = [
             path
-            for path, entry in manifest.items()
+            for path, entry in registry.manifest(key).items()
             if entry.link is None and not entry.is_directory
         ]
         consume_again(intent.staging, intent.source, registry.path(key.path), own)
-    flush_filesystem(registry.root, durability)
-    logger.warning("finished the publication of %s, which a crash had interrupted", key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.consuming import cut_off, remove_sources
-from gobbler.actions.publishing import Publication, prepare, publish
+from gobbler.actions.publishing import Publication, publish
 from gobbler.actions.site import Call, now
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.disk.incoming import Job, new_job
@@ -99,21 +99,23 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
         )
         make_symlinks(job.tree, key, plan, manifest)
         write_records(job.tree, manifest, summary)
-        intent = Intent(
-            *(key.project, key.asset, key.version),
-            on_probation=on_probation,
-            staging=source.staging,
-            source=source.name,
-            adopted=adopt,
-        )
-        prepare(call.site, job, intent)
         call.watcher.check()
         publication = Publication(
             key=key,
+            summary=summary,
             usage=usage_of(manifest),
-            finish=summary.upload_finish,
-            on_probation=on_probation,
             owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
+            intent=Intent(
+                moves=[],
+                project=key.project,
+                asset=key.asset,
+                version=key.version,
+                usage=True,
+                latest=not on_probation,
+                staging=source.staging,
+                source=source.name,
+                adopted=adopt,
+            ),
             check=Assumptions(call, key, right, manifest).check,
         )
         publish(call.site, job, publication)

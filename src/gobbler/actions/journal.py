@@ -1,0 +1,153 @@
+"""Changes of several files that happen all together: prepared, committed, undone, redone.
+
+What is new is written into a job below ``..incoming`` first, what goes is moved into the
+job; so a change is a list of renames between the job and the registry. The list (the
+*intent*) is flushed before the first of them, which is the commit point. (Where the first
+would only replace a file, a marker in the job is renamed before it: unlike a replaced
+file, it tells whether it was renamed.)
+
+- If a rename **fails**, those before it are taken back, in reverse.
+- If the process is **killed**, recovery finds the intent. Nothing had been renamed: the job
+  is swept. Something had: the rest is renamed.
+
+Usage and latest are not redone but computed anew, for others may have changed them since.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gobbler.disk.incoming import Job
+from gobbler.disk.writing import replace, write_new
+from gobbler.records import Intent, Move, encode
+from gobbler.registry import Registry
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+
+BEGIN = "begin"
+BEGUN = "begun"
+
+
+class Journal:
+    """The renames of one change, in order.
+
+    Paths in the registry are relative to it; names in the job are bare. ``marked``: the
+    first rename replaces a file.
+    """
+
+    def __init__(self, registry: Registry, job: Job, *, marked: bool) -> None:
+        self._registry = registry
+        self._job = job
+        self._marked = marked
+        self._moves: list[Move] = []
+        if marked:
+            write_new(self.inside(BEGIN), b"")
+
+    def inside(self, name: str) -> str:
+        """The absolute path of ``name`` in the job."""
+        return f"{self._job.path}/{name}"
+
+    def bring(self, name: str, target: str) -> None:
+        """``name`` of the job goes to ``target``, over what may stand there."""
+        self._moves.append(Move(name, target, out=False))
+
+    def write(self, name: str, data: bytes, target: str) -> None:
+        """The content ``data`` goes to ``target``, over what may stand there."""
+        write_new(self.inside(name), data)
+        self.bring(name, target)
+
+    def take_out(self, target: str, name: str) -> None:
+        """What stands at ``target`` goes out of sight, to ``name`` of the job."""
+        self._moves.append(Move(name, target, out=True))
+
+    def record(self, intent: Intent) -> None:
+        """Write down ``intent`` with the renames so far; flushed before :meth:`commit`."""
+        full = msgspec.structs.replace(intent, moves=list(self._moves), marked=self._marked)
+        replace(self._job.intent, encode(full), flush=False)
+
+    def commit(self, then: Callable[[], None] = lambda: None) -> None:
+        """Do all renames and what comes ``then``, or nothing of it."""
+        with _Undo(self._job) as undo:
+            if self._marked:
+                undo.rename(self.inside(BEGIN), self.inside(BEGUN))
+            for move in self._moves:
+                inside, target = self.inside(move.name), self._registry.path(move.target)
+                if move.out:
+                    undo.rename(target, inside)
+                elif not os.path.isdir(inside) and os.path.lexists(target):
+                    undo.replace(inside, target)
+                else:
+                    undo.rename(inside, target)
+            then()
+
+
+def is_committed(job: Job, intent: Intent) -> bool:
+    """Whether the change has begun."""
+    if intent.marked:
+        return os.path.lexists(f"{job.path}/{BEGUN}")
+    return bool(intent.moves) and _is_done(job, intent.moves[0])
+
+
+def redo(registry: Registry, job: Job, intent: Intent) -> None:
+    """Do the renames of ``intent`` that are missing. Safe to repeat."""
+    for move in intent.moves:
+        if not _is_done(job, move):
+            inside, target = f"{job.path}/{move.name}", registry.path(move.target)
+            try:
+                os.rename(*((target, inside) if move.out else (inside, target)))
+            except FileNotFoundError:
+                continue  # what it belongs to was removed since
+
+
+def _is_done(job: Job, move: Move) -> bool:
+    return os.path.lexists(f"{job.path}/{move.name}") == move.out
+
+
+class _Undo:
+    """Renames that are taken back, in reverse, when the block fails.
+
+    Should taking back fail as well, the job is left for recovery to complete.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._stack = ExitStack()
+
+    def __enter__(self) -> _Undo:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._stack.pop_all()
+            return
+        try:
+            self._stack.close()
+        except OSError:
+            self._job.unfinished = True
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename ``old`` to ``new``, where nothing stands."""
+        os.rename(old, new)
+        self._stack.callback(os.rename, new, old)
+
+    def replace(self, inside: str, target: str) -> None:
+        """Rename ``inside`` over ``target``, keeping what stood there for the way back."""
+        former = f"{inside}.former"
+        os.link(target, former, follow_symlinks=False)
+        os.rename(inside, target)
+        self._stack.callback(os.rename, former, target)
+        # First of all the new file gets its name in the job again: recovery needs it,
+        # should the process be killed on the way back.
+        self._stack.callback(os.link, target, inside, follow_symlinks=False)
