@@ -19,22 +19,27 @@ Exit code 2 is a wrong command line (``click``'s own).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
 class GobblerError(Exception):
     """The base of all errors of this package.
 
-    ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next.
+    ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next;
+    ``fields`` are further fields of the service's answer.
     """
 
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, reason: str, *, hint: str = "") -> None:
+    def __init__(
+        self, reason: str, *, hint: str = "", fields: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.fields = dict(fields or {})
 
     def __str__(self) -> str:
         return self.reason

@@ -156,7 +156,7 @@ class Intent(Struct, frozen=True, omit_defaults=True):
     """``..incoming/{job}/intent``: what recovery is to finish once the change has begun.
 
     ``marked``: the change has begun once the job's marker says so, else with the first
-    rename. ``usage``: the project's usage is to be counted anew. ``latest``: the asset's latest
+    rename. ``recount``: projects whose usage is to be counted anew. ``latest``: the asset's latest
     version is to be found anew. ``adopted``: files of the version were hard-linked from
     ``source`` (a directory of ``staging``), and their names there must go.
     """
@@ -166,7 +166,7 @@ class Intent(Struct, frozen=True, omit_defaults=True):
     project: str = ""
     asset: str = ""
     version: str = ""
-    usage: bool = False
+    recount: list[str] = []
     latest: bool = False
     staging: str = ""
     source: str = ""

@@ -46,6 +46,84 @@ class Upload(Struct, frozen=True):
     spoof: str | None = None
 
 
+class SetPermissions(Struct, frozen=True):
+    """``set_permissions``: of the project, or of its ``asset``."""
+
+    project: str
+    permissions: LoosePermissions
+    asset: str | None = None
+    spoof: str | None = None
+
+
+class OfVersion(Struct, frozen=True):
+    """A request about one version: ``reindex_version``, ``validate_version``."""
+
+    project: str
+    asset: str
+    version: str
+
+
+class Approve(OfVersion, frozen=True):
+    """``approve_probation``."""
+
+    spoof: str | None = None
+
+
+class Reject(OfVersion, frozen=True):
+    """``reject_probation``; ``force``: even if its records can't be read."""
+
+    force: bool | None = None
+    spoof: str | None = None
+
+
+class DeleteProject(Struct, frozen=True):
+    """``delete_project``."""
+
+    project: str
+
+
+class DeleteAsset(Struct, frozen=True):
+    """``delete_asset``; ``force``: even if records in it can't be read."""
+
+    project: str
+    asset: str
+    force: bool | None = None
+
+
+class DeleteVersion(OfVersion, frozen=True):
+    """``delete_version``; ``force``: even if its records can't be read."""
+
+    force: bool | None = None
+
+
+class RefreshLatest(Struct, frozen=True):
+    """``refresh_latest``."""
+
+    project: str
+    asset: str
+
+
+class RefreshUsage(Struct, frozen=True):
+    """``refresh_usage``."""
+
+    project: str
+
+
+class Doomed(Struct, frozen=True):
+    """What is to be deleted: a project, one of its assets, or one version."""
+
+    project: str
+    asset: str | None = None
+    version: str | None = None
+
+
+class RerouteLinks(Struct, frozen=True):
+    """``reroute_links``; ``dry_run``: only tell what would be changed."""
+
+    to_delete: tuple[Doomed, ...]
+    dry_run: bool | None = None
+
+
 R = TypeVar("R", bound=Struct)
 
 

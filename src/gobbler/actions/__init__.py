@@ -11,12 +11,21 @@ from typing import Any
 
 import msgspec
 
+from gobbler import requests
+from gobbler.actions.approve_probation import approve_probation
 from gobbler.actions.create_project import create_project
+from gobbler.actions.deleting import delete_asset, delete_project, delete_version
 from gobbler.actions.health_check import health_check
+from gobbler.actions.refreshing import refresh_latest, refresh_usage
+from gobbler.actions.reindex_version import reindex_version
+from gobbler.actions.reject_probation import reject_probation
+from gobbler.actions.reroute_links import reroute_links
+from gobbler.actions.set_permissions import set_permissions
 from gobbler.actions.site import Call, Requester, Site, now
 from gobbler.actions.upload import upload
+from gobbler.actions.validate_version import validate_version
 from gobbler.errors import Forbidden, Refused, quoted
-from gobbler.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
+from gobbler.requests import action_of, decode_request
 from gobbler.rules.spoofing import may_spoof
 from gobbler.transfer.execute import Watcher
 
@@ -30,9 +39,20 @@ class Action:
 
 
 ACTIONS: dict[str, Action] = {
-    "create_project": Action(CreateProject, create_project),
-    "health_check": Action(HealthCheck, health_check),
-    "upload": Action(Upload, upload),
+    "approve_probation": Action(requests.Approve, approve_probation),
+    "create_project": Action(requests.CreateProject, create_project),
+    "delete_asset": Action(requests.DeleteAsset, delete_asset),
+    "delete_project": Action(requests.DeleteProject, delete_project),
+    "delete_version": Action(requests.DeleteVersion, delete_version),
+    "health_check": Action(requests.HealthCheck, health_check),
+    "refresh_latest": Action(requests.RefreshLatest, refresh_latest),
+    "refresh_usage": Action(requests.RefreshUsage, refresh_usage),
+    "reindex_version": Action(requests.OfVersion, reindex_version),
+    "reject_probation": Action(requests.Reject, reject_probation),
+    "reroute_links": Action(requests.RerouteLinks, reroute_links),
+    "set_permissions": Action(requests.SetPermissions, set_permissions),
+    "upload": Action(requests.Upload, upload),
+    "validate_version": Action(requests.OfVersion, validate_version),
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from gobbler.actions.guards import changing_usage
 from gobbler.disk.writing import remove_quietly, replace
@@ -13,7 +14,7 @@ from gobbler.registry import Registry
 from gobbler.rules.links import usage_of
 
 
-def count_usage(registry: Registry, project: str) -> int:
+def count_usage(registry: Registry, project: str, *, without: Collection[VersionKey] = ()) -> int:
     """Bytes that all versions of a project take, by their manifests.
 
     A directory without a manifest is no version: another service may have left it.
@@ -22,7 +23,7 @@ def count_usage(registry: Registry, project: str) -> int:
         usage_of(registry.manifest(key))
         for asset in registry.assets(project)
         for key in registry.versions(asset)
-        if registry.has(key.manifest)
+        if key not in without and registry.has(key.manifest)
     )
 
 

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gobbler.disk.incoming import Job
+from gobbler.disk.opening import is_there
 from gobbler.disk.writing import replace, write_new
-from gobbler.records import Intent, Move, encode
+from gobbler.names import project_usage
+from gobbler.records import Intent, Move, Usage, encode
 from gobbler.registry import Registry
 
 if TYPE_CHECKING:
@@ -63,6 +65,14 @@ class Journal:
         write_new(self.inside(name), data)
         self.bring(name, target)
 
+    def add_usage(self, name: str, project: str, added: int) -> None:
+        """The usage of ``project`` grows by ``added`` bytes (or shrinks, never below 0).
+
+        The caller holds the lock of the usage, or of the registry.
+        """
+        total = max(0, self._registry.usage(project).total + added)
+        self.write(name, encode(Usage(total)), project_usage(project))
+
     def take_out(self, target: str, name: str) -> None:
         """What stands at ``target`` goes out of sight, to ``name`` of the job."""
         self._moves.append(Move(name, target, out=True))
@@ -81,7 +91,7 @@ class Journal:
                 inside, target = self.inside(move.name), self._registry.path(move.target)
                 if move.out:
                     undo.rename(target, inside)
-                elif not os.path.isdir(inside) and os.path.lexists(target):
+                elif not os.path.isdir(inside) and is_there(target):
                     undo.replace(inside, target)
                 else:
                     undo.rename(inside, target)
@@ -91,7 +101,7 @@ class Journal:
 def is_committed(job: Job, intent: Intent) -> bool:
     """Whether the change has begun."""
     if intent.marked:
-        return os.path.lexists(f"{job.path}/{BEGUN}")
+        return is_there(f"{job.path}/{BEGUN}")
     return bool(intent.moves) and _is_done(job, intent.moves[0])
 
 
@@ -107,7 +117,7 @@ def redo(registry: Registry, job: Job, intent: Intent) -> None:
 
 
 def _is_done(job: Job, move: Move) -> bool:
-    return os.path.lexists(f"{job.path}/{move.name}") == move.out
+    return is_there(f"{job.path}/{move.name}") == move.out
 
 
 class _Undo:

@@ -41,7 +41,10 @@ def publish_log(registry: Registry, job: Job) -> None:
 
     It appears whole, under a name that nobody else has.
     """
-    if not os.path.lexists(job.log) or os.stat(job.log).st_nlink > 1:
+    try:
+        if os.stat(job.log).st_nlink > 1:
+            return
+    except FileNotFoundError:
         return
     moment = dt.datetime.now(dt.timezone.utc)
     for _ in range(TRIES):

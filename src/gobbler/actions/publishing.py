@@ -18,9 +18,10 @@ from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Site
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import Job
+from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
-from gobbler.names import LATEST, PERMISSIONS, SUMMARY, VersionKey, project_usage
-from gobbler.records import Intent, Latest, Permissions, Summary, Usage, encode
+from gobbler.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
+from gobbler.records import Intent, Latest, Permissions, Summary, encode
 from gobbler.registry import Registry
 
 
@@ -45,7 +46,11 @@ def publish(site: Site, job: Job, publication: Publication) -> None:
     """Make the version appear. It is on disk, whole, when this returns."""
     while not _try_to_publish(site, job, publication):
         continue
-    flush_filesystem(site.registry.root, site.durability)
+    try:
+        flush_filesystem(site.registry.root, site.durability)
+    except OSError:
+        job.unfinished = True  # the next sweep flushes again, and cuts off what was adopted
+        raise
 
 
 def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
@@ -59,7 +64,7 @@ def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
         if publication.owner is not None:
             write_new(f"{asset}/{PERMISSIONS}", encode(publication.owner))
         os.rename(job.tree, f"{asset}/{key.version}")
-    elif os.path.lexists(asset):
+    elif is_there(asset):
         os.rename(f"{asset}/{key.version}", job.tree)
     journal = Journal(registry, job, marked=False)
     if alone:
@@ -101,8 +106,7 @@ def _commit(
     # Usage is locked around the rename, so that whoever counts it anew sees either none
     # or both of the two changes.
     with changing_usage(registry, key.project):
-        total = registry.usage(key.project).total + publication.usage
-        journal.write("usage", encode(Usage(total)), project_usage(key.project))
+        journal.add_usage("usage", key.project, publication.usage)
         journal.commit(then=lambda: publish_log(registry, job))
 
 

@@ -54,8 +54,9 @@ def _intent(job: Job) -> Intent | None:
 def _finish(registry: Registry, job: Job, intent: Intent) -> None:
     redo(registry, job, intent)
     key = intent.key
-    if intent.usage and registry.has(key.project):
-        recount(registry, key.project)
+    for project in intent.recount:
+        if registry.has(project):
+            recount(registry, project)
     if intent.latest and registry.has(key.of_asset.path):
         with changing_asset(registry, key.of_asset):
             redecide_latest(registry, key.of_asset)

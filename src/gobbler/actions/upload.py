@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from gobbler.actions.consuming import cut_off, remove_sources
+from gobbler.actions.inspecting import published_versions
 from gobbler.actions.publishing import Publication, publish
 from gobbler.actions.site import Call, now
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
@@ -19,7 +21,6 @@ from gobbler.rules.dedup import Twins
 from gobbler.rules.links import Places, absolute_target, locate, usage_of
 from gobbler.rules.planning import (
     Plan,
-    PublishedVersion,
     Scan,
     complete,
     linked_versions,
@@ -28,6 +29,8 @@ from gobbler.rules.planning import (
 from gobbler.transfer.batch import Source, Stamp
 from gobbler.transfer.build import Workshop, fetch_content, make_symlinks, write_records
 from gobbler.transfer.scan import scan
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 5
 """How often an upload is begun anew because what it relied on had changed at the end."""
@@ -110,7 +113,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
                 project=key.project,
                 asset=key.asset,
                 version=key.version,
-                usage=True,
+                recount=[key.project],
                 latest=not on_probation,
                 staging=source.staging,
                 source=source.name,
@@ -148,17 +151,8 @@ def _plan(call: Call, key: VersionKey, source: Source, found: Scan) -> Plan:
         )
         for path, text in found.symlinks.items()
     }
-    versions = {
-        linked: _published(call.site.registry, linked) for linked in linked_versions(targets)
-    }
+    versions = published_versions(call.site.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
-
-
-def _published(registry: Registry, key: VersionKey) -> PublishedVersion | None:
-    try:
-        return PublishedVersion(registry.manifest(key), registry.summary(key).on_probation)
-    except Missing:
-        return None
 
 
 def _consume(
@@ -177,6 +171,7 @@ def _consume(
             cut_off(
                 registry.path(key.path), [path for path in stamps if manifest[path].link is None]
             )
-        except OSError:
-            job.unfinished = True  # the next sweep tries again
-            raise
+        except OSError as error:
+            # It is published, so that is no failure of the upload: the next sweep tries again.
+            job.unfinished = True
+            logger.error("could not cut off %s from its source: %s", key, error)

@@ -10,9 +10,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from msgspec import UNSET
+from msgspec.structs import replace
 
 from gobbler.names import VersionKey
-from gobbler.records import Permissions, Uploader, parse_time
+from gobbler.records import LoosePermissions, Permissions, Uploader, parse_time
 
 
 @dataclass(frozen=True)
@@ -82,3 +83,33 @@ def _matches(entry: Uploader, user: str, key: VersionKey, now: dt.datetime) -> b
 def _is_later(text: str, now: dt.datetime) -> bool:
     until = parse_time(text)
     return until is not None and until > now
+
+
+def updated(stored: Permissions, asked: LoosePermissions, *, of_asset: bool = False) -> Permissions:
+    """``stored`` with each property that is given in ``asked`` replaced.
+
+    For an asset, ``global_write`` has no meaning and its uploaders need no ``asset``.
+    """
+    given = asked.strict()
+    owners = stored.owners if asked.owners is None else given.owners
+    uploaders = stored.uploaders if asked.uploaders is None else given.uploaders
+    if of_asset:
+        bare = tuple(replace(uploader, asset=UNSET) for uploader in uploaders)
+        return Permissions(owners, bare)
+    asked_write = asked.global_write
+    write = stored.global_write if asked_write is None else asked_write
+    return Permissions(owners, uploaders, write)
+
+
+def may_reject(
+    user: str,
+    admins: Collection[str],
+    project: Permissions,
+    asset: Permissions | None,
+    uploader: str | None,
+) -> bool:
+    """Whether ``user`` may reject a version on probation that ``uploader`` uploaded.
+
+    Its owners may, and whoever uploaded it (``None``: not known).
+    """
+    return is_asset_owner(user, admins, project, asset) or user == uploader

@@ -22,13 +22,15 @@ class Scan:
     """What was found below a source; paths are relative to it.
 
     ``files``: size in bytes by path. ``symlinks``: text by path. ``directories``: all but
-    the source itself, parents first. ``empty``: those of them that hold nothing.
+    the source itself, parents first. ``empty``: those of them that hold nothing. ``odd``:
+    what is wrong with entries that can't be part of a version.
     """
 
     files: dict[str, int]
     symlinks: dict[str, str]
     directories: list[str]
     empty: list[str]
+    odd: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,10 @@ def make_plan(
 
     ``targets`` tells for each symbolic link where it leads; ``versions`` tells of each of
     :func:`linked_versions`, ``None`` for one that does not exist.
-    Raises :class:`~gobbler.errors.Refused` that names the links that can't be taken.
+    Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
     """
+    if scan.odd:
+        raise Refused(told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}))
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
     kept: dict[str, InWhitelist] = {}
     local: dict[str, str] = {}
@@ -91,7 +95,15 @@ def make_plan(
                 problems[path] = found
     ordered = list(_in_order(local, scan, problems))
     if problems:
-        raise Refused(_told(problems, scan.symlinks))
+        raise Refused(
+            told(
+                {
+                    path: f"symbolic link {quoted(path)} can't be taken: its target "
+                    f"{quoted(scan.symlinks[path])} {problem}"
+                    for path, problem in problems.items()
+                }
+            )
+        )
     return Plan(scan.directories, scan.files, kept, known, ordered)
 
 
@@ -140,14 +152,11 @@ def _in_order(
                 yield link, local[link]
 
 
-def _told(problems: Mapping[str, str], symlinks: Mapping[str, str]) -> str:
-    told = [
-        f"symbolic link {quoted(path)} can't be taken: its target "
-        f"{quoted(symlinks[path])} {problems[path]}"
-        for path in sorted(problems)[:MAX_PROBLEMS_TOLD]
-    ]
-    more = len(problems) - len(told)
-    return "; ".join(told) + (f"; and {more} more" if more else "")
+def told(problems: Mapping[str, str]) -> str:
+    """The first few of ``problems`` (sentences by path), and how many more there are."""
+    first = [problems[path] for path in sorted(problems)[:MAX_PROBLEMS_TOLD]]
+    more = len(problems) - len(first)
+    return "; ".join(first) + (f"; and {more} more" if more else "")
 
 
 def complete(key: VersionKey, plan: Plan, copied: Manifest) -> Manifest:

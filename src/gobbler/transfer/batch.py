@@ -25,7 +25,7 @@ from gobbler.disk.opening import (
 from gobbler.disk.writing import FILE_MODE
 from gobbler.errors import Refused, quoted
 from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
-from gobbler.transfer.scan import check_ownership, refusal
+from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def _take(
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
             raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
-        check_ownership(before, batch.source.owner, path)
+        if is_foreign_link(before, batch.source.owner):
+            raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}")
         stamp = Stamp(before.st_ino, before.st_size, before.st_mtime_ns)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
         twin = batch.twins.get(path)
@@ -225,33 +226,3 @@ def run_confirm_batch(batch: ConfirmBatch) -> list[str]:
             os.unlink(copy)
             confirmed.append(path)
     return confirmed
-
-
-@dataclass(frozen=True)
-class KeptBatch:
-    """Files of whitelisted directories to be hashed: (path, root, path below the root)."""
-
-    tree: str
-    files: list[tuple[str, str, str]]
-
-
-def run_kept_batch(batch: KeptBatch) -> list[Taken]:
-    """Hash files of whitelisted directories, following no link below those."""
-    check = StillWanted(batch.tree)
-    return [_hash_kept(path, root, inner, check) for path, root, inner in batch.files]
-
-
-def _hash_kept(path: str, root: str, inner: str, check: Callable[[], None]) -> Taken:
-    check()
-    named = f"symbolic link {quoted(path)} can't be taken: its target {quoted(f'{root}/{inner}')}"
-    try:
-        with closing(open_directory(root)) as directory:
-            opened = open_beneath(directory, inner, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        raise Refused(f"{named} can't be read: {error.strerror}") from None
-    with closing(opened):
-        status = os.fstat(opened)
-        if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{named} is {kind_of(status.st_mode)}, not a regular file")
-        size, md5sum = hash_file(opened, check)
-    return Taken(path, size, md5sum, False, Stamp(status.st_ino, size, status.st_mtime_ns))

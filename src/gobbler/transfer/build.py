@@ -11,24 +11,24 @@ from typing import TypeVar
 
 from gobbler.disk.incoming import Job
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
+from gobbler.errors import Refused, quoted
 from gobbler.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.records import Entry, Manifest, Summary, encode
 from gobbler.registry import Registry
 from gobbler.rules.dedup import Twins
-from gobbler.rules.links import links_by_directory, symlink_text
+from gobbler.rules.links import InWhitelist, links_by_directory, symlink_text
 from gobbler.rules.planning import Plan
 from gobbler.transfer.batch import (
     Batch,
     ConfirmBatch,
-    KeptBatch,
     Source,
     Stamp,
     Twin,
     run_batch,
     run_confirm_batch,
-    run_kept_batch,
 )
 from gobbler.transfer.execute import Watcher, cut, run_all
+from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -59,13 +59,13 @@ def fetch_content(
     each file of the source the state in which it was read.
     """
     _make_directories(job.tree, plan.directories)
-    hand_out = _HandOut(shop, job, watcher)
     entries: Manifest = {}
     stamps: dict[str, Stamp] = {}
     renamed: dict[str, str] = {}
-    for taken in hand_out.all(run_kept_batch, _kept_batches(job, plan)):
-        entries[taken.path] = Entry(taken.size, taken.md5sum)
-    for taken in hand_out.all(run_batch, _batches(shop, job, source, plan, twins, adopt=adopt)):
+    entries.update(hash_kept(shop, job, plan, watcher=watcher))
+    for taken in hand_out(
+        shop, job, run_batch, _batches(shop, job, source, plan, twins, adopt=adopt), watcher=watcher
+    ):
         link = twins.link(taken.path) if taken.same and twins is not None else None
         entries[taken.path] = Entry(taken.size, taken.md5sum, link)
         stamps[taken.path] = taken.stamp
@@ -75,8 +75,12 @@ def fetch_content(
             if nominee is not None:
                 renamed[taken.path] = nominee
     if twins is not None and renamed:
-        for path in hand_out.all(
-            run_confirm_batch, _confirm_batches(shop, job, twins, entries, renamed)
+        for path in hand_out(
+            shop,
+            job,
+            run_confirm_batch,
+            _confirm_batches(shop, job, twins, entries, renamed),
+            watcher=watcher,
         ):
             entries[path] = Entry(
                 entries[path].size, entries[path].md5sum, twins.link(renamed[path])
@@ -84,38 +88,77 @@ def fetch_content(
     return entries, stamps
 
 
-@dataclass(frozen=True)
-class _HandOut:
-    """Runs batches of one job."""
+def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
+    """The entries of the symbolic links that are kept; their targets are hashed.
 
-    shop: Workshop
-    job: Job
-    watcher: Watcher
+    Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read.
+    """
+    entries: Manifest = {}
+    for hashed in hash_listed(shop, job, plan.kept, watcher=watcher):
+        if hashed.problem:
+            target = quoted(plan.kept[hashed.path].target)
+            raise Refused(
+                f"symbolic link {quoted(hashed.path)} can't be taken: "
+                f"its target {target} {hashed.problem}"
+            )
+        entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
+    return entries
 
-    def all(self, function: Callable[[B], list[R]], batches: Iterator[B]) -> Iterator[R]:
-        for results in run_all(
-            self.shop.executor,
-            self.shop.width,
-            function,
-            batches,
-            watcher=self.watcher,
-            # Running batches end when the tree that they work on is gone.
-            give_up=lambda: shutil.rmtree(self.job.tree, ignore_errors=True),
-        ):
-            self.job.sign_of_life()
-            yield from results
+
+def hash_listed(
+    shop: Workshop, job: Job, kept: dict[str, InWhitelist], *, watcher: Watcher
+) -> Iterator[Hashed]:
+    """Hash the targets of links into whitelisted directories, following no link below."""
+    for root in dict.fromkeys(target.root for target in kept.values()):
+        files = {path: target.path for path, target in kept.items() if target.root == root}
+        yield from hand_out(
+            shop, job, run_hash_batch, _hash_batches(job, root, files), watcher=watcher
+        )
+
+
+def hash_files(
+    shop: Workshop, job: Job, root: str, files: dict[str, int], *, watcher: Watcher
+) -> Iterator[Hashed]:
+    """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
+    batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in cut(files))
+    for hashed in hand_out(shop, job, run_hash_batch, batches, watcher=watcher):
+        watcher.advance(1, hashed.size)
+        yield hashed
+
+
+def _hash_batches(job: Job, root: str, files: dict[str, str]) -> Iterator[HashBatch]:
+    for part in cut(dict.fromkeys(files, 0)):
+        yield HashBatch(job.tree, root, {path: files[path] for path in part})
+
+
+def hand_out(
+    shop: Workshop,
+    job: Job,
+    function: Callable[[B], list[R]],
+    batches: Iterator[B],
+    *,
+    watcher: Watcher,
+) -> Iterator[R]:
+    """Run ``function`` on the batches of a job; their results, in any order.
+
+    Batches must end when the job's tree is gone.
+    """
+    for results in run_all(
+        shop.executor,
+        shop.width,
+        function,
+        batches,
+        watcher=watcher,
+        give_up=lambda: shutil.rmtree(job.tree, ignore_errors=True),
+    ):
+        job.sign_of_life()
+        yield from results
 
 
 def _make_directories(tree: str, directories: list[str]) -> None:
     os.mkdir(tree, DIRECTORY_MODE)
     for directory in directories:
         os.mkdir(f"{tree}/{directory}", DIRECTORY_MODE)
-
-
-def _kept_batches(job: Job, plan: Plan) -> Iterator[KeptBatch]:
-    for files in cut(dict.fromkeys(plan.kept, 0)):
-        targets = ((path, plan.kept[path]) for path in files)
-        yield KeptBatch(job.tree, [(path, kept.root, kept.path) for path, kept in targets])
 
 
 def _batches(

@@ -6,9 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from gobbler.disk.opening import DIRECTORY, kind_of
+from gobbler.disk.opening import DIRECTORY, closing, kind_of
 from gobbler.errors import Refused, quoted
 from gobbler.names import file_name_problem, is_internal
 from gobbler.rules.planning import Scan
@@ -23,94 +23,108 @@ MAX_PATH_BYTES = 3000
 @dataclass
 class _Scanner:
     ignore_dot: bool
-    owner: int
+    owner: int | None
     check: Callable[[], None]
-    files: dict[str, int] = field(default_factory=dict)
-    symlinks: dict[str, str] = field(default_factory=dict)
-    directories: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
+    found: Scan
 
     def directory(self, descriptor: int, prefix: str, depth: int) -> int:
         """Scan one open directory; how many entries of it are taken."""
         self.check()
-        if depth > MAX_DEPTH:
-            raise Refused(
-                f"{quoted(prefix)} is nested too deeply: more than {MAX_DEPTH} directories"
-            )
         with os.scandir(descriptor) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            ordered = sorted(entries, key=lambda entry: entry.name)
         taken = 0
-        for entry in found:
+        for entry in ordered:
             name = entry.name
             if is_internal(name) or (self.ignore_dot and name.startswith(".")):
                 continue
             taken += 1
-            self._entry(descriptor, entry, prefix + name, depth)
+            path = prefix + name
+            try:
+                problem = _path_problem(name, path) or self._entry(descriptor, entry, path, depth)
+            except OSError as error:
+                problem = vanished(error)
+            if problem is not None:
+                self.found.odd[path] = problem
         return taken
 
-    def _entry(self, parent: int, entry: os.DirEntry[str], path: str, depth: int) -> None:
-        problem = file_name_problem(entry.name)
-        if problem is None and len(path) * 4 > MAX_PATH_BYTES:
-            too_long = len(path.encode()) > MAX_PATH_BYTES
-            problem = f"makes a path of more than {MAX_PATH_BYTES} bytes" if too_long else None
-        if problem is not None:
-            raise Refused(f"{quoted(path)} in the source {problem}")
-        try:
-            status = entry.stat(follow_symlinks=False)
-            if stat.S_ISREG(status.st_mode):
-                check_ownership(status, self.owner, path)
-                self.files[path] = status.st_size
-            elif stat.S_ISLNK(status.st_mode):
-                self.symlinks[path] = os.readlink(entry.name, dir_fd=parent)
-            elif stat.S_ISDIR(status.st_mode):
-                self._subdirectory(parent, entry.name, path, depth)
-            else:
-                raise Refused(
-                    f"{quoted(path)} in the source is {kind_of(status.st_mode)}; "
-                    "only files, directories and symbolic links can be published"
-                )
-        except OSError as error:
-            raise refusal(error, path) from None
+    def _entry(self, parent: int, entry: os.DirEntry[str], path: str, depth: int) -> str | None:
+        """Note an entry; what is wrong with it, if anything."""
+        status = entry.stat(follow_symlinks=False)
+        if stat.S_ISREG(status.st_mode):
+            if self.owner is not None and is_foreign_link(status, self.owner):
+                return FOREIGN_LINK
+            self.found.files[path] = status.st_size
+        elif stat.S_ISLNK(status.st_mode):
+            self.found.symlinks[path] = os.readlink(entry.name, dir_fd=parent)
+        elif stat.S_ISDIR(status.st_mode):
+            if depth == MAX_DEPTH:
+                return f"is nested in more than {MAX_DEPTH} directories"
+            self._subdirectory(parent, entry.name, path, depth)
+        else:
+            return (
+                f"is {kind_of(status.st_mode)}; only files, directories and symbolic links "
+                "can be published"
+            )
+        return None
 
     def _subdirectory(self, parent: int, name: str, path: str, depth: int) -> None:
-        self.directories.append(path)
-        descriptor = os.open(name, DIRECTORY, dir_fd=parent)
-        try:
+        with closing(os.open(name, DIRECTORY, dir_fd=parent)) as descriptor:
+            self.found.directories.append(path)
             if self.directory(descriptor, path + "/", depth + 1) == 0:
-                self.empty.append(path)
-        finally:
-            os.close(descriptor)
+                self.found.empty.append(path)
+
+
+def _path_problem(name: str, path: str) -> str | None:
+    if (problem := file_name_problem(name)) is not None:
+        return f"has a name that {problem}"
+    if len(path) * 4 > MAX_PATH_BYTES and len(path.encode()) > MAX_PATH_BYTES:
+        return f"has a path of more than {MAX_PATH_BYTES} bytes"
+    return None
 
 
 def scan(
-    source: int, *, ignore_dot: bool, owner: int, check: Callable[[], None] = lambda: None
+    directory: int,
+    *,
+    ignore_dot: bool,
+    owner: int | None,
+    check: Callable[[], None] = lambda: None,
 ) -> Scan:
-    """What is below the open directory ``source``, which the account ``owner`` owns.
+    """What is below the open ``directory``.
 
-    ``check`` is called for every directory and may raise to give up. Raises
-    :class:`~gobbler.errors.Refused` that names the path for all that can't be published:
-    devices, FIFOs and sockets, bad names, hard links to others' files, what can't be read.
+    With ``owner`` (a user ID), hard links to others' files are odd. ``check`` is called for
+    every directory and may raise to give up.
     """
-    scanner = _Scanner(ignore_dot, owner, check)
-    scanner.directory(source, "", 0)
-    return Scan(scanner.files, scanner.symlinks, scanner.directories, scanner.empty)
+    found = Scan({}, {}, [], [], {})
+    _Scanner(ignore_dot, owner, check, found).directory(directory, "", 0)
+    return found
 
 
-def check_ownership(status: os.stat_result, owner: int, path: str) -> None:
-    """Refuse a file that its user may have linked here without a right to read it."""
-    if status.st_nlink > 1 and status.st_uid != owner:
-        raise Refused(f"{quoted(path)} in the source is a hard link to another user's file")
+FOREIGN_LINK = "is a hard link to another user's file"
 
 
-def refusal(error: OSError, path: str) -> Exception:
-    """What the failure of a call on the user's file ``path`` means to the user."""
+def is_foreign_link(status: os.stat_result, owner: int) -> bool:
+    """Whether a file may have been linked here by ``owner`` without a right to read it."""
+    return status.st_nlink > 1 and status.st_uid != owner
+
+
+UNREADABLE = "can't be read by the service"
+
+
+def vanished(error: OSError) -> str:
+    """What is wrong with a user's file on which a call failed; raises what is our fault."""
     if isinstance(error, FileNotFoundError):
-        return Refused(f"{quoted(path)} in the source vanished while it was being read")
+        return "vanished while it was being read"
     if isinstance(error, PermissionError):
-        return Refused(
-            f"{quoted(path)} in the source can't be read by the service",
-            hint="Give others the right to read it (and to enter it, if it is a directory).",
-        )
+        return UNREADABLE
     if isinstance(error, NotADirectoryError) or error.errno == errno.ELOOP:
-        return Refused(f"{quoted(path)} in the source changed while it was being read")
-    return error
+        return "changed while it was being read"
+    raise error
+
+
+def refusal(error: OSError, path: str) -> Refused:
+    """The refusal of the user's file ``path`` on which a call failed."""
+    problem = vanished(error)
+    hint = "Give others the right to read it (and to enter it, if it is a directory)."
+    return Refused(
+        f"{quoted(path)} in the source {problem}", hint=hint if problem == UNREADABLE else ""
+    )

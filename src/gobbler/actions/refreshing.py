@@ -1,0 +1,34 @@
+"""``refresh_latest`` and ``refresh_usage``: find anew what the records should say."""
+
+from __future__ import annotations
+
+from gobbler.actions.accounting import recount, redecide_latest
+from gobbler.actions.guards import changing_asset, check_asset, check_project
+from gobbler.actions.site import Call
+from gobbler.actions.versions import check_admin
+from gobbler.disk.flushing import flush_directory
+from gobbler.names import AssetKey, check_name
+from gobbler.requests import RefreshLatest, RefreshUsage
+
+
+def refresh_latest(call: Call, request: RefreshLatest) -> dict[str, object]:
+    """Record an asset's latest version anew; ``version`` of the answer, if there is one."""
+    asset = AssetKey.checked(request.project, request.asset)
+    check_admin(call, "refresh the latest version")
+    registry = call.site.registry
+    check_asset(registry, asset)
+    with changing_asset(registry, asset):
+        version = redecide_latest(registry, asset)
+    flush_directory(registry.path(asset.path), call.site.durability)
+    return {} if version is None else {"version": version}
+
+
+def refresh_usage(call: Call, request: RefreshUsage) -> dict[str, object]:
+    """Count a project's usage anew; ``total`` of the answer, in bytes, is also ``usage``."""
+    project = check_name("project", request.project)
+    check_admin(call, "refresh the usage")
+    registry = call.site.registry
+    check_project(registry, project)
+    total = recount(registry, project)
+    flush_directory(registry.path(project), call.site.durability)
+    return {"total": total, "usage": total}

@@ -1,0 +1,87 @@
+"""The files of a rerouting: copies, symbolic links, manifests and ``..links``, in a job."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable
+
+from gobbler.actions.inspecting import links_file
+from gobbler.actions.journal import Journal
+from gobbler.actions.site import Call
+from gobbler.disk.incoming import Job
+from gobbler.errors import Fault, quoted
+from gobbler.names import VersionKey
+from gobbler.records import Manifest, encode
+from gobbler.registry import Registry
+from gobbler.rules.links import links_by_directory, symlink_text
+from gobbler.rules.rerouting import Change
+from gobbler.transfer.build import Workshop
+from gobbler.transfer.duplicating import Duplicate, duplicate_all
+
+
+def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
+    """Copy the files of which no other copy survives into the job, verifying each."""
+    registry = call.site.registry
+    copies = {
+        f"{job.path}/{_name(number)}": Duplicate(
+            registry.path(change.former.end.key.file(change.former.end.path)),
+            change.entry.size,
+            change.entry.md5sum,
+        )
+        for number, change in enumerate(changes)
+        if change.is_copy
+    }
+    shop = Workshop(registry, call.site.executor, call.site.width)
+    for problem in duplicate_all(shop, job, copies, watcher=call.watcher):
+        raise Fault(
+            f"{quoted(problem)} can't be copied to where it is linked from: its content is "
+            "not what its manifest lists",
+            hint="Validate the version that holds it.",
+        )
+
+
+def _name(number: int) -> str:
+    return f"file-{number}"
+
+
+def stage_changes(
+    registry: Registry,
+    journal: Journal,
+    changes: list[Change],
+    manifest_of: Callable[[VersionKey], Manifest],
+) -> dict[str, int]:
+    """Prepare all that changes; the bytes that are added, by project."""
+    usage: dict[str, int] = defaultdict(int)
+    by_version: dict[VersionKey, list[Change]] = defaultdict(list)
+    for number, change in enumerate(changes):
+        if change.entry.link is not None:
+            text = symlink_text(change.key, change.path, change.entry.link)
+            os.symlink(text, journal.inside(_name(number)))
+        else:
+            usage[change.key.project] += change.entry.size
+        journal.bring(_name(number), change.key.file(change.path))
+        by_version[change.key].append(change)
+    for number, (key, of_version) in enumerate(by_version.items()):
+        _stage_records(registry, journal, key, of_version, manifest_of(key), number)
+    return usage
+
+
+def _stage_records(
+    registry: Registry,
+    journal: Journal,
+    key: VersionKey,
+    changes: list[Change],
+    manifest: Manifest,
+    number: int,
+) -> None:
+    new = {**manifest, **{change.path: change.entry for change in changes}}
+    links = links_by_directory(new)
+    directories = sorted({change.path.rpartition("/")[0] for change in changes})
+    for index, directory in enumerate(directories):
+        target = key.file(links_file(directory))
+        if directory in links:
+            journal.write(f"links-{number}-{index}", encode(links[directory]), target)
+        elif registry.has(target):
+            journal.take_out(target, f"former-links-{number}-{index}")
+    journal.write(f"manifest-{number}", encode(new), key.manifest)
