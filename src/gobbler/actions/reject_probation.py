@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gobbler.actions.guards import changing_asset
 from gobbler.actions.removing import Removal, finish, start
 from gobbler.actions.site import Call
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.disk.incoming import new_job
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.names import VersionKey
 from gobbler.records import Summary
+from gobbler.registry import Registry
 from gobbler.requests import Reject
 from gobbler.rules.permissions import may_reject
 
 
 def reject_probation(call: Call, request: Reject) -> dict[str, object]:
     """Remove the version; the answer has no fields of its own."""
-    key = existing_version(call.site.registry, request)
+    key = VersionKey.checked(request.project, request.asset, request.version)
     force = bool(request.force)
-    _check(call, key, force=force)
-    registry = call.site.registry
+
+    def check() -> None:
+        existing_version(call.site.registry, request)
+        _check(call, key, force=force)
+
+    remove_from_probation(call.site.registry, call.site.durability, key, check, force=force)
+    return {}
+
+
+def remove_from_probation(
+    registry: Registry,
+    durability: Durability,
+    key: VersionKey,
+    check: Callable[[], None],
+    *,
+    force: bool = False,
+) -> None:
+    """Remove a version that is not final.
+
+    ``check`` is called before the work and again under the locks; it raises to prevent it.
+    """
+    check()
     removal = Removal(key.project, key.path, [key], force)
     with new_job(registry.root) as job:
         journal = start(registry, job, removal)
-        flush_filesystem(job.path, call.site.durability)
+        flush_filesystem(job.path, durability)
         with changing_asset(registry, key.of_asset):
-            existing_version(registry, request)
-            _check(call, key, force=force)
+            check()
             finish(registry, job, removal, journal)
-        flush_filesystem(registry.root, call.site.durability)
-    return {}
+        flush_filesystem(registry.root, durability)
 
 
 def _check(call: Call, key: VersionKey, *, force: bool) -> None:

@@ -87,6 +87,13 @@ def _with_two_dashes(word: str, known: set[str]) -> str:
     help="Who may act for whom: 'user:other,other' a line; '*' is everyone, '-name' all but.",
 )
 @click.option(
+    "--probation",
+    default=-1.0,
+    show_default=True,
+    metavar="DAYS",
+    help="How long a version may stay on probation before it is removed; -1: for ever.",
+)
+@click.option(
     "--durability",
     type=click.Choice([choice.value for choice in Durability]),
     default=Durability.FULL.value,
@@ -121,6 +128,7 @@ def command(
     workers: int,
     whitelist: str | None,
     spoof: str | None,
+    probation: float,
     durability: str,
     grace: float,
     form: str,
@@ -155,5 +163,6 @@ def command(
         spoofing=read_spoofing(spoof) if spoof else (),
         durability=Durability(durability),
         grace=grace,
+        probation_days=probation,
     )
     serve(settings, LogFormat(form), debug=debug)

@@ -16,21 +16,25 @@ lock is free and nothing shows that its builder lives.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import secrets
 import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import msgspec
 from msgspec import Struct
 
 from gobbler.disk.locks import try_lock
+from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_FILE_MODE, remove_quietly, write_all
 from gobbler.names import INCOMING
+
+logger = logging.getLogger(__name__)
 
 LOCK_SUFFIX = ".lock"
 
@@ -124,12 +128,21 @@ def _start(incoming: str) -> Job:
 
 def _discard(job: Job) -> None:
     try:
+        # From here on nobody builds it: what stays is for the next sweep, which must not
+        # take it for the work of this process, though that lives on.
+        with suppress(OSError):
+            os.ftruncate(job._descriptor, 0)
         if job.unfinished:
             return
+        # First the intent: with it, but without its tree, a job counts as published.
+        with suppress(FileNotFoundError):
+            os.unlink(job.intent)
         shutil.rmtree(job.path, ignore_errors=True)
         # While anything is left, the lock file must stay: a sweep finds the rest by it.
-        if not os.path.lexists(job.path):
-            remove_quietly(job.lock)
+        if not is_there(job.path):
+            os.unlink(job.lock)
+    except OSError as error:
+        logger.warning("could not remove %s, which the next sweep will: %s", job.path, error)
     finally:
         os.close(job._descriptor)
 
@@ -149,7 +162,12 @@ def abandoned_jobs(registry: str) -> Iterator[Job]:
             descriptor = os.open(path + LOCK_SUFFIX, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             continue
-        if not (try_lock(descriptor, fcntl.LOCK_EX) and _is_abandoned(descriptor)):
+        try:
+            ours = try_lock(descriptor, fcntl.LOCK_EX) and _is_abandoned(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not ours:
             os.close(descriptor)
             continue
         job = Job(path, descriptor)
@@ -164,7 +182,7 @@ def _is_abandoned(descriptor: int) -> bool:
     try:
         builder = msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Builder)
     except msgspec.DecodeError:
-        return True  # killed before it had written who it is; nothing else exists yet
+        return True  # nobody's: it was given up, or killed before it had written who it is
     host, boot, namespace = _this_host()
     if (builder.host, builder.boot) != (host, boot):
         # Another host, or this one before it was booted: locks may not reach that far.

@@ -143,6 +143,18 @@ def account_name(uid: int, what: str) -> str:
         raise Forbidden(f"{what} belongs to user ID {uid}, which has no account here") from None
 
 
+def is_there(path: str) -> bool:
+    """Whether anything stands at ``path``, whatever it is.
+
+    Raises ``OSError`` where that can't be found out, which is not the same as "no".
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def read_all(descriptor: int, limit: int) -> bytes:
     """Read an open file to its end, but no more than ``limit`` + 1 bytes."""
     parts = []

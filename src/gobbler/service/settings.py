@@ -28,7 +28,8 @@ class Settings:
     """All that ``gobbler serve`` can be told; see its ``--help``.
 
     Paths are absolute. ``concurrency`` is the number of batches of files that one worker
-    process copies at a time; ``grace`` is in seconds.
+    process copies at a time; ``grace`` is in seconds; with ``probation_days`` below 0, versions
+    may stay on probation for ever.
     """
 
     staging: str
@@ -43,6 +44,7 @@ class Settings:
     spoofing: tuple[tuple[str, Spoofable], ...] = ()
     durability: Durability = Durability.FULL
     grace: float = 30.0
+    probation_days: float = -1.0
 
     @property
     def begun(self) -> str:

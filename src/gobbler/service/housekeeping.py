@@ -1,0 +1,114 @@
+"""What the service removes by itself, at its start and then daily.
+
+Request files and source directories in staging, and logs, that are older than seven days;
+versions that have been on probation for too long.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+from gobbler.actions.reject_probation import remove_from_probation
+from gobbler.disk.aging import is_older, remove
+from gobbler.disk.opening import closing, open_directory
+from gobbler.errors import GobblerError, Missing, quoted
+from gobbler.names import LOGS, VersionKey, is_internal
+from gobbler.records import parse_time
+from gobbler.registry import Registry
+from gobbler.requests import PREFIX
+from gobbler.service.settings import Settings
+
+DAY = 86_400.0
+KEPT_FOR = 7 * DAY
+"""Seconds for which staging and logs are kept."""
+
+logger = logging.getLogger(__name__)
+
+
+def tidy(settings: Settings) -> None:
+    """Do one round. What fails is logged, and the rest goes on."""
+    for what, task in (
+        ("staging", tidy_staging),
+        ("logs", tidy_logs),
+        ("probation", end_probation),
+    ):
+        try:
+            task(settings, time.time())
+        except (GobblerError, OSError):
+            logger.exception("could not tidy up %s", what)
+
+
+def tidy_staging(settings: Settings, now: float) -> None:
+    """Remove old request files and source directories."""
+    with closing(open_directory(settings.staging)) as staging:
+        with os.scandir(staging) as entries:
+            names = [entry.name for entry in entries if not is_internal(entry.name)]
+        for name in names:
+            if _is_ours_to_tidy(staging, name) and is_older(staging, name, now - KEPT_FOR):
+                done = remove(staging, name)
+                logger.info("%s old %s in staging", _told(done), quoted(name))
+
+
+def _is_ours_to_tidy(staging: int, name: str) -> bool:
+    if name.startswith(PREFIX):
+        return True
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=staging, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def tidy_logs(settings: Settings, now: float) -> None:
+    """Remove old log entries."""
+    with closing(open_directory(f"{settings.registry}/{LOGS}")) as logs:
+        with os.scandir(logs) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            if is_older(logs, name, now - KEPT_FOR):
+                remove(logs, name)
+
+
+def end_probation(settings: Settings, now: float) -> None:
+    """Remove versions that have been on probation for longer than is allowed."""
+    if settings.probation_days < 0:
+        return
+    registry = Registry(settings.registry)
+    limit = now - settings.probation_days * DAY
+    for key in _versions(registry):
+        try:
+            if _is_expired(registry, key, limit):
+                _remove(settings, registry, key, limit)
+                logger.info("removed %s: on probation for too long", quoted(key.path))
+        except (GobblerError, OSError) as error:
+            logger.error("could not end the probation of %s: %s", quoted(key.path), error)
+
+
+def _versions(registry: Registry) -> Iterator[VersionKey]:
+    for project in registry.projects():
+        for asset in registry.assets(project):
+            yield from registry.versions(asset)
+
+
+def _is_expired(registry: Registry, key: VersionKey, limit: float) -> bool:
+    try:
+        summary = registry.summary(key)
+    except Missing:
+        return False
+    finished = parse_time(summary.upload_finish)
+    return summary.on_probation and finished is not None and finished.timestamp() < limit
+
+
+def _remove(settings: Settings, registry: Registry, key: VersionKey, limit: float) -> None:
+    def check() -> None:
+        if not _is_expired(registry, key, limit):
+            raise Missing(f"{quoted(key.path)} is not on probation any more")
+
+    remove_from_probation(registry, settings.durability, key, check)
+
+
+def _told(done: bool) -> str:
+    return "removed" if done else "could not remove"
