@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 
 from gobbler.disk.opening import DIRECTORY, closing
@@ -13,9 +12,10 @@ MAX_DEPTH = 256
 
 
 def is_older(directory: int, name: str, limit: float) -> bool:
-    """Whether nothing at or below ``name`` in an open ``directory`` changed since ``limit``.
+    """Whether nothing at or below ``name`` in an open ``directory`` was modified since ``limit``.
 
-    ``limit`` is in seconds since the epoch. What can't be looked at is not old.
+    ``limit`` is in seconds since the epoch. What can't be looked at is not old. It goes by
+    modification times, which copying with ``cp -p`` or ``rsync -a`` takes along.
     """
     try:
         return _is_older(directory, name, limit, 0)
@@ -25,7 +25,7 @@ def is_older(directory: int, name: str, limit: float) -> bool:
 
 def _is_older(directory: int, name: str, limit: float, depth: int) -> bool:
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if max(status.st_mtime, status.st_ctime) >= limit or depth > MAX_DEPTH:
+    if status.st_mtime >= limit or depth > MAX_DEPTH:
         return False
     if not stat.S_ISDIR(status.st_mode):
         return True
@@ -38,7 +38,7 @@ def remove(directory: int, name: str) -> bool:
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            shutil.rmtree(name, dir_fd=directory)
+            _remove_tree(directory, name)
         else:
             os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
@@ -46,3 +46,15 @@ def remove(directory: int, name: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def _remove_tree(directory: int, name: str) -> None:
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
+        with os.scandir(inner) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_directory in found:
+            if is_directory:
+                _remove_tree(inner, child)
+            else:
+                os.unlink(child, dir_fd=inner)
+    os.rmdir(name, dir_fd=directory)

@@ -32,11 +32,15 @@ from gobbler.errors import GobblerError
 from gobbler.registry import Registry
 from gobbler.service.app import Application
 from gobbler.service.begun import Begun
+from gobbler.service.housekeeping import tidy
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.settings import Settings, check_address, check_directories
 
 SWEEP_EVERY = 60.0
 """Seconds between two looks for what crashed workers, here or elsewhere, have left."""
+
+TIDY_EVERY = 86_400.0
+"""Seconds between two rounds of removing what is old."""
 
 HEADERS_WITHIN = 10_000
 """Milliseconds in which a client must have sent its headers."""
@@ -100,9 +104,8 @@ def _on_startup(settings: Settings, server: Any, running: Connection) -> None:  
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    threading.Thread(
-        target=_sweep_now_and_then, args=(settings,), name="sweep", daemon=True
-    ).start()
+    for task in (_sweep_now_and_then, _tidy_daily):
+        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     logger.info(
         "gobbler %s serves %s from staging %s at http://%s:%d%s",
@@ -145,6 +148,12 @@ def _sweep_now_and_then(settings: Settings) -> None:
     for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
         time.sleep(pause)
         _sweep(settings)
+
+
+def _tidy_daily(settings: Settings) -> None:
+    while True:
+        tidy(settings)
+        time.sleep(TIDY_EVERY)
 
 
 def _sweep(settings: Settings) -> None:
