@@ -168,7 +168,9 @@ def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:
 
     The source stays whole until the version is published; then its name is removed.
     """
-    if before.st_uid != os.geteuid() or before.st_nlink != 1:
+    # Another mode would have to be changed in the source, too, before it is published.
+    mode = stat.S_IMODE(before.st_mode)
+    if before.st_uid != os.geteuid() or before.st_nlink != 1 or mode != FILE_MODE:
         return False
     try:
         os.link(name, name, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
@@ -179,8 +181,6 @@ def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:
     if os.stat(name, dir_fd=into, follow_symlinks=False).st_ino != before.st_ino:
         os.unlink(name, dir_fd=into)  # swapped since it was opened
         return False
-    if stat.S_IMODE(before.st_mode) != FILE_MODE:
-        os.chmod(name, FILE_MODE, dir_fd=into)
     return True
 
 

@@ -116,7 +116,8 @@ def vanished(error: OSError) -> str:
         return "vanished while it was being read"
     if isinstance(error, PermissionError):
         return UNREADABLE
-    if isinstance(error, NotADirectoryError) or error.errno == errno.ELOOP:
+    # EINVAL: it was a symbolic link when it was looked at, and is none any more.
+    if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
     raise error
 
