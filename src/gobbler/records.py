@@ -24,7 +24,7 @@ T = TypeVar("T")
 Size = Annotated[int, Meta(ge=0)]
 """A number of bytes."""
 
-Checksum = Annotated[str, Meta(pattern="^([0-9a-f]{32})?$")]
+Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 """An MD5 as 32 hexadecimal digits, or nothing (for an empty directory)."""
 
 
@@ -240,7 +240,7 @@ def decode(data: bytes, kind: type[T], where: str) -> T:
     """
     try:
         record: T = _tolerant(data, kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = describe(error, data, kind)
         raise Fault(f"{where} is damaged: {problem}") from None
     return record
@@ -277,7 +277,10 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
     arguments = getattr(kind, "__args__", None)
     if "$[...]" not in text or not arguments:
         return text
-    entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    try:
+        entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return text  # what follows is damaged, too
     bad = next((key for key, raw in entries.items() if not _decodes(raw, arguments[1])), "...")
     return text.replace("$[...]", f"$[{msgspec.json.encode(bad).decode()}]", 1)
 
@@ -285,14 +288,14 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
 def _decodes(raw: msgspec.Raw, kind: object) -> bool:
     try:
         msgspec.json.decode(raw, type=kind)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return True
 
 
 def parse_time(text: str) -> dt.datetime | None:
     """The instant that ``text`` tells, or ``None`` if it is not RFC 3339 with an offset."""
-    if text[10:11] not in ("T", "t"):
+    if text[10:11] not in ("T", "t") or not (text[-1:] in ("Z", "z") or text[-3:-2] == ":"):
         return None
     try:
         moment: dt.datetime = msgspec.convert(text, Annotated[dt.datetime, Meta(tz=True)])

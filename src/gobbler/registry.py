@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import TypeVar
 
-from gobbler.disk.opening import read_file
+from gobbler.disk.opening import is_there, read_file
 from gobbler.errors import Missing, quoted
 from gobbler.names import (
     AssetKey,
@@ -83,7 +83,7 @@ class Registry:
 
     def has(self, relative: str) -> bool:
         """Whether anything stands at ``relative``, whatever it is."""
-        return os.path.lexists(self.path(relative))
+        return is_there(self.path(relative))
 
     def projects(self) -> Iterator[str]:
         """The names of all projects."""

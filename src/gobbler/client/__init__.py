@@ -1,1 +1,16 @@
-"""."""
+"""The client's end of the protocol: one object, :class:`Client`.
+
+::
+
+    from gobbler.client import Client
+
+    client = Client("http://gobbler.example.org:8080")
+    client.upload("weather", "stations", "2026-11", "results/")
+    path = client.fetch_directory("weather/stations/2026-11")
+"""
+
+from gobbler.client.client import Client
+from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
+from gobbler.client.remote import ServiceInfo
+
+__all__ = ["Client", "NoAnswer", "NotThere", "RequestFailed", "ServiceInfo", "TooSlow"]

@@ -1,1 +1,12 @@
-"""."""
+"""Hand files on between processes, without locks.
+
+>>> from gocept.filestore import FileStore  # doctest: +SKIP
+>>> store = FileStore("/var/spool/mine")  # doctest: +SKIP
+>>> store.prepare()  # doctest: +SKIP
+
+See :class:`~gocept.filestore.filestore.FileStore`.
+"""
+
+from gocept.filestore.filestore import FileStore
+
+__all__ = ["FileStore"]

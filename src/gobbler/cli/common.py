@@ -1,0 +1,129 @@
+"""What commands share: the options that say which service, and how results are shown."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Sequence
+
+import click
+import msgspec
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+from rich.text import Text
+
+from gobbler.client import Client
+from gobbler.errors import quoted
+
+Command = Callable[..., None]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+jobs = click.option(
+    "--jobs",
+    "-j",
+    default=4,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="Files that are copied at a time.",
+)
+
+_url = click.option(
+    "--url", envvar="GOBBLER_URL", metavar="URL", help="Address of the service.  [GOBBLER_URL]"
+)
+_staging = click.option(
+    "--staging",
+    envvar="GOBBLER_STAGING",
+    metavar="DIR",
+    help="Its staging directory; the service knows.  [GOBBLER_STAGING]",
+)
+_registry = click.option(
+    "--registry",
+    envvar="GOBBLER_REGISTRY",
+    metavar="DIR",
+    help="Its registry; the service knows.  [GOBBLER_REGISTRY]",
+)
+_cache = click.option(
+    "--cache",
+    envvar="GOBBLER_CACHE",
+    metavar="DIR",
+    help="Where downloads are kept; by default with your other data.  [GOBBLER_CACHE]",
+)
+_remote = click.option(
+    "--remote", is_flag=True, help="Read over HTTP even if the registry is mounted here."
+)
+
+
+def reads(function: Command) -> Command:
+    """Give a command the options of whoever reads, and their client as ``client``."""
+
+    @_url
+    @_registry
+    @_cache
+    @_remote
+    @functools.wraps(function)
+    def command(
+        url: str | None, registry: str | None, cache: str | None, remote: bool, **rest: object
+    ) -> None:
+        client = Client(
+            url or None, registry=registry or None, cache=cache or None, force_remote=remote
+        )
+        function(client=client, **rest)
+
+    return command
+
+
+def changes(function: Command) -> Command:
+    """Give a command the options of whoever changes something, and their ``client``."""
+
+    @_url
+    @_staging
+    @_registry
+    @functools.wraps(function)
+    def command(url: str | None, staging: str | None, registry: str | None, **rest: object) -> None:
+        client = Client(url or None, staging=staging or None, registry=registry or None)
+        function(client=client, **rest)
+
+    return command
+
+
+def print_json(document: object) -> None:
+    """Print ``document`` as the one JSON document of a command."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def printable(name: str) -> str:
+    """``name`` as it is if it is safe to print, else quoted, with what is odd escaped."""
+    return name if name.isprintable() else quoted(name)
+
+
+def size(count: int) -> str:
+    """A number of bytes for people, e.g. ``3.4 MB``; bare where a script reads it."""
+    return decimal(count) if sys.stdout.isatty() else str(count)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, for_people: bool | None = None
+) -> None:
+    """Print rows: as a table for people, else as lines of fields between tabs.
+
+    People are supposed where the output is a terminal, unless ``for_people`` knows. A
+    column whose name starts with ``>`` is of numbers.
+    """
+    if not (sys.stdout.isatty() if for_people is None else for_people):
+        for row in rows:
+            click.echo("\t".join(printable(field) for field in row))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        number = column.startswith(">")
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number,
+        )
+    for row in rows:
+        table.add_row(*(Text(printable(field)) for field in row))
+    Console().print(table)

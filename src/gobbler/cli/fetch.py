@@ -1,0 +1,87 @@
+"""``gobbler fetch``: a file, a directory or a version, on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from gobbler.cli import common
+from gobbler.cli.progress import Bar
+from gobbler.client import Client
+from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.exporting import export
+from gobbler.errors import Missing, Refused, quoted
+from gobbler.names import is_internal
+
+
+@click.command()
+@click.argument("address")
+@click.option(
+    "--to",
+    "destination",
+    metavar="PATH",
+    help="Copy it there: a directory that does not exist yet, or for a file also one that does.",
+)
+@click.option("--overwrite", is_flag=True, help="Fetch again what is in the cache.")
+@common.jobs
+@common.reads
+@common.as_json
+def command(
+    client: Client,
+    address: str,
+    destination: str | None,
+    overwrite: bool,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Get the version, directory or file ADDRESS and print where it is.
+
+    Where the registry is mounted that is in the registry itself, and nothing is copied;
+    don't change it. Else it is downloaded into a cache, once, and complete or not at all.
+    With --to you get a copy of your own.
+
+    \b
+    Examples:
+      gobbler fetch weather/stations/@latest
+      gobbler fetch weather/stations/1.2/2026/berlin.csv
+      cd "$(gobbler fetch weather/stations/1.2)"
+      gobbler fetch weather/stations/1.2 --to ./stations
+    """
+    place = parse(address)
+    if place.depth < 3:
+        raise Refused(
+            f"{quoted(address)} is not the address of a version, or of something in one",
+            hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
+        )
+    place = resolve(client, place)
+    is_file = _is_file(client, place)
+    with Bar("fetching") as bar:
+        if is_file:
+            path = client.fetch_file(str(place), overwrite=overwrite, progress=bar)
+        else:
+            path = client.fetch_directory(
+                str(place), overwrite=overwrite, concurrent=jobs, progress=bar
+            )
+    if destination is not None:
+        path = export(path, destination)
+    if as_json:
+        common.print_json({"address": str(place), "path": path, "directory": not is_file})
+    else:
+        click.echo(path)
+
+
+def _is_file(client: Client, place: Address) -> bool:
+    """Whether the address means a file; the manifest of its version knows."""
+    if not place.path:
+        return False
+    if is_internal(place.path.rpartition("/")[2]):
+        return True
+    manifest = client.manifest(place.project, place.asset, place.version)
+    entry = manifest.get(place.path)
+    if entry is not None:
+        return not entry.is_directory
+    if not any(path.startswith(place.path + "/") for path in manifest):
+        raise Missing(
+            f"{quoted(str(place))} is not in the registry",
+            hint=f"See what there is: gobbler ls {place.project}/{place.asset}/{place.version}",
+        )
+    return False

@@ -1,0 +1,42 @@
+"""``gobbler info``: a service and its directories."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from gobbler.cli import common
+from gobbler.client import Client
+
+
+@click.command()
+@common.changes
+@common.as_json
+def command(client: Client, as_json: bool) -> None:
+    """Show a service, its directories, and what you can do from this machine.
+
+    \b
+    Example:
+      gobbler info --url http://gobbler.example.org:8080
+    """
+    client.info()  # before anything is said: is somebody there at all?
+    staging, registry = client.staging, client.registry
+    can_change = os.access(staging, os.W_OK | os.X_OK)
+    can_read = os.path.isdir(registry)
+    if as_json:
+        common.print_json(
+            {
+                "url": client.url,
+                "staging": staging,
+                "registry": registry,
+                "staging_writable": can_change,
+                "registry_mounted": can_read,
+            }
+        )
+        return
+    change = "yours to write: changes work" if can_change else "not here: no changes"
+    read = "mounted: read directly" if can_read else "not here: read over HTTP"
+    click.echo(f"service   {client.url}")
+    click.echo(f"staging   {common.printable(staging)} ({change})")
+    click.echo(f"registry  {common.printable(registry)} ({read})")

@@ -1,0 +1,138 @@
+"""``gobbler ls``: what there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gobbler.cli import common
+from gobbler.client import Client
+from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.plain import plain
+from gobbler.errors import GobblerError, Missing, quoted
+from gobbler.records import Entry, Manifest
+
+
+@click.command()
+@click.argument("address", default="")
+@common.reads
+@common.as_json
+def command(client: Client, address: str, as_json: bool) -> None:
+    """List projects, or what is in the project, asset or version ADDRESS.
+
+    Versions are marked as latest or on probation. Files are shown with their size and
+    with what they are linked to, if their content is stored elsewhere. Where the output
+    is no terminal it is plain: a line each, the fields between tabs, sizes in bytes.
+
+    \b
+    Examples:
+      gobbler ls                              all projects
+      gobbler ls weather                      the assets of a project
+      gobbler ls weather/stations             the versions of an asset
+      gobbler ls weather/stations/@latest     the files of its latest version
+      gobbler ls weather/stations/1.2/2026    only those in a directory
+    """
+    place = resolve(client, parse(address))
+    if place.depth == 0:
+        _names("project", {}, client.projects(), as_json)
+    elif place.depth == 1:
+        _names("asset", {"project": place.project}, client.assets(place.project), as_json)
+    elif place.depth == 2:
+        _versions(client, place, as_json)
+    else:
+        _files(client, place, as_json)
+
+
+def _names(what: str, of: dict[str, str], names: list[str], as_json: bool) -> None:
+    if as_json:
+        common.print_json({**of, f"{what}s": names})
+    else:
+        common.print_table([what], [[name] for name in names])
+
+
+def _versions(client: Client, place: Address, as_json: bool) -> None:
+    versions = client.versions(place.project, place.asset)
+    latest = client.latest(place.project, place.asset)
+    described = [_describe(client, place, version, latest) for version in versions]
+    if as_json:
+        common.print_json(
+            {
+                "project": place.project,
+                "asset": place.asset,
+                "latest": latest,
+                "versions": described,
+            }
+        )
+        return
+    rows = [
+        [
+            each["version"],
+            each.get("upload_finish", ""),
+            each.get("upload_user_id", ""),
+            _note(each),
+        ]
+        for each in described
+    ]
+    common.print_table(["version", "published", "by", ""], rows)
+
+
+def _describe(client: Client, place: Address, version: str, latest: str | None) -> dict[str, Any]:
+    described: dict[str, Any] = {"version": version, "latest": version == latest}
+    try:
+        summary = client.summary(place.project, place.asset, version)
+    except GobblerError as error:
+        # One damaged version must not hide the others.
+        return described | {"problem": error.reason}
+    return described | plain(summary) | {"on_probation": summary.on_probation}
+
+
+def _note(described: dict[str, Any]) -> str:
+    if "problem" in described:
+        return str(described["problem"])
+    notes = {"latest": described["latest"], "on probation": described["on_probation"]}
+    return ", ".join(note for note, holds in notes.items() if holds)
+
+
+def _files(client: Client, place: Address, as_json: bool) -> None:
+    manifest = client.manifest(place.project, place.asset, place.version)
+    entries = _below(manifest, place.path)
+    if place.path and not entries:
+        raise Missing(
+            f"{quoted(str(place))} is not in the registry",
+            hint=f"See what there is: gobbler ls {place.project}/{place.asset}/{place.version}",
+        )
+    if as_json:
+        common.print_json(
+            {
+                "project": place.project,
+                "asset": place.asset,
+                "version": place.version,
+                "files": [{"path": path, **plain(entry)} for path, entry in entries],
+            }
+        )
+        return
+    common.print_table(
+        [">size", "path", "linked to"],
+        [
+            [
+                common.size(entry.size),
+                path + "/" * entry.is_directory,
+                _target(entry),
+            ]
+            for path, entry in entries
+        ],
+    )
+
+
+def _below(manifest: Manifest, path: str) -> list[tuple[str, Entry]]:
+    """The entries at ``path`` and below, in order; all of them if it is empty."""
+    return sorted(
+        (name, entry)
+        for name, entry in manifest.items()
+        if not path or name == path or name.startswith(path + "/")
+    )
+
+
+def _target(entry: Entry) -> str:
+    return "" if entry.link is None else entry.link.key.file(entry.link.path)

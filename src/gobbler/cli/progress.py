@@ -1,0 +1,67 @@
+"""A bar on standard error for what takes long; nothing where that is no terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+
+class Bar:
+    """A :class:`gobbler.client.progress.Progress` for people; vanishes in the end.
+
+    ``title`` says what is under way, ``afterwards`` what goes on once all files are done.
+    """
+
+    def __init__(self, title: str, afterwards: str = "") -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[done]}/{task.fields[files]} files"),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._title = title
+        self._afterwards = afterwards
+        self._files: int | None = None
+        self._done = 0
+        first = afterwards or title
+        self._task = self._progress.add_task(first, total=None, done=0, files="?")
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Know what there is to do."""
+        self._files = files
+        self._progress.update(self._task, description=self._title, files=files, total=size)
+
+    def advance(self, files: int, size: int) -> None:
+        """Know what is done."""
+        self._done += files
+        title = self._title
+        if self._afterwards and self._done == self._files:
+            title = self._afterwards
+        self._progress.update(self._task, advance=size, done=self._done, description=title)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()

@@ -1,0 +1,113 @@
+"""``gobbler upload``: publish a directory."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import click
+from rich.filesize import decimal
+
+from gobbler.cli import common
+from gobbler.cli.progress import Bar
+from gobbler.client import Client
+from gobbler.client.addresses import parse_version
+from gobbler.records import Manifest
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@click.option("--probation", is_flag=True, help="Publish it, but not as final: it needs approval.")
+@click.option(
+    "--consume/--no-consume",
+    default=None,
+    help="Whether files may be moved out of DIRECTORY. By default no.",
+)
+@click.option(
+    "--ignore-dot/--keep-dot",
+    default=True,
+    show_default=True,
+    help="Whether to leave out names that start with a dot.",
+)
+@click.option("--spoof", metavar="USER", help="Act for USER, where the service allows it.")
+@common.jobs
+@common.changes
+@common.as_json
+def command(
+    client: Client,
+    directory: str,
+    address: str,
+    probation: bool,
+    consume: bool | None,
+    ignore_dot: bool,
+    spoof: str | None,
+    jobs: int,
+    as_json: bool,
+) -> None:
+    """Publish DIRECTORY as a new version of an asset, whole or not at all.
+
+    Symbolic links to files of the registry, or to other files of DIRECTORY, become links.
+    So do files that the asset's latest version has, too: what is already there takes no
+    space. A version never changes once it is published.
+
+    \b
+    Examples:
+      gobbler upload ./results weather/stations/1.3
+      gobbler upload ./results weather/stations/2.0-beta --probation
+
+    A DIRECTORY that stands in staging is used as it is; any other is copied there first,
+    and the copy is removed afterwards, also after Ctrl-C.
+    """
+    place = parse_version(address)
+    version = (place.project, place.asset, place.version)
+    begun = time.monotonic()
+    with Bar("copying to staging", afterwards="publishing") as bar:
+        client.upload(
+            *version,
+            directory,
+            probation=probation,
+            consume=consume,
+            ignore_dot=ignore_dot,
+            spoof=spoof,
+            concurrent=jobs,
+            progress=bar,
+        )
+    seconds = time.monotonic() - begun
+    stored, linked = count(client.manifest(*version, overwrite=True))
+    on_probation = client.summary(*version, overwrite=True).on_probation
+    if as_json:
+        common.print_json(
+            {
+                "project": place.project,
+                "asset": place.asset,
+                "version": place.version,
+                "on_probation": on_probation,
+                "stored": stored._asdict(),
+                "linked": linked._asdict(),
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    click.echo(f"published {common.printable(str(place))} in {seconds:.1f} s")
+    click.echo(f"stored    {stored}")
+    click.echo(f"linked    {linked}")
+    if on_probation:
+        click.echo("The version is on probation: an owner of the project must approve it.")
+
+
+class Amount(NamedTuple):
+    """A number of files, and of bytes in them."""
+
+    files: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.files} file{'' if self.files == 1 else 's'}, {decimal(self.bytes)}"
+
+
+def count(manifest: Manifest) -> tuple[Amount, Amount]:
+    """What of a version is stored in it, and what is linked to other versions."""
+    stored = [e.size for e in manifest.values() if e.link is None and not e.is_directory]
+    linked = [e.size for e in manifest.values() if e.link is not None]
+    return Amount(len(stored), sum(stored)), Amount(len(linked), sum(linked))

@@ -1,0 +1,22 @@
+"""The object on which the calls of ``pygobbler`` and the command line stand."""
+
+from __future__ import annotations
+
+from gobbler.client.changes import Changes
+from gobbler.client.reads import Reads
+
+
+class Client(Reads, Changes):
+    """A service and its registry, as one user on one machine sees them.
+
+    ``url`` is the address of the service. ``staging`` and ``registry`` are its directories
+    as they are mounted here; what is not given is asked of the service when it is needed.
+    Reads go straight to ``registry`` where that is a directory here, else (or with
+    ``force_remote``) over HTTP into ``cache``, by default the user's own (see
+    :func:`~gobbler.client.cache.default_cache`). Changes need ``staging``.
+
+    Nothing is opened or asked before the first call, and nothing needs to be closed. A
+    client may be shared between threads. Names are checked before anything is asked:
+    :class:`~gobbler.errors.Refused`. What is not there is
+    :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
+    """

@@ -1,0 +1,180 @@
+"""Bringing a directory into staging, from where the service takes it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from gobbler.client.errors import NotThere
+from gobbler.client.progress import Progress
+from gobbler.client.submit import staging_closed, staging_missing
+from gobbler.client.workers import Stop, for_each
+from gobbler.errors import Fault, Refused, quoted
+from gobbler.names import is_internal
+
+CHUNK = 1 << 20
+
+
+def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
+    """The path of a directory in ``staging`` that is nobody else's.
+
+    With ``create`` it is made, with the permissions that the umask and the ACLs of staging
+    give, so that the service can read it.
+    """
+    while True:
+        path = os.path.join(staging, f"upload-{secrets.token_hex(10)}")
+        if not create:
+            if not os.path.lexists(path):
+                return path
+            continue
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            continue
+        except (FileNotFoundError, NotADirectoryError):
+            raise staging_missing(staging) from None
+        except PermissionError:
+            raise staging_closed(staging) from None
+        return path
+
+
+class Staged(NamedTuple):
+    """A directory that stands in staging: its bare name, and whether it is our copy."""
+
+    name: str
+    is_copy: bool
+
+
+@contextlib.contextmanager
+def staged(
+    directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
+) -> Iterator[Staged]:
+    """``directory`` itself if it stands directly in ``staging``, else a copy, removed afterwards.
+
+    Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
+    since the service would not take them. ``concurrent`` files are copied at a time, and
+    what was written is read again and compared.
+    """
+    directory = os.path.abspath(directory)
+    _check(directory, staging)
+    parent, name = os.path.split(directory)
+    if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
+        yield Staged(name, is_copy=False)
+        return
+    copy = allocate_upload_directory(staging)
+    try:
+        files = list(_prepare(directory, copy, ignore_dot))
+        progress.expect(len(files), sum(file.size for file in files))
+        for_each(lambda file, stop: _copy(file, progress, stop), files, concurrent)
+        yield Staged(os.path.basename(copy), is_copy=True)
+    finally:
+        # What the service has consumed is gone already.
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _check(directory: str, staging: str) -> None:
+    if not os.path.exists(directory):
+        raise NotThere(f"the directory {quoted(directory)} is not there", directory)
+    if not os.path.isdir(directory):
+        raise Refused(f"{quoted(directory)} is not a directory", hint="Upload its directory.")
+    real = os.path.realpath(directory)
+    if os.path.commonpath([real, os.path.realpath(staging)]) == real:
+        raise Refused(
+            f"{quoted(directory)} holds the staging directory {staging} itself",
+            hint="Upload one directory of it.",
+        )
+
+
+class _File(NamedTuple):
+    source: str
+    target: str
+    size: int
+
+
+def _prepare(source: str, target: str, ignore_dot: bool) -> Iterator[_File]:
+    """Make the directories and symlinks of ``source`` in ``target``; tell the files."""
+    real_source = os.path.realpath(source)
+    pending = [""]
+    while pending:
+        relative = pending.pop()
+        with os.scandir(os.path.join(source, relative)) as entries:
+            for entry in entries:
+                if is_internal(entry.name) or (ignore_dot and entry.name.startswith(".")):
+                    continue
+                path = os.path.join(relative, entry.name)
+                copy = os.path.join(target, path)
+                if entry.is_symlink():
+                    link = os.readlink(entry.path)
+                    os.symlink(_moved_link(link, relative, real_source), copy)
+                elif entry.is_dir(follow_symlinks=False):
+                    os.mkdir(copy)
+                    pending.append(path)
+                else:
+                    yield _File(entry.path, copy, _size(entry))
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    status = entry.stat(follow_symlinks=False)
+    if not stat.S_ISREG(status.st_mode):
+        raise Refused(
+            f"{quoted(entry.path)} is neither a file, nor a directory, nor a symbolic link",
+            hint="Remove it, or upload another directory.",
+        )
+    return status.st_size
+
+
+def _moved_link(link: str, directory: str, source: str) -> str:
+    """What the symlink ``link`` in ``directory`` of ``source`` must say in a copy of it.
+
+    The copy means the same file: a link within the source is relative, so that it leads
+    into the copy, and one that leaves it is absolute.
+    """
+    here = os.path.join(source, directory)
+    meant = os.path.normpath(os.path.join(here, link))
+    inside = meant.startswith(source + os.sep)
+    if inside:
+        return os.path.relpath(meant, here) if os.path.isabs(link) else link
+    return link if os.path.isabs(link) else meant
+
+
+def _copy(file: _File, progress: Progress, stop: Stop) -> None:
+    """Copy one file, whose content must be the same before and after."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(os.open(file.source, flags), "rb") as reader, open(file.target, "x+b") as writer:
+        before = os.fstat(reader.fileno())
+        written = hashlib.md5(usedforsecurity=False)
+        # One byte more than it had shows that it grows, as a log that is being written does.
+        while chunk := reader.read(min(CHUNK, before.st_size - writer.tell() + 1)):
+            stop.check()
+            written.update(chunk)
+            writer.write(chunk)
+            progress.advance(0, len(chunk))
+            if writer.tell() > before.st_size:
+                break
+        after = os.fstat(reader.fileno())
+        same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if not same or writer.tell() != before.st_size:
+            raise Fault(
+                f"{quoted(file.source)} changed while it was copied",
+                hint="Wait until it is complete, and upload again.",
+            )
+        if _digest(writer, stop) != written.digest():
+            raise Fault(f"the copy of {quoted(file.source)} in staging differs from it")
+    progress.advance(1, 0)
+
+
+def _digest(file: BinaryIO, stop: Stop) -> bytes:
+    """The MD5 of all of ``file``, read anew."""
+    file.flush()
+    file.seek(0)
+    digest = hashlib.md5(usedforsecurity=False)
+    while chunk := file.read(CHUNK):
+        stop.check()
+        digest.update(chunk)
+    return digest.digest()

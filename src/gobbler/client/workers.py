@@ -1,0 +1,69 @@
+"""One task for many items, on some threads, where the first error ends it all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+from gobbler.errors import Cancelled
+
+T = TypeVar("T")
+
+
+class Stop:
+    """Tells the tasks that are under way that it is no use to go on."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def set(self) -> None:
+        """Ask every task to end."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the tasks were asked to end."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the tasks were asked to end.
+
+        A task that may take long calls this between its pieces.
+        """
+        if self._event.is_set():
+            raise Cancelled("stopped")
+
+
+def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: int) -> None:
+    """Call ``task(item, stop)`` for all ``items``, ``concurrent`` of them at a time.
+
+    The first error, or Ctrl-C, stops the others and is raised once none of them is running
+    any more. The items are taken one by one, so there may be millions.
+    """
+    stop = Stop()
+    if concurrent <= 1:
+        for item in items:
+            task(item, stop)
+        return
+    queue = iter(items)
+    turn = threading.Lock()
+
+    def work() -> None:
+        while not stop.is_set():
+            with turn:
+                try:
+                    item = next(queue)
+                except StopIteration:
+                    return
+            task(item, stop)
+
+    with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
+        futures = [pool.submit(work) for _ in range(concurrent)]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+    # Those that ended later may have been stopped; these have the reason.
+    for future in done:
+        future.result()

@@ -1,0 +1,70 @@
+"""What a store offers.
+
+``IFileStore`` is an interface of ``zope.interface`` where that is installed, and
+:class:`~gocept.filestore.filestore.FileStore` provides it; else it is a protocol.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import IO, Any, Protocol, TypeVar
+
+C = TypeVar("C", bound=type)
+
+Path = str | os.PathLike[str]
+
+
+class Store(Protocol):
+    """Files in three spaces: ``tmp`` (being written), ``new`` (waiting), ``cur`` (taken)."""
+
+    def prepare(self) -> None:
+        """Make the directories that are missing."""
+
+    def create(self, filename: Path, mode: str = "w") -> IO[Any]:
+        """Open a file in ``tmp``; the caller closes it."""
+
+    def list(self, space: str) -> list[str]:
+        """Tell the full paths of the files in ``space``."""
+
+    def move(self, filename: Path, source: str, destination: str) -> None:
+        """Move a file from one space to another, atomically."""
+
+    def copy(self, filename: Path, source: str, destination: str) -> None:
+        """Copy a file from one space to another."""
+
+    def remove(self, filename: Path, space: str) -> None:
+        """Delete a file from ``space``."""
+
+
+def _zope() -> Any:  # noqa: ANN401 - a module that need not be there
+    try:
+        return importlib.import_module("zope.interface")
+    except ImportError:
+        return None
+
+
+def _interface() -> Any:  # noqa: ANN401 - an interface of zope, or a protocol
+    zope = _zope()
+    if zope is None:
+        return Store
+    # Written out, its methods would have no `self`, which no type checker understands.
+    methods = {
+        name: zope.interface.fromMethod(method, name=name)
+        for name, method in vars(Store).items()
+        if callable(method) and not name.startswith("_")
+    }
+    return zope.interface.InterfaceClass(
+        "IFileStore", (zope.Interface,), methods, Store.__doc__, __name__
+    )
+
+
+IFileStore = _interface()
+
+
+def declare(cls: C) -> C:
+    """Have ``cls`` provide ``IFileStore``, where ``zope.interface`` is installed."""
+    zope = _zope()
+    if zope is not None:
+        zope.classImplements(cls, IFileStore)
+    return cls

@@ -1,0 +1,56 @@
+"""What a version is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gobbler.client import Client
+from gobbler.client.plain import plain
+
+
+def fetch_manifest(
+    project: str,
+    asset: str,
+    version: str,
+    registry: str,
+    url: str,
+    cache: str | None = None,
+    force_remote: bool = False,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """The manifest of a version: its files, their sizes, checksums and links.
+
+    Args:
+        project:
+            Name of the project.
+        asset:
+            Name of the asset in the project.
+        version:
+            Name of the version of the asset.
+        registry:
+            Path of the registry. Where it is a directory on this machine, it is read directly.
+        url:
+            Address of the service, for when the registry can't be read directly.
+        cache:
+            Directory for what is fetched over HTTP. By default the user's data directory, or
+            ``$GOBBLER_CACHE``.
+        force_remote:
+            Whether to ask the service even if ``registry`` is a directory here.
+        overwrite:
+            Whether to fetch again what is in the cache.
+
+    Returns:
+        A dict by path, relative to the version, of dicts with
+
+        - ``size``: bytes;
+        - ``md5sum``: the MD5 in 32 hexadecimal digits, or nothing for an empty directory;
+        - ``link``, where the file is stored elsewhere: ``project``, ``asset``, ``version`` and
+          ``path`` of the file that it was linked to, and if that is a link itself, an
+          ``ancestor`` that names the real file likewise.
+
+    Raises:
+        gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``
+            when the registry is read directly, and a ``requests.HTTPError`` otherwise.
+    """
+    client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
+    return plain(client.manifest(project, asset, version, overwrite=overwrite))

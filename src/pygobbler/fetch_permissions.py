@@ -1,0 +1,51 @@
+"""Who owns a project or an asset, and who may upload to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gobbler.client import Client
+from gobbler.client.plain import plain
+
+
+def fetch_permissions(
+    project: str,
+    registry: str,
+    url: str,
+    asset: str | bool | None = None,
+    force_remote: bool = False,
+) -> dict[str, Any]:
+    """The permissions of a project, or those that an asset has of its own.
+
+    Args:
+        project:
+            Name of the project.
+        registry:
+            Path of the registry. Where it is a directory on this machine, it is read directly.
+        url:
+            Address of the service, for when the registry can't be read directly.
+        asset:
+            Name of an asset, to have its permissions instead of the project's. A ``bool`` here is
+            ``force_remote``, which stood in this place in release 0.1.1.
+        force_remote:
+            Whether to ask the service even if ``registry`` is a directory here.
+
+    Returns:
+        A dict with ``owners``, a list of users, and ``uploaders``, a list of dicts with
+
+        - ``id``: the user;
+        - ``asset``, ``version`` (optional): the only ones that the entry is for;
+        - ``until`` (optional): the time (RFC 3339) when it ends;
+        - ``trusted`` (optional): whether uploads need no approval.
+
+        For a project there may be ``global_write``: whether everybody may add an asset of
+        their own. An asset without permissions of its own has empty lists.
+
+    Raises:
+        gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
+            when the registry is read directly, and a ``requests.HTTPError`` otherwise.
+    """
+    if isinstance(asset, bool):
+        force_remote, asset = asset, None
+    client = Client(url, registry=registry, force_remote=force_remote)
+    return plain(client.permissions(project, asset))

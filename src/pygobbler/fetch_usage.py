@@ -1,0 +1,28 @@
+"""How much a project stores."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def fetch_usage(project: str, registry: str, url: str, force_remote: bool = False) -> int:
+    """Bytes that the files of a project take; links take none.
+
+    Args:
+        project:
+            Name of the project.
+        registry:
+            Path of the registry. Where it is a directory on this machine, it is read directly.
+        url:
+            Address of the service, for when the registry can't be read directly.
+        force_remote:
+            Whether to ask the service even if ``registry`` is a directory here.
+
+    Returns:
+        A number of bytes.
+
+    Raises:
+        gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
+            when the registry is read directly, and a ``requests.HTTPError`` otherwise.
+    """
+    return Client(url, registry=registry, force_remote=force_remote).usage(project)

@@ -1,0 +1,28 @@
+"""Names of the assets of a project."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def list_assets(project: str, registry: str, url: str, force_remote: bool = False) -> list[str]:
+    """Names of all assets of a project, in order.
+
+    Args:
+        project:
+            Name of the project.
+        registry:
+            Path of the registry. Where it is a directory on this machine, it is read directly.
+        url:
+            Address of the service, for when the registry can't be read directly.
+        force_remote:
+            Whether to ask the service even if ``registry`` is a directory here.
+
+    Returns:
+        The names.
+
+    Raises:
+        gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
+            when the registry is read directly, and a ``requests.HTTPError`` otherwise.
+    """
+    return Client(url, registry=registry, force_remote=force_remote).assets(project)

@@ -1,0 +1,32 @@
+"""Names of the versions of an asset."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def list_versions(
+    project: str, asset: str, registry: str, url: str, force_remote: bool = False
+) -> list[str]:
+    """Names of all versions of an asset, in order of name; those on probation too.
+
+    Args:
+        project:
+            Name of the project.
+        asset:
+            Name of the asset in the project.
+        registry:
+            Path of the registry. Where it is a directory on this machine, it is read directly.
+        url:
+            Address of the service, for when the registry can't be read directly.
+        force_remote:
+            Whether to ask the service even if ``registry`` is a directory here.
+
+    Returns:
+        The names.
+
+    Raises:
+        gobbler.errors.Missing: There is no such asset. This is also a ``FileNotFoundError``
+            when the registry is read directly, and a ``requests.HTTPError`` otherwise.
+    """
+    return Client(url, registry=registry, force_remote=force_remote).versions(project, asset)

@@ -1,0 +1,24 @@
+"""What a service tells about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gobbler.client import Client
+from gobbler.client.plain import plain
+
+
+def service_info(url: str) -> dict[str, Any]:
+    """Where a service has its directories.
+
+    Args:
+        url:
+            Address of the service.
+
+    Returns:
+        A dict with the paths ``staging`` and ``registry``.
+
+    Raises:
+        requests.ConnectionError: No service answers.
+    """
+    return plain(Client(url).info())

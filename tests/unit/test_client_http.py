@@ -1,0 +1,182 @@
+"""What a client makes of what comes over HTTP, and of what does not."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import pickle
+import socket
+
+import pytest
+import requests
+
+from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow, request_failed
+from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.remote import ServiceInfo
+from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachable
+
+
+def silent(size: int) -> None:
+    pass
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "exit_code"),
+    [(400, Refused, 3), (403, Forbidden, 4), (404, Missing, 5), (500, GobblerError, 1)],
+)
+def test_the_reason_of_the_service_is_the_text(web, status, kind, exit_code):
+    web.put("/new/x", '{"status": "ERROR", "reason": "no such thing"}', status)
+    with pytest.raises(requests.HTTPError) as caught:
+        Http(web.url).post("/new/x")
+    assert isinstance(caught.value, RequestFailed)
+    assert isinstance(caught.value, kind)
+    assert str(caught.value) == "no such thing"
+    assert caught.value.exit_code == exit_code
+
+
+def test_errors_survive_being_pickled():
+    for error in (request_failed(404, "gone"), NoAnswer("x"), NotThere("gone", "/a")):
+        copy = pickle.loads(pickle.dumps(error))
+        assert (type(copy), str(copy)) == (type(error), str(error))
+
+
+def test_missing_files_are_both_kinds_of_error():
+    error = NotThere("gone", "/a", hint="look elsewhere")
+    assert isinstance(error, FileNotFoundError)
+    assert (str(error), error.filename, error.hint) == ("gone", "/a", "look elsewhere")
+
+
+def test_a_web_page_is_not_an_answer(web):
+    web.put("/info", "<html>Log in</html>", **{"Content-Type": "text/html"})
+    with pytest.raises(RequestFailed, match=r"/info can't be read: .*text/html") as caught:
+        Http(web.url).get("/info", ServiceInfo)
+    assert "proxy" in caught.value.hint
+
+
+def test_a_web_page_as_an_error_is_told_as_such(web):
+    web.put("/info", "<html>Forbidden</html>", 403, **{"Content-Type": "text/html; charset=x"})
+    with pytest.raises(RequestFailed, match=r"GET .*/info failed: HTTP 403") as caught:
+        Http(web.url).get("/info", ServiceInfo)
+    assert "proxy" in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_plain_text_of_an_error_is_shown(web):
+    web.put("/fetch/a", "404 page not found\n", 404, **{"Content-Type": "text/plain"})
+    with pytest.raises(Missing, match="404 page not found"):
+        Http(web.url).read("a")
+
+
+def test_a_wrong_type_is_told_with_its_place(web):
+    web.put("/info", '{"staging": 1, "registry": "/r"}')
+    with pytest.raises(RequestFailed, match=r"\$\.staging"):
+        Http(web.url).get("/info", ServiceInfo)
+
+
+def test_a_redirected_post_does_not_turn_into_a_get(web):
+    web.put("/new/x", "", 302, Location="/elsewhere")
+    with pytest.raises(RequestFailed) as caught:
+        Http(web.url).post("/new/x")
+    assert "/elsewhere" in caught.value.hint
+    assert web.seen == ["/new/x"]
+
+
+def test_nobody_there():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(requests.ConnectionError) as caught:
+            Http(url).get("/info", ServiceInfo)
+    assert isinstance(caught.value, Unreachable)
+    assert str(caught.value) == f"no service answers at {url}: Connection refused"
+    assert caught.value.exit_code == 6
+
+
+def test_too_slow_is_a_timeout(monkeypatch):
+    monkeypatch.setattr("gobbler.client.http.READ_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(requests.Timeout) as caught:
+            Http(url).get("/info", ServiceInfo)
+    assert isinstance(caught.value, TooSlow)
+
+
+@pytest.mark.parametrize("url", ["", "gobbler", "ftp://x", "http://", "http://a b:x"])
+def test_what_is_no_address(url):
+    with pytest.raises(Refused, match="is not the address of a service"):
+        Http(url).get("/info", ServiceInfo)
+
+
+def test_an_address_may_end_with_a_slash(web):
+    web.put("/info", '{"staging": "/s", "registry": "/r", "new": 1}')
+    assert Http(web.url + "/").get("/info", ServiceInfo) == ServiceInfo("/s", "/r")
+
+
+def test_reads_are_repeated_while_a_proxy_says_bad_gateway(web):
+    web.put("/info", "", 503)
+    with pytest.raises(RequestFailed):
+        Http(web.url).get("/info", ServiceInfo)
+    assert len(web.seen) == 3
+
+
+def test_posts_are_never_repeated(web):
+    web.put("/new/x", "", 503)
+    with pytest.raises(RequestFailed):
+        Http(web.url).post("/new/x")
+    assert len(web.seen) == 1
+
+
+def test_every_component_is_percent_encoded():
+    assert fetch_endpoint("a b/c+d/50%/é#?") == "/fetch/a%20b/c%2Bd/50%25/%C3%A9%23%3F"
+
+
+def test_odd_names_arrive_as_they_are(web):
+    web.put("/fetch/p/50%25%20of%2B%23", b"x")
+    assert Http(web.url).read("p/50% of+#") == b"x"
+
+
+def test_download_tells_the_length(web):
+    web.put("/fetch/a", b"x" * 3_000_000)
+    got, told = io.BytesIO(), []
+    assert Http(web.url).download("a", got, told.append) == 3_000_000
+    assert got.getvalue() == b"x" * 3_000_000
+    assert sum(told) == 3_000_000
+    assert len(told) > 1
+
+
+def test_a_body_that_is_too_short_is_an_error(web):
+    web.put("/fetch/a", b"12345")
+    web.answers["/fetch/a"].promised = 10
+    got, told = io.BytesIO(), []
+    with pytest.raises(NoAnswer, match=r"ended|broke|read"):
+        Http(web.url).download("a", got, told.append)
+    assert len(web.seen) == 3
+    assert sum(told) <= 5
+
+
+def test_a_broken_download_begins_anew(web, monkeypatch):
+    web.put("/fetch/a", b"12345")
+    answer = web.answers["/fetch/a"]
+    answer.promised = 10
+
+    class Healing(list):
+        def append(self, path):
+            super().append(path)
+            if len(self) == 2:
+                answer.promised = None
+
+    web.seen = Healing()
+    got, told = io.BytesIO(), []
+    assert Http(web.url).download("a", got, told.append) == 5
+    assert (got.getvalue(), sum(told)) == (b"12345", 5)
+
+
+def test_compressed_answers_are_not_measured(web):
+    web.put("/fetch/a", gzip.compress(b"hello" * 100), **{"Content-Encoding": "gzip"})
+    got = io.BytesIO()
+    assert Http(web.url).download("a", got, silent) == 500
+
+
+def test_answers_of_unknown_fields_are_kept(web):
+    web.put("/new/x", '{"status": "SUCCESS", "more": [1]}')
+    assert Http(web.url).post("/new/x") == {"status": "SUCCESS", "more": [1]}

@@ -1,0 +1,256 @@
+"""The same reads from the filesystem and over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from gobbler.client import Client
+from gobbler.client.local import LocalSource
+from gobbler.client.paths import unpack
+from gobbler.errors import Fault, Missing, Refused
+from gobbler.records import Permissions, Uploader
+
+FILES = {
+    "..logs/x": "{}",
+    "..LOCK": "",
+    "p/..permissions": '{"owners": ["me"], "uploaders": null, "global_write": true}',
+    "p/..usage": '{"total": 17}',
+    "p/a/..latest": '{"version": "v"}',
+    "p/a/..permissions": '{"owners": [], "uploaders": [{"id": "you"}]}',
+    "p/a/v/..manifest": '{"foo": {"size": 3, "md5sum": "' + "a" * 32 + '"}}',
+    "p/a/v/..summary": '{"upload_user_id": "me", "upload_start": "t", "upload_finish": "t"}',
+    "p/a/v/foo": "foo",
+    "p/a/v/whee/blah": "blah",
+    "p/a/v/whee/..links": "{}",
+    "p/a/v/whee2": "2",
+    "p/b/..LOCK": "",
+}
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Path:
+    root = tmp_path / "registry"
+    for name, content in FILES.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    (root / "p/a/v/argo/naut").mkdir(parents=True)
+    (root / "p/a/v/link").symlink_to("foo")
+    return root
+
+
+@pytest.fixture(params=["local", "remote"])
+def client(request, registry, web, tmp_path):
+    """The same registry, either way; the remote one is served from what is on disk."""
+    if request.param == "local":
+        return Client(registry=registry)
+    source = LocalSource(str(registry))
+    for path in [registry, *registry.rglob("*")]:
+        relative = "." if path == registry else str(path.relative_to(registry))
+        if path.is_dir():
+            listed = [entry.name + "/" * entry.is_dir() for entry in os.scandir(path)]
+            query = "" if relative == "." else f"?path={quote(relative, safe='')}"
+            web.put(f"/list{query}", json.dumps(listed))
+            walked = f"/list?path={quote(relative, safe='')}&recursive=true"
+            web.put(walked, json.dumps(source.walk(relative)))
+        else:
+            web.put(f"/fetch/{relative}", path.read_bytes())
+    return Client(web.url, registry=registry, cache=tmp_path / "cache", force_remote=True)
+
+
+def test_names(client):
+    assert client.projects() == ["p"]
+    assert client.assets("p") == ["a", "b"]
+    assert client.versions("p", "a") == ["v"]
+    assert client.directories() == ["..logs", "p"]
+    assert client.directories("p/a/v") == ["argo", "whee"]
+
+
+ALL = ["..manifest", "..summary", "argo/naut/", "foo", "link", "whee/..links", "whee/blah", "whee2"]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("", ALL),
+        ("whee", ["whee/..links", "whee/blah", "whee2"]),
+        ("whee/", ["whee/..links", "whee/blah"]),
+        ("whee/b", ["whee/blah"]),
+        ("whee/x", []),
+        ("argo/", ["argo/naut/"]),
+        ("argo/naut", ["argo/naut/"]),
+        ("argo/naut/", ["argo/naut/"]),
+        ("argo/naut/x", []),
+        ("..", ["..manifest", "..summary"]),
+        ("foo/", []),
+        ("foo", ["foo"]),
+        ("nothing/at/all", []),
+        ("/", []),
+        ("../a/v/", []),
+        ("whee//", []),
+        ("./foo", []),
+    ],
+)
+def test_files_by_prefix(client, prefix, expected):
+    assert client.files("p", "a", "v", prefix=prefix) == expected
+    visible = [path for path in expected if ".." not in path]
+    assert client.files("p", "a", "v", prefix=prefix, internal=False) == visible
+
+
+def test_records(client):
+    assert client.manifest("p", "a", "v")["foo"].size == 3
+    assert client.summary("p", "a", "v").upload_user_id == "me"
+    assert client.latest("p", "a") == "v"
+    assert client.latest("p", "b") is None
+    assert client.latest("p", "missing") is None
+    assert client.usage("p") == 17
+    assert client.permissions("p") == Permissions(("me",), (), True)
+    assert client.permissions("p", "a") == Permissions((), (Uploader("you"),))
+    assert client.permissions("p", "b") == Permissions()
+
+
+def test_files_arrive(client):
+    assert Path(client.fetch_file("p/a/v/whee/blah")).read_text() == "blah"
+    assert sorted(os.listdir(client.fetch_directory("p/a/v/whee"))) == ["..links", "blah"]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda c: c.assets("no"),
+        lambda c: c.versions("p", "no"),
+        lambda c: c.files("p", "a", "no"),
+        lambda c: c.files("p", "a", "no", prefix="whee/"),
+        lambda c: c.manifest("p", "a", "no"),
+        lambda c: c.summary("p", "a", "no"),
+        lambda c: c.usage("no"),
+        lambda c: c.permissions("no"),
+        lambda c: c.directories("no/way"),
+        lambda c: c.fetch_file("p/a/v/no"),
+        lambda c: c.fetch_directory("p/a/no"),
+    ],
+)
+def test_what_is_missing_is_missing_either_way(client, call):
+    with pytest.raises(Missing):
+        call(client)
+
+
+@pytest.mark.parametrize("bad", ["", "a/b", "..logs", ".", "a\\b", "a\nb", "x" * 300])
+def test_names_that_can_not_be(client, bad):
+    for call in (client.assets, client.usage, client.permissions):
+        with pytest.raises(Refused, match="invalid project name"):
+            call(bad)
+    with pytest.raises(Refused, match="invalid version name"):
+        client.manifest("p", "a", bad)
+
+
+def test_the_first_thing_that_is_missing_is_named(registry):
+    client = Client(registry=registry)
+    for path, said in (
+        ("no/a/v/f", 'project "no" is not in the registry'),
+        ("p/no/v/f", 'asset "p/no" is not in the registry'),
+        ("p/a/no/f", 'version "p/a/no" is not in the registry'),
+        ("p/a/v/no", 'file "p/a/v/no" is not in the registry'),
+        ("p/a/v/foo/below", 'file "p/a/v/foo/below" is not in the registry'),
+    ):
+        with pytest.raises(FileNotFoundError, match=said):
+            client.fetch_file(path)
+    with pytest.raises(FileNotFoundError, match='version "p/a/no" is not'):
+        client.manifest("p", "a", "no")
+    with pytest.raises(FileNotFoundError, match='project "no" is not'):
+        client.permissions("no")
+
+
+def test_files_and_directories_are_not_mixed_up(registry):
+    client = Client(registry=registry)
+    with pytest.raises(Refused, match="is a directory"):
+        client.fetch_file("p/a/v")
+    with pytest.raises(Refused, match="is a file"):
+        client.fetch_directory("p/a/v/foo")
+
+
+def test_local_paths_are_joined_as_they_were_given(registry, monkeypatch):
+    monkeypatch.chdir(registry.parent)
+    assert Client(registry="./registry").fetch_file("p/a/v/foo") == "./registry/p/a/v/foo"
+    assert Client(registry="./registry").fetch_directory("p/a/v/") == "./registry/p/a/v"
+
+
+def test_damage_is_told_with_its_place(registry):
+    (registry / "p/a/v/..manifest").write_text('{"foo": {"size": "3", "md5sum": ""}}')
+    with pytest.raises(Fault, match=r'p/a/v/..manifest is damaged.*"foo".*\.size'):
+        Client(registry=registry).manifest("p", "a", "v")
+
+
+def test_the_registry_is_asked_for_when_it_is_not_told(registry, web):
+    web.put("/info", json.dumps({"staging": "/s", "registry": str(registry)}))
+    client = Client(web.url)
+    assert web.seen == []
+    assert client.projects() == ["p"]
+    assert client.assets("p") == ["a", "b"]
+    assert web.seen == ["/info"]
+    assert client.staging == "/s"
+
+
+def test_a_registry_that_is_not_here_is_read_over_http(web, tmp_path):
+    web.put("/list", '["p/", "..LOCK"]')
+    assert Client(web.url, registry=tmp_path / "elsewhere").projects() == ["p"]
+
+
+def test_a_project_may_be_a_link_to_another_disk(registry, tmp_path):
+    (registry / "p").rename(tmp_path / "disk")
+    (registry / "p").symlink_to(tmp_path / "disk")
+    client = Client(registry=registry)
+    assert client.projects() == ["p"]
+    assert client.files("p", "a", "v") == ALL
+
+
+def test_a_clone_is_made_of_links(registry, tmp_path, monkeypatch):
+    (registry / "p/a/v/..manifest").write_text(
+        json.dumps(
+            {
+                "foo": {"size": 3, "md5sum": "a" * 32},
+                "whee/blah": {"size": 4, "md5sum": "b" * 32},
+                "argo/naut": {"size": 0, "md5sum": ""},
+            }
+        )
+    )
+    monkeypatch.chdir(registry.parent)
+    client = Client(registry="registry")
+    for _ in range(1):
+        client.clone("p", "a", "v", tmp_path / "deep" / "clone")
+    clone = tmp_path / "deep" / "clone"
+    assert os.readlink(clone / "foo") == str(registry / "p/a/v/foo")
+    assert (clone / "whee/blah").read_text() == "blah"
+    assert (clone / "argo/naut").is_dir()
+    assert not (clone / "argo/naut").is_symlink()
+    with pytest.raises(FileExistsError):
+        client.clone("p", "a", "v", clone)
+    with pytest.raises(Missing):
+        client.clone("p", "a", "no", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_clone_stays_in_its_destination(registry, tmp_path):
+    manifest = {"../escaped": {"size": 3, "md5sum": "a" * 32}}
+    (registry / "p/a/v/..manifest").write_text(json.dumps(manifest))
+    with pytest.raises(Fault, match="would leave"):
+        Client(registry=registry).clone("p", "a", "v", tmp_path / "clone")
+    assert not os.path.lexists(tmp_path / "escaped")
+
+
+def test_a_clone_needs_the_registry_here(registry, web):
+    with pytest.raises(Refused, match="not a directory on this machine"):
+        Client(web.url, registry="/nowhere").clone("p", "a", "v", "/tmp/x")
+
+
+def test_unpack():
+    four = {"project": "p", "asset": "a", "version": "v", "path": "x/y"}
+    assert unpack("p/a/v/x/y") == four
+    assert unpack("p/a/v") == unpack("p/a/v/") == {**four, "path": None}
+    for bad in ("", "p", "p/a"):
+        with pytest.raises(ValueError, match="three parts"):
+            unpack(bad)

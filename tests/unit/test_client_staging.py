@@ -1,0 +1,219 @@
+"""Bringing a directory into staging."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from gobbler.client.errors import NotThere
+from gobbler.client.progress import Silent
+from gobbler.client.staging import allocate_upload_directory, staged
+from gobbler.errors import Cancelled, Fault, Refused
+
+
+@pytest.fixture
+def staging(tmp_path: Path) -> Path:
+    made = tmp_path / "staging"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    made = tmp_path / "source"
+    (made / "sub" / "deep").mkdir(parents=True)
+    (made / "empty" / "below").mkdir(parents=True)
+    (made / "one").write_text("one")
+    (made / "sub" / "deep" / "two").write_bytes(os.urandom(3_000_000))
+    return made
+
+
+def stage(source, staging, *, ignore_dot=True, concurrent=1, progress=None):
+    return staged(
+        str(source),
+        str(staging),
+        ignore_dot=ignore_dot,
+        concurrent=concurrent,
+        progress=progress or Silent(),
+    )
+
+
+@pytest.mark.parametrize("concurrent", [1, 4])
+def test_a_copy_is_the_same_and_goes_away(source, staging, concurrent):
+    with stage(source, staging, concurrent=concurrent) as at:
+        assert at.is_copy
+        copy = staging / at.name
+        assert (copy / "one").read_text() == "one"
+        two = "sub/deep/two"
+        assert (copy / two).read_bytes() == (source / two).read_bytes()
+        assert (copy / "empty" / "below").is_dir()
+    assert list(staging.iterdir()) == []
+
+
+def test_what_stands_in_staging_is_used_as_it_is(staging):
+    (staging / "mine").mkdir()
+    with stage(staging / "mine", staging) as at:
+        assert at == ("mine", False)
+    assert (staging / "mine").is_dir()
+
+
+def test_the_paths_of_staging_may_be_spelled_differently(staging, tmp_path, monkeypatch):
+    (staging / "mine").mkdir()
+    (tmp_path / "link").symlink_to(staging)
+    monkeypatch.chdir(staging)
+    for spelled in ("mine", "./mine/", f"{tmp_path}/link/mine", f"{staging}/../staging/mine"):
+        with stage(spelled, staging) as at:
+            assert at == ("mine", False)
+
+
+def test_a_directory_deeper_in_staging_is_copied(staging):
+    (staging / "mine" / "sub").mkdir(parents=True)
+    (staging / "mine" / "sub" / "one").write_text("one")
+    with stage(staging / "mine" / "sub", staging) as at:
+        assert at.is_copy
+        assert (staging / at.name / "one").read_text() == "one"
+
+
+def test_a_link_in_staging_is_no_source_but_what_it_means_is(source, staging):
+    (staging / "link").symlink_to(source)
+    with stage(staging / "link", staging) as at:
+        assert at.is_copy
+
+
+def test_dots_are_left_out_as_the_service_would(source, staging):
+    (source / ".git").mkdir()
+    (source / ".git" / "huge").write_text("")
+    (source / "..hidden").write_text("")
+    (source / "sub" / ".x").write_text("")
+    with stage(source, staging) as at:
+        assert sorted(p.name for p in (staging / at.name).rglob(".*")) == []
+    with stage(source, staging, ignore_dot=False) as at:
+        assert sorted(p.name for p in (staging / at.name).rglob(".*")) == [".git", ".x"]
+
+
+def test_links_keep_their_meaning(source, staging, tmp_path):
+    outside = tmp_path / "registry" / "file"
+    links = {
+        "inside": ("sub/deep/two", "sub/deep/two"),
+        "sub/up": ("../one", "../one"),
+        "sub/directory": ("deep", "deep"),
+        "sub/dangling": ("nothing", "nothing"),
+        "absolute": (str(outside), str(outside)),
+        "sub/leaving": ("../../registry/file", str(outside)),
+        "sub/own": (f"{source}/sub/deep/two", "deep/two"),
+        "itself": (str(source), str(source)),
+    }
+    for name, (target, _) in links.items():
+        (source / name).symlink_to(target)
+    with stage(source, staging) as at:
+        got = {name: os.readlink(staging / at.name / name) for name in links}
+    assert got == {name: copied for name, (_, copied) in links.items()}
+
+
+def test_the_umask_decides_not_we(source, staging):
+    (source / "one").chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        with stage(source, staging) as at:
+            copy = staging / at.name
+            assert stat.S_IMODE(copy.stat().st_mode) == 0o750
+            assert stat.S_IMODE((copy / "sub").stat().st_mode) == 0o750
+            assert stat.S_IMODE((copy / "one").stat().st_mode) == 0o640
+        allocated = Path(allocate_upload_directory(str(staging)))
+        assert stat.S_IMODE(allocated.stat().st_mode) == 0o750
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("concurrent", [1, 3])
+def test_what_is_neither_file_nor_directory_is_named_and_nothing_stays(source, staging, concurrent):
+    os.mkfifo(source / "sub" / "pipe")
+    with (
+        pytest.raises(Refused, match=re.escape("sub/pipe")),
+        stage(source, staging, concurrent=concurrent),
+    ):
+        pass
+    assert list(staging.iterdir()) == []
+
+
+class Interrupting(Silent):
+    """Ctrl-C in the middle of the first file."""
+
+    def advance(self, files, size):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("concurrent", [1, 3])
+def test_an_interruption_leaves_nothing(source, staging, concurrent):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        stage(source, staging, concurrent=concurrent, progress=Interrupting()),
+    ):
+        pass
+    assert list(staging.iterdir()) == []
+
+
+def test_a_failure_afterwards_leaves_nothing(source, staging):
+    with pytest.raises(Cancelled), stage(source, staging):
+        raise Cancelled("later")
+    assert list(staging.iterdir()) == []
+
+
+def test_a_file_that_grows_meanwhile_is_refused(source, staging):
+    class Growing(Silent):
+        def advance(self, files, size):
+            with (source / "one").open("a") as file:
+                file.write("more")
+
+    with (
+        pytest.raises(Fault, match="changed while it was copied"),
+        stage(source, staging, progress=Growing()),
+    ):
+        pass
+    assert list(staging.iterdir()) == []
+
+
+def test_progress_adds_up(source, staging):
+    told = [0, 0]
+
+    class Counting(Silent):
+        def expect(self, files, size):
+            assert (files, size) == (2, 3_000_003)
+
+        def advance(self, files, size):
+            told[0] += files
+            told[1] += size
+
+    with stage(source, staging, progress=Counting()):
+        assert told == [2, 3_000_003]
+
+
+def test_sources_that_make_no_sense(source, staging):
+    for bad, error in (
+        (source / "missing", NotThere),
+        (source / "one", Refused),
+        (staging, Refused),
+        (staging.parent, Refused),
+        (Path("/"), Refused),
+    ):
+        with pytest.raises(error, match=re.escape(str(bad))), stage(bad, staging):
+            pass
+    assert list(staging.iterdir()) == []
+
+
+def test_no_staging(source, tmp_path):
+    with pytest.raises(NotThere, match="staging directory"), stage(source, tmp_path / "no"):
+        pass
+
+
+def test_allocation(staging):
+    first = allocate_upload_directory(str(staging))
+    second = allocate_upload_directory(str(staging), create=False)
+    assert first != second
+    assert os.path.isdir(first)
+    assert not os.path.exists(second)
+    assert os.path.dirname(first) == os.path.dirname(second) == str(staging)
