@@ -14,9 +14,10 @@ from gobbler.actions.site import Call
 from gobbler.actions.versions import existing_version, owners_of
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.intents import Intent
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.names import VersionKey
-from gobbler.records import Intent, Latest, Summary, encode
+from gobbler.records import Latest, Summary, encode
 from gobbler.requests import Approve
 from gobbler.rules.permissions import is_asset_owner
 

@@ -13,9 +13,10 @@ from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.intents import Intent
 from gobbler.errors import GobblerError, Missing
 from gobbler.names import AssetKey, VersionKey, check_name
-from gobbler.records import Intent, LogEntry
+from gobbler.records import LogEntry
 from gobbler.requests import DeleteAsset, DeleteProject, DeleteVersion
 
 

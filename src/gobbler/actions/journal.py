@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gobbler.disk.incoming import Job
+from gobbler.disk.intents import Intent, Move
 from gobbler.disk.opening import is_there
 from gobbler.disk.writing import replace, write_new
 from gobbler.names import project_usage
-from gobbler.records import Intent, Move, Usage, encode
+from gobbler.records import Usage, encode
 from gobbler.registry import Registry
 
 if TYPE_CHECKING:

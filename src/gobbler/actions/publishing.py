@@ -18,10 +18,11 @@ from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Site
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import Job
+from gobbler.disk.intents import Intent
 from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
-from gobbler.records import Intent, Latest, Permissions, Summary, encode
+from gobbler.records import Latest, Permissions, Summary, encode
 from gobbler.registry import Registry
 
 

@@ -14,9 +14,10 @@ from gobbler.actions.journal import is_committed, redo
 from gobbler.actions.logs import publish_log
 from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.disk.incoming import Job, abandoned_jobs
+from gobbler.disk.intents import Intent
 from gobbler.disk.opening import read_file
 from gobbler.errors import GobblerError, Missing
-from gobbler.records import Intent, decode
+from gobbler.records import decode
 from gobbler.registry import Registry
 
 logger = logging.getLogger(__name__)

@@ -18,10 +18,11 @@ from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin, existing_version
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Refused, quoted
 from gobbler.names import VersionKey
-from gobbler.records import Entry, Intent, Manifest, encode
+from gobbler.records import Entry, Manifest, encode
 from gobbler.requests import OfVersion
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.planning import Plan, complete, linked_versions, make_plan

@@ -13,9 +13,10 @@ from gobbler.actions.guards import changing_usage
 from gobbler.actions.journal import Journal
 from gobbler.actions.logs import publish_log
 from gobbler.disk.incoming import Job
+from gobbler.disk.intents import Intent
 from gobbler.errors import GobblerError
 from gobbler.names import AssetKey, VersionKey, project_usage
-from gobbler.records import Intent, Latest, Usage, encode
+from gobbler.records import Latest, Usage, encode
 from gobbler.registry import Registry
 from gobbler.rules.links import usage_of
 

@@ -12,10 +12,11 @@ from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
 from gobbler.disk.flushing import flush_filesystem
 from gobbler.disk.incoming import new_job
+from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Fault, Missing, Refused, quoted
 from gobbler.names import AssetKey, VersionKey, check_name
-from gobbler.records import Intent, Manifest
+from gobbler.records import Manifest
 from gobbler.registry import Registry
 from gobbler.requests import Doomed, RerouteLinks
 from gobbler.rules.rerouting import Change, Rerouting

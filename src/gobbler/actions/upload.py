@@ -11,10 +11,11 @@ from gobbler.actions.publishing import Publication, publish
 from gobbler.actions.site import Call, now
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.intents import Intent
 from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
 from gobbler.errors import Fault, Forbidden, Missing, Refused, quoted
 from gobbler.names import AssetKey, VersionKey, is_internal
-from gobbler.records import Intent, Manifest, Permissions, Summary, format_time
+from gobbler.records import Manifest, Permissions, Summary, format_time
 from gobbler.registry import Registry
 from gobbler.requests import Upload
 from gobbler.rules.dedup import Twins
