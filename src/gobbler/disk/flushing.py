@@ -2,6 +2,7 @@
 
 ``full``: a change is acknowledged once it survives a power cut. One ``syncfs`` flushes a
 whole publication, which is far cheaper than one ``fsync`` for each of thousands of files.
+Changes that wait at the same time share one.
 
 ``relaxed``: a change survives the end of any process, but a power cut may lose the last
 seconds and leave the version that was being written damaged. For scratch registries.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import os
+import threading
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -28,15 +30,78 @@ def flush_filesystem(path: str, durability: Durability) -> None:
 
     Raises ``OSError`` when the filesystem reports that something could not be written.
     """
-    if durability is Durability.RELAXED:
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.syncfs(descriptor) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), path)
-    finally:
-        os.close(descriptor)
+    if durability is Durability.FULL:
+        _shared_flush(path).flush()
+
+
+class SharedFlush:
+    """One flush for all that wait: whoever comes during one waits for the next.
+
+    A flush covers what was written before it began, so nobody may rely on one that had
+    begun before they came. Of those who wait, one does the next, and tells the others.
+    """
+
+    def __init__(self, path: str) -> None:
+        # Kept open: an error that the kernel met while it wrote in the background is
+        # reported by a descriptor only if that had been open at the time.
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._condition = threading.Condition()
+        self._begun = 0
+        self._ended = 0
+        self._failure: tuple[int, OSError] | None = None
+
+    def flush(self) -> None:
+        """Return when a flush that began after this call has ended."""
+        with self._condition:
+            mine = self._begun + 1
+            while self._ended < mine:
+                if self._begun == self._ended:
+                    self._begun += 1
+                    break
+                self._condition.wait()
+            else:
+                if self._failure is not None and self._failure[0] >= mine:
+                    raise self._failed(self._failure[1].errno or 0)
+                return
+        self._flush_for_all()
+
+    def _flush_for_all(self) -> None:
+        failed = None
+        if _libc.syncfs(self._descriptor) != 0:
+            failed = self._failed(ctypes.get_errno())
+        with self._condition:
+            if failed is not None:
+                self._failure = (self._begun, failed)
+            self._ended = self._begun
+            self._condition.notify_all()
+        if failed is not None:
+            raise failed
+
+    def _failed(self, number: int) -> OSError:
+        return OSError(number, os.strerror(number), self._path)
+
+
+_flushes: dict[int, SharedFlush] = {}
+_flushes_lock = threading.Lock()
+
+
+def _start_anew() -> None:
+    # A process that was forked has none of the threads that may be in mid-flush.
+    global _flushes_lock  # noqa: PLW0603 - a lock that may be held for ever is no use
+    _flushes_lock = threading.Lock()
+    _flushes.clear()
+
+
+os.register_at_fork(after_in_child=_start_anew)
+
+
+def _shared_flush(path: str) -> SharedFlush:
+    device = os.stat(path).st_dev
+    with _flushes_lock:
+        if device not in _flushes:
+            _flushes[device] = SharedFlush(path)
+        return _flushes[device]
 
 
 def flush_directory(path: str, durability: Durability) -> None:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gobbler.disk.turns import enter, leave
 from gobbler.disk.writing import PRIVATE_FILE_MODE
 from gobbler.errors import Fault
 
@@ -33,14 +34,31 @@ def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterato
     Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
     ``FileNotFoundError`` when its directory is gone.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+    deadline = time.monotonic() + patience
+    turns = enter(path)
     try:
-        _keep_private(descriptor)
-        _wait_for(descriptor, path, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH, patience)
-        yield
+        if not turns.take(patience):
+            raise _not_free(path, patience)
+        passed_on = False
+        try:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
+            try:
+                _keep_private(descriptor)
+                operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
+                if not _wait_for(descriptor, operation, deadline):
+                    raise _not_free(path, patience)
+                if not exclusive:
+                    passed_on = True
+                    turns.pass_on()
+                yield
+            finally:
+                os.close(descriptor)
+        finally:
+            if not passed_on:
+                turns.pass_on()
     finally:
-        os.close(descriptor)
+        leave(path)
 
 
 def _keep_private(descriptor: int) -> None:
@@ -62,16 +80,20 @@ def try_lock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _wait_for(descriptor: int, path: str, operation: int, patience: float) -> None:
+def _wait_for(descriptor: int, operation: int, deadline: float) -> bool:
     # A blocking flock can't be given up after a time without signals, which threads
     # can't use; so the wait is a poll whose pauses grow and differ between waiters.
-    deadline = time.monotonic() + patience
     pause = FIRST_PAUSE
     while not try_lock(descriptor, operation):
         if time.monotonic() > deadline:
-            raise Fault(
-                f"the lock {path} was not free within {patience:g} seconds",
-                hint="Another service is changing the same directory; try again later.",
-            )
+            return False
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
         pause = min(pause * 1.5, LONGEST_PAUSE)
+    return True
+
+
+def _not_free(path: str, patience: float) -> Fault:
+    return Fault(
+        f"the lock {path} was not free within {patience:g} seconds",
+        hint="Another service is changing the same directory; try again later.",
+    )
