@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 
+from gobbler.disk.naming import naming
+
 FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 PRIVATE_FILE_MODE = 0o600
@@ -20,7 +22,8 @@ def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
     try:
-        write_all(descriptor, data)
+        with naming("write", path):
+            write_all(descriptor, data)
     finally:
         os.close(descriptor)
 
@@ -44,9 +47,10 @@ def replace(path: str, data: bytes, *, flush: bool) -> None:
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
-            write_all(descriptor, data)
-            if flush:
-                os.fsync(descriptor)
+            with naming("write", path):
+                write_all(descriptor, data)
+                if flush:
+                    os.fsync(descriptor)
         finally:
             os.close(descriptor)
         os.rename(beside, path)

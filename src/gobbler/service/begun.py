@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
 from gobbler.errors import Refused, quoted
 
@@ -41,6 +42,8 @@ class Begun:
         """Remove what is too old to matter."""
         limit = time.time() - FORGET_AFTER
         with os.scandir(self._directory) as entries:
-            old = [e.path for e in entries if e.stat(follow_symlinks=False).st_mtime < limit]
-        for path in old:
-            os.unlink(path)
+            found = list(entries)
+        for entry in found:
+            with suppress(FileNotFoundError):  # another service forgets, too
+                if entry.stat(follow_symlinks=False).st_mtime < limit:
+                    os.unlink(entry.path)

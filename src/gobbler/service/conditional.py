@@ -46,13 +46,13 @@ def decide(headers: Mapping[str, str], file: File) -> Decision:
     nothing = (0, 0)
     match = headers.get("if-match")
     if match is not None:
-        if not _matches(match, file.etag):
+        if not _matches(match, file.etag, strongly=True):
             return Decision(412, *nothing)
     elif _is_newer(headers.get("if-unmodified-since"), file):
         return Decision(412, *nothing)
     none_match = headers.get("if-none-match")
     if none_match is not None:
-        if _matches(none_match, file.etag):
+        if _matches(none_match, file.etag, strongly=False):
             return Decision(304, *nothing)
     elif _is_newer(headers.get("if-modified-since"), file) is False:
         return Decision(304, *nothing)
@@ -62,9 +62,11 @@ def decide(headers: Mapping[str, str], file: File) -> Decision:
     return _range(wanted, file.size)
 
 
-def _matches(header: str, etag: str) -> bool:
+def _matches(header: str, etag: str, *, strongly: bool) -> bool:
     tags = [tag.strip() for tag in header.split(",")]
-    return "*" in tags or any(tag.removeprefix("W/") == etag for tag in tags)
+    if not strongly:
+        tags = [tag.removeprefix("W/") for tag in tags]
+    return "*" in tags or etag in tags
 
 
 def _is_newer(date: str | None, file: File) -> bool | None:
@@ -97,7 +99,8 @@ def _range(header: str, size: int) -> Decision:
     if match is None or match.group(1, 2) == ("", ""):
         return Decision(200, 0, size)
     # More than 18 digits are beyond any file, and a long number is slow to read.
-    first, last = (int(text[:19]) if text else None for text in match.groups())
+    digits = (text.lstrip("0")[:19] or "0" if text else None for text in match.groups())
+    first, last = (None if text is None else int(text) for text in digits)
     if first is None:
         start, stop = max(0, size - (last or 0)), size
     else:

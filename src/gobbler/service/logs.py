@@ -45,7 +45,8 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            # What is not UTF-8 in a name must not cost the line.
+            "message": record.getMessage().encode(errors="backslashreplace").decode(),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)

@@ -45,6 +45,12 @@ TIDY_EVERY = 86_400.0
 HEADERS_WITHIN = 10_000
 """Milliseconds in which a client must have sent its headers."""
 
+BACKLOG = 4096
+"""Connections that wait to be accepted."""
+
+CONNECTIONS = 16_384
+"""Connections that a worker has open at a time; idle ones must not keep others out."""
+
 KILL_AFTER = 10
 """Seconds after the grace period at which a worker that does not end is killed."""
 
@@ -85,6 +91,8 @@ def _server(settings: Settings, config: dict[str, Any], *, debug: bool) -> Any: 
         http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN),
         websockets=False,
         workers=settings.workers,
+        backlog=BACKLOG,
+        backpressure=CONNECTIONS,
         workers_kill_timeout=int(settings.grace) + KILL_AFTER,
         respawn_failed_workers=True,
         respawn_interval=0.1,

@@ -15,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from gobbler.actions import carry_out
 from gobbler.actions.site import Site
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.disk.naming import fault_of
+from gobbler.errors import Cancelled, Fault, GobblerError, Refused, quoted
 from gobbler.service.answers import failure, json_answer, told
 from gobbler.service.intake import Intake
 
@@ -91,13 +92,12 @@ class Submitting:
         except GobblerError as error:
             response, outcome = failure(error), told(error)
         except OSError as error:
-            place = f" {error.filename}" if error.filename else ""
-            fault = GobblerError(f"the filesystem failed:{place}: {error.strerror or error}")
+            fault = fault_of(error, "work with", str(error.filename or "a file"))
             logger.exception("%s failed", quoted(name))
             response, outcome = failure(fault), fault.reason
         except Exception:
             logger.exception("%s failed", quoted(name))
-            fault = GobblerError("the service failed; its log tells more")
+            fault = Fault("the service failed; its log tells more")
             response, outcome = failure(fault), fault.reason
         logger.log(
             logging.INFO if response.status_code < 500 else logging.ERROR,

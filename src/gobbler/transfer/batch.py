@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gobbler.disk.naming import naming
 from gobbler.disk.opening import (
     DIRECTORY,
     READ,
@@ -147,10 +148,11 @@ def _take(
         twin = batch.twins.get(path)
         if twin is not None and _is_same(opened, twin.real, before.st_size, check):
             return Taken(path, before.st_size, twin.md5sum, True, stamp)
-        if batch.adopt and _adopt(parent, name, before, into):
-            size, md5sum = hash_file(opened, check)
-        else:
-            size, md5sum = _copy(opened, into, name, before.st_size, check)
+        with naming("copy", f"{batch.source.name}/{path}"):
+            if batch.adopt and _adopt(parent, name, before, into):
+                size, md5sum = hash_file(opened, check)
+            else:
+                size, md5sum = _copy(opened, into, name, before.st_size, check)
         _unchanged(opened, stamp, size, path)
     return Taken(path, size, md5sum, False, stamp)
 
@@ -195,11 +197,10 @@ def _unchanged(opened: int, stamp: Stamp, size: int, path: str) -> None:
 
 def _is_same(opened: int, real: str, size: int, check: Callable[[], None]) -> bool:
     try:
-        other = os.open(real, READ)
+        with closing(os.open(real, READ)) as other:
+            return same_content(opened, other, size, check)
     except OSError:
-        return False  # deleted meanwhile, or a link out of the registry: keep the copy
-    with closing(other):
-        return same_content(opened, other, size, check)
+        return False  # deleted meanwhile, damaged, or a link out of the registry: copy instead
 
 
 @dataclass(frozen=True)

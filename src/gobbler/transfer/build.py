@@ -27,7 +27,7 @@ from gobbler.transfer.batch import (
     run_batch,
     run_confirm_batch,
 )
-from gobbler.transfer.execute import Watcher, cut, run_all
+from gobbler.transfer.execute import Watcher, cut, is_light, run_all, run_here
 from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
 
 B = TypeVar("B")
@@ -64,7 +64,12 @@ def fetch_content(
     renamed: dict[str, str] = {}
     entries.update(hash_kept(shop, job, plan, watcher=watcher))
     for taken in hand_out(
-        shop, job, run_batch, _batches(shop, job, source, plan, twins, adopt=adopt), watcher=watcher
+        shop,
+        job,
+        run_batch,
+        _batches(shop, job, source, plan, twins, adopt=adopt),
+        light=is_light(plan.copies),
+        watcher=watcher,
     ):
         link = twins.link(taken.path) if taken.same and twins is not None else None
         entries[taken.path] = Entry(taken.size, taken.md5sum, link)
@@ -80,6 +85,7 @@ def fetch_content(
             job,
             run_confirm_batch,
             _confirm_batches(shop, job, twins, entries, renamed),
+            light=is_light({path: entries[path].size for path in renamed}),
             watcher=watcher,
         ):
             entries[path] = Entry(
@@ -112,7 +118,7 @@ def hash_listed(
     for root in dict.fromkeys(target.root for target in kept.values()):
         files = {path: target.path for path, target in kept.items() if target.root == root}
         yield from hand_out(
-            shop, job, run_hash_batch, _hash_batches(job, root, files), watcher=watcher
+            shop, job, run_hash_batch, _hash_batches(job, root, files), light=False, watcher=watcher
         )
 
 
@@ -121,7 +127,8 @@ def hash_files(
 ) -> Iterator[Hashed]:
     """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
     batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in cut(files))
-    for hashed in hand_out(shop, job, run_hash_batch, batches, watcher=watcher):
+    light = is_light(files)
+    for hashed in hand_out(shop, job, run_hash_batch, batches, light=light, watcher=watcher):
         watcher.advance(1, hashed.size)
         yield hashed
 
@@ -137,22 +144,28 @@ def hand_out(
     function: Callable[[B], list[R]],
     batches: Iterator[B],
     *,
+    light: bool,
     watcher: Watcher,
 ) -> Iterator[R]:
     """Run ``function`` on the batches of a job; their results, in any order.
 
-    Batches must end when the job's tree is gone.
+    Batches must end when the job's tree is gone. ``light`` work is done here and now, so
+    that a small job never waits for the large ones that occupy the executor.
     """
-    for results in run_all(
-        shop.executor,
-        shop.width,
-        function,
-        batches,
-        watcher=watcher,
-        give_up=lambda: shutil.rmtree(job.tree, ignore_errors=True),
-    ):
+    if light:
+        results = run_here(function, batches, watcher=watcher)
+    else:
+        results = run_all(
+            shop.executor,
+            shop.width,
+            function,
+            batches,
+            watcher=watcher,
+            give_up=lambda: shutil.rmtree(job.tree, ignore_errors=True),
+        )
+    for result in results:
         job.sign_of_life()
-        yield from results
+        yield from result
 
 
 def _make_directories(tree: str, directories: list[str]) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.disk.incoming import Job
+from gobbler.disk.naming import naming
 from gobbler.disk.opening import READ, closing
 from gobbler.disk.writing import FILE_MODE
 from gobbler.transfer.build import Workshop, hand_out
 from gobbler.transfer.copying import StillWanted, copy_and_hash
-from gobbler.transfer.execute import Watcher, cut
+from gobbler.transfer.execute import Watcher, cut, is_light
 
 
 class Duplicate(NamedTuple):
@@ -48,7 +49,9 @@ def run_duplicate_batch(batch: DuplicateBatch) -> list[str]:
             continue
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with closing(source), closing(os.open(target, flags, FILE_MODE)) as copy:
-            if copy_and_hash(source, copy, wanted.size, check) != (wanted.size, wanted.md5sum):
+            with naming("copy", wanted.source):
+                found = copy_and_hash(source, copy, wanted.size, check)
+            if found != (wanted.size, wanted.md5sum):
                 wrong.append(wanted.source)
     return wrong
 
@@ -57,8 +60,9 @@ def duplicate_all(
     shop: Workshop, job: Job, files: dict[str, Duplicate], *, watcher: Watcher
 ) -> Iterator[str]:
     """Copy ``files`` (by the path that each goes to); yields sources that are not right."""
+    sizes = {target: wanted.size for target, wanted in files.items()}
     batches = (
-        DuplicateBatch(job.tree, {target: files[target] for target in part})
-        for part in cut({target: wanted.size for target, wanted in files.items()})
+        DuplicateBatch(job.tree, {target: files[target] for target in part}) for part in cut(sizes)
     )
-    yield from hand_out(shop, job, run_duplicate_batch, batches, watcher=watcher)
+    light = is_light(sizes)
+    yield from hand_out(shop, job, run_duplicate_batch, batches, light=light, watcher=watcher)

@@ -13,6 +13,9 @@ MAX_FILES = 1000
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes in one batch, unless a single file is larger."""
 
+LIGHT_BYTES = 4 * 1024 * 1024
+"""Bytes in all up to which work is done at once, without waiting for the executor."""
+
 LOOK_EVERY = 0.1
 """Seconds between two looks whether the caller still wants the result."""
 
@@ -42,6 +45,18 @@ def cut(files: dict[str, int]) -> Iterator[dict[str, int]]:
         size += bytes_
     if batch:
         yield batch
+
+
+def is_light(files: dict[str, int]) -> bool:
+    """Whether ``files`` (sizes in bytes by path) are so few that nobody need wait in line."""
+    return len(files) <= MAX_FILES and sum(files.values()) <= LIGHT_BYTES
+
+
+def run_here(function: Callable[[B], R], batches: Iterable[B], *, watcher: Watcher) -> Iterator[R]:
+    """Run ``function`` on each batch in the calling thread."""
+    for batch in batches:
+        watcher.check()
+        yield function(batch)
 
 
 def run_all(

@@ -51,5 +51,8 @@ def _hash(root: int, inner: str, path: str, check: Callable[[], None]) -> Hashed
         mode = os.fstat(opened).st_mode
         if not stat.S_ISREG(mode):
             return Hashed(path, 0, "", f"is {kind_of(mode)}, not a regular file")
-        size, md5sum = hash_file(opened, check)
+        try:
+            size, md5sum = hash_file(opened, check)
+        except OSError as error:
+            return Hashed(path, 0, "", f"can't be read: {error.strerror}")
     return Hashed(path, size, md5sum, "")
