@@ -26,7 +26,7 @@ from gobbler.records import Entry, Manifest, encode
 from gobbler.requests import OfVersion
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.planning import Plan, complete, linked_versions, make_plan
-from gobbler.transfer.build import Workshop, hash_files, hash_kept
+from gobbler.transfer.build import hash_files, hash_kept
 
 
 def reindex_version(call: Call, request: OfVersion) -> dict[str, object]:
@@ -59,7 +59,7 @@ def reindex_version(call: Call, request: OfVersion) -> dict[str, object]:
 
 
 def _content(call: Call, job: Job, key: VersionKey, plan: Plan) -> Manifest:
-    shop = Workshop(call.site.registry, call.site.executor, call.site.width)
+    shop = call.site.workshop
     entries = hash_kept(shop, job, plan, watcher=call.watcher)
     root = call.site.registry.path(key.path)
     for hashed in hash_files(shop, job, root, plan.copies, watcher=call.watcher):

@@ -16,7 +16,6 @@ from gobbler.records import Manifest, encode
 from gobbler.registry import Registry
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.rerouting import Change
-from gobbler.transfer.build import Workshop
 from gobbler.transfer.duplicating import Duplicate, duplicate_all
 
 
@@ -32,7 +31,7 @@ def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
         for number, change in enumerate(changes)
         if change.is_copy
     }
-    shop = Workshop(registry, call.site.executor, call.site.width)
+    shop = call.site.workshop
     for problem in duplicate_all(shop, job, copies, watcher=call.watcher):
         raise Fault(
             f"{quoted(problem)} can't be copied to where it is linked from: its content is "

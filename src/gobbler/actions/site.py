@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from gobbler.disk.flushing import Durability
 from gobbler.registry import Registry
 from gobbler.rules.spoofing import Spoofable
+from gobbler.transfer.build import Workshop
 from gobbler.transfer.execute import Watcher
 
 
@@ -29,6 +30,12 @@ class Site:
     durability: Durability
     executor: Executor
     width: int
+
+    @property
+    def workshop(self) -> Workshop:
+        """The means to build and hash trees."""
+        eager = self.durability is Durability.FULL
+        return Workshop(self.registry, self.executor, self.width, write_out=eager)
 
 
 @dataclass(frozen=True)

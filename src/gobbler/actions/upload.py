@@ -28,7 +28,7 @@ from gobbler.rules.planning import (
     make_plan,
 )
 from gobbler.transfer.batch import Source, Stamp
-from gobbler.transfer.build import Workshop, fetch_content, make_symlinks, write_records
+from gobbler.transfer.build import fetch_content, make_symlinks, write_records
 from gobbler.transfer.scan import scan
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with new_job(registry.root) as job:
         content, stamps = fetch_content(
-            Workshop(registry, call.site.executor, call.site.width),
+            call.site.workshop,
             job,
             source,
             plan,

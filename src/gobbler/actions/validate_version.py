@@ -17,7 +17,7 @@ from gobbler.requests import OfVersion
 from gobbler.rules.comparison import Version, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, absolute_target, locate
 from gobbler.rules.planning import MAX_PROBLEMS_TOLD
-from gobbler.transfer.build import Workshop, hash_files, hash_listed
+from gobbler.transfer.build import hash_files, hash_listed
 
 
 def validate_version(call: Call, request: OfVersion) -> dict[str, object]:
@@ -90,7 +90,7 @@ def _hashes(
     call: Call, key: VersionKey, found: Found
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
     registry = call.site.registry
-    shop = Workshop(registry, call.site.executor, call.site.width)
+    shop = call.site.workshop
     hashes: dict[str, tuple[int, str]] = {}
     problems: list[str] = []
     with new_job(registry.root) as job:

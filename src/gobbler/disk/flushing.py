@@ -14,6 +14,7 @@ import ctypes
 import enum
 import os
 import threading
+from collections.abc import Callable
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -102,6 +103,33 @@ def _shared_flush(path: str) -> SharedFlush:
         if device not in _flushes:
             _flushes[device] = SharedFlush(path)
         return _flushes[device]
+
+
+_START_WRITING = 2
+_WAIT_UNTIL_WRITTEN = 1 | 2 | 4
+
+
+def write_out(descriptor: int, start: int, count: int, *, wait: bool) -> None:
+    """Have the kernel write a range of an open file to disk now, in the background.
+
+    With ``wait``, return when it is written. This is no flush (it tells nothing about
+    whether the file survives a power cut); it keeps unwritten data from piling up, for
+    which everybody else's flush would have to wait.
+    """
+    flags = _WAIT_UNTIL_WRITTEN if wait else _START_WRITING
+    _sync_file_range(descriptor, start, count, flags)
+
+
+def _find_sync_file_range() -> Callable[[int, int, int, int], int]:
+    try:
+        function = _libc.sync_file_range
+    except AttributeError:  # another C library: the kernel decides when to write
+        return lambda *_: 0
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return function
+
+
+_sync_file_range = _find_sync_file_range()
 
 
 def flush_directory(path: str, durability: Durability) -> None:

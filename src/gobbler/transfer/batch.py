@@ -79,7 +79,8 @@ class Batch:
 
     ``files``: sizes in bytes by path. ``twins``: the file at the same path of the latest
     version, where it has the same size. ``tree``: the directory that is being built.
-    ``adopt``: files of this account may be hard-linked instead of copied.
+    ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
+    large files go to the disk as they come.
     """
 
     source: Source
@@ -87,6 +88,7 @@ class Batch:
     files: dict[str, int]
     twins: dict[str, Twin]
     adopt: bool
+    write_out: bool = False
 
 
 class Taken(NamedTuple):
@@ -152,17 +154,17 @@ def _take(
             if batch.adopt and _adopt(parent, name, before, into):
                 size, md5sum = hash_file(opened, check)
             else:
-                size, md5sum = _copy(opened, into, name, before.st_size, check)
+                size, md5sum = _copy(batch, opened, into, name, before.st_size, check)
         _unchanged(opened, stamp, size, path)
     return Taken(path, size, md5sum, False, stamp)
 
 
 def _copy(
-    opened: int, into: int, name: str, size: int, check: Callable[[], None]
+    batch: Batch, opened: int, into: int, name: str, size: int, check: Callable[[], None]
 ) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with closing(os.open(name, flags, FILE_MODE, dir_fd=into)) as copy:
-        return copy_and_hash(opened, copy, size, check)
+        return copy_and_hash(opened, copy, size, check, write_out=batch.write_out)
 
 
 def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:

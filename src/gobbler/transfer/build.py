@@ -36,11 +36,16 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Workshop:
-    """Where and with what trees are built: ``width`` batches at a time on ``executor``."""
+    """Where and with what trees are built: ``width`` batches at a time on ``executor``.
+
+    ``write_out``: what is written will be flushed, so large files had better go to the
+    disk as they come.
+    """
 
     registry: Registry
     executor: Executor
     width: int
+    write_out: bool
 
 
 def fetch_content(
@@ -183,7 +188,7 @@ def _batches(
             for path, size in files.items():
                 if (md5sum := twins.same_path(path, size)) is not None:
                     same[path] = Twin(md5sum, shop.registry.path(twins.real_path(path)))
-        yield Batch(source, job.tree, files, same, adopt)
+        yield Batch(source, job.tree, files, same, adopt, shop.write_out)
 
 
 def _confirm_batches(

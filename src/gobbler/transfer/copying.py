@@ -8,11 +8,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from gobbler.disk import flushing
 from gobbler.disk.writing import write_all
 from gobbler.errors import Cancelled
 
 CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time from a large file; two chunks are in memory at once."""
+
+UNWRITTEN = 16 * CHUNK
+"""Bytes of a large file that may be on their way to the disk at a time."""
 
 COMPARED = 256 * 1024
 """Bytes that are compared at a time."""
@@ -38,12 +42,18 @@ class StillWanted:
 
 
 def copy_and_hash(
-    source: int, target: int, expected: int, check: Callable[[], None]
+    source: int,
+    target: int,
+    expected: int,
+    check: Callable[[], None],
+    *,
+    write_out: bool = False,
 ) -> tuple[int, str]:
     """Copy one open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that the source seemed to have; all that is there
-    is copied. ``check`` is called now and then and may raise to give up.
+    is copied. ``check`` is called now and then and may raise to give up. ``write_out``:
+    data goes to the disk as it comes, rather than all of it with the next flush.
     """
     if expected < CHUNK:
         data = os.read(source, expected + 1)
@@ -51,10 +61,12 @@ def copy_and_hash(
             write_all(target, data)
             return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
         os.lseek(source, 0, os.SEEK_SET)  # it grew
-    return _copy_in_step(source, target, check)
+    return _copy_in_step(source, target, check, write_out=write_out)
 
 
-def _copy_in_step(source: int, target: int, check: Callable[[], None]) -> tuple[int, str]:
+def _copy_in_step(
+    source: int, target: int, check: Callable[[], None], *, write_out: bool
+) -> tuple[int, str]:
     # Hashing bounds the speed, and it leaves the interpreter's lock, as writing does; so
     # one chunk is written while the next is read and hashed.
     digest = hashlib.md5(usedforsecurity=False)
@@ -71,11 +83,19 @@ def _copy_in_step(source: int, target: int, check: Callable[[], None]) -> tuple[
             if count == 0:
                 return size, digest.hexdigest()
             part = view[:count]
-            writing = writer.submit(write_all, target, part)
+            writing = writer.submit(_write, target, part, size, write_out=write_out)
             digest.update(part)
             size += count
             turn = 1 - turn
             check()
+
+
+def _write(target: int, part: memoryview, offset: int, *, write_out: bool) -> None:
+    write_all(target, part)
+    if write_out:
+        flushing.write_out(target, offset, len(part), wait=False)
+        if offset >= UNWRITTEN:
+            flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
 
 def hash_file(source: int, check: Callable[[], None]) -> tuple[int, str]:
