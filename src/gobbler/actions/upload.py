@@ -94,6 +94,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
             source,
             plan,
             twins,
+            consume=bool(request.consume),
             adopt=adopt,
             watcher=call.watcher,
         )

@@ -55,13 +55,14 @@ def fetch_content(
     plan: Plan,
     twins: Twins | None,
     *,
+    consume: bool,
     adopt: bool,
     watcher: Watcher,
 ) -> tuple[Manifest, dict[str, Stamp]]:
     """Bring the files of ``plan`` into the tree of ``job``.
 
-    Returns their entries (linked to ``twins`` where the content is the same), and for
-    each file of the source the state in which it was read.
+    Returns their entries (linked to ``twins`` where the content is the same), and if the
+    source is to be consumed, the state in which each of its files was read.
     """
     _make_directories(job.tree, plan.directories)
     entries: Manifest = {}
@@ -78,25 +79,40 @@ def fetch_content(
     ):
         link = twins.link(taken.path) if taken.same and twins is not None else None
         entries[taken.path] = Entry(taken.size, taken.md5sum, link)
-        stamps[taken.path] = taken.stamp
+        if consume:
+            stamps[taken.path] = taken.stamp
         watcher.advance(1, taken.size)
         if link is None and twins is not None:
             nominee = twins.of_size(taken.size).get(taken.md5sum)
             if nominee is not None:
                 renamed[taken.path] = nominee
     if twins is not None and renamed:
-        for path in hand_out(
-            shop,
-            job,
-            run_confirm_batch,
-            _confirm_batches(shop, job, twins, entries, renamed),
-            light=is_light({path: entries[path].size for path in renamed}),
-            watcher=watcher,
-        ):
-            entries[path] = Entry(
-                entries[path].size, entries[path].md5sum, twins.link(renamed[path])
-            )
+        entries.update(_linked(shop, job, twins, entries, renamed, watcher=watcher))
     return entries, stamps
+
+
+def _linked(
+    shop: Workshop,
+    job: Job,
+    twins: Twins,
+    entries: Manifest,
+    renamed: dict[str, str],
+    *,
+    watcher: Watcher,
+) -> Manifest:
+    """The entries of those of ``renamed`` whose content is indeed that of their twin."""
+    confirmed = hand_out(
+        shop,
+        job,
+        run_confirm_batch,
+        _confirm_batches(shop, job, twins, entries, renamed),
+        light=is_light({path: entries[path].size for path in renamed}),
+        watcher=watcher,
+    )
+    return {
+        path: Entry(entries[path].size, entries[path].md5sum, twins.link(renamed[path]))
+        for path in confirmed
+    }
 
 
 def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
