@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.cli import main
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 
@@ -73,3 +75,28 @@ def nothing_left_in_staging(service: TestService) -> Iterator[None]:
     for name in set(after) - set(before):
         shutil.rmtree(Path(service.staging, name), ignore_errors=True)
     assert after == before
+
+
+@pytest.fixture
+def run(service: TestService, capsys, monkeypatch, tmp_path):
+    """Run a command; answer its exit code, standard output and standard error."""
+    monkeypatch.setenv("GOBBLER_URL", service.url)
+    monkeypatch.setenv("GOBBLER_CACHE", str(tmp_path / "cache"))
+
+    def run(*words: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(word) for word in words])
+        out, err = capsys.readouterr()
+        return stop.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def as_json(run):
+    def as_json(*words: object):
+        code, out, err = run(*words, "--json")
+        assert (code, err) == (0, "")
+        return json.loads(out)
+
+    return as_json

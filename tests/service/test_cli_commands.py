@@ -12,33 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli import main
-from gobbler.client.testing import TestService
-
-
-@pytest.fixture
-def run(service: TestService, capsys, monkeypatch, tmp_path):
-    """Run a command; answer its exit code, standard output and standard error."""
-    monkeypatch.setenv("GOBBLER_URL", service.url)
-    monkeypatch.setenv("GOBBLER_CACHE", str(tmp_path / "cache"))
-
-    def run(*words: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return stop.value.code, out, err
-
-    return run
-
-
-@pytest.fixture
-def as_json(run):
-    def as_json(*words: object):
-        code, out, err = run(*words, "--json")
-        assert (code, err) == (0, "")
-        return json.loads(out)
-
-    return as_json
+from gobbler.cli import COMMANDS
 
 
 def test_info(run, as_json, service):
@@ -108,6 +82,7 @@ def test_upload_options(run, client, project, source):
         ("p/a", 3, "not the address of a version"),
         ("p/a/v/x", 3, "not the address of a version"),
         ("p/..a/v", 3, "..a"),
+        ("p/a/@latest", 3, "@latest"),
     ],
 )
 @pytest.mark.usefixtures("nothing_left_in_staging")
@@ -236,12 +211,38 @@ def test_without_a_service_but_with_the_registry(run, published, service, monkey
     assert run("ls", published, "--registry", service.registry) == (0, "a\n", "")
 
 
-@pytest.mark.parametrize("command", ["info", "create-project", "upload", "ls", "fetch", "demo"])
+GROUPS = {
+    "permissions": ("get", "set", "add", "remove"),
+    "probation": ("list", "approve", "reject"),
+    "refresh": ("latest", "usage"),
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [(name,) for name in COMMANDS]
+    + [(group, name) for group, names in GROUPS.items() for name in names],
+    ids=" ".join,
+)
 def test_help_teaches_with_examples(run, command):
-    code, out, _ = run(command, "--help")
+    code, out, _ = run(*command, "--help")
     assert code == 0
     assert "Example" in out
-    assert f"gobbler {command}" in out
+    assert f"gobbler {' '.join(command)}" in out.partition("Example")[2]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(published, service, source, client):
+    with (source / "big").open("wb") as file:
+        file.truncate(3_000_000)
+    client.upload(published, "a", "4", source)
+    command = [sys.executable, "-m", "gobbler", "cat", f"{published}/a/4/big"]
+    running = subprocess.Popen(
+        [*command, "--url", service.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert running.stdout.read(1) == b"\0"
+    running.stdout.close()
+    assert (running.stderr.read(), running.wait(timeout=60)) == (b"", 0)
+    running.stderr.close()
 
 
 def test_ctrl_c_cleans_up(service, project, tmp_path, nothing_left_in_staging):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -70,3 +74,28 @@ def web() -> Iterator[Web]:
     server.server.shutdown()
     server.server.server_close()
     thread.join()
+
+
+class ActingService:
+    """Remembers the request file at the moment of the POST, and answers as told."""
+
+    def __init__(
+        self, web: Web, staging: Path, status: int = 200, body: str = '{"status": "SUCCESS"}'
+    ) -> None:
+        self.requests: list[tuple[str, int, object]] = []
+        self.body = body
+
+        def on_post(path: str) -> None:
+            name = path.rpartition("/")[2]
+            file = staging / name
+            mode = stat.S_IMODE(file.stat().st_mode)
+            self.requests.append((name, mode, json.loads(file.read_text())))
+            web.put(path, self.body, status)
+
+        web.on_post = on_post  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def acting_service(web: Web) -> Callable[..., ActingService]:
+    """Make a service of a staging directory, with the status and body of its answers."""
+    return partial(ActingService, web)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import stat
 
 import pytest
 import requests
@@ -17,24 +15,8 @@ from gobbler.errors import Refused
 from gobbler.requests import action_of
 
 
-class Service:
-    """Remembers the request file at the moment of the POST, and answers as told."""
-
-    def __init__(self, web, staging, status=200, body='{"status": "SUCCESS"}'):
-        self.requests = []
-
-        def on_post(path):
-            name = path.rpartition("/")[2]
-            file = staging / name
-            mode = stat.S_IMODE(file.stat().st_mode)
-            self.requests.append((name, mode, json.loads(file.read_text())))
-            web.put(path, body, status)
-
-        web.on_post = on_post
-
-
-def test_the_file_is_there_and_readable_while_the_service_looks(web, tmp_path):
-    service = Service(web, tmp_path)
+def test_the_file_is_there_and_readable_while_the_service_looks(web, tmp_path, acting_service):
+    service = acting_service(tmp_path)
     before = os.umask(0o002)
     try:
         answer = submit(Http(web.url), str(tmp_path), "upload", {"a": "é", "b": None, "c": False})
@@ -48,15 +30,15 @@ def test_the_file_is_there_and_readable_while_the_service_looks(web, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_it_goes_away_after_an_error(web, tmp_path):
-    Service(web, tmp_path, 403, '{"status": "ERROR", "reason": "not you"}')
+def test_it_goes_away_after_an_error(web, tmp_path, acting_service):
+    acting_service(tmp_path, 403, '{"status": "ERROR", "reason": "not you"}')
     with pytest.raises(requests.HTTPError, match=r"^not you$"):
         submit(Http(web.url), str(tmp_path), "create_project", {"project": "x"})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_error_with_a_cheerful_status_is_an_error(web, tmp_path):
-    Service(web, tmp_path, 200, '{"status": "ERROR", "reason": "no"}')
+def test_an_error_with_a_cheerful_status_is_an_error(web, tmp_path, acting_service):
+    acting_service(tmp_path, 200, '{"status": "ERROR", "reason": "no"}')
     with pytest.raises(RequestFailed, match=r"^no$"):
         submit(Http(web.url), str(tmp_path), "create_project", {"project": "x"})
 
@@ -80,11 +62,11 @@ def test_no_staging(tmp_path):
     assert "mounted" in caught.value.hint
 
 
-def test_upload_asks_for_what_it_was_told(web, tmp_path):
+def test_upload_asks_for_what_it_was_told(web, tmp_path, acting_service):
     staging, source = tmp_path / "staging", tmp_path / "source"
     staging.mkdir()
     source.mkdir()
-    service = Service(web, staging)
+    service = acting_service(staging)
     client = Client(web.url, staging=staging)
     client.upload("p", "a", "v", source, probation=True, spoof="other", ignore_dot=False)
     client.upload("p", "a", "v", client.allocate_upload_directory(), consume=True)
@@ -106,8 +88,8 @@ def test_a_bad_name_is_refused_as_the_service_would_before_the_copy(tmp_path):
         client.upload("p", "a/b", "v", "/nowhere")
 
 
-def test_create_project_sends_only_what_is_given(web, tmp_path):
-    service = Service(web, tmp_path)
+def test_create_project_sends_only_what_is_given(web, tmp_path, acting_service):
+    service = acting_service(tmp_path)
     client = Client(web.url, staging=tmp_path)
     client.create_project("p")
     client.create_project("p", owners=("me",), uploaders=[{"id": "you"}])

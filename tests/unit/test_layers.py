@@ -15,6 +15,7 @@ SOURCE = Path(gobbler.__file__).parent.parent
 BASE = {"errors", "names", "records", "requests"}
 DISK = {"rules", "disk", *BASE}
 REGISTRY = {"registry", *DISK}
+DOCTOR = {"doctor", "disk", "names", "errors"}
 ACTIONS = {"transfer", "actions", "spool", *REGISTRY}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -28,13 +29,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "transfer": {"transfer", *REGISTRY},
     "spool": {"spool", *REGISTRY},
     "actions": ACTIONS,
-    "service": {"service", "version", *ACTIONS},
+    "doctor": DOCTOR,
+    "service": {"service", "version", "doctor", *ACTIONS},
     "client": {"client", "version", *DISK},
     "pygobbler": {"client", "pygobbler", "version"},
     "gocept": {"spool", "gocept"},
-    # `gobbler serve` is the one command that is not a client.
+    # `gobbler serve` and `gobbler doctor` are the commands that are not clients.
     "cli": {"cli", "client", "version", *BASE},
     "cli.serve": {"cli", "service", "version", *DISK},
+    "cli.doctor": {"cli", "version", *DOCTOR},
     "__main__": {"cli"},
     "version": set(),
 }
@@ -90,8 +93,8 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if module == "gobbler":
         return "version"
-    if parts[:3] == ["gobbler", "cli", "serve"]:
-        return "cli.serve"
+    if (command := ".".join(parts[1:3])) in MAY_IMPORT:
+        return command
     return parts[1] if parts[0] == "gobbler" else parts[0]
 
 

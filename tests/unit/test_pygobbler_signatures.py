@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 
 import pytest
 
@@ -44,6 +45,20 @@ SIGNATURES: dict[str, str] = {
         "ignore_dot=True, spoof=None, concurrent=1"
     ),
     "create_project": "project, staging, url, owners=None, uploaders=None",
+    "set_permissions": (
+        "project, registry, staging, url, asset=None, owners=None, uploaders=None, "
+        "global_write=None, append=True, spoof=None, dry_run=False"
+    ),
+    "approve_probation": "project, asset, version, staging, url, spoof=None",
+    "reject_probation": "project, asset, version, staging, url, force=False, spoof=None",
+    "remove_project": "project, staging, url",
+    "remove_asset": "project, asset, staging, url, force=False",
+    "remove_version": "project, asset, version, staging, url, force=False",
+    "refresh_latest": "project, asset, staging, url",
+    "refresh_usage": "project, staging, url",
+    "reindex_version": "project, asset, version, staging, url",
+    "validate_version": "project, asset, version, staging, url",
+    "reroute_links": "to_delete, staging, url, dry_run=False",
     "start_gobbler": (
         "staging=None, registry=None, port=None, wait=1, version='0.5.0', overwrite=False, "
         "admin=None, extra_args=[]"
@@ -101,3 +116,59 @@ def test_a_bool_in_the_place_of_the_asset_is_the_older_call(web, tmp_path):
     assert fetch(True) == fetch(force_remote=True) == {"owners": ["remote"], "uploaders": []}
     assert fetch("a", True) == {"owners": ["asset"], "uploaders": []}
     assert fetch("a") == {"owners": [], "uploaders": []}
+
+
+ALAN = {"id": "alan", "trusted": True}
+BOB = {"id": "bob"}
+
+
+@pytest.mark.parametrize(
+    ("older", "options", "sent"),
+    [
+        ([["o"]], {}, {"owners": ["ada", "o"]}),
+        ([("o",)], {"append": False}, {"owners": ["o"]}),
+        ([["o"], [BOB]], {}, {"owners": ["ada", "o"], "uploaders": [ALAN, BOB]}),
+        (
+            [["o"], [BOB], True, False],
+            {},
+            {"owners": ["o"], "uploaders": [BOB], "global_write": True},
+        ),
+        ([["o"], None, None, False], {}, {"owners": ["o"]}),
+        ([["o"]], {"global_write": False}, {"owners": ["ada", "o"], "global_write": False}),
+        ([["o"]], {"uploaders": [BOB]}, {"owners": ["ada", "o"], "uploaders": [ALAN, BOB]}),
+        ([None, [BOB]], {}, {"uploaders": [ALAN, BOB]}),
+        ([None, None, True], {}, {"global_write": True}),
+    ],
+)
+def test_a_list_in_the_place_of_the_asset_is_the_older_call(
+    web, tmp_path, acting_service, older, options, sent
+):
+    (tmp_path / "p").mkdir()
+    stored = {"owners": ["ada"], "uploaders": [ALAN]}
+    (tmp_path / "p" / "..permissions").write_text(json.dumps(stored))
+    service = acting_service(tmp_path)
+    here = ("p", str(tmp_path), str(tmp_path), web.url)
+    assert pygobbler.set_permissions(*here, *older, **options) is None
+    assert service.requests[0][2] == {"project": "p", "permissions": sent}
+    assert pygobbler.set_permissions(*here, *older, **options, dry_run=True) == sent
+    assert len(service.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("newer", "sent"),
+    [
+        (["a"], {}),
+        (["a", ["o"]], {"owners": ["o"]}),
+        (["a", ["o"], [BOB]], {"owners": ["o"], "uploaders": [BOB]}),
+        ([None, ["o"]], {"owners": ["ada", "o"]}),
+        (
+            [None, ["o"], [BOB], True, False],
+            {"owners": ["o"], "uploaders": [BOB], "global_write": True},
+        ),
+    ],
+)
+def test_the_newer_call_by_position(web, tmp_path, newer, sent):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "..permissions").write_text('{"owners": ["ada"], "uploaders": []}')
+    here = ("p", str(tmp_path), str(tmp_path), web.url)
+    assert pygobbler.set_permissions(*here, *newer, dry_run=True) == sent

@@ -6,6 +6,7 @@ prints on standard output is its result; everything else goes to standard error.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -16,13 +17,25 @@ from gobbler import __version__
 from gobbler.errors import GobblerError
 
 COMMANDS = {
+    "cat": "print the content of a file",
+    "clone": "start a next version as a tree of links",
     "create-project": "make a new project",
+    "delete": "delete a project, an asset or a version",
     "demo": "see it work: publish, fetch and compare a real directory",
+    "doctor": "say whether two directories are fit for the service",
     "fetch": "get a file, a directory or a version",
     "info": "show a service and its directories",
     "ls": "list projects, assets, versions or files",
+    "permissions": "show or set owners and uploaders",
+    "probation": "list, approve or reject versions that are not final",
+    "refresh": "find the latest version or the usage anew",
+    "reindex": "make the records of a version anew from its files",
+    "reroute": "lead links around what is to be deleted",
     "serve": "run the service",
+    "show": "show who published what, how much, and who may do what",
     "upload": "publish a directory as a new version",
+    "usage": "show how much projects take",
+    "validate": "compare a version with its records",
 }
 """The commands, and what ``gobbler --help`` tells of them."""
 
@@ -40,6 +53,14 @@ class _Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # The reader of our output has seen enough. What is still buffered goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Commands"):
@@ -56,6 +77,7 @@ def cli() -> None:
                       gobbler ls weather/stations
     Get data:         gobbler fetch weather/stations/@latest
     Publish data:     gobbler upload ./results weather/stations/1.3
+    Review it:        gobbler probation list weather
     Run a service:    gobbler serve --staging /data/staging --registry /data/registry
 
     The service is found by --url or GOBBLER_URL. Exit codes: 0 done, 1 the service
@@ -82,8 +104,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)  # the reader of our output has seen enough
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {place}{error.strerror or error}", err=True)

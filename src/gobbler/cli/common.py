@@ -14,11 +14,36 @@ from rich.table import Table
 from rich.text import Text
 
 from gobbler.client import Client
+from gobbler.client.addresses import Address
 from gobbler.errors import quoted
+from gobbler.records import Uploader
 
 Command = Callable[..., None]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; tell what would be done.")
+
+spoof = click.option("--spoof", metavar="USER", help="Act for USER, where the service allows it.")
+
+
+def _uploader(text: str) -> Uploader:
+    if not text.lstrip().startswith("{"):
+        return Uploader(text)
+    try:
+        return msgspec.json.decode(text, type=Uploader)
+    except msgspec.DecodeError as error:
+        raise click.BadParameter(f"{text}: {error}") from error
+
+
+uploaders = click.option(
+    "--uploader",
+    "uploaders",
+    multiple=True,
+    type=_uploader,
+    metavar="USER|JSON",
+    help="Who else may upload: a user, or an entry like the one in the examples.",
+)
 
 jobs = click.option(
     "--jobs",
@@ -93,6 +118,20 @@ def print_json(document: object) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
+def print_done(what: str, place: Address, *, as_json: bool) -> None:
+    """Print what was done with a project, an asset or a version."""
+    if as_json:
+        print_json(named(place))
+    else:
+        click.echo(f"{what} {printable(str(place))}")
+
+
+def named(place: Address) -> dict[str, object]:
+    """The names in an address, as JSON documents have them."""
+    parts = {"project": place.project, "asset": place.asset, "version": place.version}
+    return {what: name for what, name in parts.items() if name}
+
+
 def printable(name: str) -> str:
     """``name`` as it is if it is safe to print, else quoted, with what is odd escaped."""
     return name if name.isprintable() else quoted(name)
@@ -127,3 +166,11 @@ def print_table(
     for row in rows:
         table.add_row(*(Text(printable(field)) for field in row))
     Console().print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]], *, err: bool = False) -> None:
+    """Print what is known about one thing, a line each: what it is, and how it is."""
+    listed = list(facts)
+    width = max((len(what) for what, _ in listed), default=0)
+    for what, how in listed:
+        click.echo(f"{what:<{width}}  {printable(how)}", err=err)

@@ -19,7 +19,7 @@ from rich.filesize import decimal
 
 from gobbler.cli import common
 from gobbler.cli.demo_data import copy_tree, differences, same_content
-from gobbler.cli.upload import Amount, count
+from gobbler.cli.versions import Amount, count
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 from gobbler.errors import Fault

@@ -7,10 +7,9 @@ import click
 from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.client import Client
-from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.addresses import is_file, parse, resolve
 from gobbler.client.exporting import export
-from gobbler.errors import Missing, Refused, quoted
-from gobbler.names import is_internal
+from gobbler.errors import Refused, quoted
 
 
 @click.command()
@@ -53,9 +52,9 @@ def command(
             hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
         )
     place = resolve(client, place)
-    is_file = _is_file(client, place)
+    single = is_file(client, place)
     with Bar("fetching") as bar:
-        if is_file:
+        if single:
             path = client.fetch_file(str(place), overwrite=overwrite, progress=bar)
         else:
             path = client.fetch_directory(
@@ -64,24 +63,6 @@ def command(
     if destination is not None:
         path = export(path, destination)
     if as_json:
-        common.print_json({"address": str(place), "path": path, "directory": not is_file})
+        common.print_json({"address": str(place), "path": path, "directory": not single})
     else:
         click.echo(path)
-
-
-def _is_file(client: Client, place: Address) -> bool:
-    """Whether the address means a file; the manifest of its version knows."""
-    if not place.path:
-        return False
-    if is_internal(place.path.rpartition("/")[2]):
-        return True
-    manifest = client.manifest(place.project, place.asset, place.version)
-    entry = manifest.get(place.path)
-    if entry is not None:
-        return not entry.is_directory
-    if not any(path.startswith(place.path + "/") for path in manifest):
-        raise Missing(
-            f"{quoted(str(place))} is not in the registry",
-            hint=f"See what there is: gobbler ls {place.project}/{place.asset}/{place.version}",
-        )
-    return False

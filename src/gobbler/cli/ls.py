@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from gobbler.cli import common
+from gobbler.cli.versions import describe
 from gobbler.client import Client
-from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.addresses import Address, not_there, parse, resolve
 from gobbler.client.plain import plain
-from gobbler.errors import GobblerError, Missing, quoted
+from gobbler.names import VersionKey
 from gobbler.records import Entry, Manifest
 
 
@@ -54,7 +55,11 @@ def _names(what: str, of: dict[str, str], names: list[str], as_json: bool) -> No
 def _versions(client: Client, place: Address, as_json: bool) -> None:
     versions = client.versions(place.project, place.asset)
     latest = client.latest(place.project, place.asset)
-    described = [_describe(client, place, version, latest) for version in versions]
+    described: list[dict[str, Any]] = [
+        {"version": version, "latest": version == latest}
+        | describe(client, VersionKey(place.project, place.asset, version))
+        for version in versions
+    ]
     if as_json:
         common.print_json(
             {
@@ -77,16 +82,6 @@ def _versions(client: Client, place: Address, as_json: bool) -> None:
     common.print_table(["version", "published", "by", ""], rows)
 
 
-def _describe(client: Client, place: Address, version: str, latest: str | None) -> dict[str, Any]:
-    described: dict[str, Any] = {"version": version, "latest": version == latest}
-    try:
-        summary = client.summary(place.project, place.asset, version)
-    except GobblerError as error:
-        # One damaged version must not hide the others.
-        return described | {"problem": error.reason}
-    return described | plain(summary) | {"on_probation": summary.on_probation}
-
-
 def _note(described: dict[str, Any]) -> str:
     if "problem" in described:
         return str(described["problem"])
@@ -98,10 +93,7 @@ def _files(client: Client, place: Address, as_json: bool) -> None:
     manifest = client.manifest(place.project, place.asset, place.version)
     entries = _below(manifest, place.path)
     if place.path and not entries:
-        raise Missing(
-            f"{quoted(str(place))} is not in the registry",
-            hint=f"See what there is: gobbler ls {place.project}/{place.asset}/{place.version}",
-        )
+        raise not_there(place)
     if as_json:
         common.print_json(
             {

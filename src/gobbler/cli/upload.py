@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 import click
-from rich.filesize import decimal
 
 from gobbler.cli import common
 from gobbler.cli.progress import Bar
+from gobbler.cli.versions import count
 from gobbler.client import Client
-from gobbler.client.addresses import parse_version
-from gobbler.records import Manifest
+from gobbler.client.addresses import LATEST, parse_as
+from gobbler.errors import Refused
 
 
 @click.command()
@@ -30,7 +29,7 @@ from gobbler.records import Manifest
     show_default=True,
     help="Whether to leave out names that start with a dot.",
 )
-@click.option("--spoof", metavar="USER", help="Act for USER, where the service allows it.")
+@common.spoof
 @common.jobs
 @common.changes
 @common.as_json
@@ -59,7 +58,12 @@ def command(
     A DIRECTORY that stands in staging is used as it is; any other is copied there first,
     and the copy is removed afterwards, also after Ctrl-C.
     """
-    place = parse_version(address)
+    place = parse_as(address, "version")
+    if place.version == LATEST:
+        raise Refused(
+            f"{LATEST} stands for a version that is there already",
+            hint="Give the new version a name of its own.",
+        )
     version = (place.project, place.asset, place.version)
     begun = time.monotonic()
     with Bar("copying to staging", afterwards="publishing") as bar:
@@ -78,10 +82,8 @@ def command(
     on_probation = client.summary(*version, overwrite=True).on_probation
     if as_json:
         common.print_json(
-            {
-                "project": place.project,
-                "asset": place.asset,
-                "version": place.version,
+            common.named(place)
+            | {
                 "on_probation": on_probation,
                 "stored": stored._asdict(),
                 "linked": linked._asdict(),
@@ -94,20 +96,3 @@ def command(
     click.echo(f"linked    {linked}")
     if on_probation:
         click.echo("The version is on probation: an owner of the project must approve it.")
-
-
-class Amount(NamedTuple):
-    """A number of files, and of bytes in them."""
-
-    files: int
-    bytes: int
-
-    def __str__(self) -> str:
-        return f"{self.files} file{'' if self.files == 1 else 's'}, {decimal(self.bytes)}"
-
-
-def count(manifest: Manifest) -> tuple[Amount, Amount]:
-    """What of a version is stored in it, and what is linked to other versions."""
-    stored = [e.size for e in manifest.values() if e.link is None and not e.is_directory]
-    linked = [e.size for e in manifest.values() if e.link is not None]
-    return Amount(len(stored), sum(stored)), Amount(len(linked), sum(linked))

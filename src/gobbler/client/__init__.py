@@ -9,8 +9,19 @@
     path = client.fetch_directory("weather/stations/2026-11")
 """
 
+from gobbler.client.administration import LinkChange
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
+from gobbler.client.permissions import NewPermissions
 from gobbler.client.remote import ServiceInfo
 
-__all__ = ["Client", "NoAnswer", "NotThere", "RequestFailed", "ServiceInfo", "TooSlow"]
+__all__ = [
+    "Client",
+    "LinkChange",
+    "NewPermissions",
+    "NoAnswer",
+    "NotThere",
+    "RequestFailed",
+    "ServiceInfo",
+    "TooSlow",
+]

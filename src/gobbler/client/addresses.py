@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gobbler.client.reads import Reads
 from gobbler.errors import Missing, Refused, quoted
-from gobbler.names import check_name
+from gobbler.names import check_name, is_internal
+from gobbler.requests import Doomed
 
 LATEST = "@latest"
 """Stands for the version that was published last."""
+
+Kind = Literal["project", "asset", "version"]
+
+_FORMS: dict[Kind, str] = {
+    "project": "project",
+    "asset": "project/asset",
+    "version": "project/asset/version",
+}
 
 
 @dataclass(frozen=True)
@@ -45,13 +55,15 @@ def parse(text: str) -> Address:
     return Address(*parts)
 
 
-def parse_version(text: str) -> Address:
-    """The address of a version, all three names and no path."""
+def parse_as(text: str, *kinds: Kind) -> Address:
+    """The address of one of ``kinds``, with nothing below it."""
     address = parse(text)
-    if address.depth != 3:
+    forms = [_FORMS[kind] for kind in kinds]
+    if address.depth not in [form.count("/") + 1 for form in forms]:
+        article = "an" if kinds[0] == "asset" else "a"
         raise Refused(
-            f"{quoted(text)} is not the address of a version",
-            hint="Write it as project/asset/version.",
+            f"{quoted(text)} is not the address of {article} {' or '.join(kinds)}",
+            hint=f"Write it as {' or '.join(forms)}.",
         )
     return address
 
@@ -68,3 +80,32 @@ def resolve(client: Reads, address: Address) -> Address:
             hint=f"It may have versions on probation: gobbler ls {asset}",
         )
     return replace(address, version=latest)
+
+
+def is_file(client: Reads, place: Address) -> bool:
+    """Whether a resolved address means a file; the manifest of its version knows."""
+    if not place.path:
+        return False
+    if is_internal(place.path.rpartition("/")[2]):
+        return True
+    manifest = client.manifest(place.project, place.asset, place.version)
+    entry = manifest.get(place.path)
+    if entry is not None:
+        return not entry.is_directory
+    if not any(path.startswith(place.path + "/") for path in manifest):
+        raise not_there(place)
+    return False
+
+
+def not_there(place: Address) -> Missing:
+    """The error for an address of which only the version is there, if that."""
+    above = str(replace(place, path="")) if place.path else str(place).rpartition("/")[0]
+    return Missing(
+        f"{quoted(str(place))} is not in the registry",
+        hint=f"See what there is: gobbler ls {above}".rstrip(),
+    )
+
+
+def doomed(place: Address) -> Doomed:
+    """What ``place`` names, as a thing that is to be deleted."""
+    return Doomed(place.project, place.asset or None, place.version or None)

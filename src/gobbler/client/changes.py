@@ -1,44 +1,68 @@
-"""Changing a registry: the calls of a client that the service carries out."""
+"""Publishing, reviewing and permissions: the calls that users make on their projects."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
+from msgspec import UNSET
+
+from gobbler.client import reading
 from gobbler.client.errors import RequestRefused
+from gobbler.client.permissions import AnyUploader, NewPermissions, appended, new_permissions
 from gobbler.client.progress import Progress, Silent
-from gobbler.client.site import Site, StrPath
+from gobbler.client.requesting import Requesting
+from gobbler.client.site import StrPath
 from gobbler.client.staging import allocate_upload_directory, staged
-from gobbler.client.submit import submit
 from gobbler.errors import Refused
 from gobbler.names import VersionKey
-from gobbler.records import Uploader
 
 
-class Changes(Site):
-    """What a user may have the service do."""
-
-    def request(self, action: str, **fields: object) -> dict[str, object]:
-        """Have the service carry out ``action``; answer what it answers.
-
-        The fields are those in docs/http.md; what is ``None`` is left out.
-        """
-        return submit(self._http, self.staging, action, fields)
+class Changes(Requesting):
+    """What users may have the service do, each in the projects that are theirs."""
 
     def create_project(
         self,
         project: str,
         *,
         owners: Sequence[str] | None = None,
-        uploaders: Sequence[Uploader | Mapping[str, object]] | None = None,
+        uploaders: Sequence[AnyUploader] | None = None,
     ) -> None:
         """Make a project, owned by the present user unless ``owners`` are given."""
-        permissions = {
-            key: list(value)
-            for key, value in (("owners", owners), ("uploaders", uploaders))
-            if value is not None
-        }
-        self.request("create_project", project=project, permissions=permissions or None)
+        given = new_permissions(owners, uploaders)
+        permissions = None if given == NewPermissions() else given
+        self.request("create_project", project=project, permissions=permissions)
+
+    def set_permissions(
+        self,
+        project: str,
+        asset: str | None = None,
+        *,
+        owners: Sequence[str] | None = None,
+        uploaders: Sequence[AnyUploader] | None = None,
+        global_write: bool | None = None,
+        append: bool = True,
+        spoof: str | None = None,
+        dry_run: bool = False,
+    ) -> NewPermissions:
+        """Set who owns a project, or one of its assets, and who may upload to it.
+
+        What is ``None`` stays as it is. With ``append``, ``owners`` and ``uploaders`` come
+        after those that are stored (an owner who is one already does not come twice), else
+        they replace them. ``spoof``: act for another user. Answers what the service was
+        asked to store; with ``dry_run`` what it would be, and nothing is asked.
+
+        To append, the present ones are read first: of two who append at the same moment,
+        one may undo the other.
+        """
+        new = new_permissions(owners, uploaders, global_write)
+        if append and (new.owners is not UNSET or new.uploaders is not UNSET):
+            new = appended(reading.permissions(self._source, project, asset), new)
+        if not dry_run:
+            self.request(
+                "set_permissions", project=project, asset=asset, permissions=new, spoof=spoof
+            )
+        return new
 
     def allocate_upload_directory(self, *, create: bool = True) -> str:
         """The path of a fresh directory in staging, to be filled and uploaded."""
@@ -85,6 +109,39 @@ class Changes(Site):
                 ignore_dot=ignore_dot,
                 spoof=spoof,
             )
+
+    def approve_probation(
+        self, project: str, asset: str, version: str, *, spoof: str | None = None
+    ) -> None:
+        """Make a version on probation final; the latest, too, if none finished after it.
+
+        ``spoof``: act for another user.
+        """
+        self.request(
+            "approve_probation", project=project, asset=asset, version=version, spoof=spoof
+        )
+
+    def reject_probation(
+        self,
+        project: str,
+        asset: str,
+        version: str,
+        *,
+        force: bool = False,
+        spoof: str | None = None,
+    ) -> None:
+        """Remove a version on probation for good.
+
+        ``force``: also when its records can't be read. ``spoof``: act for another user.
+        """
+        self.request(
+            "reject_probation",
+            project=project,
+            asset=asset,
+            version=version,
+            force=force,
+            spoof=spoof,
+        )
 
 
 def _checked(project: str, asset: str, version: str) -> VersionKey:

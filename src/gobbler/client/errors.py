@@ -16,6 +16,7 @@ NotThere               ``FileNotFoundError``, ``errors.Missing``
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 
 import requests
 
@@ -24,6 +25,12 @@ from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachabl
 
 class RequestFailed(GobblerError, requests.HTTPError):
     """The service answered with an error; ``str()`` of this is the reason that it gave."""
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, one by one, where the service tells: when a version is validated."""
+        listed = self.fields.get("problems")
+        return [str(problem) for problem in listed] if isinstance(listed, list) else []
 
 
 class RequestRefused(RequestFailed, Refused):
@@ -61,6 +68,8 @@ class NotThere(Missing, FileNotFoundError):
 _BY_STATUS = {400: RequestRefused, 403: RequestForbidden, 404: RequestMissing}
 
 
-def request_failed(status: int, reason: str, *, hint: str = "") -> RequestFailed:
-    """The error for an answer with the HTTP status ``status``."""
-    return _BY_STATUS.get(status, RequestFailed)(reason, hint=hint)
+def request_failed(
+    status: int, reason: str, *, hint: str = "", fields: Mapping[str, object] | None = None
+) -> RequestFailed:
+    """The error for an answer with the HTTP status ``status`` and further ``fields``."""
+    return _BY_STATUS.get(status, RequestFailed)(reason, hint=hint, fields=fields)

@@ -20,7 +20,7 @@ def export(source: str, destination: str) -> str:
     if os.path.isfile(source) and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(source))
     destination = os.path.abspath(destination)
-    _check_free(destination)
+    check_free(destination)
     parent, name = os.path.split(destination)
     os.makedirs(parent, exist_ok=True)
     beside = os.path.join(parent, f".{name[:200]}-{secrets.token_hex(8)}")
@@ -37,7 +37,8 @@ def export(source: str, destination: str) -> str:
     return destination
 
 
-def _check_free(destination: str) -> None:
+def check_free(destination: str) -> None:
+    """Refuse a ``destination`` where something stands, other than an empty directory."""
     empty = os.path.isdir(destination) and not os.listdir(destination)
     if os.path.lexists(destination) and not empty:
         raise Refused(

@@ -204,16 +204,15 @@ def _cause(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-class _Failure(msgspec.Struct):
-    reason: str
-
-
 def _failure(response: requests.Response, method: str, url: str) -> Exception:
     """The error that a response other than 2xx stands for."""
     status = response.status_code
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    with contextlib.suppress(msgspec.DecodeError, UnicodeError):
-        return request_failed(status, msgspec.json.decode(response.content, type=_Failure).reason)
+    with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
+        answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        reason = msgspec.convert(answer.pop("reason"), str)
+        answer.pop("status", None)
+        return request_failed(status, reason, fields=answer)
     said = f"HTTP {status} {response.reason or ''}".rstrip()
     if content_type == "text/plain" and response.text.strip():
         said += f", {response.text.strip()[:500]!r}"

@@ -15,6 +15,7 @@ from gobbler.errors import Missing
 from gobbler.names import (
     AssetKey,
     VersionKey,
+    check_name,
     has_internal,
     is_internal,
     project_permissions,
@@ -82,14 +83,12 @@ def latest(source: Source, asset: AssetKey) -> str | None:
     return None if record is None else record.version
 
 
-def permissions(source: Source, project: str) -> Permissions:
-    """The permissions of a project."""
-    return _read(source, project_permissions(project), Permissions)
-
-
-def asset_permissions(source: Source, asset: AssetKey) -> Permissions:
-    """The permissions that an asset has of its own; empty if it has none."""
-    return _read_or_none(source, asset.permissions, Permissions) or Permissions()
+def permissions(source: Source, project: str, asset: str | None = None) -> Permissions:
+    """The permissions of a project, or those that an asset has of its own; maybe none."""
+    if asset is None:
+        return _read(source, project_permissions(check_name("project", project)), Permissions)
+    own = AssetKey.checked(project, asset).permissions
+    return _read_or_none(source, own, Permissions) or Permissions()
 
 
 def usage(source: Source, project: str) -> int:

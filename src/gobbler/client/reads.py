@@ -78,9 +78,7 @@ class Reads(Site):
 
     def permissions(self, project: str, asset: str | None = None) -> Permissions:
         """The permissions of a project, or those that an asset has of its own."""
-        if asset is None:
-            return reading.permissions(self._source, check_name("project", project))
-        return reading.asset_permissions(self._source, AssetKey.checked(project, asset))
+        return reading.permissions(self._source, project, asset)
 
     def usage(self, project: str) -> int:
         """Bytes that a project takes; links take none."""

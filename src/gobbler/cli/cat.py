@@ -1,0 +1,38 @@
+"""``gobbler cat``: the content of a file."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+import click
+
+from gobbler.cli import common
+from gobbler.client import Client
+from gobbler.client.addresses import is_file, parse, resolve
+from gobbler.errors import Refused, quoted
+
+
+@click.command()
+@click.argument("address", metavar="PROJECT/ASSET/VERSION/PATH")
+@common.reads
+def command(client: Client, address: str) -> None:
+    """Print the content of a file as it is.
+
+    Where the registry is not mounted the file is first fetched into the cache, whole.
+
+    \b
+    Examples:
+      gobbler cat weather/stations/@latest/README
+      gobbler cat weather/stations/1.2/2026/berlin.csv | head
+      gobbler cat weather/stations/1.2/..manifest
+    """
+    place = resolve(client, parse(address))
+    if not is_file(client, place):
+        raise Refused(
+            f"{quoted(address)} is not the address of a file",
+            hint=f"See what there is: gobbler ls {place}".rstrip(),
+        )
+    with open(client.fetch_file(str(place)), "rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()

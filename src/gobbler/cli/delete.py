@@ -1,0 +1,170 @@
+"""``gobbler delete``: a project, an asset or a version goes for good."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+
+import click
+
+from gobbler.cli import common
+from gobbler.cli.versions import Amount, below, count
+from gobbler.client import Client, LinkChange, RequestFailed
+from gobbler.client.addresses import Address, doomed, not_there, parse_as, resolve
+from gobbler.client.plain import plain
+from gobbler.errors import Cancelled, Forbidden, GobblerError, Refused, quoted
+from gobbler.names import VersionKey
+from gobbler.records import Manifest
+
+SHOWN_LINKS = 10
+
+
+@click.command()
+@click.argument("address", metavar="PROJECT[/ASSET[/VERSION]]")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also if records of it can't be read, or links of other versions would break.",
+)
+@common.dry_run
+@common.changes
+@common.as_json
+def command(
+    client: Client, address: str, yes: bool, force: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Delete a project, an asset or a version, for good.
+
+    First it is found out what would go, and which links of other versions would break: then
+    nothing is deleted without --force. `gobbler reroute` leads such links elsewhere. Only
+    administrators of the service may.
+
+    \b
+    Examples:
+      gobbler delete weather/stations/1.0 --dry-run
+      gobbler delete weather/stations/1.0
+      gobbler delete weather --yes
+    """
+    place = resolve(client, parse_as(address, "project", "asset", "version"))
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise click.UsageError("There is nobody to ask whether to delete it: say --yes.")
+    survey = _survey(client, place)
+    if dry_run:
+        _tell(place, survey, "would delete", as_json=as_json, dry_run=True)
+        return
+    if not force:
+        _check(place, survey)
+    if not yes:
+        _ask(place, survey)
+    _delete(client, place, force=force)
+    _tell(place, survey, "deleted", as_json=as_json, dry_run=False)
+
+
+@dataclass
+class _Survey:
+    """What goes with a project, an asset or a version.
+
+    ``problems`` tells what could not be found out; ``broken`` are links of other versions.
+    """
+
+    versions: list[VersionKey]
+    stored: Amount
+    linked: Amount
+    broken: list[LinkChange]
+    problems: list[str] = field(default_factory=list)
+
+
+def _survey(client: Client, place: Address) -> _Survey:
+    problems: list[str] = []
+    manifests: list[Manifest] = []
+    versions = _versions(client, place)
+    for key in versions:
+        try:
+            manifests.append(client.manifest(key.project, key.asset, key.version, overwrite=True))
+        except GobblerError as error:
+            problems.append(error.reason)
+    stored, linked = count(*manifests)
+    broken: list[LinkChange] = []
+    try:
+        broken = client.reroute_links([doomed(place)], dry_run=True)
+    except Forbidden as error:
+        raise Forbidden(
+            f"you may not delete {quoted(str(place))}",
+            hint="Only administrators of the service may.",
+        ) from error
+    except RequestFailed as error:
+        problems.append(f"the links into it are not known: {error.reason}")
+    return _Survey(versions, stored, linked, broken, problems)
+
+
+def _versions(client: Client, place: Address) -> list[VersionKey]:
+    """The versions that ``place`` names; raises if it is not there."""
+    versions = list(below(client, place))
+    if not place.version:
+        return versions
+    named = [key for key in versions if key.version == place.version]
+    if not named:
+        raise not_there(place)
+    return named
+
+
+def _check(place: Address, survey: _Survey) -> None:
+    """Refuse to do harm that nobody has asked for."""
+    if survey.broken:
+        number = len(survey.broken)
+        links = "1 link" if number == 1 else f"{number} links"
+        raise Refused(
+            f"{links} of other versions would break, such as {quoted(survey.broken[0].path)}",
+            hint=f"Lead them elsewhere: gobbler reroute {place}. Or let them break: --force.",
+        )
+    if survey.problems:
+        raise Refused(
+            f"what would go is not all known: {'; '.join(survey.problems)}",
+            hint="It can be deleted nevertheless: --force.",
+        )
+
+
+def _ask(place: Address, survey: _Survey) -> None:
+    common.print_facts(_facts(place, survey, "delete"), err=True)
+    if not click.confirm("Delete this for good?", err=True):
+        raise Cancelled("nothing was deleted")
+
+
+def _delete(client: Client, place: Address, *, force: bool) -> None:
+    if place.version:
+        client.delete_version(place.project, place.asset, place.version, force=force)
+    elif place.asset:
+        client.delete_asset(place.project, place.asset, force=force)
+    else:
+        client.delete_project(place.project)
+
+
+def _tell(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_run: bool) -> None:
+    if not as_json:
+        common.print_facts(_facts(place, survey, what))
+        return
+    common.print_json(
+        common.named(place)
+        | {
+            "dry_run": dry_run,
+            "versions": [key.path for key in survey.versions],
+            "stored": survey.stored._asdict(),
+            "linked": survey.linked._asdict(),
+            "broken_links": [plain(link) for link in survey.broken],
+            "problems": survey.problems,
+        }
+    )
+
+
+def _facts(place: Address, survey: _Survey, what: str) -> list[tuple[str, str]]:
+    facts = [
+        (what, str(place)),
+        ("versions", str(len(survey.versions))),
+        ("stored", str(survey.stored)),
+        ("linked", str(survey.linked)),
+        ("broken links", str(len(survey.broken))),
+    ]
+    facts += [("", f"{link.path} -> {link.source}") for link in survey.broken[:SHOWN_LINKS]]
+    if len(survey.broken) > SHOWN_LINKS:
+        facts.append(("", "..."))
+    return facts + [("not known", problem) for problem in survey.problems]

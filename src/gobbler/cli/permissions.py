@@ -1,0 +1,248 @@
+"""``gobbler permissions``: who owns a project or an asset, and who may upload to it."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import click
+from msgspec import UNSET
+
+from gobbler.cli import common
+from gobbler.client import Client, NewPermissions
+from gobbler.client.addresses import Address, parse_as
+from gobbler.client.plain import plain
+from gobbler.errors import Missing, quoted
+from gobbler.records import Permissions, Uploader
+
+
+@click.group()
+def command() -> None:
+    """Show or set who owns a project or an asset, and who may upload to it.
+
+    What an uploader publishes is on probation until an owner approves it, unless the
+    uploader's entry says that they are trusted. An asset may have owners and uploaders of
+    its own, beside those of its project.
+
+    \b
+    Examples:
+      gobbler permissions get weather
+      gobbler permissions add weather --uploader alan
+      gobbler permissions add weather/stations --owner grace
+      gobbler permissions remove weather --uploader alan
+    """
+
+
+_address = click.argument("address", metavar="PROJECT[/ASSET]")
+_owners = click.option("--owner", "owners", multiple=True, metavar="USER", help="An owner.")
+_global_write = click.option(
+    "--global-write/--no-global-write",
+    default=None,
+    help="Whether everybody may add an asset of their own to the project.",
+)
+
+
+def _changing(function: common.Command) -> common.Command:
+    """Give a command the arguments of those that change permissions."""
+
+    @_address
+    @_owners
+    @common.uploaders
+    @common.dry_run
+    @common.spoof
+    @common.changes
+    @common.as_json
+    @functools.wraps(function)
+    def changing(**options: Any) -> None:  # noqa: ANN401 - passed on
+        if not any(options.get(name) not in ((), None) for name in _PROPERTIES):
+            raise click.UsageError("Nothing to be changed is given; see --help.")
+        function(**options)
+
+    return changing
+
+
+_PROPERTIES = ("owners", "uploaders", "global_write")
+
+
+@command.command(short_help="Show owners and uploaders.")
+@_address
+@common.reads
+@common.as_json
+def get(client: Client, address: str, as_json: bool) -> None:
+    """Show the permissions of a project, or those that an asset has of its own.
+
+    \b
+    Examples:
+      gobbler permissions get weather
+      gobbler permissions get weather/stations --json
+    """
+    place = parse_as(address, "project", "asset")
+    _show(place, client.permissions(place.project, place.asset or None), as_json=as_json)
+
+
+@command.command(name="set")
+@_global_write
+@_changing
+def set_(
+    client: Client,
+    address: str,
+    owners: tuple[str, ...],
+    uploaders: tuple[Uploader, ...],
+    global_write: bool | None,
+    dry_run: bool,
+    spoof: str | None,
+    as_json: bool,
+) -> None:
+    """Replace the owners, or the uploaders, or both. What is not given stays as it is.
+
+    --owner and --uploader may be given several times.
+
+    \b
+    Examples:
+      gobbler permissions set weather --owner ada --owner grace
+      gobbler permissions set weather --no-global-write
+      gobbler permissions set weather/stations --uploader \\
+        '{"id": "alan", "until": "2027-01-01T00:00:00Z", "trusted": true}'
+    """
+    place = parse_as(address, "project", "asset")
+    sent = client.set_permissions(
+        place.project,
+        place.asset or None,
+        owners=owners or None,
+        uploaders=uploaders or None,
+        global_write=global_write,
+        append=False,
+        spoof=spoof,
+        dry_run=dry_run,
+    )
+    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+
+
+@command.command()
+@_global_write
+@_changing
+def add(
+    client: Client,
+    address: str,
+    owners: tuple[str, ...],
+    uploaders: tuple[Uploader, ...],
+    global_write: bool | None,
+    dry_run: bool,
+    spoof: str | None,
+    as_json: bool,
+) -> None:
+    """Add owners or uploaders to those that are there.
+
+    --owner and --uploader may be given several times.
+
+    \b
+    Examples:
+      gobbler permissions add weather --owner grace
+      gobbler permissions add weather --uploader \\
+        '{"id": "alan", "asset": "stations", "until": "2027-01-01T00:00:00Z"}'
+    """
+    place = parse_as(address, "project", "asset")
+    sent = client.set_permissions(
+        place.project,
+        place.asset or None,
+        owners=owners or None,
+        uploaders=uploaders or None,
+        global_write=global_write,
+        spoof=spoof,
+        dry_run=dry_run,
+    )
+    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+
+
+@command.command()
+@_changing
+def remove(
+    client: Client,
+    address: str,
+    owners: tuple[str, ...],
+    uploaders: tuple[Uploader, ...],
+    dry_run: bool,
+    spoof: str | None,
+    as_json: bool,
+) -> None:
+    """Take owners or uploaders away from those that are there.
+
+    A user as --uploader means all entries of that user; an entry means those that say all
+    that it says.
+
+    \b
+    Examples:
+      gobbler permissions remove weather --owner grace
+      gobbler permissions remove weather --uploader alan
+      gobbler permissions remove weather --uploader '{"id": "alan", "asset": "stations"}'
+    """
+    place = parse_as(address, "project", "asset")
+    stored = client.permissions(place.project, place.asset or None)
+    sent = client.set_permissions(
+        place.project,
+        place.asset or None,
+        owners=_without_owners(place, stored, owners) if owners else None,
+        uploaders=_without_uploaders(place, stored, uploaders) if uploaders else None,
+        append=False,
+        spoof=spoof,
+        dry_run=dry_run,
+    )
+    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+
+
+def _without_owners(place: Address, stored: Permissions, owners: tuple[str, ...]) -> list[str]:
+    for owner in owners:
+        if owner not in stored.owners:
+            raise _nobody(place, owner, "owner")
+    return [owner for owner in stored.owners if owner not in owners]
+
+
+def _without_uploaders(
+    place: Address, stored: Permissions, uploaders: tuple[Uploader, ...]
+) -> list[Uploader]:
+    for uploader in uploaders:
+        if not any(_says(entry, uploader) for entry in stored.uploaders):
+            raise _nobody(place, uploader.id, "uploader")
+    return [
+        entry
+        for entry in stored.uploaders
+        if not any(_says(entry, uploader) for uploader in uploaders)
+    ]
+
+
+def _says(entry: Uploader, asked: Uploader) -> bool:
+    """Whether ``entry`` says all that is asked for."""
+    return plain(asked).items() <= plain(entry).items()
+
+
+def _nobody(place: Address, user: str, what: str) -> Missing:
+    return Missing(
+        f"{quoted(user)} is no such {what} of {quoted(str(place))}",
+        hint=f"See who there is: gobbler permissions get {place}",
+    )
+
+
+def _tell(
+    client: Client, place: Address, sent: NewPermissions, *, dry_run: bool, as_json: bool
+) -> None:
+    """Show what would be stored, of what was given, or what now is, all of it."""
+    if dry_run:
+        _show(place, sent, as_json=as_json)
+    else:
+        _show(place, client.permissions(place.project, place.asset or None), as_json=as_json)
+
+
+def _show(place: Address, permissions: Permissions | NewPermissions, *, as_json: bool) -> None:
+    told = plain(permissions)
+    if as_json:
+        common.print_json(common.named(place) | told)
+        return
+    fields = ("id", "asset", "version", "until")
+    rows = [["owner", owner, "", "", "", ""] for owner in told.get("owners", ())]
+    for entry in told.get("uploaders", ()):
+        trusted = "trusted" if entry.get("trusted") else ""
+        rows.append(["uploader", *(entry.get(field) or "" for field in fields), trusted])
+    if permissions.global_write is not UNSET:
+        allowed = "yes" if permissions.global_write else "no"
+        rows.append(["global write", allowed, "", "", "", ""])
+    common.print_table(["right", "user", "asset", "version", "until", ""], rows)

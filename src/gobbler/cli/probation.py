@@ -1,0 +1,104 @@
+"""``gobbler probation``: versions that are not final yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gobbler.cli import common
+from gobbler.cli.versions import below, describe
+from gobbler.client import Client
+from gobbler.client.addresses import parse, parse_as, resolve
+from gobbler.errors import Refused, quoted
+
+
+@click.group()
+def command() -> None:
+    """Review versions that are on probation: published and readable, but not final.
+
+    Such a version is never the latest and nothing can link to it. Owners of its project or
+    of its asset approve or reject it; whoever uploaded it may reject it, too.
+
+    \b
+    Examples:
+      gobbler probation list weather
+      gobbler ls weather/stations/2.0-beta
+      gobbler probation approve weather/stations/2.0-beta
+    """
+
+
+@command.command(name="list", short_help="List all versions on probation.")
+@click.argument("address", metavar="[PROJECT[/ASSET]]", default="")
+@common.reads
+@common.as_json
+def list_(client: Client, address: str, as_json: bool) -> None:
+    """List all versions on probation, of a project or an asset, or of the whole registry.
+
+    \b
+    Examples:
+      gobbler probation list
+      gobbler probation list weather
+    """
+    place = parse(address)
+    if place.depth > 2:
+        raise Refused(
+            f"{quoted(address)} is not the address of a project or an asset",
+            hint=f"About one version: gobbler show {place}",
+        )
+    found: list[dict[str, Any]] = []
+    for key in below(client, place):
+        described = describe(client, key)
+        if described.get("on_probation", True):
+            names = {"project": key.project, "asset": key.asset, "version": key.version}
+            found.append(names | described)
+    if as_json:
+        common.print_json({"versions": found})
+        return
+    rows = [
+        [
+            f"{each['project']}/{each['asset']}/{each['version']}",
+            each.get("upload_finish", ""),
+            each.get("upload_user_id", ""),
+            each.get("problem", ""),
+        ]
+        for each in found
+    ]
+    common.print_table(["version", "published", "by", ""], rows)
+
+
+@command.command()
+@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.spoof
+@common.changes
+@common.as_json
+def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> None:
+    """Make a version on probation final.
+
+    It becomes the latest one, unless another that was uploaded later is final already.
+
+    \b
+    Example:
+      gobbler probation approve weather/stations/2.0-beta
+    """
+    place = resolve(client, parse_as(address, "version"))
+    client.approve_probation(place.project, place.asset, place.version, spoof=spoof)
+    common.print_done("approved", place, as_json=as_json)
+
+
+@command.command()
+@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@click.option("--force", is_flag=True, help="Also if records of it can't be read.")
+@common.spoof
+@common.changes
+@common.as_json
+def reject(client: Client, address: str, force: bool, spoof: str | None, as_json: bool) -> None:
+    """Remove a version on probation, for good.
+
+    \b
+    Example:
+      gobbler probation reject weather/stations/2.0-beta
+    """
+    place = resolve(client, parse_as(address, "version"))
+    client.reject_probation(place.project, place.asset, place.version, force=force, spoof=spoof)
+    common.print_done("rejected", place, as_json=as_json)

@@ -1,0 +1,58 @@
+"""``gobbler usage``: how much projects take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from gobbler.cli import common
+from gobbler.client import Client
+from gobbler.client.addresses import parse, parse_as
+from gobbler.errors import GobblerError
+
+
+@click.command()
+@click.argument("project", metavar="[PROJECT]", default="")
+@common.reads
+@common.as_json
+def command(client: Client, project: str, as_json: bool) -> None:
+    """Show how much a project takes, or each of them. Links take nothing.
+
+    Where the output is no terminal, sizes are in bytes.
+
+    \b
+    Examples:
+      gobbler usage
+      gobbler usage weather
+      gobbler usage | sort -n
+    """
+    if parse(project).depth > 0:
+        place = parse_as(project, "project")
+        usage = client.usage(place.project)
+        if as_json:
+            common.print_json(common.named(place) | {"usage": usage})
+        else:
+            click.echo(common.size(usage))
+        return
+    described = [_describe(client, name) for name in client.projects()]
+    if as_json:
+        common.print_json({"projects": described})
+        return
+    rows = [
+        [
+            common.size(each["usage"]) if "usage" in each else "",
+            each["project"],
+            each.get("problem", ""),
+        ]
+        for each in described
+    ]
+    common.print_table([">usage", "project", ""], rows)
+
+
+def _describe(client: Client, project: str) -> dict[str, Any]:
+    try:
+        return {"project": project, "usage": client.usage(project)}
+    except GobblerError as error:
+        # One damaged record must not hide the others.
+        return {"project": project, "problem": error.reason}

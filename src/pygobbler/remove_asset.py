@@ -1,0 +1,29 @@
+"""The end of an asset."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def remove_asset(project: str, asset: str, staging: str, url: str, force: bool = False) -> None:
+    """Remove an asset with all its versions. Only administrators of the service may.
+
+    If there is no such asset, that is a success, too. Links from other assets into it break,
+    unless they are led elsewhere before: see :func:`~pygobbler.reroute_links.reroute_links`.
+
+    Args:
+        project:
+            Name of the project.
+        asset:
+            Name of the asset in the project.
+        staging:
+            Path of the staging directory of the service.
+        url:
+            Address of the service.
+        force:
+            Whether to go on if records in it can't be read.
+
+    Raises:
+        requests.HTTPError: The service refused or failed; the text is its reason.
+    """
+    Client(url, staging=staging).delete_asset(project, asset, force=force)

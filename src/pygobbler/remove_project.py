@@ -1,0 +1,24 @@
+"""The end of a project."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def remove_project(project: str, staging: str, url: str) -> None:
+    """Remove a project with all its assets. Only administrators of the service may.
+
+    If there is no such project, that is a success, too.
+
+    Args:
+        project:
+            Name of the project.
+        staging:
+            Path of the staging directory of the service.
+        url:
+            Address of the service.
+
+    Raises:
+        requests.HTTPError: The service refused or failed; the text is its reason.
+    """
+    Client(url, staging=staging).delete_project(project)

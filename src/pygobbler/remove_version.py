@@ -1,0 +1,34 @@
+"""The end of a version."""
+
+from __future__ import annotations
+
+from gobbler.client import Client
+
+
+def remove_version(
+    project: str, asset: str, version: str, staging: str, url: str, force: bool = False
+) -> None:
+    """Remove a version. Only administrators of the service may.
+
+    If there is no such version, that is a success, too. Links from other versions into it
+    break, unless they are led elsewhere before: see
+    :func:`~pygobbler.reroute_links.reroute_links`.
+
+    Args:
+        project:
+            Name of the project.
+        asset:
+            Name of the asset in the project.
+        version:
+            Name of the version of the asset.
+        staging:
+            Path of the staging directory of the service.
+        url:
+            Address of the service.
+        force:
+            Whether to go on if its records can't be read.
+
+    Raises:
+        requests.HTTPError: The service refused or failed; the text is its reason.
+    """
+    Client(url, staging=staging).delete_version(project, asset, version, force=force)
