@@ -102,8 +102,12 @@ def _server(settings: Settings, config: dict[str, Any], *, debug: bool) -> Any: 
 
 
 def _on_startup(settings: Settings, server: Any, running: Connection) -> None:  # noqa: ANN401
+    supervisor = os.getpid()
+
     def stop(number: int, frame: object) -> None:
         del frame
+        if os.getpid() != supervisor:
+            os._exit(0)  # a worker that has only been forked yet, and serves nobody
         if not running.closed:
             running.close()
             logger.info("%s: stopping", signal.Signals(number).name)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
-import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gobbler.disk.flushing import Durability
-from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
+from gobbler.doctor.examination import own_directories, permissions, quick
+from gobbler.doctor.findings import Finding, Verdict
+from gobbler.doctor.places import BEGUN, Place
 from gobbler.errors import GobblerError
-from gobbler.names import INCOMING, LOGS
-from gobbler.rules.links import below
 from gobbler.rules.spoofing import Spoofable, parse_spoofing
 
-BEGUN = "..requests"
-"""Directory in staging, the service's own, that remembers which requests were begun."""
+logger = logging.getLogger(__name__)
 
 
 class Misconfigured(GobblerError):
@@ -50,6 +50,11 @@ class Settings:
     def begun(self) -> str:
         """Where begun requests are remembered."""
         return f"{self.staging}/{BEGUN}"
+
+    @property
+    def places(self) -> tuple[Place, Place]:
+        """Staging and registry, for probing them."""
+        return Place("staging", self.staging), Place("registry", self.registry)
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -89,60 +94,38 @@ def _lines(path: str, what: str) -> list[str]:
 def check_directories(settings: Settings) -> None:
     """Make sure that staging and registry are there and allow the service to work.
 
-    Makes the service's own directories in them. Raises :class:`Misconfigured`.
+    Makes the service's own directories in them. Raises :class:`Misconfigured` where nothing
+    would be safe, or nothing would work; what else is wrong is logged.
     """
-    for what, path in (("staging", settings.staging), ("registry", settings.registry)):
-        _check_directory(what, path)
-    _check_apart(settings)
-    _make_own(f"{settings.registry}/{LOGS}", DIRECTORY_MODE)
-    _make_own(f"{settings.registry}/{INCOMING}", PRIVATE_DIRECTORY_MODE)
-    _make_own(settings.begun, PRIVATE_DIRECTORY_MODE)
+    staging, registry = settings.places
+    _heed(permissions(staging, registry))
+    for place in (staging, registry):
+        for path, mode in place.own:
+            _make_own(path, mode)
+        _refuse(own_directories(place))  # somebody may have been quicker
+    _heed(quick(registry), f"{registry}: ")
 
 
-def _check_directory(what: str, path: str) -> None:
-    account = f"the service's account (user ID {os.geteuid()})"
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        raise Misconfigured(
-            f"the {what} directory {path} does not exist",
-            hint=f"Make it first: mkdir -m {'1777' if what == 'staging' else '0755'} {path}",
-        ) from None
-    except OSError as error:
-        raise Misconfigured(f"the {what} directory {path}: {error.strerror}") from None
-    if not stat.S_ISDIR(status.st_mode):
-        raise Misconfigured(f"the {what} {path} is not a directory")
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        raise Misconfigured(
-            f"{account} can't write to the {what} directory {path}",
-            hint="Give it to that account (chown), or run the service as another one.",
-        )
-    if what == "registry" and status.st_mode & stat.S_IWOTH:
-        raise Misconfigured(
-            f"the registry directory {path} can be written by everybody",
-            hint=f"Only the service may write there: chmod o-w {path}",
-        )
+def _heed(findings: Iterable[Finding], prefix: str = "") -> None:
+    found = _refuse(findings, prefix)
+    for finding in found:
+        if finding.verdict is not Verdict.OK:
+            logger.warning("%s%s. %s", prefix, finding.sentence, finding.remedy)
 
 
-def _check_apart(settings: Settings) -> None:
-    staging, registry = os.path.realpath(settings.staging), os.path.realpath(settings.registry)
-    if below(staging, registry) is not None or below(registry, staging) is not None:
-        raise Misconfigured(
-            f"staging {settings.staging} and registry {settings.registry} overlap",
-            hint="Neither may be, or be inside of, the other: users write to staging.",
-        )
+def _refuse(findings: Iterable[Finding], prefix: str = "") -> list[Finding]:
+    found = list(findings)  # to the end: only then are probes cleaned up after
+    for finding in found:
+        if finding.refused:
+            raise Misconfigured(prefix + finding.sentence, hint=finding.remedy)
+    return found
 
 
 def _make_own(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
     except FileExistsError:
-        status = os.lstat(path)
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-            raise Misconfigured(
-                f"{path} is not a directory of the service's own account",
-                hint="Somebody else made it. Remove it; the service makes it anew.",
-            ) from None
+        return
     except OSError as error:
         raise Misconfigured(f"{path} can't be made: {error.strerror}") from None
 

@@ -1,0 +1,164 @@
+"""The account that probes, and what the host allows its processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pwd
+import resource
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import ParamSpec, TypeVar
+
+from gobbler.doctor.findings import Finding, Topic
+from gobbler.errors import Fault, Forbidden, Missing, quoted
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+UMASK = 0o022
+"""What the service sets for itself."""
+
+ENOUGH_FILES = 4096
+
+
+def named(uid: int) -> str:
+    """The account with the number ``uid``, for a sentence."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user ID {uid}"
+
+
+def present_account() -> str:
+    """The account as which this process acts."""
+    return named(os.geteuid())
+
+
+def as_account(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a picklable ``function`` in a process of the account ``name``; only root can.
+
+    Raises :class:`~gobbler.errors.Missing` if there is no such account.
+    """
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        raise Missing(f"there is no account {quoted(name)} on this host") from None
+    if os.geteuid() not in (0, account.pw_uid):
+        raise Forbidden(
+            f"only root can act as {name}",
+            hint=f"Run it with sudo, or as {name} without --user.",
+        )
+    if os.geteuid() == account.pw_uid:
+        return function(*args, **kwargs)
+    return _in_a_process_of(account, partial(function, *args, **kwargs))
+
+
+def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
+    # Forked: what is loaded need not be readable for the other account, which in turn can't
+    # trace what was root's, and so not forge what it answers.
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_act, args=(account, call, theirs))
+    try:
+        process.start()
+        theirs.close()
+        result, error = ours.recv()
+    except EOFError:
+        raise Fault(f"the process of {account.pw_name} ended early") from None
+    finally:
+        ours.close()
+        if process.pid is not None:
+            process.terminate()  # if that is still needed: it cleans up then
+            process.join()
+    if error is not None:
+        raise error
+    value: T = result
+    return value
+
+
+def _act(account: pwd.struct_passwd, call: Callable[[], T], results: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who will end us
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    try:
+        _become(account)
+    except OSError as error:
+        results.send((None, Fault(f"can't act as {account.pw_name}: {error.strerror}")))
+        return
+    try:
+        answer: tuple[T | None, Exception | None] = (call(), None)
+    except Exception as error:  # noqa: BLE001 - raised where it was called from
+        answer = (None, error)
+    results.send(answer)
+
+
+def _become(account: pwd.struct_passwd) -> None:
+    os.initgroups(account.pw_name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(account.pw_uid)
+
+
+@contextmanager
+def umask_of_the_service() -> Iterator[int]:
+    """Make files as the service does during the block; the umask that was set before."""
+    before = os.umask(UMASK)
+    try:
+        yield before
+    finally:
+        os.umask(before)
+
+
+def account(topic: Topic, registry: str) -> Finding:
+    """Who probes: rather the service's account than root."""
+    if os.geteuid() != 0:
+        return topic.ok(f"probed as {present_account()}")
+    try:
+        owner = os.stat(registry).st_uid
+    except OSError:
+        owner = 0
+    if owner:
+        return topic.warning(
+            f"probed as root, but the registry belongs to {named(owner)}",
+            f"Permissions don't hold root back: probe as the account that will run the "
+            f"service, with --user {named(owner)}.",
+        )
+    return topic.warning(
+        "probed as root, whom permissions don't hold back",
+        "Run the service as an account of its own that owns the registry, and name it with --user.",
+    )
+
+
+def installation(topic: Topic, program: str = sys.executable) -> Finding:
+    """Whether the account can run what it is to run."""
+    if os.access(program, os.X_OK, effective_ids=True):
+        return topic.ok("the account can run it")
+    return topic.warning(
+        f"{present_account()} can't run {program}: the service can't be run from here",
+        "Install it where that account can read it, such as below /opt.",
+    )
+
+
+def umask(topic: Topic, before: int) -> Finding:
+    """The umask of whoever starts the service does not matter: it sets its own."""
+    if before == UMASK:
+        return topic.ok(f"{before:03o}, as the service sets it")
+    return topic.ok(f"{before:03o} here; the service sets its own, {UMASK:03o}")
+
+
+def open_files(
+    topic: Topic, limits: Callable[[int], tuple[int, int]] = resource.getrlimit
+) -> Finding:
+    """How many files a process may have open; the service raises it to the hard limit."""
+    _, hard = limits(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < ENOUGH_FILES:
+        return topic.warning(
+            f"a process may have no more than {hard} files open: requests will fail under load",
+            "Raise the hard limit: LimitNOFILE=65536 in the systemd unit, or "
+            "/etc/security/limits.conf.",
+        )
+    number = "any number of" if hard == resource.RLIM_INFINITY else f"{hard}"
+    return topic.ok(f"a process may have {number} files open")

@@ -1,0 +1,155 @@
+"""``flock`` between real processes; and what is said where it does not do what it should."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from gobbler.doctor import locking
+from gobbler.doctor.findings import Finding
+from gobbler.doctor.parties import Parties, Party
+from gobbler.doctor.party import BUSY, HELD
+
+from .doctoring import FAULT, OK, TOPIC, WARNING
+
+
+def probed(directory: Path, party: Parties = Party) -> list[Finding]:
+    return list(TOPIC.attempt_all(locking.locks, str(directory), party))
+
+
+def bad(findings: list[Finding]) -> list[Finding]:
+    return [found for found in findings if found.verdict is not OK]
+
+
+def test_locks_of_a_local_filesystem(tmp_path: Path) -> None:
+    found = probed(tmp_path)
+    assert bad(found) == []
+    assert [each.sentence for each in found] == [
+        "flock excludes other processes",
+        "shared locks go together, exclusive ones exclude them",
+        "flock excludes threads of one process, too",
+        "flock is a lock of its own, apart from record locks",
+        "the lock of a killed process is free",
+    ]
+
+
+class Everybodys(Party):
+    """Sees a mount on which ``flock`` succeeds for everybody."""
+
+    def ask(self, *words: object) -> str:
+        return HELD if words[0] == "lock" else super().ask(*words)
+
+
+def test_locks_that_everybody_gets_are_a_fault_but_not_refused(tmp_path: Path) -> None:
+    (found,) = probed(tmp_path, Everybodys)
+    assert (found.verdict, found.refused) == (FAULT, False)
+    assert "succeeds for everybody" in found.sentence
+    assert "-o flock" in found.remedy
+
+
+class Unlockable(Party):
+    """Sees a mount without ``flock``."""
+
+    def ask(self, *words: object) -> str:
+        if words[0] == "lock":
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+        return super().ask(*words)
+
+
+def test_a_mount_without_locks_is_refused(tmp_path: Path) -> None:
+    (found,) = probed(tmp_path, Unlockable)
+    assert (found.verdict, found.refused) == (FAULT, True)
+    assert "no locks" in found.sentence
+
+
+class Hanging(Party):
+    """Sees a lock service that does not answer: the process is stopped."""
+
+    def __init__(self, directory: str) -> None:
+        super().__init__(directory, patience=0.2)
+
+    def ask(self, *words: object) -> str:
+        if words[0] == "lock":
+            return super().ask("watch", "nothing", "z", 60)
+        return super().ask(*words)
+
+
+def test_locks_that_hang_are_given_up(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    (found,) = probed(tmp_path, Hanging)
+    assert (found.verdict, found.refused) == (FAULT, False)
+    assert "hangs" in found.sentence
+    assert time.monotonic() - begun < 30, "far from the minute that the process would take"
+
+
+def lying(words: tuple[object, ...], answer: str) -> Parties:
+    """Processes that hear ``answer`` to commands that begin with ``words``."""
+
+    class Lying(Party):
+        def ask(self, *asked: object) -> str:
+            told = super().ask(*asked)
+            return answer if asked[: len(words)] == words else told
+
+    return Lying
+
+
+def test_shared_locks_that_exclude_each_other_are_only_slow(tmp_path: Path) -> None:
+    (found,) = bad(probed(tmp_path, lying(("lock", "lock", "shared"), BUSY)))
+    assert found.verdict is WARNING
+    assert "wait for each other" in found.sentence
+
+
+def test_shared_locks_beside_exclusive_ones_are_a_fault(tmp_path: Path) -> None:
+    (found,) = bad(probed(tmp_path, lying(("lock", "lock", "shared"), HELD)))
+    assert found.verdict is FAULT
+    assert "shared and exclusive" in found.sentence
+
+
+def test_a_lock_that_is_emulated_is_told(tmp_path: Path) -> None:
+    found = probed(tmp_path, lying(("record",), BUSY))
+    assert bad(found) == []
+    assert "flock is carried out as a record lock, as NFS does for all its clients" in [
+        each.sentence for each in found
+    ]
+
+
+def test_a_lock_that_outlives_its_holder_is_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Immortal(Party):
+        """Does not die while others look, as on a server that keeps its locks."""
+
+        killed = False
+
+        def kill(self) -> None:
+            if self.killed:
+                super().kill()
+            self.killed = True
+
+    monkeypatch.setattr(locking, "FREED_WITHIN", 0.1)
+    parties: list[Immortal] = []
+
+    def party(directory: str) -> Party:
+        parties.append(Immortal(directory))
+        return parties[-1]
+
+    (found,) = bad(probed(tmp_path, party))
+    for each in parties:
+        each.kill()
+        each.kill()
+    assert found.verdict is FAULT
+    assert "killed" in found.sentence
+
+
+def test_a_process_that_ends_is_told(tmp_path: Path) -> None:
+    with Party(str(tmp_path)) as party:
+        party.ready()
+        with pytest.raises(OSError, match="No such file"):
+            party.ask("lock", "missing/lock", "exclusive")
+        party.tell("nonsense")
+        with pytest.raises(ChildProcessError):
+            party.hear()
