@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test lint check format clean
+.PHONY: help demo test faults lint check format clean
 .DEFAULT_GOAL := help
 
 help:  ## show what can be made
@@ -19,6 +19,9 @@ demo: .venv/installed  ## publish a real directory, fetch it back, compare
 
 test: .venv/installed  ## run all tests
 	$(BIN)/python -m pytest
+
+faults: .venv/installed  ## kill and fail the service at every system call (ARGS="--step 5 ...")
+	$(BIN)/python -m tests.syscalls $(ARGS)
 
 lint: .venv/installed  ## formatting, linting and strict types
 	$(BIN)/ruff format --check .
