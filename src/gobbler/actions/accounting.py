@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 
-from gobbler.actions.guards import changing_usage
+from gobbler.actions.guards import changing_project, changing_usage
+from gobbler.disk.incoming import Job
 from gobbler.disk.writing import remove_quietly, replace
 from gobbler.errors import GobblerError
 from gobbler.names import AssetKey, VersionKey, project_usage
@@ -75,15 +76,20 @@ def becomes_latest(registry: Registry, key: VersionKey, finish: tuple[int, int])
     return theirs is None or finish >= theirs
 
 
-def recount(registry: Registry, project: str) -> int:
-    """Count the usage of a project anew and record it; bytes."""
-    with changing_usage(registry, project):
+def recount(registry: Registry, job: Job, project: str) -> int:
+    """Count the usage of a project anew and record it; bytes.
+
+    Nobody may be changing a version of it: other services change manifests and usage in
+    two steps. Raises :class:`~gobbler.errors.Missing` if there is no such project.
+    """
+    with changing_project(registry, project), changing_usage(registry, project):
         total = count_usage(registry, project)
-        replace(registry.path(project_usage(project)), encode(Usage(total)), flush=True)
+        path = registry.path(project_usage(project))
+        replace(path, encode(Usage(total)), flush=True, job=job.path)
     return total
 
 
-def redecide_latest(registry: Registry, asset: AssetKey) -> str | None:
+def redecide_latest(registry: Registry, job: Job, asset: AssetKey) -> str | None:
     """Find an asset's latest version anew and record it; its name, if there is one.
 
     The caller holds the asset's lock.
@@ -92,5 +98,5 @@ def redecide_latest(registry: Registry, asset: AssetKey) -> str | None:
     if best is None:
         remove_quietly(registry.path(asset.latest))
         return None
-    replace(registry.path(asset.latest), encode(Latest(best.version)), flush=True)
+    replace(registry.path(asset.latest), encode(Latest(best.version)), flush=True, job=job.path)
     return best.version

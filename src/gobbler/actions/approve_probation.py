@@ -12,9 +12,10 @@ from gobbler.actions.journal import Journal
 from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Call
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import Job, new_job
 from gobbler.disk.intents import Intent
+from gobbler.disk.naming import at
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.names import VersionKey
 from gobbler.records import Latest, Summary, encode
@@ -35,7 +36,8 @@ def approve_probation(call: Call, request: Approve) -> dict[str, object]:
             if _check(call, key) != summary:
                 raise Refused(f"version {quoted(key.path)} changed at the same moment; try again")
             _commit(call, job, key, summary, journal)
-        flush_filesystem(registry.root, durability)
+        with already_made(f"version {quoted(key.path)}, as a final one,"):
+            flush_filesystem(registry.root, durability)
     return {}
 
 
@@ -57,7 +59,8 @@ def _prepare(call: Call, job: Job, key: VersionKey, summary: Summary) -> Journal
     journal.write("summary", encode(replace(summary, on_probation=False)), key.summary)
     # Among versions that finished within one second, this time tells the order.
     published = os.stat(call.site.registry.path(key.summary)).st_mtime_ns
-    os.utime(journal.inside("summary"), ns=(published, published))
+    with at(journal.inside("summary")):
+        os.utime(journal.inside("summary"), ns=(published, published))
     journal.record(
         Intent(moves=[], project=key.project, asset=key.asset, version=key.version, latest=True)
     )

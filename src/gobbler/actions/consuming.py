@@ -8,10 +8,13 @@ from collections.abc import Iterable, Mapping
 
 from gobbler.disk.opening import DIRECTORY, closing, open_beneath, open_directory
 from gobbler.disk.writing import FILE_MODE, remove_quietly, write_all
-from gobbler.errors import Refused, quoted
+from gobbler.errors import GobblerError, quoted
 from gobbler.transfer.batch import Source, Stamp
 
 logger = logging.getLogger(__name__)
+
+COPY = "..copy"
+"""Name of a copy in the making, beside the file whose place it is to take."""
 
 
 def remove_sources(source: Source, stamps: Mapping[str, Stamp]) -> None:
@@ -24,7 +27,7 @@ def remove_sources(source: Source, stamps: Mapping[str, Stamp]) -> None:
     try:
         with source.opened() as directory:
             kept = sum(not _remove(directory, path, stamp) for path, stamp in stamps.items())
-    except (OSError, Refused) as error:
+    except (OSError, GobblerError) as error:
         logger.warning("could not consume %s: %s", quoted(source.name), error)
     if kept:
         logger.info("%d consumed files of %s could not be removed", kept, quoted(source.name))
@@ -58,8 +61,7 @@ def cut_off(version: str, paths: Iterable[str]) -> None:
 
 
 def _replace_by_copy(path: str) -> None:
-    directory, name = os.path.split(path)
-    copy = f"{directory}/..copy-{name[:64]}"
+    copy = f"{os.path.dirname(path)}/{COPY}"
     try:
         with open(path, "rb") as source:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
@@ -88,3 +90,6 @@ def consume_again(staging: str, source: str, version: str, paths: list[str]) -> 
     except OSError as error:
         logger.warning("could not consume %s again: %s", quoted(source), error)
     cut_off(version, paths)
+    for place in {os.path.dirname(path) for path in paths}:
+        # Half a copy, of a file whose other name has gone since.
+        remove_quietly(f"{version}/{place}/{COPY}")

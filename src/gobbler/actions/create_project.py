@@ -6,7 +6,7 @@ import os
 
 from gobbler.actions.guards import changing_registry
 from gobbler.actions.site import Call
-from gobbler.disk.flushing import flush_directory, flush_filesystem
+from gobbler.disk.flushing import already_made, flush_directory, flush_filesystem
 from gobbler.disk.incoming import new_job
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, Refused, quoted
@@ -38,7 +38,8 @@ def create_project(call: Call, request: CreateProject) -> dict[str, object]:
             if registry.has(project):
                 raise _exists(project)
             os.rename(job.tree, registry.path(project))
-        flush_directory(registry.root, call.site.durability)
+        with already_made(f"project {quoted(project)}"):
+            flush_directory(registry.root, call.site.durability)
     return {}
 
 

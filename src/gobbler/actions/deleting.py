@@ -11,10 +11,10 @@ from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.removing import REMOVED, Removal, finish, start
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import Job, new_job
 from gobbler.disk.intents import Intent
-from gobbler.errors import GobblerError, Missing
+from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.names import AssetKey, VersionKey, check_name
 from gobbler.records import LogEntry
 from gobbler.requests import DeleteAsset, DeleteProject, DeleteVersion
@@ -36,7 +36,8 @@ def delete_project(call: Call, request: DeleteProject) -> dict[str, object]:
         with changing_registry(registry):
             if registry.has(project):
                 journal.commit(then=lambda: publish_log(registry, job))
-        flush_filesystem(registry.root, call.site.durability)
+        with already_made(f"the removal of {quoted(project)}"):
+            flush_filesystem(registry.root, call.site.durability)
     return {}
 
 
@@ -61,7 +62,8 @@ def delete_asset(call: Call, request: DeleteAsset) -> dict[str, object]:
                     finish(registry, job, removal.of(now), journal)
         except Missing:
             return {}  # the whole project went meanwhile
-        flush_filesystem(registry.root, call.site.durability)
+        with already_made(f"the removal of {quoted(asset.path)}"):
+            flush_filesystem(registry.root, call.site.durability)
     return {}
 
 
@@ -86,7 +88,8 @@ def delete_version(call: Call, request: DeleteVersion) -> dict[str, object]:
         except Missing:
             if registry.has(key.path):
                 raise
-        flush_filesystem(registry.root, call.site.durability)
+        with already_made(f"the removal of {quoted(key.path)}"):
+            flush_filesystem(registry.root, call.site.durability)
     return {}
 
 

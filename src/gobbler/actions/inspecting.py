@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gobbler.actions.site import Call
+from gobbler.disk.naming import at
 from gobbler.disk.opening import closing, open_directory, read_file
 from gobbler.errors import Fault, Missing
 from gobbler.names import LINKS, VersionKey
 from gobbler.records import Link, Links, decode
 from gobbler.registry import Registry
 from gobbler.rules.links import InRegistry, InSource, Places, Target, absolute_target, locate
-from gobbler.rules.links import symlink_text as text_of
 from gobbler.rules.planning import PublishedVersion, Scan
 from gobbler.transfer.scan import scan
 
@@ -33,7 +33,8 @@ class Found:
 def look_at(call: Call, key: VersionKey) -> Found:
     """Scan the version ``key`` and read its ``..links``."""
     registry = call.site.registry
-    with closing(open_directory(registry.path(key.path))) as directory:
+    top = registry.path(key.path)
+    with at(top), closing(open_directory(top)) as directory:
         found = scan(directory, ignore_dot=False, owner=None, check=call.watcher.check)
     links: dict[str, Links] = {}
     damaged: dict[str, str] = {}
@@ -62,14 +63,21 @@ def targets_of(call: Call, key: VersionKey, found: Found) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     for path, text in found.scan.symlinks.items():
         directory, _, name = path.rpartition("/")
+        parent = os.path.join(os.path.realpath(registry.root), key.path, directory)
+        target = locate(absolute_target(parent, text), places)
         link = found.links.get(directory, {}).get(name)
-        if link is not None and text == text_of(key, path, link):
+        if link is not None and _place(key, target) == (link.end.key, link.end.path):
             same = link.key == key
-            targets[path] = InSource(link.path) if same else InRegistry(link.key, link.path)
-        else:
-            at = os.path.join(os.path.realpath(registry.root), key.path, directory)
-            targets[path] = locate(absolute_target(at, text), places)
+            target = InSource(link.path) if same else InRegistry(link.key, link.path)
+        targets[path] = target
     return targets
+
+
+def _place(key: VersionKey, target: Target) -> tuple[VersionKey, str] | None:
+    """The file of a version that a link of the version ``key`` leads to."""
+    if isinstance(target, InSource):
+        return key, target.path
+    return (target.key, target.path) if isinstance(target, InRegistry) else None
 
 
 def places_of(call: Call, key: VersionKey) -> Places:

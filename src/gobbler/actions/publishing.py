@@ -16,11 +16,13 @@ from gobbler.actions.guards import adding_asset, changing_asset, changing_usage
 from gobbler.actions.journal import Journal
 from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Site
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
+from gobbler.disk.naming import at
 from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
+from gobbler.errors import Fault, quoted
 from gobbler.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
 from gobbler.records import Latest, Permissions, Summary, encode
 from gobbler.registry import Registry
@@ -48,8 +50,9 @@ def publish(site: Site, job: Job, publication: Publication) -> None:
     while not _try_to_publish(site, job, publication):
         continue
     try:
-        flush_filesystem(site.registry.root, site.durability)
-    except OSError:
+        with already_made(f"version {quoted(publication.key.path)}"):
+            flush_filesystem(site.registry.root, site.durability)
+    except Fault:
         job.unfinished = True  # the next sweep flushes again, and cuts off what was adopted
         raise
 
@@ -116,6 +119,7 @@ def _stamp(registry: Registry, publication: Publication, summary: str) -> bool:
     if publication.summary.on_probation:
         return False
     published = time.time_ns()
-    os.utime(summary, ns=(published, published))
+    with at(summary):
+        os.utime(summary, ns=(published, published))
     finish = finish_order(publication.summary, published)
     return becomes_latest(registry, publication.key, finish)

@@ -57,10 +57,10 @@ def _finish(registry: Registry, job: Job, intent: Intent) -> None:
     key = intent.key
     for project in intent.recount:
         if registry.has(project):
-            recount(registry, project)
+            recount(registry, job, project)
     if intent.latest and registry.has(key.of_asset.path):
         with changing_asset(registry, key.of_asset):
-            redecide_latest(registry, key.of_asset)
+            redecide_latest(registry, job, key.of_asset)
     publish_log(registry, job)
     if intent.adopted and registry.has(key.path):
         own = [

@@ -6,7 +6,9 @@ from gobbler.actions.accounting import recount, redecide_latest
 from gobbler.actions.guards import changing_asset, check_asset, check_project
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
-from gobbler.disk.flushing import flush_directory
+from gobbler.disk.flushing import already_made, flush_directory
+from gobbler.disk.incoming import new_job
+from gobbler.errors import quoted
 from gobbler.names import AssetKey, check_name
 from gobbler.requests import RefreshLatest, RefreshUsage
 
@@ -17,9 +19,10 @@ def refresh_latest(call: Call, request: RefreshLatest) -> dict[str, object]:
     check_admin(call, "refresh the latest version")
     registry = call.site.registry
     check_asset(registry, asset)
-    with changing_asset(registry, asset):
-        version = redecide_latest(registry, asset)
-    flush_directory(registry.path(asset.path), call.site.durability)
+    with new_job(registry.root) as job, changing_asset(registry, asset):
+        version = redecide_latest(registry, job, asset)
+    with already_made(f"the record of the latest version of {quoted(asset.path)}"):
+        flush_directory(registry.path(asset.path), call.site.durability)
     return {} if version is None else {"version": version}
 
 
@@ -29,6 +32,8 @@ def refresh_usage(call: Call, request: RefreshUsage) -> dict[str, object]:
     check_admin(call, "refresh the usage")
     registry = call.site.registry
     check_project(registry, project)
-    total = recount(registry, project)
-    flush_directory(registry.path(project), call.site.durability)
+    with new_job(registry.root) as job:
+        total = recount(registry, job, project)
+    with already_made(f"the record of the usage of {quoted(project)}"):
+        flush_directory(registry.path(project), call.site.durability)
     return {"total": total, "usage": total}

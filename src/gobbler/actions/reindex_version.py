@@ -16,7 +16,7 @@ from gobbler.actions.journal import Journal
 from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import Job, new_job
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
@@ -54,7 +54,8 @@ def reindex_version(call: Call, request: OfVersion) -> dict[str, object]:
                 latest = registry.latest(key.of_asset) == key.version
                 prepare_log(job, version_entry("reindex-version", key, latest=latest), flush=True)
             journal.commit(then=lambda: publish_log(registry, job))
-        flush_filesystem(registry.root, call.site.durability)
+        with already_made(f"the new index of {quoted(key.path)}"):
+            flush_filesystem(registry.root, call.site.durability)
     return {}
 
 

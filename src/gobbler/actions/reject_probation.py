@@ -8,7 +8,7 @@ from gobbler.actions.guards import changing_asset
 from gobbler.actions.removing import Removal, finish, start
 from gobbler.actions.site import Call
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.disk.flushing import Durability, flush_filesystem
+from gobbler.disk.flushing import Durability, already_made, flush_filesystem
 from gobbler.disk.incoming import new_job
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.names import VersionKey
@@ -51,7 +51,8 @@ def remove_from_probation(
         with changing_asset(registry, key.of_asset):
             check()
             finish(registry, job, removal, journal)
-        flush_filesystem(registry.root, durability)
+        with already_made(f"the removal of {quoted(key.path)}"):
+            flush_filesystem(registry.root, durability)
 
 
 def _check(call: Call, key: VersionKey, *, force: bool) -> None:

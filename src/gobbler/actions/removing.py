@@ -74,8 +74,13 @@ def _relatest(registry: Registry, removal: Removal, asset: AssetKey, journal: Jo
     gone = {key.version for key in removal.versions}
     try:
         present = registry.latest(asset)
-        if present is not None and present not in gone:
-            return
+    except GobblerError:
+        if not removal.force:
+            raise
+        present = removal.versions[0].version
+    if present is not None and present not in gone:
+        return
+    try:
         best = find_latest(registry, asset, without=removal.versions[0])
     except GobblerError:
         if not removal.force:
@@ -88,18 +93,20 @@ def _relatest(registry: Registry, removal: Removal, asset: AssetKey, journal: Jo
 
 
 def _usage_without(registry: Registry, removal: Removal) -> int | None:
-    """The project's usage afterwards; ``None`` if it can't be told and need not be."""
+    """The project's usage afterwards; ``None`` if it can't be told and need not be.
+
+    It is counted anew where a manifest is missing: nobody knows what that version counted.
+    """
     try:
-        freed = sum(
-            usage_of(registry.manifest(key))
-            for key in removal.versions
-            if registry.has(key.manifest)
-        )
-        return max(0, registry.usage(removal.project).total - freed)
+        if all(registry.has(key.manifest) for key in removal.versions):
+            freed = sum(usage_of(registry.manifest(key)) for key in removal.versions)
+            return max(0, registry.usage(removal.project).total - freed)
     except GobblerError:
         if not removal.force:
             raise
     try:
         return count_usage(registry, removal.project, without=set(removal.versions))
     except GobblerError:
+        if not removal.force:
+            raise
         return None

@@ -10,7 +10,7 @@ from gobbler.actions.journal import Journal
 from gobbler.actions.rerouted_files import copy_files, stage_changes
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
-from gobbler.disk.flushing import flush_filesystem
+from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import new_job
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
@@ -141,5 +141,6 @@ def _apply(call: Call, changes: list[Change], manifests: _Manifests) -> bool:
             for number, (project, added) in enumerate(sorted(usage.items())):
                 journal.add_usage(f"usage-{number}", project, added)
             journal.commit()
-        flush_filesystem(registry.root, call.site.durability)
+        with already_made("the change of the links"):
+            flush_filesystem(registry.root, call.site.durability)
     return True

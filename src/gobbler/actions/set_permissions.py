@@ -6,7 +6,7 @@ import os
 
 from gobbler.actions.guards import adding_asset, changing_asset, changing_project, check_project
 from gobbler.actions.site import Call
-from gobbler.disk.flushing import Durability, flush_directory, flush_filesystem
+from gobbler.disk.flushing import Durability, already_made, flush_directory, flush_filesystem
 from gobbler.disk.incoming import new_job
 from gobbler.disk.writing import DIRECTORY_MODE, replace, write_new
 from gobbler.errors import Forbidden, quoted
@@ -33,11 +33,12 @@ def set_permissions(call: Call, request: SetPermissions) -> dict[str, object]:
 def _set_for_project(call: Call, project: str, asked: LoosePermissions) -> None:
     registry = call.site.registry
     _check_owner(call, project)  # before any lock is taken for somebody who may not
-    with changing_project(registry, project):
+    with new_job(registry.root) as job, changing_project(registry, project):
         stored = _check_owner(call, project)
         path = registry.path(project_permissions(project))
-        replace(path, encode(updated(stored, asked)), flush=_full(call))
-    flush_directory(registry.path(project), call.site.durability)
+        replace(path, encode(updated(stored, asked)), flush=_full(call), job=job.path)
+    with already_made(_change(project)):
+        flush_directory(registry.path(project), call.site.durability)
 
 
 def _check_owner(call: Call, project: str) -> Permissions:
@@ -53,13 +54,15 @@ def _set_for_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool
     if not registry.has(asset.path):
         return _make_asset(call, asset, asked)
     _check_asset_owner(call, asset)
-    with changing_asset(registry, asset):
+    with new_job(registry.root) as job, changing_asset(registry, asset):
         if not registry.has(asset.path):
             return False
         stored = _check_asset_owner(call, asset)
         new = updated(stored, asked, of_asset=True)
-        replace(registry.path(asset.permissions), encode(new), flush=_full(call))
-    flush_directory(registry.path(asset.path), call.site.durability)
+        path = registry.path(asset.permissions)
+        replace(path, encode(new), flush=_full(call), job=job.path)
+    with already_made(_change(asset.path)):
+        flush_directory(registry.path(asset.path), call.site.durability)
     return True
 
 
@@ -85,8 +88,13 @@ def _make_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
             if registry.has(asset.path):
                 return False
             os.rename(job.tree, registry.path(asset.path))
-        flush_directory(registry.path(asset.project), call.site.durability)
+        with already_made(_change(asset.path)):
+            flush_directory(registry.path(asset.project), call.site.durability)
     return True
+
+
+def _change(place: str) -> str:
+    return f"the change of the permissions of {quoted(place)}"
 
 
 def _full(call: Call) -> bool:

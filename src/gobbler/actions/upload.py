@@ -20,6 +20,7 @@ from gobbler.registry import Registry
 from gobbler.requests import Upload
 from gobbler.rules.dedup import Twins
 from gobbler.rules.links import Places, absolute_target, locate, usage_of
+from gobbler.rules.permissions import UploadRight
 from gobbler.rules.planning import (
     Plan,
     Scan,
@@ -74,7 +75,6 @@ def _identify(call: Call, name: str) -> Source:
 def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> None:
     registry = call.site.registry
     right = authorise(call, key)
-    on_probation = bool(request.on_probation) or not right.trusted
     twins = _twins(registry, key.of_asset)
     with source.opened() as directory:
         found = scan(
@@ -100,32 +100,50 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
         )
         manifest = complete(key, plan, content)
         summary = Summary(
-            call.user, format_time(call.started), format_time(now()), on_probation=on_probation
+            upload_user_id=call.user,
+            upload_start=format_time(call.started),
+            upload_finish=format_time(now()),
+            on_probation=bool(request.on_probation) or not right.trusted,
         )
         make_symlinks(job.tree, key, plan, manifest)
         write_records(job.tree, manifest, summary)
         call.watcher.check()
-        publication = Publication(
-            key=key,
-            summary=summary,
-            usage=usage_of(manifest),
-            owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
-            intent=Intent(
-                moves=[],
-                project=key.project,
-                asset=key.asset,
-                version=key.version,
-                recount=[key.project],
-                latest=not on_probation,
-                staging=source.staging,
-                source=source.name,
-                adopted=adopt,
-            ),
-            check=Assumptions(call, key, right, manifest).check,
-        )
-        publish(call.site, job, publication)
+        intent = _intent(key, source, summary, adopted=adopt)
+        publish(call.site, job, _publication(call, key, right, manifest, summary, intent))
         if request.consume:
             _consume(registry, job, key, source, stamps, manifest, adopted=adopt)
+
+
+def _publication(
+    call: Call,
+    key: VersionKey,
+    right: UploadRight,
+    manifest: Manifest,
+    summary: Summary,
+    intent: Intent,
+) -> Publication:
+    return Publication(
+        key=key,
+        summary=summary,
+        usage=usage_of(manifest),
+        owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
+        intent=intent,
+        check=Assumptions(call, key, right, manifest).check,
+    )
+
+
+def _intent(key: VersionKey, source: Source, summary: Summary, *, adopted: bool) -> Intent:
+    return Intent(
+        moves=[],
+        project=key.project,
+        asset=key.asset,
+        version=key.version,
+        recount=[key.project],
+        latest=not summary.on_probation,
+        staging=source.staging,
+        source=source.name,
+        adopted=adopted,
+    )
 
 
 def _twins(registry: Registry, asset: AssetKey) -> Twins | None:
@@ -169,11 +187,10 @@ def _consume(
 ) -> None:
     remove_sources(source, stamps)
     if adopted:
+        own = [path for path in stamps if manifest[path].link is None]
         try:
-            cut_off(
-                registry.path(key.path), [path for path in stamps if manifest[path].link is None]
-            )
-        except OSError as error:
-            # It is published, so that is no failure of the upload: the next sweep tries again.
+            cut_off(registry.path(key.path), own)
+        except OSError:
+            # The version is published. A sweep will do what is left to do.
+            logger.exception("could not cut off %s from its source", quoted(key.path))
             job.unfinished = True
-            logger.error("could not cut off %s from its source: %s", key, error)

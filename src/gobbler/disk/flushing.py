@@ -14,7 +14,11 @@ import ctypes
 import enum
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from gobbler.disk.naming import at
+from gobbler.errors import Fault, quoted
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,6 +37,23 @@ def flush_filesystem(path: str, durability: Durability) -> None:
     """
     if durability is Durability.FULL:
         _shared_flush(path).flush()
+
+
+@contextmanager
+def already_made(change: str) -> Iterator[None]:
+    """Flush in this block what has been done: an error then says that ``change`` stands.
+
+    It is not taken back. That would be a change as well, which could not be flushed
+    either; and others may have built upon it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Fault(
+            f"{change} has been made, but could not be flushed to disk, "
+            f"so that a power cut may undo it: {error.strerror}: {quoted(str(error.filename))}",
+            hint="See to that filesystem. Nothing else is wrong: do not ask for it again.",
+        ) from error
 
 
 class SharedFlush:
@@ -138,6 +159,7 @@ def flush_directory(path: str, durability: Durability) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        with at(path):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -30,6 +30,7 @@ import msgspec
 from msgspec import Struct
 
 from gobbler.disk.locks import try_lock
+from gobbler.disk.naming import at
 from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_FILE_MODE, remove_quietly, write_all
 from gobbler.names import INCOMING
@@ -40,6 +41,9 @@ LOCK_SUFFIX = ".lock"
 
 SILENCE = 600.0
 """Seconds without a sign of life after which a builder on another host is given up."""
+
+SIGN_EVERY = 20.0
+"""Seconds between two signs of life."""
 
 
 class Builder(Struct, frozen=True):
@@ -55,9 +59,11 @@ class Builder(Struct, frozen=True):
 def _process_start(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            return handle.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+            fields = handle.read().rpartition(")")[2].split()
+            # A zombie is only a name that nobody has asked about yet.
+            return "" if fields[0] in ("Z", "X") else fields[19]
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return ""  # any other error does not tell that it is gone
 
 
 @cache
@@ -66,7 +72,7 @@ def _this_host() -> tuple[str, str, str]:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
             boot = handle.read().strip()
         namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:
+    except FileNotFoundError:  # any other error may pass, and what is returned is kept
         boot = namespace = ""
     return socket.gethostname(), boot, namespace
 
@@ -92,10 +98,15 @@ class Job:
         self.lock = path + LOCK_SUFFIX
         self.unfinished = False
         self._descriptor = descriptor
+        self._next_sign = 0.0
 
     def sign_of_life(self) -> None:
-        """Show services on other hosts that this job goes on."""
-        os.utime(self._descriptor)
+        """Show services on other hosts, now and then, that this job goes on."""
+        now = time.monotonic()
+        if now >= self._next_sign:
+            with at(self.lock):
+                os.utime(self._descriptor)
+            self._next_sign = now + SIGN_EVERY
 
 
 @contextmanager
@@ -115,8 +126,11 @@ def _start(incoming: str) -> Job:
         descriptor = os.open(path + LOCK_SUFFIX, flags, PRIVATE_FILE_MODE)
         try:
             # A sweep may have found the lock file before it was locked: leave it to that.
-            if try_lock(descriptor, fcntl.LOCK_EX):
-                write_all(descriptor, msgspec.json.encode(this_process()))
+            with at(path + LOCK_SUFFIX):
+                ours = try_lock(descriptor, fcntl.LOCK_EX)
+                if ours:
+                    write_all(descriptor, msgspec.json.encode(this_process()))
+            if ours:
                 os.mkdir(path, DIRECTORY_MODE)
                 return Job(path, descriptor)
         except BaseException:

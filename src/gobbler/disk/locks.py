@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gobbler.disk.naming import at
 from gobbler.disk.turns import enter, leave
 from gobbler.disk.writing import PRIVATE_FILE_MODE
 from gobbler.errors import Fault
@@ -44,9 +45,11 @@ def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterato
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
             try:
-                _keep_private(descriptor)
                 operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
-                if not _wait_for(descriptor, operation, deadline):
+                with at(path):
+                    _keep_private(descriptor)
+                    free = _wait_for(descriptor, operation, deadline)
+                if not free:
                     raise _not_free(path, patience)
                 if not exclusive:
                     passed_on = True

@@ -1,8 +1,9 @@
-"""Failures of calls on open files, which know no path: say what was done, and to what."""
+"""Failures of calls, some of which know no path: say what was done, and to what."""
 
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,29 @@ def naming(operation: str, path: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise fault_of(error, operation, path) from error
+
+
+@contextmanager
+def at(path: str) -> Iterator[None]:
+    """Let an ``OSError`` tell that it is about ``path``, if it does not know its path.
+
+    It stays an ``OSError``, for those who go by its number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str):  # of an open file, it knows the number at best
+            error.filename = path
+        raise
+
+
+def fault_in(error: OSError, operation: str) -> Fault:
+    """The fault that tells ``error``, met somewhere in the ``operation``."""
+    # Of two paths (of a rename, of a link) the second is the one that was to be made.
+    path = error.filename2 or error.filename
+    if path is None:
+        return Fault(f"could not {operation}: {error.strerror or error}")
+    return fault_of(error, f"{operation} at", os.fsdecode(path))
 
 
 def fault_of(error: OSError, operation: str, path: str) -> Fault:

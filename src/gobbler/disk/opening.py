@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gobbler.disk.naming import at
 from gobbler.errors import Forbidden, Missing, Refused, quoted
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -89,7 +90,8 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
     except OSError as error:
         raise _not_opened(error, what, name) from None
     try:
-        status = os.fstat(descriptor)
+        with at(name):
+            status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise Refused(f"{what} {quoted(name)} is {kind_of(status.st_mode)}, not a regular file")
         if status.st_nlink > 1:
@@ -109,7 +111,8 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
         raise _not_opened(error, what, name) from None
-    return descriptor, os.fstat(descriptor)
+    with at(name):
+        return descriptor, os.fstat(descriptor)
 
 
 def _not_opened(error: OSError, what: str, name: str) -> Exception:
@@ -171,7 +174,7 @@ def read_file(path: str, where: str) -> bytes:
     Raises :class:`~gobbler.errors.Missing` if it is not there.
     """
     try:
-        with open(path, "rb") as handle:
+        with at(path), open(path, "rb") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist") from None

@@ -21,11 +21,11 @@ def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
-    try:
-        with naming("write", path):
+    with naming("write", path):  # closing is a part of it: network filesystems write then
+        try:
             write_all(descriptor, data)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
@@ -35,24 +35,26 @@ def write_all(descriptor: int, data: bytes | memoryview) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def replace(path: str, data: bytes, *, flush: bool) -> None:
+def replace(path: str, data: bytes, *, flush: bool, job: str | None = None) -> None:
     """Put ``data`` at ``path``, atomically: written beside it and renamed over it.
 
-    With ``flush`` the content is on disk before the new name is visible; the rename
-    itself is durable only once the directory has been flushed, too.
+    With ``job``, a directory of the same filesystem, it is written there instead: what a
+    crash leaves of it goes with the job. With ``flush`` the content is on disk before the
+    new name is visible; the rename itself is durable only once the directory has been
+    flushed, too.
     """
     directory, name = os.path.split(path)
     # Starts with "..", so that it is an internal file to every reader of the protocol.
-    beside = os.path.join(directory, f"..tmp-{name.lstrip('.')}-{secrets.token_hex(8)}")
+    beside = os.path.join(job or directory, f"..tmp-{name.lstrip('.')}-{secrets.token_hex(8)}")
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        try:
-            with naming("write", path):
+        with naming("write", path):
+            try:
                 write_all(descriptor, data)
                 if flush:
                     os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            finally:
+                os.close(descriptor)
         os.rename(beside, path)
     except BaseException:
         remove_quietly(beside)

@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from gobbler.actions import carry_out
 from gobbler.actions.site import Site
-from gobbler.disk.naming import fault_of
+from gobbler.disk.naming import fault_in
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused, quoted
+from gobbler.requests import action_of
 from gobbler.service.answers import failure, json_answer, told
 from gobbler.service.intake import Intake
 
@@ -92,7 +93,7 @@ class Submitting:
         except GobblerError as error:
             response, outcome = failure(error), told(error)
         except OSError as error:
-            fault = fault_of(error, "work with", str(error.filename or "a file"))
+            fault = fault_in(error, f"carry out {quoted(action_of(name) or name)}")
             logger.exception("%s failed", quoted(name))
             response, outcome = failure(fault), fault.reason
         except Exception:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.disk.naming import naming
+from gobbler.disk.naming import at, naming
 from gobbler.disk.opening import (
     DIRECTORY,
     READ,
@@ -50,7 +50,7 @@ class Source:
                 descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
             except OSError as error:
                 raise refusal(error, self.name) from None
-            with closing(descriptor):
+            with closing(descriptor), at(f"{self.staging}/{self.name}"):
                 status = os.fstat(descriptor)
                 found = (status.st_dev, status.st_ino, status.st_uid)
                 if found != (self.device, self.inode, self.owner):
@@ -114,7 +114,7 @@ def run_batch(batch: Batch) -> list[Taken]:
             try:
                 opened = open_beneath(source, directory, DIRECTORY) if directory else os.dup(source)
             except OSError as error:
-                raise refusal(error, directory) from None
+                raise refusal(error, directory or batch.source.name) from None
             target = f"{batch.tree}/{directory}" if directory else batch.tree
             with closing(opened), closing(open_directory(target)) as into:
                 for name in names:
@@ -139,7 +139,7 @@ def _take(
         opened = os.open(name, READ, dir_fd=parent)
     except OSError as error:
         raise refusal(error, path) from None
-    with closing(opened):
+    with closing(opened), naming("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
             raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
@@ -150,11 +150,10 @@ def _take(
         twin = batch.twins.get(path)
         if twin is not None and _is_same(opened, twin.real, before.st_size, check):
             return Taken(path, before.st_size, twin.md5sum, True, stamp)
-        with naming("copy", f"{batch.source.name}/{path}"):
-            if batch.adopt and _adopt(parent, name, before, into):
-                size, md5sum = hash_file(opened, check)
-            else:
-                size, md5sum = _copy(batch, opened, into, name, before.st_size, check)
+        if batch.adopt and _adopt(parent, name, before, into):
+            size, md5sum = hash_file(opened, check)
+        else:
+            size, md5sum = _copy(batch, opened, into, name, before.st_size, check)
         _unchanged(opened, stamp, size, path)
     return Taken(path, size, md5sum, False, stamp)
 

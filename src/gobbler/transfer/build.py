@@ -173,6 +173,7 @@ def hand_out(
     Batches must end when the job's tree is gone. ``light`` work is done here and now, so
     that a small job never waits for the large ones that occupy the executor.
     """
+    watcher = _LivingJob(job, watcher)
     if light:
         results = run_here(function, batches, watcher=watcher)
     else:
@@ -185,8 +186,22 @@ def hand_out(
             give_up=lambda: shutil.rmtree(job.tree, ignore_errors=True),
         )
     for result in results:
-        job.sign_of_life()
         yield from result
+
+
+@dataclass(frozen=True)
+class _LivingJob:
+    """Shows that the job goes on whenever it is asked for, for one batch may take hours."""
+
+    job: Job
+    watcher: Watcher
+
+    def advance(self, files: int, size: int) -> None:
+        self.watcher.advance(files, size)
+
+    def check(self) -> None:
+        self.job.sign_of_life()
+        self.watcher.check()
 
 
 def _make_directories(tree: str, directories: list[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from gobbler.disk import flushing
+from gobbler.disk.opening import is_there
 from gobbler.disk.writing import write_all
 from gobbler.errors import Cancelled
 
@@ -36,7 +37,7 @@ class StillWanted:
         """Raise :class:`~gobbler.errors.Cancelled` if the job was given up."""
         now = time.monotonic()
         if now >= self._next:
-            if not os.path.lexists(self._path):
+            if not is_there(self._path):
                 raise Cancelled("the job was given up")
             self._next = now + CHECK_EVERY
 

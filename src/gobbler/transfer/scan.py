@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gobbler.disk.naming import fault_of
 from gobbler.disk.opening import DIRECTORY, closing, kind_of
 from gobbler.errors import Refused, quoted
 from gobbler.names import file_name_problem, is_internal
@@ -42,7 +43,7 @@ class _Scanner:
             try:
                 problem = _path_problem(name, path) or self._entry(descriptor, entry, path, depth)
             except OSError as error:
-                problem = vanished(error)
+                problem = vanished(error, path)
             if problem is not None:
                 self.found.odd[path] = problem
         return taken
@@ -110,8 +111,11 @@ def is_foreign_link(status: os.stat_result, owner: int) -> bool:
 UNREADABLE = "can't be read by the service"
 
 
-def vanished(error: OSError) -> str:
-    """What is wrong with a user's file on which a call failed; raises what is our fault."""
+def vanished(error: OSError, path: str) -> str:
+    """What is wrong with the user's file ``path`` on which a call failed.
+
+    Raises :class:`~gobbler.errors.Fault` for what is our own fault.
+    """
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
     if isinstance(error, PermissionError):
@@ -119,12 +123,12 @@ def vanished(error: OSError) -> str:
     # EINVAL: it was a symbolic link when it was looked at, and is none any more.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
-    raise error
+    raise fault_of(error, "read", path) from error
 
 
 def refusal(error: OSError, path: str) -> Refused:
     """The refusal of the user's file ``path`` on which a call failed."""
-    problem = vanished(error)
+    problem = vanished(error, path)
     hint = "Give others the right to read it (and to enter it, if it is a directory)."
     return Refused(
         f"{quoted(path)} in the source {problem}", hint=hint if problem == UNREADABLE else ""

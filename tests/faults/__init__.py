@@ -1,0 +1,1 @@
+"""Durability by exhaustion: every call on the filesystem fails once, and kills once."""

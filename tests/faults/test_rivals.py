@@ -1,0 +1,159 @@
+"""Changes that others make between the last look and the locks; and kills after that."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from gobbler.disk import flushing
+from gobbler.errors import Refused
+
+from .changes import P
+from .checks import complete, report, tidy
+from .effects import KILLED, Behaviour, Effect, Kill, Recording, intercepted, is_called_by
+from .operations import BUILDING, Operation, plant, upload
+from .test_kills import in_a_child
+from .world import ADMIN, OWNER, Unwatched, World, violations
+
+RIVALS = [op for op in BUILDING if op.action == "upload" and op.uid is None and op.user == OWNER]
+
+
+class Rival(Unwatched):
+    """Publishes the same version when the upload that it watches is about to."""
+
+    def __init__(self, operation: Operation, world: World) -> None:
+        self._operation, self._world = operation, world
+        self.started = self.done = False
+
+    def check(self) -> None:
+        ready = (self._world.registry / "..incoming").glob("*/tree/..summary")
+        if not self.started and any(ready):
+            self.started = True
+            plant(self._world.staging / "rival", {"by": b"the rival"})
+            request = {**self._operation.request, "source": "rival", "consume": False}
+            self._world.act("upload", request, OWNER)
+            self.done = True
+
+
+class Armed:
+    """Applies ``behaviour`` to what happens after the rival is done."""
+
+    def __init__(self, rival: Rival, behaviour: Behaviour) -> None:
+        self._rival, self._behaviour = rival, behaviour
+        self._count = 0
+
+    def __call__(self, effect: Effect) -> None:
+        if self._rival.done and effect.changes:
+            self._count += 1
+            self._behaviour(replace(effect, change=self._count))
+
+
+def ignore(effect: Effect) -> None:
+    """Let it be."""
+
+
+def run(operation: Operation, world: World, behaviour: Behaviour) -> None:
+    rival = Rival(operation, world)
+    with intercepted(world.base, Armed(rival, behaviour)):
+        operation.run(world, rival)
+
+
+@pytest.mark.parametrize("operation", RIVALS, ids=str, indirect=True)
+def test_a_kill_after_a_late_refusal_leaves_the_rivals_version_alone(
+    operation: Operation, template: World, worlds: Path
+) -> None:
+    recording = Recording([])
+    with pytest.raises(Refused, match="already exists"):
+        run(operation, template.copy_to(worlds / "rehearsal"), recording)
+    wrong: list[str] = []
+    for effect in recording.effects:
+        world = template.copy_to(worlds / str(effect.number))
+        behaviour = Kill(effect.change)
+        code = in_a_child(world, ignore, lambda: run(operation, world, behaviour))  # noqa: B023
+        assert code == KILLED
+        found = tidy(world) + violations(world)
+        if world.content(operation.makes) != {"by": b"the rival"}:
+            found.append("the rival's version is another now")
+        wrong += [f"{operation.name}, refused, killed before {effect}: {p}" for p in found]
+        world.remove()
+    report(wrong)
+
+
+@dataclass
+class AtTheLastFlush:
+    """Has ``act`` done when all has been written, but neither flushed nor published."""
+
+    act: Callable[[], object]
+    behaviour: Behaviour = ignore
+    done: bool = False
+    count: int = 0
+
+    def __call__(self, effect: Effect) -> None:
+        if not self.done and effect.function == "stat" and is_called_by(flushing):
+            self.done = True
+            self.act()
+            self.count = 0
+        elif self.done and effect.changes:
+            self.count += 1
+            self.behaviour(replace(effect, change=self.count))
+
+
+def upload_to(asset: str) -> Operation:
+    return upload("upload", f"p/{asset}/2", {"f": b"mine"}, {"f": b"mine"})
+
+
+MEANWHILE = {
+    "its asset is deleted": ("a", lambda w: w.act("delete_asset", {**P, "asset": "a"}, ADMIN)),
+    "its asset is made": (
+        "new",
+        lambda w: w.act("set_permissions", {**P, "asset": "new", "permissions": {}}, OWNER),
+    ),
+    "permissions change": (
+        "a",
+        lambda w: w.act("set_permissions", {**P, "permissions": {}}, OWNER),
+    ),
+}
+
+
+UNEXPECTED = pytest.mark.xfail(
+    reason="it is told that the asset does not exist, and not begun anew"
+)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=[UNEXPECTED] if what == "its asset is deleted" else [])
+        for what in MEANWHILE
+    ],
+)
+def test_an_upload_is_published_all_the_same_when(worlds: Path, what: str) -> None:
+    asset, act = MEANWHILE[what]
+    operation, world = upload_to(asset), World(worlds / "template")
+    operation.prepare(world)
+    with intercepted(world.base, AtTheLastFlush(lambda: act(world))):
+        operation.run(world)
+    assert violations(world) + complete(operation, world) + tidy(world) == []
+
+
+@pytest.mark.parametrize("what", MEANWHILE)
+def test_a_kill_after_that_is_put_right(worlds: Path, what: str) -> None:
+    asset, act = MEANWHILE[what]
+    operation, template = upload_to(asset), World(worlds / "template")
+    operation.prepare(template)
+    wrong: list[str] = []
+    for n in itertools.count(1):
+        world = template.copy_to(worlds / str(n))
+        behaviour = AtTheLastFlush(lambda: act(world), Kill(n))  # noqa: B023
+        code = in_a_child(world, behaviour, lambda: operation.run(world))  # noqa: B023
+        if code != KILLED:
+            break
+        found = tidy(world) + violations(world)
+        wrong += [f"{what}, killed before change {n} after that: {problem}" for problem in found]
+        world.remove()
+    assert n > 1
+    report(wrong)

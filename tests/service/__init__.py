@@ -1,0 +1,1 @@
+"""Tests with a running service: its processes, and the clients that stand on them."""

@@ -1,0 +1,182 @@
+"""Starting a service: what it is told on the command line, and what it says if it can't."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import requests
+
+from .processes import (
+    Place,
+    Running,
+    account,
+    free_port,
+    own_name,
+    public_place,
+    run_as,
+)
+
+__all__ = ["public_place"]
+
+CLIENTS_MISTAKE, WRONG_USAGE = 1, 2
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+def refusal(*flags: str, code: int = CLIENTS_MISTAKE, user: str | None = None) -> str:
+    """What ``gobbler serve`` says on standard error as it refuses to start."""
+    command = run_as(user, *flags)
+    ended = subprocess.run(capture_output=True, text=True, timeout=30, **command)
+    assert ended.returncode == code, ended.stderr
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    return ended.stderr
+
+
+def directories(place: Place) -> list[str]:
+    return [f"--staging={place.staging}", f"--registry={place.registry}", f"--port={free_port()}"]
+
+
+def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = refusal(*directories(place)[:2], f"--port={port}")
+    assert f"error: port {port} of 127.0.0.1 is in use" in told
+    assert "hint: " in told
+    assert "--port" in told
+
+
+@pytest.mark.parametrize("which", ["staging", "registry"])
+def test_a_missing_directory_is_told_with_the_command_that_makes_it(
+    place: Place, which: str
+) -> None:
+    path = getattr(place, which)
+    path.rmdir()
+    told = refusal(*directories(place))
+    assert f"error: the {which} directory {path} does not exist" in told
+    assert "hint: " in told
+    assert f"mkdir -m {'1777' if which == 'staging' else '0755'} {path}" in told
+
+
+@pytest.mark.parametrize("which", ["staging", "registry"])
+def test_a_directory_that_the_account_can_not_write_is_told(
+    public_place: Place, which: str
+) -> None:
+    account("gtservice")
+    other = "staging" if which == "registry" else "registry"
+    os.chown(getattr(public_place, other), account("gtservice"), -1)
+    os.chmod(getattr(public_place, which), 0o755)
+    told = refusal(*directories(public_place), user="gtservice")
+    assert f"can't write to the {which} directory {getattr(public_place, which)}" in told
+    assert "hint: " in told
+
+
+def test_a_registry_that_everybody_can_write_is_not_served(place: Place) -> None:
+    place.registry.chmod(0o777)
+    told = refusal(*directories(place))
+    assert "written by everybody" in told
+    assert f"chmod o-w {place.registry}" in told
+
+
+@pytest.mark.parametrize(
+    ("flag", "named"),
+    [
+        ("--no-such-flag", "--no-such-flag"),
+        ("-no-such-flag", "-n"),
+        ("--port=0", "--port"),
+        ("--port=http", "--port"),
+        ("--workers=0", "--workers"),
+        ("--grace=-1", "--grace"),
+        ("--log-format=xml", "--log-format"),
+        ("argument", "argument"),
+    ],
+)
+def test_a_wrong_command_line_is_told_with_the_usage(place: Place, flag: str, named: str) -> None:
+    told = refusal(*directories(place), flag, code=WRONG_USAGE)
+    assert "Usage: gobbler serve" in told
+    assert named in told
+
+
+def test_a_missing_flag_is_named() -> None:
+    assert "--registry" in refusal("--staging=/tmp", code=WRONG_USAGE)
+
+
+@pytest.mark.parametrize(
+    ("flag", "content", "named"),
+    [
+        ("whitelist", "/fine\nrelative/path\n", ["line 2", "relative/path"]),
+        ("spoof", "alice:bob\nnonsense\n", ["line 2", "nonsense"]),
+        ("whitelist", None, ["can't be read"]),
+        ("spoof", None, ["can't be read"]),
+    ],
+)
+def test_a_bad_file_of_rules_is_told_with_file_and_line(
+    place: Place, flag: str, content: str | None, named: list[str]
+) -> None:
+    path = place.top / flag
+    if content is not None:
+        path.write_text(content)
+    told = refusal(*directories(place), f"--{flag}={path}")
+    for words in (str(path), *named):
+        assert words in told
+
+
+def test_nothing_is_made_in_directories_that_it_refuses(place: Place) -> None:
+    place.registry.chmod(0o777)
+    refusal(*directories(place))
+    assert os.listdir(place.staging) == []
+    assert os.listdir(place.registry) == []
+
+
+@pytest.mark.parametrize("form", ["--{}={}", "--{} {}", "-{}={}", "-{} {}"])
+def test_long_options_take_both_spellings(place: Place, form: str) -> None:
+    (place.top / "list").write_text(f"{place.top}\n")
+    flags = {"whitelist": f"{place.top}/list", "concurrency": "1", "prefix": "here/"}
+    words = [word for name, value in flags.items() for word in form.format(name, value).split()]
+    with Running(place, *words, prefix="/here") as service:
+        assert requests.get(service.root + "/here/info", timeout=30).json() == {
+            "staging": str(place.staging),
+            "registry": str(place.registry),
+        }
+        assert service.terminate() == 0
+
+
+def test_a_prefix_stands_before_every_endpoint(place: Place) -> None:
+    with Running(place, "--prefix=/a/b/", prefix="/a/b") as service:
+        service.succeed("create_project", {"project": "p"})
+        assert requests.get(service.url + "/list?path=p", timeout=30).status_code == 200
+        assert requests.get(service.url + "/fetch/p/..usage", timeout=30).json() == {"total": 0}
+        assert "gobbler" in requests.get(service.url + "/", timeout=30).json()["name"]
+        for path in ("/info", "/list", "/fetch/p/..usage", "/a/info", "/a/bb/info"):
+            assert requests.get(service.root + path, timeout=30).status_code == 404
+        assert requests.post(service.root + "/new/request-x-1", timeout=30).status_code == 404
+
+
+def test_log_lines_are_json_on_demand(place: Place) -> None:
+    with Running(place, "--log-format=json") as service:
+        service.succeed("create_project", {"project": "p"})
+        assert service.ask("create_project", {"project": "p\n\x1b[2J"}).status_code == 400
+        assert service.terminate() == 0
+    lines = [json.loads(line) for line in service.output().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
+    told = [line for line in lines if line["logger"] == "gobbler.requests"]
+    assert len(told) == 2
+    assert all(own_name() in line["message"] for line in told)
+
+
+def test_what_users_write_starts_no_line_of_the_log(place: Place) -> None:
+    with Running(place) as service:
+        name = "request-health_check-x%0a2026-11-20T00:00:00+00:00 ERROR forged"
+        assert service.post(name).status_code == 400
+        assert service.terminate() == 0
+    assert not any(line.startswith("2026-11-20T00") for line in service.output().splitlines())

@@ -1,0 +1,203 @@
+"""The requests that are tried: one row of :data:`OPERATIONS` for each."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .serving import Service
+from .world import World
+
+OTHER = "gtalice"
+"""An account that is not the service's."""
+
+Tree = dict[str, "bytes | Path | None"]
+"""Content of files, targets of links (``Path``), directories (``None``), by path."""
+
+
+def nothing(world: World) -> None:
+    """Nothing needs to be prepared."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One request, and what has to be prepared for it.
+
+    ``done``: what the service says when it is asked again for what has been done.
+    ``logs_again``: asked again, it is done, and logged, again. ``mends``: what is prepared
+    is wrong, and put right by the request.
+    """
+
+    name: str
+    action: str
+    request: dict[str, Any]
+    prepare: Callable[[World], None] = nothing
+    done: str = ""
+    consumes: bool = False
+    logs_again: bool = False
+    mends: bool = False
+    foreign: bool = False
+
+    @property
+    def uid(self) -> int | None:
+        """The account that asks, if it is another than the present one."""
+        return pwd.getpwnam(OTHER).pw_uid if self.foreign else None
+
+
+SOURCE = "source"
+
+PLAIN: Tree = {"x.csv": b"one,two", "d/y.csv": b"three", "d/e/z.bin": b"\0" * 99, "empty": None}
+CHANGED: Tree = {"x.csv": b"one,two", "d/y.csv": b"another", "new.csv": b"5"}
+LINKED: Tree = {
+    "x.csv": b"one,two",
+    "d/renamed.csv": b"5",
+    "own.csv": b"own",
+    "near": Path("own.csv"),
+    "d/nearer": Path("../near"),
+    "far": Path("../../registry/p/a/1/d/y.csv"),
+    "farther": Path("../../registry/p/a/2/x.csv"),
+    "d/kept": Path("../../../../archive/old.csv"),
+}
+
+
+def plant(directory: Path, tree: Tree) -> None:
+    """Make ``directory`` with the content of ``tree``."""
+    directory.mkdir()
+    for path, content in tree.items():
+        place = directory / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            place.mkdir()
+        elif isinstance(content, bytes):
+            place.write_bytes(content)
+        else:
+            place.symlink_to(content)
+
+
+def make_template(world: World, archive: Path) -> None:
+    """A registry in which every operation can be done."""
+    archive.mkdir()
+    (archive / "old.csv").write_bytes(b"from the archive")
+    (archive.parent / "whitelist").write_text(f"{archive}\n")
+    world.make()
+    service = Service(world, f"--whitelist={archive.parent / 'whitelist'}")
+    try:
+        for project in ("p", "q", "doomed"):
+            _succeed(service, "create_project", {"project": project})
+        permissions = {"uploaders": [{"id": OTHER, "trusted": True}]}
+        _succeed(service, "set_permissions", {"project": "p", "permissions": permissions})
+        for number, (address, tree, options) in enumerate(EXISTING):
+            plant(world.staging / f"s{number}", tree)
+            fields = {**_of(address), "source": f"s{number}", **options}
+            _succeed(service, "upload", fields)
+            shutil.rmtree(world.staging / f"s{number}")
+    finally:
+        service.kill()
+
+
+EXISTING: list[tuple[str, Tree, dict[str, bool]]] = [
+    ("p/a/1", PLAIN, {}),
+    ("p/a/2", CHANGED, {}),
+    ("p/a/3", {**CHANGED, "more.csv": b"more"}, {"on_probation": True}),
+    ("p/b/1", {"own": b"1", "far": Path("../../registry/p/a/1/x.csv")}, {}),
+    ("p/gone/1", PLAIN, {}),
+    ("p/gone/2", CHANGED, {}),
+    ("q/c/1", {"far": Path("../../registry/p/b/1/far"), "same": Path("far")}, {}),
+    ("doomed/a/1", PLAIN, {}),
+]
+
+
+def _succeed(service: Service, action: str, request: dict[str, Any]) -> None:
+    answer = service.ask(action, request)
+    assert answer is not None
+    assert not answer.reason, answer
+
+
+def _of(address: str) -> dict[str, Any]:
+    return dict(zip(("project", "asset", "version"), address.split("/"), strict=False))
+
+
+def _staged(tree: Tree, *, foreign: bool = False) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        top = world.staging / SOURCE
+        plant(top, tree)
+        if foreign:
+            for path in (top, *top.rglob("*")):
+                os.chown(path, pwd.getpwnam(OTHER).pw_uid, -1, follow_symlinks=False)
+
+    return prepare
+
+
+def _upload(
+    name: str, address: str, tree: Tree, *, foreign: bool = False, **options: bool
+) -> Operation:
+    return Operation(
+        name,
+        "upload",
+        {**_of(address), "source": SOURCE, **options},
+        _staged(tree, foreign=foreign),
+        done="already exists",
+        consumes=options.get("consume", False),
+        foreign=foreign,
+    )
+
+
+def _permissions(name: str, address: str) -> Operation:
+    given = {"owners": ["someone"], "uploaders": [{"id": "another"}]}
+    return Operation(name, "set_permissions", {**_of(address), "permissions": given})
+
+
+def _wrong(path: str, content: dict[str, Any] | None) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        if content is None:
+            (world.registry / path).unlink()
+        else:
+            (world.registry / path).write_text(json.dumps(content))
+
+    return prepare
+
+
+def _files_by_hand(world: World) -> None:
+    version = world.registry / "p/a/2"
+    (version / "d/by-hand").write_bytes(b"")
+    (version / "d/linked.csv").symlink_to("../../1/d/y.csv")
+    (version / "..links").unlink()
+
+
+OPERATIONS = [
+    _upload("upload-new", "p/new/1", PLAIN),
+    _upload("upload-links", "p/a/4", LINKED),
+    _upload("upload-probation", "p/a/4", CHANGED, on_probation=True),
+    _upload("consume-own", "p/a/4", PLAIN, consume=True),
+    _upload("consume-other", "p/a/4", PLAIN, consume=True, foreign=True),
+    Operation(
+        "create-project",
+        "create_project",
+        {"project": "n", "permissions": {"owners": ["someone"]}},
+        done="already exists",
+    ),
+    _permissions("permissions-project", "p"),
+    _permissions("permissions-asset", "p/a"),
+    _permissions("permissions-new-asset", "p/fresh"),
+    Operation("approve", "approve_probation", _of("p/a/3"), done="is not on probation"),
+    Operation("reject", "reject_probation", _of("p/a/3"), done="does not exist"),
+    Operation("delete-project", "delete_project", _of("doomed")),
+    Operation("delete-asset", "delete_asset", _of("p/gone")),
+    Operation("delete-version", "delete_version", _of("p/gone/2")),
+    Operation(
+        "refresh-latest", "refresh_latest", _of("p/a"), _wrong("p/a/..latest", None), mends=True
+    ),
+    Operation(
+        "refresh-usage", "refresh_usage", _of("p"), _wrong("p/..usage", {"total": 7}), mends=True
+    ),
+    Operation(
+        "reindex", "reindex_version", _of("p/a/2"), _files_by_hand, logs_again=True, mends=True
+    ),
+    Operation("reroute", "reroute_links", {"to_delete": [_of("p/a/1")]}),
+]

@@ -1,0 +1,1 @@
+"""Tests of single modules: values and rules, then the filesystem, without a service."""

@@ -1,0 +1,110 @@
+"""A request is carried out at most once (protocol, section 3 and section 9, number 9)."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gobbler.errors import Refused
+from gobbler.service.begun import FORGET_AFTER, Begun
+
+
+@pytest.fixture
+def memory(tmp_path: Path) -> Begun:
+    (tmp_path / "memory").mkdir()
+    return Begun(str(tmp_path / "memory"))
+
+
+@pytest.fixture
+def request_file(tmp_path: Path) -> Path:
+    path = tmp_path / "request-upload-1"
+    path.write_text("{}")
+    return path
+
+
+def test_the_same_file_begins_once_under_whatever_name(memory: Begun, request_file: Path) -> None:
+    memory.begin("one", request_file.stat())
+    with pytest.raises(Refused, match='already being processed: "other"') as caught:
+        memory.begin("other", request_file.stat())
+    assert caught.value.hint
+
+
+def test_another_process_and_a_restart_know_it_too(
+    memory: Begun, request_file: Path, tmp_path: Path
+) -> None:
+    memory.begin("one", request_file.stat())
+    with pytest.raises(Refused):
+        Begun(str(tmp_path / "memory")).begin("one", request_file.stat())
+
+
+def _rewrite(path: Path) -> None:
+    path.write_text("{}")
+
+
+def _exchange(path: Path) -> None:
+    path.with_name("new").write_text("{}")
+    path.with_name("new").rename(path)
+
+
+@pytest.mark.parametrize("change", [_rewrite, _exchange])
+def test_a_corrected_request_is_a_new_one(
+    memory: Begun, request_file: Path, change: Callable[[Path], None]
+) -> None:
+    memory.begin("one", request_file.stat())
+    before = request_file.stat().st_ctime_ns
+    while request_file.stat().st_ctime_ns == before:  # the clock of files ticks slowly
+        time.sleep(0.002)
+        change(request_file)
+    memory.begin("one", request_file.stat())
+
+
+def test_one_of_many_at_a_time_begins(memory: Begun, request_file: Path) -> None:
+    start = threading.Barrier(16)
+
+    def begin(_: int) -> bool:
+        status = request_file.stat()
+        start.wait(30)
+        try:
+            memory.begin("one", status)
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(begin, range(16))) == 1
+
+
+def test_only_what_is_far_too_old_is_forgotten(
+    memory: Begun, request_file: Path, tmp_path: Path
+) -> None:
+    assert FORGET_AFTER > 120, "a request expires after a minute"
+    memory.begin("one", request_file.stat())
+    memory.forget_old()
+    with pytest.raises(Refused):
+        memory.begin("one", request_file.stat())
+    (mark,) = (tmp_path / "memory").iterdir()
+    os.utime(mark, (time.time() - FORGET_AFTER - 60,) * 2)
+    memory.forget_old()
+    assert list((tmp_path / "memory").iterdir()) == []
+
+
+def test_what_another_service_forgot_meanwhile_is_no_fault(
+    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory.begin("one", request_file.stat())
+    (mark,) = (tmp_path / "memory").iterdir()
+    os.utime(mark, (0, 0))
+    real = os.unlink
+
+    def twice(path: str) -> None:
+        real(path)
+        real(path)
+
+    monkeypatch.setattr(os, "unlink", twice)
+    memory.forget_old()

@@ -1,0 +1,69 @@
+"""Which files a new one may be the same as (protocol, section 5.2)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+
+from gobbler.names import VersionKey
+from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Manifest
+from gobbler.rules.dedup import Twins
+
+from .strategies import manifests
+
+KEY = VersionKey("p", "a", "2")
+MD5, OTHER_MD5 = "0" * 32, "f" * 32
+FIRST = Link("p", "a", "1", "old")
+
+MANIFEST: Manifest = {
+    "own": Entry(3, MD5),
+    "same": Entry(3, MD5),
+    "other": Entry(3, OTHER_MD5),
+    "linked": Entry(5, MD5, FIRST),
+    "chained": Entry(6, MD5, Link("q", "b", "1", "x", ancestor=FIRST)),
+    "nothing": Entry(0, "d41d8cd98f00b204e9800998ecf8427e"),
+    "empty": EMPTY_DIRECTORY,
+}
+TWINS = Twins.of(KEY, MANIFEST)
+
+
+def test_the_file_at_the_same_path_is_a_twin_if_the_size_is_the_same() -> None:
+    assert TWINS.same_path("own", 3) == MD5
+    assert TWINS.same_path("own", 4) is None
+    assert TWINS.same_path("absent", 3) is None
+
+
+def test_an_empty_directory_is_the_twin_of_nothing() -> None:
+    assert TWINS.same_path("empty", 0) is None
+    assert "empty" not in TWINS.of_size(0).values()
+
+
+def test_an_empty_file_is_a_file() -> None:
+    assert TWINS.same_path("nothing", 0) == MANIFEST["nothing"].md5sum
+    assert list(TWINS.of_size(0).values()) == ["nothing"]
+
+
+def test_files_are_found_by_size_and_checksum_wherever_they_stand() -> None:
+    assert TWINS.of_size(3) == {MD5: "own", OTHER_MD5: "other"}
+    assert TWINS.of_size(99) == {}
+
+
+def test_the_link_names_the_twin_and_the_real_file_as_its_ancestor() -> None:
+    assert TWINS.link("own") == Link("p", "a", "2", "own")
+    assert TWINS.link("linked") == Link("p", "a", "2", "linked", ancestor=FIRST)
+    assert TWINS.link("chained") == Link("p", "a", "2", "chained", ancestor=FIRST)
+
+
+def test_the_bytes_stand_where_the_real_file_is() -> None:
+    assert TWINS.real_path("own") == "p/a/2/own"
+    assert TWINS.real_path("linked") == TWINS.real_path("chained") == "p/a/1/old"
+
+
+@given(manifests)
+def test_every_nominee_has_the_size_and_the_checksum(manifest: Manifest) -> None:
+    twins = Twins.of(KEY, manifest)
+    for path, entry in manifest.items():
+        if entry.is_directory:
+            continue
+        nominee = twins.of_size(entry.size)[entry.md5sum]
+        assert (manifest[nominee].size, manifest[nominee].md5sum) == (entry.size, entry.md5sum)
+        assert twins.same_path(path, entry.size) == entry.md5sum

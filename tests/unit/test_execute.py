@@ -1,0 +1,152 @@
+"""Cutting work into batches and running them on any executor."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gobbler.disk.incoming import new_job
+from gobbler.errors import Cancelled
+from gobbler.registry import Registry
+from gobbler.transfer import execute
+from gobbler.transfer.build import Workshop, hand_out
+from gobbler.transfer.execute import MAX_BYTES, MAX_FILES, cut, run_all
+
+sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
+
+
+@given(st.lists(sizes, max_size=50))
+def test_cutting_keeps_all_files_in_order_and_every_batch_small(numbers: list[int]) -> None:
+    files = {str(i): size for i, size in enumerate(numbers)}
+    batches = list(cut(files))
+    assert [item for batch in batches for item in batch.items()] == list(files.items())
+    for batch in batches:
+        assert batch
+        assert sum(batch.values()) <= MAX_BYTES or len(batch) == 1
+    for one, other in itertools.pairwise(batches):
+        first = next(iter(other.values()))
+        assert sum(one.values()) + first > MAX_BYTES, "it could have been in the batch before"
+
+
+def test_no_batch_has_too_many_files() -> None:
+    assert [len(b) for b in cut(dict.fromkeys(map(str, range(2500)), 0))] == [1000, 1000, 500]
+    assert MAX_FILES == 1000
+    assert list(cut({})) == []
+
+
+class Watching:
+    """A watcher that counts, and says after some looks that the work is not wanted."""
+
+    def __init__(self, looks: int = 10**9) -> None:
+        self.left = looks
+
+    def advance(self, files: int, size: int) -> None:
+        raise AssertionError("that is the caller's to tell")
+
+    def check(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Cancelled("not wanted")
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+@pytest.fixture
+def pool() -> Iterator[Executor]:
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+def nothing() -> None:
+    """There is nothing to give up."""
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_every_batch_has_its_result(pool: Executor, width: int) -> None:
+    results = run_all(pool, width, double, range(50), watcher=Watching(), give_up=nothing)
+    assert sorted(results) == [2 * i for i in range(50)]
+    assert list(run_all(pool, width, double, (), watcher=Watching(), give_up=nothing)) == []
+
+
+def test_it_runs_on_processes_too() -> None:
+    with ProcessPoolExecutor(2) as executor:
+        results = run_all(executor, 2, abs, range(-9, 0), watcher=Watching(), give_up=nothing)
+        assert sorted(results) == list(range(1, 10))
+
+
+def test_only_few_batches_are_made_and_handed_out_at_a_time(pool: Executor) -> None:
+    made = taken = 0
+    most = 0
+
+    def batches() -> Iterator[int]:
+        nonlocal made, most
+        for i in range(100):
+            made += 1
+            most = max(most, made - taken)
+            yield i
+
+    for _ in run_all(pool, 2, double, batches(), watcher=Watching(), give_up=nothing):
+        taken += 1
+    assert most <= 2 * (2 + 1) + 1
+
+
+def test_the_first_failure_gives_the_rest_up_and_waits_for_what_runs(pool: Executor) -> None:
+    given_up = threading.Event()
+    ended: list[int] = []
+
+    def work(number: int) -> int:
+        if number == 0:
+            raise ZeroDivisionError
+        assert given_up.wait(30)
+        time.sleep(0.01)
+        ended.append(number)
+        return number
+
+    with pytest.raises(ZeroDivisionError):
+        list(run_all(pool, 3, work, range(100), watcher=Watching(), give_up=given_up.set))
+    assert len(ended) <= 3, "what had not begun does not begin"
+    before = len(ended)
+    time.sleep(0.05)
+    assert len(ended) == before, "and nothing runs any more"
+
+
+def test_a_caller_who_loses_interest_is_heard_while_a_batch_runs(pool: Executor) -> None:
+    given_up = threading.Event()
+    with pytest.raises(Cancelled):
+        list(run_all(pool, 1, given_up.wait, [30.0], watcher=Watching(3), give_up=given_up.set))
+
+
+def test_a_caller_who_stops_asking_gives_the_rest_up(pool: Executor) -> None:
+    given_up = threading.Event()
+    results = run_all(pool, 1, double, range(100), watcher=Watching(), give_up=given_up.set)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert given_up.is_set()
+
+
+def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
+    pool: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file of terabytes is one batch; services on other hosts must not give it up.
+    monkeypatch.setattr(execute, "LOOK_EVERY", 0.001)
+    (tmp_path / "..incoming").mkdir()
+    with new_job(str(tmp_path)) as job:
+        shop = Workshop(Registry(str(tmp_path)), executor=pool, width=1, write_out=False)
+        shown = threading.Event()
+        monkeypatch.setattr(job, "sign_of_life", shown.set)
+
+        def work(_: int) -> list[bool]:
+            return [shown.wait(2)]
+
+        results = list(hand_out(shop, job, work, iter([1]), light=False, watcher=Watching()))
+        assert results == [True], "no sign of life until it was done"

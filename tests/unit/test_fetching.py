@@ -1,0 +1,219 @@
+"""Which links ``/fetch`` follows (protocol, section 8 and section 9, number 12)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gobbler.disk.opening import closing
+from gobbler.errors import Missing
+from gobbler.service import fetching
+from gobbler.service.fetching import HOPS, Fetching
+
+
+@pytest.fixture
+def top(tmp_path: Path) -> Path:
+    """A registry, a whitelisted directory and a secret one, side by side."""
+    for path in ("registry/p/a/1/d/f", "archive/d/f", "secret/f", "registry/p/..usage"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(f"content of {path}")
+    (tmp_path / "registry/..incoming/j").mkdir(parents=True)
+    (tmp_path / "registry/..incoming/j/f").write_text("unfinished")
+    return tmp_path
+
+
+@pytest.fixture
+def fetch(top: Path) -> Iterator[Fetching]:
+    found = Fetching(f"{top}/registry", (f"{top}/archive",), "/fetch/")
+    yield found
+    os.close(found._directory)
+
+
+def link(top: Path, to: str, name: str = "link") -> str:
+    """Make a link to ``to``, in which ``{top}`` stands for the directory; its path."""
+    (top / "registry/p/a/1" / name).symlink_to(to.format(top=top))
+    return f"p/a/1/{name}"
+
+
+def content(fetch: Fetching, path: str) -> str:
+    with closing(fetch.open(path)) as descriptor:
+        return os.read(descriptor, 1000).decode()
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("d/f", "registry/p/a/1/d/f"),
+        ("../1/d/f", "registry/p/a/1/d/f"),
+        ("../../../p/a/1/d/f", "registry/p/a/1/d/f"),
+        ("{top}/registry/p/a/1/d/f", "registry/p/a/1/d/f"),
+        ("{top}/archive/d/f", "archive/d/f"),
+        ("{top}/secret/../archive/d/f", "archive/d/f"),
+        ("../../../../archive/d/f", "archive/d/f"),
+    ],
+)
+def test_links_to_files_of_the_registry_and_the_whitelist_are_followed(
+    fetch: Fetching, top: Path, to: str, expected: str
+) -> None:
+    assert content(fetch, link(top, to)) == f"content of {expected}"
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "{top}/secret/f",
+        "../../../../secret/f",
+        "/etc/passwd",
+        "/",
+        "..",
+        ".",
+        "d",
+        "nothing",
+        "{top}/archive",
+        "{top}/archive/d",
+        "{top}/archive2/f",
+        "{top}/archive/../secret/f",
+        "../../..usage",
+        "{top}/registry/..incoming/j/f",
+        "{top}/registry",
+        "link",
+        "d/f/x",
+        "{top}/archive/absent",
+        "/proc/self/environ",
+        "/dev/zero",
+    ],
+)
+def test_links_to_anything_else_are_not(fetch: Fetching, top: Path, to: str) -> None:
+    path = link(top, to)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(Missing) as caught:
+        fetch.open(path)
+    assert "secret" not in caught.value.reason
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_directories_on_the_way_that_are_links_are_not_followed(fetch: Fetching, top: Path) -> None:
+    for to in ("d", "{top}/secret", "{top}/archive"):
+        link(top, to)
+        with pytest.raises(Missing):
+            fetch.open("p/a/1/link/f")
+        (top / "registry/p/a/1/link").unlink()
+
+
+@pytest.mark.parametrize("inside", ["f", "d/f"])
+def test_links_below_a_whitelisted_directory_are_not_followed(
+    fetch: Fetching, top: Path, inside: str
+) -> None:
+    path = link(top, f"{{top}}/archive/x/{inside}")
+    (top / "archive/x").mkdir()
+    (top / "archive/x/f").symlink_to(top / "secret/f")
+    (top / "archive/x/d").symlink_to(top / "secret")
+    with pytest.raises(Missing):
+        fetch.open(path)
+
+
+def test_a_chain_of_links_is_followed_to_a_limit(fetch: Fetching, top: Path) -> None:
+    link(top, "d/f", "l0")
+    for i in range(1, HOPS + 2):
+        link(top, f"l{i - 1}", f"l{i}")
+    assert content(fetch, f"p/a/1/l{HOPS - 2}") == "content of registry/p/a/1/d/f"
+    with pytest.raises(Missing):
+        fetch.open(f"p/a/1/l{HOPS + 1}")
+
+
+@pytest.mark.parametrize("path", ["", "p", "p/a/1/d", "p/x", "p/..usage/x", "x" * 300])
+def test_what_is_no_file_is_missing(fetch: Fetching, path: str) -> None:
+    with pytest.raises(Missing):
+        fetch.open(path)
+
+
+def test_a_fifo_is_missing_and_blocks_nothing(fetch: Fetching, top: Path) -> None:
+    os.mkfifo(top / "registry/p/fifo")
+    with pytest.raises(Missing, match="FIFO"):
+        fetch.open("p/fifo")
+
+
+def test_internal_files_are_served_but_nothing_unfinished(fetch: Fetching) -> None:
+    assert content(fetch, "p/..usage") == "content of registry/p/..usage"
+    assert answer(fetch, "/fetch/..incoming/j/f")[0] == 404
+
+
+def answer(
+    fetch: Fetching, target: str, method: str = "GET", **headers: str
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a request."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": target.encode(),
+        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
+    }
+    asyncio.run(fetch(scope, receive, send))
+    start = sent[0]
+    found = {k.decode(): v.decode() for k, v in start["headers"]}
+    return start["status"], found, b"".join(m.get("body", b"") for m in sent[1:])
+
+
+def test_headers_tell_kind_size_and_validators(fetch: Fetching) -> None:
+    status, headers, body = answer(fetch, "/fetch/p/a/1/d/f")
+    assert (status, body) == (200, b"content of registry/p/a/1/d/f")
+    assert headers["content-length"] == str(len(body))
+    assert headers["content-type"] == "application/octet-stream"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert answer(fetch, "/fetch/p/a/1/d/f", if_none_match=headers["etag"])[0] == 304
+    assert answer(fetch, "/fetch/p/..usage")[1]["content-type"] == "application/json"
+
+
+def test_a_range_is_sent_with_its_place(fetch: Fetching) -> None:
+    status, headers, body = answer(fetch, "/fetch/p/a/1/d/f", range="bytes=0-6")
+    assert (status, body, headers["content-range"]) == (206, b"content", "bytes 0-6/29")
+    status, headers, body = answer(fetch, "/fetch/p/a/1/d/f", range="bytes=29-")
+    assert (status, body, headers["content-range"]) == (416, b"", "bytes */29")
+
+
+def test_no_descriptor_stays_open_whatever_the_answer(fetch: Fetching) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    for target in ("p/a/1/d/f", "p", "x", "%ff", "..", "%2e%2e/x", "p%00"):
+        for method in ("GET", "HEAD"):
+            status, _, body = answer(fetch, f"/fetch/{target}", method)
+            assert status in (200, 400, 404)
+            assert body == b"" or method == "GET" or status != 200
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_large_file_is_sent_in_parts(
+    fetch: Fetching, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(fetching.PART * 2 + 100)
+    (top / "registry/p/large").write_bytes(data)
+    status, headers, body = answer(fetch, "/fetch/p/large")
+    assert (status, headers["content-length"]) == (200, str(len(data)))
+    assert body == data
+    assert (
+        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.PART}-")[2] == data[fetching.PART :]
+    )
+
+
+def test_a_file_that_becomes_shorter_ends_the_answer_with_an_error(
+    fetch: Fetching, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (top / "registry/p/large").write_bytes(b"x" * (fetching.PART + 1))
+    real = os.pread
+    monkeypatch.setattr(os, "pread", lambda d, n, o: b"" if o else real(d, n, o))
+    with pytest.raises(OSError, match="shorter") as caught:
+        answer(fetch, "/fetch/p/large")
+    assert caught.value.errno == errno.EIO

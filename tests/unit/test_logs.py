@@ -1,0 +1,95 @@
+"""Log lines: one event a line, whatever users put into it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import re
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gobbler.service.logs import JsonFormatter, LogFormat, TextFormatter, log_config
+
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
+
+
+def record(message: str, *arguments: object, level: int = logging.INFO) -> logging.LogRecord:
+    return logging.LogRecord("gobbler.x", level, "file", 1, message, arguments, None)
+
+
+def failed() -> logging.LogRecord:
+    made = record("it failed", level=logging.ERROR)
+    try:
+        raise ValueError("the cause")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    return made
+
+
+def test_a_line_of_text_has_time_level_and_message() -> None:
+    line = TextFormatter().format(record("hello %s", "you"))
+    assert re.fullmatch(TIME + r" INFO +hello you", line)
+
+
+def test_a_line_of_json_has_time_level_logger_and_message() -> None:
+    line = json.loads(JsonFormatter().format(record("hello %s", "you", level=logging.WARNING)))
+    assert re.fullmatch(TIME, line.pop("time"))
+    assert line == {"level": "warning", "logger": "gobbler.x", "message": "hello you"}
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_nothing_in_a_message_starts_another_line(text: str) -> None:
+    line = TextFormatter().format(record("%s", text))
+    assert len(line.splitlines()) == 1
+    assert line.isprintable()
+    line = JsonFormatter().format(record("%s", text))
+    assert not set(line) & set("\r\n\x1b")
+    assert json.loads(line)["message"] == text
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udcff"])
+def test_a_message_that_is_not_utf_8_is_still_a_line(text: str) -> None:
+    for formatter in (TextFormatter(), JsonFormatter()):
+        assert len(formatter.format(record("%s", text)).encode().splitlines()) == 1
+
+
+def test_a_traceback_follows_the_line_of_text_and_stands_in_the_json() -> None:
+    text = TextFormatter().format(failed())
+    assert "it failed\n" in text
+    assert "ValueError: the cause" in text
+    line = JsonFormatter().format(failed())
+    assert "\n" not in line
+    assert "ValueError: the cause" in json.loads(line)["traceback"]
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Loggers as they were, afterwards."""
+    loggers = [logging.getLogger(name) for name in ("gobbler", "_granian", "granian.access")]
+    before = [(x, x.handlers[:], x.level, x.propagate) for x in loggers]
+    yield
+    for logger, handlers, level, propagate in before:
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize("form", LogFormat)
+@pytest.mark.parametrize("debug", [False, True])
+def test_the_package_logs_to_standard_error(
+    restored: None, capsys: pytest.CaptureFixture[str], form: LogFormat, debug: bool
+) -> None:
+    logging.config.dictConfig(log_config(form, debug=debug))
+    logging.getLogger("gobbler.somewhere").info("told")
+    logging.getLogger("gobbler.somewhere").debug("whispered")
+    logging.getLogger("_granian").info("chatter")
+    output = capsys.readouterr().err
+    assert "told" in output
+    assert ("whispered" in output) == debug
+    assert ("chatter" in output) == debug
+    if form is LogFormat.JSON:
+        assert all("message" in json.loads(line) for line in output.splitlines())

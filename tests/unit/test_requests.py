@@ -1,0 +1,136 @@
+"""What stands in a request file (protocol, section 3 and section 9, number 7)."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import Struct
+
+from gobbler import requests
+from gobbler.actions import ACTIONS
+from gobbler.errors import Refused
+from gobbler.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
+
+UPLOAD = {"project": "p", "asset": "a", "version": "v", "source": "s"}
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        ("request-upload-1", "upload"),
+        ("request-upload-", "upload"),
+        ("request-upload-a-b-c", "upload"),
+        ("request-create_project-x", "create_project"),
+        ("request--x", ""),
+        ("request-upload", None),
+        ("request-", None),
+        ("Request-upload-1", None),
+        ("upload-1", None),
+        ("", None),
+    ],
+)
+def test_the_action_stands_between_the_first_two_dashes(name: str, action: str | None) -> None:
+    assert action_of(name) == action
+
+
+@pytest.mark.parametrize("field", sorted(UPLOAD))
+def test_a_missing_field_is_refused_by_name(field: str) -> None:
+    data = json.dumps({key: value for key, value in UPLOAD.items() if key != field}).encode()
+    with pytest.raises(Refused, match=f"`{field}`"):
+        decode_request(data, Upload)
+
+
+def test_unknown_fields_are_ignored_and_null_is_absent() -> None:
+    data = {**UPLOAD, "consume": None, "spoof": None, "later": {"deep": [1, {"x": None}]}}
+    assert decode_request(json.dumps(data).encode(), Upload) == Upload("p", "a", "v", "s")
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (b'{"project": 1}', "$.project"),
+        (b'{"project": "p", "permissions": []}', "$.permissions"),
+        (b'{"project": "p", "permissions": {"owners": "me"}}', "$.permissions.owners"),
+        (b'{"project": "p", "permissions": {"owners": ["a", null]}}', "$.permissions.owners[1]"),
+        (
+            b'{"project": "p", "permissions": {"uploaders": [{"id": "u", "trusted": "yes"}]}}',
+            "$.permissions.uploaders[0].trusted",
+        ),
+        (b'{"project": "p", "project": "q"}', "$.project"),
+        (b'{"project": "p", "x": [{"y": 1, "y": 1}]}', "$.x[0].y"),
+        (b'{"project": "p", "permissions": {"owners": [], "owners": []}}', "$.permissions.owners"),
+    ],
+)
+def test_the_reason_names_the_place(data: bytes, place: str) -> None:
+    with pytest.raises(Refused) as caught:
+        decode_request(data, CreateProject)
+    assert f"`{place}`" in caught.value.reason
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"project": "p"} x',
+        b'{"project": "\xff"}',
+        b"\xef\xbb\xbf{}",
+        '{"project": "p"}'.encode("utf-16"),
+        b'{"project": "p", "x": NaN}',
+        b'{"project": "p", "x": ' + b"[" * 2000 + b"]" * 2000 + b"}",
+        b"{" * 100000,
+        b'{"project": "p", "x": ' + b"[" * 600000 + b"]" * 600000 + b"}",
+        b'{"project": "p", "x": ' + b'{"x":' * 5000 + b"1" + b"}" * 5001,
+        b'{"project": "p", "x": ' + b"9" * 10000 + b"}",
+    ],
+    ids=lambda data: repr(data[:30]),
+)
+def test_what_is_not_valid_is_refused(data: bytes) -> None:
+    with pytest.raises(Refused, match="the request is not valid"):
+        decode_request(data, CreateProject)
+
+
+@given(st.binary(max_size=60))
+def test_no_content_does_anything_but_decode_or_be_refused(data: bytes) -> None:
+    for kind in (CreateProject, Upload, HealthCheck):
+        with contextlib.suppress(Refused):
+            assert isinstance(decode_request(data, kind), kind)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values))
+def test_any_object_without_a_doubled_key_is_a_health_check(value: dict[str, object]) -> None:
+    assert decode_request(json.dumps(value).encode(), HealthCheck) == HealthCheck()
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values, min_size=1))
+def test_an_object_with_a_doubled_key_is_refused(value: dict[str, object]) -> None:
+    doubled = json.dumps(value)[:-1] + ", " + json.dumps(value)[1:]
+    with pytest.raises(Refused, match="stands twice"):
+        decode_request(doubled.encode(), HealthCheck)
+
+
+def test_every_request_has_an_action() -> None:
+    kinds = {
+        kind
+        for kind in vars(requests).values()
+        if inspect.isclass(kind)
+        and issubclass(kind, Struct)
+        and kind.__module__ == "gobbler.requests"
+    }
+    used = {action.request for action in ACTIONS.values()}
+    parts = {requests.Doomed}
+    assert kinds - used - parts == set()

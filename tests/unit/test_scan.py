@@ -1,0 +1,201 @@
+"""What is found below a source (protocol, section 5.1)."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gobbler.disk.opening import closing, open_directory
+from gobbler.errors import Cancelled
+from gobbler.rules.planning import Scan
+from gobbler.transfer import scan as scanning
+from gobbler.transfer.scan import MAX_DEPTH, MAX_PATH_BYTES, scan
+
+from .strategies import file_names
+
+
+def look(path: Path, *, ignore_dot: bool = False, owner: int | None = None) -> Scan:
+    with closing(open_directory(str(path))) as descriptor:
+        return scan(descriptor, ignore_dot=ignore_dot, owner=owner)
+
+
+def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "d/e/empty").mkdir(parents=True)
+    (tmp_path / "d/f").write_bytes(b"123")
+    (tmp_path / "d/l").symlink_to("../anywhere at all")
+    (tmp_path / "only-links").mkdir()
+    (tmp_path / "only-links/l").symlink_to("x")
+    found = look(tmp_path)
+    assert found.files == {"d/f": 3}
+    assert found.symlinks == {"d/l": "../anywhere at all", "only-links/l": "x"}
+    assert found.directories == ["d", "d/e", "d/e/empty", "only-links"]
+    assert found.empty == ["d/e/empty"]
+    assert found.odd == {}
+
+
+@pytest.mark.parametrize("ignore_dot", [False, True])
+def test_internal_names_are_left_out_and_hidden_ones_on_demand(
+    tmp_path: Path, ignore_dot: bool
+) -> None:
+    for name in ("..internal", ".hidden", "f", "only-internal/..x", "only-hidden/.y", "..d/f"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = look(tmp_path, ignore_dot=ignore_dot)
+    shown = {"f"} if ignore_dot else {"f", ".hidden", "only-hidden/.y"}
+    assert set(found.files) == shown
+    assert found.empty == (["only-hidden", "only-internal"] if ignore_dot else ["only-internal"])
+
+
+def _listen(path: Path) -> None:
+    directory = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"/proc/self/fd/{directory}/{path.name}")
+    os.close(directory)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [(os.mkfifo, "is a FIFO"), (_listen, "is a socket")],
+)
+def test_what_can_not_be_published_is_odd(
+    tmp_path: Path, make: Callable[[Path], object], words: str
+) -> None:
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/f").write_bytes(b"")
+    make(tmp_path / "d/it")
+    found = look(tmp_path)
+    assert list(found.odd) == ["d/it"]
+    assert words in found.odd["d/it"]
+    assert set(found.files) == {"d/f"}
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"new\nline", b"\x7f", b"c1\xc2\x85"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink(b"x", path)])
+def test_a_name_that_can_not_be_kept_is_odd(
+    tmp_path: Path, make: Callable[[bytes], object], name: bytes
+) -> None:
+    make(os.path.join(os.fsencode(tmp_path), name))
+    (odd,) = look(tmp_path).odd.items()
+    assert os.fsencode(odd[0]) == name
+    assert "name" in odd[1]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None:
+    for name, uid, links in (("mine", 54_321, 2), ("theirs", 0, 2), ("alone", 0, 1)):
+        (tmp_path / name).write_bytes(b"")
+        os.chown(tmp_path / name, uid, -1)
+        if links == 2:
+            os.link(tmp_path / name, tmp_path / f"{name}-too")
+    assert set(look(tmp_path, owner=54_321).odd) == {"theirs", "theirs-too"}
+    assert set(look(tmp_path, owner=None).odd) == set()
+
+
+def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: Path) -> None:
+    current = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(MAX_DEPTH + 50):
+        os.mkdir("d", dir_fd=current)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = deeper
+    os.close(current)
+    before = len(os.listdir("/proc/self/fd"))
+    found = look(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert list(found.odd) == ["/".join("d" * (MAX_DEPTH + 1))]
+    assert len(found.directories) == MAX_DEPTH
+
+
+def test_a_path_that_the_registry_could_not_hold_is_odd(tmp_path: Path) -> None:
+    current = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(MAX_PATH_BYTES // 250 + 1):
+        os.mkdir("é" * 125, dir_fd=current)
+        deeper = os.open("é" * 125, os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = deeper
+    os.close(current)
+    (problem,) = look(tmp_path).odd.values()
+    assert str(MAX_PATH_BYTES) in problem
+
+
+def test_it_can_be_given_up_at_every_directory(tmp_path: Path) -> None:
+    (tmp_path / "a/b").mkdir(parents=True)
+    count = 0
+
+    def check() -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise Cancelled("enough")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with closing(open_directory(str(tmp_path))) as descriptor, pytest.raises(Cancelled):
+        scan(descriptor, ignore_dot=False, owner=None, check=check)
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("to", ["link", "file", "nothing"])
+def test_a_directory_that_is_swapped_meanwhile_is_odd_and_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    (tmp_path / "source/d").mkdir(parents=True)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/f").write_bytes(b"secret")
+    real = os.open
+
+    def swap(path: str, flags: int, *rest: object, **options: object) -> int:
+        if path == "d":
+            os.rmdir(tmp_path / "source/d")
+            if to == "link":
+                os.symlink(tmp_path / "secret", tmp_path / "source/d")
+            elif to == "file":
+                (tmp_path / "source/d").write_bytes(b"")
+        return real(path, flags, *rest, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(scanning.os, "open", swap)
+    found = look(tmp_path / "source")
+    assert set(found.odd) == {"d"}
+    assert found.files == {}
+
+
+trees = st.recursive(
+    st.sampled_from(["file", "link"]),
+    lambda inner: st.dictionaries(file_names, inner, max_size=3),
+    max_leaves=8,
+).filter(lambda tree: isinstance(tree, dict))
+
+
+def grow(path: Path, tree: object) -> None:
+    if isinstance(tree, dict):
+        path.mkdir()
+        for name, inner in tree.items():
+            grow(path / name, inner)
+    elif tree == "file":
+        path.write_bytes(b"x" * len(path.name))
+    else:
+        path.symlink_to("somewhere")
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=trees)
+def test_everything_is_found_once(
+    tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object]
+) -> None:
+    top = tmp_path_factory.mktemp("scan") / "source"
+    grow(top, tree)
+    found = look(top)
+    paths = {str(p.relative_to(top)): p for p in top.rglob("*")}
+    assert {*found.files, *found.symlinks, *found.directories} == set(paths)
+    assert len(found.files) + len(found.symlinks) + len(found.directories) == len(paths)
+    assert found.files == {p: len(paths[p].name) for p in found.files}
+    assert set(found.empty) == {p for p in found.directories if not any(paths[p].iterdir())}
+    for directory in found.directories:
+        parent = directory.rpartition("/")[0]
+        position = found.directories.index
+        assert parent == "" or position(parent) < position(directory)
