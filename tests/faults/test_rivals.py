@@ -119,18 +119,7 @@ MEANWHILE = {
 }
 
 
-UNEXPECTED = pytest.mark.xfail(
-    reason="it is told that the asset does not exist, and not begun anew"
-)
-
-
-@pytest.mark.parametrize(
-    "what",
-    [
-        pytest.param(what, marks=[UNEXPECTED] if what == "its asset is deleted" else [])
-        for what in MEANWHILE
-    ],
-)
+@pytest.mark.parametrize("what", MEANWHILE)
 def test_an_upload_is_published_all_the_same_when(worlds: Path, what: str) -> None:
     asset, act = MEANWHILE[what]
     operation, world = upload_to(asset), World(worlds / "template")

@@ -179,7 +179,6 @@ def test_a_client_who_goes_away_while_a_file_is_hashed_ends_its_upload(
     gone_within_a_second(running, place)
 
 
-@pytest.mark.xfail(reason="who waits for a lock does not look whether it is still wanted")
 def test_a_client_who_goes_away_while_a_lock_is_waited_for_ends_its_upload(
     running: Running, place: Place
 ) -> None:

@@ -24,6 +24,7 @@ from gobbler.actions.set_permissions import set_permissions
 from gobbler.actions.site import Call, Requester, Site, now
 from gobbler.actions.upload import upload
 from gobbler.actions.validate_version import validate_version
+from gobbler.disk.locks import giving_up
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.requests import action_of, decode_request
 from gobbler.rules.spoofing import may_spoof
@@ -80,4 +81,5 @@ def carry_out(
         if not may_spoof(requester.name, other, site.spoofing):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
-    return action.carry_out(Call(site, requester, user, started, watcher), request)
+    with giving_up(watcher.check):
+        return action.carry_out(Call(site, requester, user, started, watcher), request)

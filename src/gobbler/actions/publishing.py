@@ -6,9 +6,10 @@ The write order, and what a crash leaves after each step, is told in docs/format
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from gobbler.actions.accounting import becomes_latest, finish_order
@@ -22,7 +23,7 @@ from gobbler.disk.intents import Intent
 from gobbler.disk.naming import at
 from gobbler.disk.opening import is_there
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Fault, Missing, quoted
 from gobbler.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
 from gobbler.records import Latest, Permissions, Summary, encode
 from gobbler.registry import Registry
@@ -61,15 +62,7 @@ def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
     """Publish as a version of its asset, or with it; whether the asset was as expected."""
     registry, key = site.registry, publication.key
     alone = registry.has(key.of_asset.path)
-    asset = f"{job.path}/asset"
-    if not alone:
-        # The asset is built around the version, so that the one rename shows both.
-        os.mkdir(asset, DIRECTORY_MODE)
-        if publication.owner is not None:
-            write_new(f"{asset}/{PERMISSIONS}", encode(publication.owner))
-        os.rename(job.tree, f"{asset}/{key.version}")
-    elif is_there(asset):
-        os.rename(f"{asset}/{key.version}", job.tree)
+    _arrange(job, publication, alone=alone)
     journal = Journal(registry, job, marked=False)
     if alone:
         journal.bring("tree", key.path)
@@ -80,12 +73,35 @@ def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
         # Most often right; it is written again under the locks where it is not.
         prepare_log(job, version_entry("add-version", key, latest=True))
     flush_filesystem(job.path, site.durability)
-    with _locks(registry, key, alone=alone):
-        if registry.has(key.of_asset.path) != alone:
-            return False
-        publication.check()
-        _commit(registry, job, publication, journal, alone=alone)
+    try:
+        with _locks(registry, key, alone=alone):
+            if registry.has(key.of_asset.path) != alone:
+                return False
+            publication.check()
+            _commit(registry, job, publication, journal, alone=alone)
+    except Missing:
+        if alone and registry.has(key.project) and not registry.has(key.of_asset.path):
+            return False  # the asset went at that moment
+        raise
     return True
+
+
+def _arrange(job: Job, publication: Publication, *, alone: bool) -> None:
+    """Put the version into an asset of its own, or take it out, as it is to be renamed."""
+    # What moves now is told by no intent: there must be none while it does.
+    with suppress(FileNotFoundError):
+        os.unlink(job.intent)
+    asset = f"{job.path}/asset"
+    inside = f"{asset}/{publication.key.version}"
+    if alone and is_there(asset):
+        os.rename(inside, job.tree)
+        shutil.rmtree(asset)
+    elif not alone and not is_there(asset):
+        # The asset is built around the version, so that the one rename shows both.
+        os.mkdir(asset, DIRECTORY_MODE)
+        if publication.owner is not None:
+            write_new(f"{asset}/{PERMISSIONS}", encode(publication.owner))
+        os.rename(job.tree, inside)
 
 
 @contextmanager

@@ -13,8 +13,9 @@ import fcntl
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from gobbler.disk.naming import at
 from gobbler.disk.turns import enter, leave
@@ -28,17 +29,31 @@ FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 
 
+_still_wanted: ContextVar[Callable[[], None]] = ContextVar("_still_wanted", default=lambda: None)
+
+
+@contextmanager
+def giving_up(check: Callable[[], None]) -> Iterator[None]:
+    """Within the block, whoever waits for a lock calls ``check``, which may raise."""
+    token = _still_wanted.set(check)
+    try:
+        yield
+    finally:
+        _still_wanted.reset(token)
+
+
 @contextmanager
 def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterator[None]:
     """Hold the lock file ``path``, which is made if it is missing, during the block.
 
     Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
-    ``FileNotFoundError`` when its directory is gone.
+    ``FileNotFoundError`` when its directory is gone, and what :func:`giving_up` lets it.
     """
     deadline = time.monotonic() + patience
     turns = enter(path)
     try:
-        if not turns.take(patience):
+        check = _still_wanted.get()
+        if not turns.take(patience, check):
             raise _not_free(path, patience)
         passed_on = False
         try:
@@ -48,7 +63,7 @@ def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterato
                 operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
                 with at(path):
                     _keep_private(descriptor)
-                    free = _wait_for(descriptor, operation, deadline)
+                    free = _wait_for(descriptor, operation, deadline, check)
                 if not free:
                     raise _not_free(path, patience)
                 if not exclusive:
@@ -83,11 +98,12 @@ def try_lock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _wait_for(descriptor: int, operation: int, deadline: float) -> bool:
+def _wait_for(descriptor: int, operation: int, deadline: float, check: Callable[[], None]) -> bool:
     # A blocking flock can't be given up after a time without signals, which threads
     # can't use; so the wait is a poll whose pauses grow and differ between waiters.
     pause = FIRST_PAUSE
     while not try_lock(descriptor, operation):
+        check()
         if time.monotonic() > deadline:
             return False
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it

@@ -11,7 +11,12 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
+
+CHECK_EVERY = 0.2
+"""Seconds between two looks whether those who wait still want their turn."""
 
 
 class Turns:
@@ -22,8 +27,11 @@ class Turns:
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, patience: float) -> bool:
-        """Wait for our turn, ``patience`` seconds at most; whether it came."""
+    def take(self, patience: float, check: Callable[[], None] = lambda: None) -> bool:
+        """Wait for our turn, ``patience`` seconds at most; whether it came.
+
+        ``check`` is called now and then, and may raise to give up.
+        """
         with self._guard:
             if not self._taken:
                 self._taken = True
@@ -31,13 +39,25 @@ class Turns:
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        if called.acquire(timeout=patience):
-            return True
+        deadline = time.monotonic() + patience
+        try:
+            while not called.acquire(timeout=CHECK_EVERY):
+                check()
+                if time.monotonic() > deadline and self._withdraw(called):
+                    return False
+        except BaseException:
+            if not self._withdraw(called):
+                self.pass_on()
+            raise
+        return True
+
+    def _withdraw(self, called: threading.Lock) -> bool:
+        """Leave the queue; ``False`` if we were called at the very last moment."""
         with self._guard:
-            if called in self._waiting:
-                self._waiting.remove(called)
+            if called not in self._waiting:
                 return False
-        return True  # we were called at the very last moment
+            self._waiting.remove(called)
+            return True
 
     def pass_on(self) -> None:
         """Let the next one have its turn."""
