@@ -28,6 +28,10 @@ from gobbler.records import (
 T = TypeVar("T")
 
 
+Stamp = tuple[int, int]
+"""The inode of a file and the time in ns at which it was written."""
+
+
 class Registry:
     """A registry below the directory ``root``.
 
@@ -84,6 +88,14 @@ class Registry:
     def has(self, relative: str) -> bool:
         """Whether anything stands at ``relative``, whatever it is."""
         return is_there(self.path(relative))
+
+    def stamp(self, relative: str) -> Stamp:
+        """What tells one state of a file from another; zeros if it is not there."""
+        try:
+            status = os.stat(self.path(relative))
+        except (FileNotFoundError, NotADirectoryError):
+            return 0, 0
+        return status.st_ino, status.st_mtime_ns
 
     def projects(self) -> Iterator[str]:
         """The names of all projects."""

@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gobbler.actions.accounting import becomes_latest, finish_order
@@ -89,7 +89,7 @@ def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
 def _arrange(job: Job, publication: Publication, *, alone: bool) -> None:
     """Put the version into an asset of its own, or take it out, as it is to be renamed."""
     # What moves now is told by no intent: there must be none while it does.
-    with suppress(FileNotFoundError):
+    if is_there(job.intent):
         os.unlink(job.intent)
     asset = f"{job.path}/asset"
     inside = f"{asset}/{publication.key.version}"

@@ -17,7 +17,7 @@ from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Fault, Missing, Refused, quoted
 from gobbler.names import AssetKey, VersionKey, check_name
 from gobbler.records import Manifest
-from gobbler.registry import Registry
+from gobbler.registry import Registry, Stamp
 from gobbler.requests import Doomed, RerouteLinks
 from gobbler.rules.rerouting import Change, Rerouting
 
@@ -29,7 +29,7 @@ class _Manifests:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._read: dict[VersionKey, tuple[tuple[int, int], Manifest]] = {}
+        self._read: dict[VersionKey, tuple[Stamp, Manifest]] = {}
 
     def __call__(self, key: VersionKey) -> Manifest:
         known = self._read.get(key)
@@ -37,13 +37,9 @@ class _Manifests:
             known = self._read[key] = self.stamp(key), self._registry.manifest(key)
         return known[1]
 
-    def stamp(self, key: VersionKey) -> tuple[int, int]:
-        """What tells one state of a manifest from another; zeros if there is none."""
-        try:
-            status = os.stat(self._registry.path(key.manifest))
-        except FileNotFoundError:
-            return 0, 0
-        return status.st_ino, status.st_mtime_ns
+    def stamp(self, key: VersionKey) -> Stamp:
+        """What tells one state of a manifest from another."""
+        return self._registry.stamp(key.manifest)
 
     def forget_changed(self) -> None:
         """Forget those that are not as they were read."""

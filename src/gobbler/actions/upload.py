@@ -128,7 +128,7 @@ def _publication(
         usage=usage_of(manifest),
         owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
         intent=intent,
-        check=Assumptions(call, key, right, manifest).check,
+        check=Assumptions.of(call, key, right, manifest).check,
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gobbler.actions.site import Call, now
 from gobbler.errors import Forbidden, Missing, Refused, quoted
 from gobbler.names import VersionKey
-from gobbler.records import Manifest
-from gobbler.registry import Registry
+from gobbler.records import Entry, Manifest
+from gobbler.registry import Registry, Stamp
 from gobbler.rules.permissions import UploadRight, upload_right
 
 
@@ -47,12 +46,30 @@ def authorise(call: Call, key: VersionKey) -> UploadRight:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What was decided upon before the long work."""
+    """What was decided upon before the long work; made by :meth:`of`.
+
+    ``linked``: the state of the manifest of each version that is linked to.
+    """
 
     call: Call
     key: VersionKey
     right: UploadRight
-    manifest: Manifest
+    linked: dict[VersionKey, Stamp]
+
+    @classmethod
+    def of(cls, call: Call, key: VersionKey, right: UploadRight, manifest: Manifest) -> Assumptions:
+        """Check that every link of ``manifest`` leads to what it says.
+
+        That is done once, before the locks are taken; under them, only whether the
+        manifests are still the same. Raises :class:`Outdated`.
+        """
+        registry = call.site.registry
+        linked: dict[VersionKey, Stamp] = {}
+        for version, files in _linked_files(key, manifest).items():
+            linked[version] = registry.stamp(version.manifest)
+            if not _stands(registry, version, files):
+                raise Outdated
+        return cls(call, key, right, linked)
 
     def check(self) -> None:
         """Check all of it again, under the locks.
@@ -62,17 +79,36 @@ class Assumptions:
         if authorise(self.call, self.key) != self.right:
             raise Outdated
         registry = self.call.site.registry
-        if not all(_stands(registry, linked) for linked in set(self._linked())):
-            raise Outdated
-
-    def _linked(self) -> Iterator[VersionKey]:
-        for entry in self.manifest.values():
-            if entry.link is not None:
-                yield from {entry.link.key, entry.link.end.key} - {self.key}
+        for version, stamp in self.linked.items():
+            if registry.stamp(version.manifest) != stamp or not _is_final(registry, version):
+                raise Outdated
 
 
-def _stands(registry: Registry, key: VersionKey) -> bool:
+def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:
+    """The files of other versions that are linked to, each with what it must be."""
+    found: dict[VersionKey, dict[str, Entry]] = {}
+    for entry in manifest.values():
+        if entry.link is not None:
+            for link in (entry.link, entry.link.end):
+                if link.key != key:
+                    found.setdefault(link.key, {})[link.path] = entry
+    return found
+
+
+def _stands(registry: Registry, version: VersionKey, files: dict[str, Entry]) -> bool:
     try:
-        return not registry.summary(key).on_probation
+        present = registry.manifest(version)
+    except Missing:
+        return False
+    return all(
+        (found := present.get(path)) is not None
+        and (found.size, found.md5sum) == (entry.size, entry.md5sum)
+        for path, entry in files.items()
+    )
+
+
+def _is_final(registry: Registry, version: VersionKey) -> bool:
+    try:
+        return not registry.summary(version).on_probation
     except Missing:
         return False

@@ -176,6 +176,9 @@ def abandoned_jobs(registry: str) -> Iterator[Job]:
             descriptor = os.open(path + LOCK_SUFFIX, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            logger.error("could not look at %s: %s", path + LOCK_SUFFIX, error)
+            continue
         try:
             ours = try_lock(descriptor, fcntl.LOCK_EX) and _is_abandoned(descriptor)
         except BaseException:

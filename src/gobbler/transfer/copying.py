@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from gobbler.disk import flushing
-from gobbler.disk.opening import is_there
+from gobbler.disk.opening import is_there, read_all
 from gobbler.disk.writing import write_all
 from gobbler.errors import Cancelled
 
@@ -57,7 +57,7 @@ def copy_and_hash(
     data goes to the disk as it comes, rather than all of it with the next flush.
     """
     if expected < CHUNK:
-        data = os.read(source, expected + 1)
+        data = read_all(source, expected)
         if len(data) <= expected:
             write_all(target, data)
             return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
