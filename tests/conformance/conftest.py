@@ -51,7 +51,7 @@ def _started(
     with Process(staging, registry, flags=files) as process:
         own = OwnService(Service(process.url, staging, registry), process, whitelisted)
         yield own
-        own.service.close()
+        own.service.http.close()
 
 
 def _given(config: pytest.Config, url: str) -> Service:
@@ -85,6 +85,14 @@ def accounts() -> None:
 def project(service: Service) -> str:
     """A new project of the present user."""
     return service.new_project()
+
+
+@pytest.fixture
+def passing_project(service: Service) -> Iterator[str]:
+    """A new project that is deleted afterwards: damage in it would be in others' way."""
+    project = service.new_project()
+    yield project
+    service.succeed("delete_project", {"project": project})
 
 
 @pytest.fixture

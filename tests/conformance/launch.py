@@ -42,13 +42,22 @@ class Process:
     """A running service; use it as a context manager to have it ended."""
 
     def __init__(
-        self, staging: Path, registry: Path, *, flags: Sequence[str] = (), dash: str = "--"
+        self,
+        staging: Path,
+        registry: Path,
+        *,
+        flags: Sequence[str] = (),
+        dash: str = "--",
+        prefix: str = "",
     ) -> None:
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"http://127.0.0.1:{port}" + f"/{prefix.strip('/')}".rstrip("/")
         self.output = staging.parent / f"service-{port}.log"
-        own = {"staging": staging, "registry": registry, "port": port, "admin": present_user()}
+        own: dict[str, object] = {"staging": staging, "registry": registry, "port": port}
+        own["admin"] = present_user()
         command = [sys.executable, "-m", "gobbler", "serve"]
+        if prefix:
+            own["prefix"] = prefix
         for name, value in own.items():
             command += [dash + name, str(value)]
         with self.output.open("wb") as output:  # a mean umask: modes must not depend on it

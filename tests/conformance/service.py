@@ -99,6 +99,7 @@ class Service:
         self.http = requests.Session()
         self._mark = f"c{secrets.token_hex(4)}"
         self._counter = itertools.count()
+        self._logged: dict[str, dict[str, Any]] = {}  # they never change
 
     def unique(self) -> str:
         """A name that nobody has used yet."""
@@ -221,7 +222,10 @@ class Service:
 
     def logs(self, project: str) -> list[dict[str, Any]]:
         """Log entries about ``project``, in the order of their times."""
-        entries = [self.read(f"..logs/{name}") for name in sorted(self._names_in("..logs"))]
+        names = self._names_in("..logs")
+        for name in names - self._logged.keys():
+            self._logged[name] = self.read(f"..logs/{name}")
+        entries = [self._logged[name] for name in sorted(names)]
         return [entry for entry in entries if entry["project"] == project]
 
     def _names_in(self, directory: str) -> set[str]:
@@ -282,6 +286,6 @@ def refused(response: requests.Response, *names: str, status: int | None = None)
     answer = response.json()
     assert answer["status"] == "ERROR"
     for name in names:
-        assert name in answer["reason"]
+        assert name in answer["reason"], answer["reason"]
     assert answer["reason"]
     return answer["reason"]

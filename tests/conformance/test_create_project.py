@@ -29,6 +29,20 @@ NAMES_WE_REFUSE_TOO = [
 GOOD_NAMES = [" ", "a b", ".hidden", "a..b", "x..", "-rf", "ü", "日本", "a%2Fb", "a+b", "a'\"&<>*?"]
 
 
+BAD_UPLOADERS = [
+    ({}, "id"),
+    ({"asset": "a"}, "id"),
+    ({"id": None}, "id"),
+    ({"id": "u", "until": ""}, "until"),
+    ({"id": "u", "until": "tomorrow"}, "until"),
+    ({"id": "u", "until": "2099-12-31"}, "until"),
+    ({"id": "u", "until": "2099-12-31T23:59:59"}, "until"),
+    ({"id": "u", "until": "2099-12-31 23:59:59Z"}, "until"),
+    ({"id": "u", "until": "2099-13-31T23:59:59Z"}, "until"),
+    ({"id": "u", "until": "2099-12-31T23:59:59+01"}, "until"),
+]
+
+
 def test_a_project_belongs_to_who_asked_for_it(service: Service) -> None:
     project = service.unique()
     service.succeed("create_project", {"project": project})
@@ -123,21 +137,7 @@ def test_a_name_may_have_255_bytes(service: Service) -> None:
     assert (service.registry / project / "..permissions").is_file()
 
 
-@pytest.mark.parametrize(
-    ("uploader", "field"),
-    [
-        ({}, "id"),
-        ({"asset": "a"}, "id"),
-        ({"id": None}, "id"),
-        ({"id": "u", "until": ""}, "until"),
-        ({"id": "u", "until": "tomorrow"}, "until"),
-        ({"id": "u", "until": "2099-12-31"}, "until"),
-        ({"id": "u", "until": "2099-12-31T23:59:59"}, "until"),
-        ({"id": "u", "until": "2099-12-31 23:59:59Z"}, "until"),
-        ({"id": "u", "until": "2099-13-31T23:59:59Z"}, "until"),
-        ({"id": "u", "until": "2099-12-31T23:59:59+01"}, "until"),
-    ],
-)
+@pytest.mark.parametrize(("uploader", "field"), BAD_UPLOADERS)
 class TestAnUploaderThatMakesNoSense:
     def test_is_refused_and_no_permissions_are_stored(
         self, service: Service, uploader: dict, field: str

@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from .accounts import ALICE, BOB, CAROL
 from .conftest import OwnService
-from .launch import Process, new_directories
+from .golden_copy import DROP_BOX, STATIONS, continued_in
 from .service import Service, Symlink, link, linked, plain
-
-GOLDEN = Path(__file__).parent / "golden" / "registry-by-go-0.5.0.tar.gz"
-
-STATIONS = "weather/stations"
-DROP_BOX = "Open Data ü/drop box"
 
 
 @pytest.fixture(scope="module")
 def continued(own: OwnService, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """Our service on a copy of that registry."""
-    staging, registry = new_directories(tmp_path_factory.mktemp("golden"))
-    with tarfile.open(GOLDEN) as archive:
-        if hasattr(tarfile, "fully_trusted_filter"):
-            archive.extraction_filter = tarfile.fully_trusted_filter
-        for member in archive:
-            member.uid, member.gid = os.getuid(), os.getgid()
-            archive.extract(member, registry)
-    with Process(staging, registry) as process:
-        client = Service(process.url, staging, registry)
+    with continued_in(tmp_path_factory.mktemp("golden")) as client:
         yield client
-        assert client.incoming() == []
-        client.close()
 
 
 def test_it_can_be_listed(continued: Service) -> None:

@@ -85,7 +85,7 @@ def _relatest(registry: Registry, removal: Removal, asset: AssetKey, journal: Jo
     except GobblerError:
         if not removal.force:
             raise
-        return
+        best = None  # better none than one that is gone
     if best is not None:
         journal.write("latest", encode(Latest(best.version)), asset.latest)
     elif present is not None:
