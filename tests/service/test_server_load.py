@@ -7,12 +7,13 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from .processes import Place, Running, account, public_place, upload_of
+from .processes import Place, Running, account, public_place, upload_of, wait_for
 
 __all__ = ["public_place"]
 
@@ -152,5 +153,16 @@ def test_slow_readers_of_large_files_cost_no_memory(public_place: Place) -> None
         assert service.memory() - before < 8 * 16 * MIB
         for reader in readers:
             reader.close()
+        wait_for(
+            "nobody keeps the file open",
+            lambda: (
+                not any(
+                    os.path.basename(os.readlink(path)) == "large"
+                    for process in service.processes()
+                    for path in Path(f"/proc/{process}/fd").iterdir()
+                    if os.path.islink(path)
+                )
+            ),
+        )
         service.succeed("health_check", {})
         assert service.terminate() == 0

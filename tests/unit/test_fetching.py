@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def top(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fetch(top: Path) -> Iterator[Fetching]:
-    found = Fetching(f"{top}/registry", (f"{top}/archive",), "/fetch/")
+    found = Fetching(f"{top}/registry", (f"{top}/archive",), "/fetch/", ThreadPoolExecutor(1))
     yield found
     os.close(found._directory)
 
@@ -151,7 +152,7 @@ def answer(
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "http.disconnect"}
+        await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)

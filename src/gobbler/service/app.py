@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -30,6 +30,9 @@ from gobbler.service.submitting import Submitting
 REQUEST_THREADS = 256
 """Requests that one worker carries out at a time; each waits most of its time."""
 
+READING_THREADS = 32
+"""Directories and parts of files that are read at a time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -42,7 +45,10 @@ class Application:
         intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
         self.submitting = Submitting(site, intake, threads, f"{settings.prefix}/new/")
-        fetching = Fetching(settings.registry, settings.whitelist, f"{settings.prefix}/fetch/")
+        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
+        fetching = Fetching(
+            settings.registry, settings.whitelist, f"{settings.prefix}/fetch/", self._readers
+        )
         prefix = settings.prefix
         self._posting = f"{prefix}/new/"
         self._fetching_route = f"{prefix}/fetch/"
@@ -88,8 +94,9 @@ class Application:
         query = request.query_params
         recursive = query.get("recursive", "false").lower() in ("true", "1")
         path = query.get("path", "")
-        found = await to_thread.run_sync(
-            lambda: list_directory(self._settings.registry, path, recursive=recursive)
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._readers,
+            lambda: list_directory(self._settings.registry, path, recursive=recursive),
         )
         return json_answer(found)
 

@@ -7,14 +7,16 @@ sent comes from that descriptor.
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import mimetypes
 import os
 import posixpath
 import stat
+from concurrent.futures import Executor
+from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
-from anyio import to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -23,6 +25,7 @@ from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
 from gobbler.names import has_internal, is_internal
 from gobbler.rules.links import absolute_target, below
 from gobbler.service.answers import CORS, failure
+from gobbler.service.asgi import disconnected
 from gobbler.service.conditional import Decision, File, decide
 from gobbler.service.listing import registry_path
 
@@ -39,9 +42,12 @@ FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
 
 class Fetching:
-    """Serves the files of one registry."""
+    """Serves the files of one registry; large ones are read in ``threads``."""
 
-    def __init__(self, registry: str, whitelist: tuple[str, ...], route: str) -> None:
+    def __init__(
+        self, registry: str, whitelist: tuple[str, ...], route: str, threads: Executor
+    ) -> None:
+        self._threads = threads
         self._registry = registry
         self._whitelist = whitelist
         self._route = route
@@ -56,9 +62,33 @@ class Fetching:
             await failure(error)(scope, receive, send)
             return
         try:
-            await _send_file(scope, receive, send, descriptor, path)
+            await self._send(scope, receive, send, descriptor, path)
         finally:
             os.close(descriptor)
+
+    async def _send(
+        self, scope: Scope, receive: Receive, send: Send, descriptor: int, path: str
+    ) -> None:
+        status = os.fstat(descriptor)
+        file = File(status.st_size, status.st_mtime_ns, status.st_ino)
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        decision = decide(headers, file)
+        if decision.status in (412, 416):
+            await _refuse(scope, receive, send, decision, file)
+            return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": decision.status,
+                "headers": _headers(decision, file, path),
+            }
+        )
+        if decision.status == 304 or scope["method"] == "HEAD" or decision.start == decision.stop:
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await _send_part(receive, send, self._threads, descriptor, decision)
 
     def _path(self, raw: bytes) -> str:
         try:
@@ -130,29 +160,6 @@ def _checked(descriptor: int, path: str) -> int:
     raise Missing(f"{quoted(path)} is {kind_of(mode)}, not a file", hint=hint)
 
 
-async def _send_file(
-    scope: Scope, receive: Receive, send: Send, descriptor: int, path: str
-) -> None:
-    status = os.fstat(descriptor)
-    file = File(status.st_size, status.st_mtime_ns, status.st_ino)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    decision = decide(headers, file)
-    if decision.status in (412, 416):
-        await _refuse(scope, receive, send, decision, file)
-        return
-    await send(
-        {
-            "type": "http.response.start",
-            "status": decision.status,
-            "headers": _headers(decision, file, path),
-        }
-    )
-    if decision.status == 304 or scope["method"] == "HEAD" or decision.start == decision.stop:
-        await send({"type": "http.response.body", "body": b""})
-    else:
-        await _send_part(send, descriptor, decision)
-
-
 def _headers(decision: Decision, file: File, path: str) -> list[tuple[bytes, bytes]]:
     found = {
         CORS[0]: CORS[1],
@@ -189,17 +196,41 @@ async def _refuse(
     await Response(status_code=decision.status, headers=headers)(scope, receive, send)
 
 
-async def _send_part(send: Send, descriptor: int, decision: Decision) -> None:
+async def _send_part(
+    receive: Receive, send: Send, threads: Executor, descriptor: int, decision: Decision
+) -> None:
+    count = decision.stop - decision.start
+    if count <= AT_ONCE:
+        part = _read(descriptor, count, decision.start)
+        await send({"type": "http.response.body", "body": part})
+        return
+    # Sending to a client that is gone would wait for ever, and keep the file open.
+    sending = asyncio.ensure_future(_send_parts(send, threads, descriptor, decision))
+    gone = asyncio.ensure_future(disconnected(receive))
+    try:
+        await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not sending.done():
+            sending.cancel()
+    with suppress(asyncio.CancelledError):
+        await sending
+
+
+async def _send_parts(send: Send, threads: Executor, descriptor: int, decision: Decision) -> None:
+    loop = asyncio.get_running_loop()
     offset = decision.start
     while offset < decision.stop:
         count = min(PART, decision.stop - offset)
-        if count <= AT_ONCE:
-            part = os.pread(descriptor, count, offset)
-        else:
-            part = await to_thread.run_sync(os.pread, descriptor, count, offset)
-        if not part:
-            raise OSError(errno.EIO, "the file became shorter while it was sent")
+        part = await loop.run_in_executor(threads, _read, descriptor, count, offset)
         offset += len(part)
         await send(
             {"type": "http.response.body", "body": part, "more_body": offset < decision.stop}
         )
+
+
+def _read(descriptor: int, count: int, offset: int) -> bytes:
+    part = os.pread(descriptor, count, offset)
+    if not part:
+        raise OSError(errno.EIO, "the file became shorter while it was sent")
+    return part

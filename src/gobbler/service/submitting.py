@@ -19,6 +19,7 @@ from gobbler.disk.naming import fault_in
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused, quoted
 from gobbler.requests import action_of
 from gobbler.service.answers import failure, json_answer, told
+from gobbler.service.asgi import disconnected
 from gobbler.service.intake import Intake
 
 logger = logging.getLogger("gobbler.requests")
@@ -66,7 +67,7 @@ class Submitting:
         self._running.add(watcher)
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(self._threads, self._carry_out, scope["raw_path"], watcher)
-        gone = asyncio.ensure_future(_disconnected(receive))
+        gone = asyncio.ensure_future(disconnected(receive))
         try:
             waited: set[asyncio.Future[Any]] = {work, gone}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
@@ -110,9 +111,3 @@ class Submitting:
             outcome,
         )
         return response
-
-
-async def _disconnected(receive: Receive) -> None:
-    # What the body holds is of no interest; it is read so that nothing piles up.
-    while (await receive())["type"] != "http.disconnect":
-        pass
