@@ -52,11 +52,12 @@ def stage_changes(
 ) -> dict[str, int]:
     """Prepare all that changes; the bytes that are added, by project."""
     usage: dict[str, int] = defaultdict(int)
+    made: dict[str, str] = {}
     by_version: dict[VersionKey, list[Change]] = defaultdict(list)
     for number, change in enumerate(changes):
         if change.entry.link is not None:
             text = symlink_text(change.key, change.path, change.entry.link)
-            os.symlink(text, journal.inside(_name(number)))
+            _make_symlink(text, journal.inside(_name(number)), made)
         else:
             usage[change.key.project] += change.entry.size
         journal.bring(_name(number), change.key.file(change.path))
@@ -64,6 +65,20 @@ def stage_changes(
     for number, (key, of_version) in enumerate(by_version.items()):
         _stage_records(registry, journal, key, of_version, manifest_of(key), number)
     return usage
+
+
+def _make_symlink(text: str, path: str, made: dict[str, str]) -> None:
+    # Making an inode is what costs; links of one text, as along a chain of versions, can
+    # share one, for a symbolic link never changes.
+    if text in made:
+        try:
+            os.link(made[text], path, follow_symlinks=False)
+        except OSError:
+            del made[text]  # it has as many names as the filesystem allows
+        else:
+            return
+    os.symlink(text, path)
+    made[text] = path
 
 
 def _stage_records(
