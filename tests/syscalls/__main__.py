@@ -50,6 +50,7 @@ def main() -> int:
     inside = memory if os.access(memory, os.W_OK) else None
     try:
         with tempfile.TemporaryDirectory(dir=inside, prefix="gobbler-syscalls-") as directory:
+            os.chmod(directory, 0o755)  # as the directories of a registry are
             outcomes = _try_all(Path(directory), chosen, options)
     except KeyboardInterrupt:
         print("Interrupted; nothing is left running.")
@@ -144,6 +145,8 @@ def _report(operations: list[Operation], outcomes: list[Outcome]) -> int:
         row = f"{operation.name:22}{len(hit) - failed:7}{failed:7}"
         print(row + "".join(f"{counts[column]:8}" for column in COLUMNS))
         bad += sum(counts.values())
+    for column, words in COLUMNS.items():
+        print(f"  {column}: {words}")
     missed = sum(not outcome.hit for outcome in outcomes)
     if missed:
         print(f"{missed} points were not reached: the operation was shorter than its rehearsal.")

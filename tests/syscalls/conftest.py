@@ -23,6 +23,7 @@ def bench() -> Iterator[Bench]:
     memory = "/dev/shm"
     inside = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=inside, prefix="gobbler-syscalls-") as directory:
+        os.chmod(directory, 0o755)  # as the directories of a registry are
         template = World(Path(directory) / "template")
         make_template(template, Path(directory) / "archive")
         bench = Bench(Path(directory) / "bench", template)

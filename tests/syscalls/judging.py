@@ -11,9 +11,17 @@ from .operations import Operation
 from .serving import Service
 from .world import State, World
 
-COLUMNS = ("broken", "retry", "usage", "latest", "log", "lost", "stray", "reason")
-"""Broken (or half done), retry refused, usage, latest or log wrong, files lost, stray files,
-and a reason that does not tell what failed."""
+COLUMNS = {
+    "broken": "a version or record is broken or half done, or the answer lies",
+    "retry": "the same request, sent again, is refused",
+    "usage": "usage wrong",
+    "latest": "latest wrong",
+    "log": "log wrong",
+    "lost": "files lost",
+    "stray": "files left behind",
+    "reason": "the reason does not tell the operation and the path",
+}
+"""The columns of the table, and what they count."""
 
 
 class Finding(NamedTuple):

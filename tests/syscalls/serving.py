@@ -61,7 +61,7 @@ class Service:
 
     def _answers(self) -> bool:
         if self._process.poll() is not None:
-            raise RuntimeError(f"the service ended: {self.output.read_text()}")
+            raise RuntimeError(f"the service ended: {self.output.read_text()[-300:]}")
         with suppress(OSError, http.client.HTTPException):
             return self._send("GET", "/info").status == 200
         return False

@@ -123,7 +123,8 @@ class Bench:
             return self._fail(point) if point.error else self._kill(point)
         except (TimeoutError, RuntimeError) as error:
             self.stop()
-            return Outcome(point, point.call.told, [Finding("broken", f"it hangs: {error}")])
+            words = f"it hangs, or does not start: {error}"
+            return Outcome(point, point.call.told, [Finding("broken", words)])
 
     def _kill(self, point: Point) -> Outcome:
         with killed_at(self.service.threads(), self._output, point.call):

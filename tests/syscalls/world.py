@@ -28,6 +28,10 @@ class World:
         self.top = top
         self.staging, self.registry = top / "staging", top / "registry"
 
+    @property
+    def _begun(self) -> Path:
+        return self.staging / BEGUN
+
     def make(self) -> None:
         self.staging.mkdir(parents=True)
         self.staging.chmod(0o1777)
@@ -42,10 +46,9 @@ class World:
             for name in os.listdir(theirs):
                 if name not in (BEGUN, "..logs", "..incoming"):
                     _copy(str(theirs / name), str(mine / name))
-        for name in ("..logs", "..incoming"):
-            directory = self.registry / name
-            directory.mkdir(exist_ok=True)
-            for child in os.listdir(directory):
+        (self.registry / "..logs").mkdir(exist_ok=True)
+        for directory in (self.registry / "..logs", self.registry / "..incoming", self._begun):
+            for child in os.listdir(directory) if directory.exists() else ():
                 _remove(directory / child)
         for child in os.listdir(template.registry / "..logs"):
             _copy(f"{template.registry}/..logs/{child}", f"{self.registry}/..logs/{child}")
@@ -70,8 +73,8 @@ class World:
         """What users have put into staging, but for request files."""
         return {
             path: facts
-            for path, facts in _walk(self.staging)
-            if not path.startswith((BEGUN, "request-"))
+            for path, facts in _walk(self.staging, besides=BEGUN)
+            if not path.startswith("request-")
         }
 
     def strays(self) -> list[str]:
@@ -116,9 +119,10 @@ def _matters(path: str) -> bool:
     return not path.startswith("..incoming") and "..LOCK" not in path
 
 
-def _walk(top: Path) -> list[tuple[str, tuple[object, ...]]]:
+def _walk(top: Path, besides: str = "") -> list[tuple[str, tuple[object, ...]]]:
     found = []
     for directory, names, files in os.walk(top):
+        names[:] = [name for name in names if name != besides]
         for name in (*names, *files):
             path = os.path.join(directory, name)
             found.append((os.path.relpath(path, top), _facts(path, name)))

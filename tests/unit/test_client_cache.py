@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client
+from gobbler.client import Client, cache
 from gobbler.client.cache import ABANDONED_SECONDS, default_cache
 from gobbler.client.errors import NoAnswer
 from gobbler.errors import Fault, GobblerError, Missing, Refused
@@ -168,6 +168,19 @@ def test_many_fetch_the_same(version, client):
     with ThreadPoolExecutor(12) as pool:
         (path,) = set(pool.map(fetch, range(12)))
     assert everything(path) == WHOLE
+
+
+def test_many_put_the_same_in_place(tmp_path):
+    def put(i):
+        for attempt in range(60):
+            new = tmp_path / f"{i}-{attempt}" / "new"
+            (new / "p" / "a").mkdir(parents=True)
+            (new / "p" / "a" / "file").write_text("whole")
+            cache._put(new, tmp_path / "tree", "p/a", overwrite=i % 3 == 0)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(put, range(6)))
+    assert everything(tmp_path / "tree") == {"p": None, "p/a": None, "p/a/file": b"whole"}
 
 
 def test_what_was_left_by_the_dead_goes_away(version, client, tmp_path):

@@ -16,6 +16,7 @@ with one in which only a part has been fetched.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import secrets
@@ -112,8 +113,9 @@ def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
                 tree.rename(new.with_name(f"old{attempt}"))
         try:
             new.rename(tree)
-        except OSError:
-            if not tree.is_dir():
+        except OSError as error:
+            # Whether the tree is still there says nothing: another may just have moved it.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             if not overwrite and (tree / path).is_dir():
                 return
