@@ -214,3 +214,4 @@ def test_what_was_kept_as_a_link_out_of_the_registry_survives(own: OwnService) -
     assert service.read(f"{asset}/2/..manifest") == {"l": plain(CONTENT)}
     check_that_nothing_is_lost(service, [project_of(asset)], doomed)
     assert service.fetch(f"{asset}/2/l").content == CONTENT
+    assert not is_link(service, f"{asset}/2/l")

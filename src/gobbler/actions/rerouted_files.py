@@ -32,11 +32,12 @@ def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
         if change.is_copy
     }
     shop = call.site.workshop
-    for problem in duplicate_all(shop, job, copies, watcher=call.watcher):
+    whitelist = call.site.whitelist
+    for problem in duplicate_all(shop, job, copies, whitelist, watcher=call.watcher):
         raise Fault(
             f"{quoted(problem)} can't be copied to where it is linked from: its content is "
             "not what its manifest lists",
-            hint="Validate the version that holds it.",
+            hint="Validate the version that holds it; reindex it if the file is right.",
         )
 
 

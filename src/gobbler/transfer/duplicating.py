@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 from gobbler.disk.incoming import Job
 from gobbler.disk.naming import naming
-from gobbler.disk.opening import READ, closing
+from gobbler.disk.opening import READ, closing, open_beneath, open_directory
 from gobbler.disk.writing import FILE_MODE
+from gobbler.errors import Fault, quoted
+from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.build import Workshop, hand_out
 from gobbler.transfer.copying import StillWanted, copy_and_hash
 from gobbler.transfer.execute import Watcher, cut, is_light
@@ -27,10 +29,14 @@ class Duplicate(NamedTuple):
 
 @dataclass(frozen=True)
 class DuplicateBatch:
-    """Files to be copied, by the path that each goes to. Ends when ``job`` is gone."""
+    """Files to be copied, by the path that each goes to. Ends when ``job`` is gone.
+
+    A link into one of the directories of ``whitelist`` stands for the file it leads to.
+    """
 
     job: str
     files: dict[str, Duplicate]
+    whitelist: tuple[str, ...]
 
 
 def run_duplicate_batch(batch: DuplicateBatch) -> list[str]:
@@ -39,16 +45,11 @@ def run_duplicate_batch(batch: DuplicateBatch) -> list[str]:
     wrong = []
     for target, wanted in batch.files.items():
         check()
-        try:
-            source = os.open(wanted.source, READ)
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            # A link into a whitelisted directory stays one.
-            os.symlink(os.readlink(wanted.source), target)
-            continue
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with closing(source), closing(os.open(target, flags, FILE_MODE)) as copy:
+        with (
+            closing(_open(wanted.source, batch.whitelist)) as source,
+            closing(os.open(target, flags, FILE_MODE)) as copy,
+        ):
             with naming("copy", wanted.source):
                 found = copy_and_hash(source, copy, wanted.size, check)
             if found != (wanted.size, wanted.md5sum):
@@ -56,13 +57,38 @@ def run_duplicate_batch(batch: DuplicateBatch) -> list[str]:
     return wrong
 
 
+def _open(path: str, whitelist: tuple[str, ...]) -> int:
+    try:
+        return os.open(path, READ)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    text = os.readlink(path)
+    places = Places(source=(), registry=(), whitelist=whitelist)
+    target = locate(absolute_target(os.path.dirname(path), text), places)
+    if not isinstance(target, InWhitelist):
+        raise Fault(
+            f"{quoted(path)} can't be copied: it links to {quoted(text)}, which is in no "
+            "whitelisted directory",
+            hint="Whitelist the directory that it leads into, or validate the version.",
+        )
+    with naming("read", path), closing(open_directory(target.root)) as root:
+        return open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK)
+
+
 def duplicate_all(
-    shop: Workshop, job: Job, files: dict[str, Duplicate], *, watcher: Watcher
+    shop: Workshop,
+    job: Job,
+    files: dict[str, Duplicate],
+    whitelist: tuple[str, ...],
+    *,
+    watcher: Watcher,
 ) -> Iterator[str]:
     """Copy ``files`` (by the path that each goes to); yields sources that are not right."""
     sizes = {target: wanted.size for target, wanted in files.items()}
     batches = (
-        DuplicateBatch(job.tree, {target: files[target] for target in part}) for part in cut(sizes)
+        DuplicateBatch(job.tree, {target: files[target] for target in part}, whitelist)
+        for part in cut(sizes)
     )
     light = is_light(sizes)
     yield from hand_out(shop, job, run_duplicate_batch, batches, light=light, watcher=watcher)
