@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gobbler.disk import incoming
-from gobbler.disk.incoming import SILENCE, Builder, Job, abandoned_jobs, new_job, this_process
+from gobbler.disk import incoming, presence
+from gobbler.disk.incoming import Job, abandoned_jobs, new_job
+from gobbler.disk.presence import SILENCE, Holder, this_process
 
 BUILD = """
 import sys, time
@@ -73,7 +74,7 @@ def test_jobs_of_one_moment_do_not_meet(registry: str, monkeypatch: pytest.Monke
 
 def test_nobody_else_can_read_or_lock_the_lock_file(registry: str) -> None:
     with new_job(registry) as job:
-        assert os.stat(job.lock).st_mode & 0o077 == 0
+        assert os.stat(job.presence.path).st_mode & 0o077 == 0
 
 
 def test_what_this_process_builds_is_not_swept(registry: str) -> None:
@@ -94,7 +95,7 @@ def test_what_another_living_process_builds_is_not_swept(
 def test_it_is_not_swept_even_where_locks_do_nothing(
     registry: str, builder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incoming, "try_lock", lambda *arguments: True)
+    monkeypatch.setattr(presence, "try_lock", lambda *arguments: True)
     assert sweep(registry) == []
 
 
@@ -135,7 +136,7 @@ def abandoned(registry: str, content: bytes) -> str:
     return path
 
 
-def of(builder: Builder, **changed: object) -> bytes:
+def of(builder: Holder, **changed: object) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(builder, **changed))
 
 
@@ -174,9 +175,9 @@ def test_a_job_of_another_host_is_swept_only_after_a_long_silence(registry: str)
 
 def test_a_sign_of_life_breaks_the_silence(registry: str) -> None:
     with new_job(registry) as job:
-        os.utime(job.lock, (0, 0))
+        os.utime(job.presence.path, (0, 0))
         job.sign_of_life()
-        assert time.time() - os.stat(job.lock).st_mtime < 60
+        assert time.time() - os.stat(job.presence.path).st_mtime < 60
 
 
 def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_lives(

@@ -16,6 +16,7 @@ from gobbler.actions.approve_probation import approve_probation
 from gobbler.actions.create_project import create_project
 from gobbler.actions.deleting import delete_asset, delete_project, delete_version
 from gobbler.actions.health_check import health_check
+from gobbler.actions.recovery import settle
 from gobbler.actions.refreshing import refresh_latest, refresh_usage
 from gobbler.actions.reindex_version import reindex_version
 from gobbler.actions.reject_probation import reject_probation
@@ -58,13 +59,25 @@ ACTIONS: dict[str, Action] = {
 
 
 def carry_out(
-    site: Site, name: str, data: bytes, requester: Requester, watcher: Watcher
+    site: Site,
+    name: str,
+    data: bytes,
+    requester: Requester,
+    watcher: Watcher,
+    *,
+    task: str = "",
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
 
     Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when
     the request is wrong, not allowed or fails; nothing has changed then.
+
+    With a ``task`` (see :mod:`gobbler.disk.incoming`) it may be called again after the
+    process that called it has died, and carries the request out once: what was changed is
+    not changed again but answered, what was copied is not copied again.
     """
+    if task and (answer := settle(site.registry, site.durability, task)) is not None:
+        return answer
     started = now()
     action = ACTIONS.get(action_of(name) or "")
     if action is None:
@@ -82,4 +95,4 @@ def carry_out(
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
     with giving_up(watcher.check):
-        return action.carry_out(Call(site, requester, user, started, watcher), request)
+        return action.carry_out(Call(site, requester, user, started, watcher, task), request)

@@ -13,7 +13,7 @@ from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Call
 from gobbler.actions.versions import existing_version, owners_of
 from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.naming import at
 from gobbler.errors import Forbidden, Refused, quoted
@@ -28,7 +28,7 @@ def approve_probation(call: Call, request: Approve) -> dict[str, object]:
     key = existing_version(call.site.registry, request)
     registry, durability = call.site.registry, call.site.durability
     summary = _check(call, key)
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         journal = _prepare(call, job, key, summary)
         flush_filesystem(job.path, durability)
         with changing_asset(registry, key.of_asset):

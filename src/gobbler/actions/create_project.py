@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.guards import changing_registry
+from gobbler.actions.journal import Journal
 from gobbler.actions.site import Call
-from gobbler.disk.flushing import already_made, flush_directory, flush_filesystem
-from gobbler.disk.incoming import new_job
+from gobbler.disk.flushing import already_made, flush_filesystem
+from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.names import PERMISSIONS, QUOTA, USAGE, check_name
@@ -27,19 +28,22 @@ def create_project(call: Call, request: CreateProject) -> dict[str, object]:
     registry = call.site.registry
     if registry.has(project):
         raise _exists(project)
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
+        journal = Journal(registry, job, marked=False)
+        journal.bring("tree", project)
         os.mkdir(job.tree, DIRECTORY_MODE)
         write_new(f"{job.tree}/{PERMISSIONS}", encode(permissions))
         write_new(f"{job.tree}/{USAGE}", encode(Usage(0)))
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, call.started.year)
         write_new(f"{job.tree}/{QUOTA}", encode(quota))
-        flush_filesystem(job.tree, call.site.durability)
+        journal.record(Intent(moves=[]))
+        flush_filesystem(job.path, call.site.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
-            os.rename(job.tree, registry.path(project))
+            journal.commit()
         with already_made(f"project {quoted(project)}"):
-            flush_directory(registry.root, call.site.durability)
+            flush_filesystem(registry.root, call.site.durability)
     return {}
 
 

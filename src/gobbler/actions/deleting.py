@@ -12,7 +12,7 @@ from gobbler.actions.removing import REMOVED, Removal, finish, start
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
 from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.names import AssetKey, VersionKey, check_name
@@ -27,7 +27,7 @@ def delete_project(call: Call, request: DeleteProject) -> dict[str, object]:
     registry = call.site.registry
     if not registry.has(project):
         return {}
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         journal = Journal(registry, job, marked=False)
         journal.take_out(project, REMOVED)
         journal.record(Intent(moves=[]))
@@ -50,7 +50,7 @@ def delete_asset(call: Call, request: DeleteAsset) -> dict[str, object]:
         return {}
     versions = list(registry.versions(asset))
     removal = Removal(asset.project, asset.path, versions, bool(request.force))
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         journal = start(registry, job, removal)
         entry = LogEntry(type="delete-asset", project=asset.project, asset=asset.asset)
         prepare_log(job, entry)
@@ -76,7 +76,7 @@ def delete_version(call: Call, request: DeleteVersion) -> dict[str, object]:
         return {}
     force = bool(request.force)
     removal = Removal(key.project, key.path, [key], force, relatest=key.of_asset)
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         journal = start(registry, job, removal)
         _prepare_log(call, job, key, force=force)
         flush_filesystem(job.path, call.site.durability)

@@ -16,16 +16,16 @@ Usage and latest are not redone but computed anew, for others may have changed t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from gobbler.disk.incoming import Job
+from gobbler.disk.incoming import Job, done_path
 from gobbler.disk.intents import Intent, Move
 from gobbler.disk.opening import is_there
-from gobbler.disk.writing import replace, write_new
+from gobbler.disk.writing import remove_quietly, replace, write_new
 from gobbler.names import project_usage
 from gobbler.records import Usage, encode
 from gobbler.registry import Registry
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 BEGIN = "begin"
 BEGUN = "begun"
+ANSWER = "answer"
 
 
 class Journal:
@@ -78,8 +79,15 @@ class Journal:
         """What stands at ``target`` goes out of sight, to ``name`` of the job."""
         self._moves.append(Move(name, target, out=True))
 
-    def record(self, intent: Intent) -> None:
-        """Write down ``intent`` with the renames so far; flushed before :meth:`commit`."""
+    def record(self, intent: Intent, answer: Mapping[str, object] | None = None) -> None:
+        """Write down ``intent`` with the renames so far; flushed before :meth:`commit`.
+
+        ``answer``: what the requester is told when all is done. The change of a task
+        leaves it in ``..incoming``, for whoever must find out whether it was made.
+        """
+        if self._job.task:
+            remove_quietly(self.inside(ANSWER))
+            self.write(ANSWER, msgspec.json.encode(answer or {}), done_path(self._job.task))
         full = msgspec.structs.replace(intent, moves=list(self._moves), marked=self._marked)
         replace(self._job.intent, encode(full), flush=False)
 

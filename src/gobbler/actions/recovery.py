@@ -13,9 +13,16 @@ from gobbler.actions.guards import changing_asset
 from gobbler.actions.journal import is_committed, redo
 from gobbler.actions.logs import publish_log
 from gobbler.disk.flushing import Durability, flush_filesystem
-from gobbler.disk.incoming import Job, abandoned_jobs
+from gobbler.disk.incoming import (
+    Job,
+    abandoned_jobs,
+    abandoned_task,
+    done_path,
+    forget_old_answers,
+)
 from gobbler.disk.intents import Intent
 from gobbler.disk.opening import read_file
+from gobbler.disk.writing import remove_quietly
 from gobbler.errors import GobblerError, Missing
 from gobbler.records import decode
 from gobbler.registry import Registry
@@ -37,12 +44,38 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
                 flush_filesystem(registry.root, durability)
                 logger.warning("finished a change of %s that a crash had interrupted", intent.key)
                 finished += 1
+            elif job.is_resumable:
+                job.unfinished = True  # for whoever takes up the task again
             else:
                 swept += 1
         except (GobblerError, OSError) as error:
             job.unfinished = True
             logger.error("could not finish %s: %s", job.path, error)
+    forget_old_answers(registry.root)
     return finished, swept
+
+
+def settle(registry: Registry, durability: Durability, task: str) -> dict[str, object] | None:
+    """The answer to ``task`` if an earlier attempt has made its change; completes that.
+
+    Raises :class:`~gobbler.disk.incoming.StillRunning` if another process is at it.
+    """
+    with abandoned_task(registry.root, task) as job:
+        intent = None if job is None else _intent(job)
+        if job is not None and intent is not None and is_committed(job, intent):
+            _finish(registry, job, intent)
+            flush_filesystem(registry.root, durability)
+            job.unfinished = False
+    try:
+        path = registry.path(done_path(task))
+        return decode(read_file(path, path), dict[str, object], path)
+    except Missing:
+        return None
+
+
+def forget_answer(registry: Registry, task: str) -> None:
+    """Remove what :func:`settle` goes by, now that the requester has the answer."""
+    remove_quietly(registry.path(done_path(task)))
 
 
 def _intent(job: Job) -> Intent | None:

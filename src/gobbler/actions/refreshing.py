@@ -7,7 +7,6 @@ from gobbler.actions.guards import changing_asset, check_asset, check_project
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
 from gobbler.disk.flushing import already_made, flush_directory
-from gobbler.disk.incoming import new_job
 from gobbler.errors import quoted
 from gobbler.names import AssetKey, check_name
 from gobbler.requests import RefreshLatest, RefreshUsage
@@ -19,7 +18,7 @@ def refresh_latest(call: Call, request: RefreshLatest) -> dict[str, object]:
     check_admin(call, "refresh the latest version")
     registry = call.site.registry
     check_asset(registry, asset)
-    with new_job(registry.root) as job, changing_asset(registry, asset):
+    with call.new_job() as job, changing_asset(registry, asset):
         version = redecide_latest(registry, job, asset)
     with already_made(f"the record of the latest version of {quoted(asset.path)}"):
         flush_directory(registry.path(asset.path), call.site.durability)
@@ -32,7 +31,7 @@ def refresh_usage(call: Call, request: RefreshUsage) -> dict[str, object]:
     check_admin(call, "refresh the usage")
     registry = call.site.registry
     check_project(registry, project)
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         total = recount(registry, job, project)
     with already_made(f"the record of the usage of {quoted(project)}"):
         flush_directory(registry.path(project), call.site.durability)

@@ -17,7 +17,7 @@ from gobbler.actions.logs import prepare_log, publish_log, version_entry
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin, existing_version
 from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Refused, quoted
@@ -41,7 +41,7 @@ def reindex_version(call: Call, request: OfVersion) -> dict[str, object]:
     plan = make_plan(
         key, found.scan, targets, published_versions(registry, linked_versions(targets))
     )
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         os.mkdir(job.tree, DIRECTORY_MODE)
         manifest = complete(key, plan, _content(call, job, key, plan))
         journal = Journal(registry, job, marked=True)

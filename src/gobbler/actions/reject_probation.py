@@ -27,7 +27,8 @@ def reject_probation(call: Call, request: Reject) -> dict[str, object]:
         existing_version(call.site.registry, request)
         _check(call, key, force=force)
 
-    remove_from_probation(call.site.registry, call.site.durability, key, check, force=force)
+    site = call.site
+    remove_from_probation(site.registry, site.durability, key, check, force=force, task=call.task)
     return {}
 
 
@@ -38,6 +39,7 @@ def remove_from_probation(
     check: Callable[[], None],
     *,
     force: bool = False,
+    task: str = "",
 ) -> None:
     """Remove a version that is not final.
 
@@ -45,7 +47,7 @@ def remove_from_probation(
     """
     check()
     removal = Removal(key.project, key.path, [key], force)
-    with new_job(registry.root) as job:
+    with new_job(registry.root, task) as job:
         journal = start(registry, job, removal)
         flush_filesystem(job.path, durability)
         with changing_asset(registry, key.of_asset):

@@ -11,7 +11,6 @@ from gobbler.actions.rerouted_files import copy_files, stage_changes
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
 from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.incoming import new_job
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Fault, Missing, Refused, quoted
@@ -62,14 +61,19 @@ def reroute_links(call: Call, request: RerouteLinks) -> dict[str, object]:
     manifests = _Manifests(call.site.registry)
     for _ in range(ATTEMPTS):
         changes = _plan(call, request, manifests)
-        if request.dry_run or not changes or _apply(call, changes, manifests):
-            told = [change.told() for change in changes]
-            return {"changes": sorted(told, key=lambda change: str(change["path"]))}
+        answer = _answer(changes)
+        if request.dry_run or not changes or _apply(call, changes, manifests, answer):
+            return answer
         manifests.forget_changed()
     raise Fault(
         f"the registry changed {ATTEMPTS} times while links were being rerouted",
         hint="Try again when fewer versions are being published.",
     )
+
+
+def _answer(changes: list[Change]) -> dict[str, object]:
+    told = [change.told() for change in changes]
+    return {"changes": sorted(told, key=lambda change: str(change["path"]))}
 
 
 def _check_names(doomed: Doomed) -> None:
@@ -121,15 +125,17 @@ def _of_asset(registry: Registry, asset: AssetKey) -> Iterator[VersionKey]:
     return (key for key in registry.versions(asset) if registry.has(key.manifest))
 
 
-def _apply(call: Call, changes: list[Change], manifests: _Manifests) -> bool:
+def _apply(
+    call: Call, changes: list[Change], manifests: _Manifests, answer: dict[str, object]
+) -> bool:
     """Make the changes, unless the registry has changed since they were planned."""
     registry = call.site.registry
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         os.mkdir(job.tree, DIRECTORY_MODE)
         copy_files(call, job, changes)
         journal = Journal(registry, job, marked=True)
         usage = stage_changes(registry, journal, changes, manifests)
-        journal.record(Intent(moves=[], recount=sorted(usage)))
+        journal.record(Intent(moves=[], recount=sorted(usage)), answer)
         flush_filesystem(job.path, call.site.durability)
         with changing_registry(registry):
             if not manifests.is_current(list(_all_versions(registry))):

@@ -5,10 +5,17 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.guards import adding_asset, changing_asset, changing_project, check_project
+from gobbler.actions.journal import Journal
 from gobbler.actions.site import Call
-from gobbler.disk.flushing import Durability, already_made, flush_directory, flush_filesystem
-from gobbler.disk.incoming import new_job
-from gobbler.disk.writing import DIRECTORY_MODE, replace, write_new
+from gobbler.disk.flushing import (
+    already_made,
+    flush_directory,
+    flush_files,
+    flush_filesystem,
+)
+from gobbler.disk.incoming import Job
+from gobbler.disk.intents import Intent
+from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, quoted
 from gobbler.names import PERMISSIONS, AssetKey, check_name, project_permissions
 from gobbler.records import LoosePermissions, Permissions, check_uploaders, encode
@@ -33,12 +40,12 @@ def set_permissions(call: Call, request: SetPermissions) -> dict[str, object]:
 def _set_for_project(call: Call, project: str, asked: LoosePermissions) -> None:
     registry = call.site.registry
     _check_owner(call, project)  # before any lock is taken for somebody who may not
-    with new_job(registry.root) as job, changing_project(registry, project):
-        stored = _check_owner(call, project)
-        path = registry.path(project_permissions(project))
-        replace(path, encode(updated(stored, asked)), flush=_full(call), job=job.path)
-    with already_made(_change(project)):
-        flush_directory(registry.path(project), call.site.durability)
+    with call.new_job() as job:
+        with changing_project(registry, project):
+            new = updated(_check_owner(call, project), asked)
+            _replace(call, job, project_permissions(project), new)
+        with already_made(_change(project)):
+            _flush_after(job, registry.path(project), call)
 
 
 def _check_owner(call: Call, project: str) -> Permissions:
@@ -54,16 +61,30 @@ def _set_for_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool
     if not registry.has(asset.path):
         return _make_asset(call, asset, asked)
     _check_asset_owner(call, asset)
-    with new_job(registry.root) as job, changing_asset(registry, asset):
-        if not registry.has(asset.path):
-            return False
-        stored = _check_asset_owner(call, asset)
-        new = updated(stored, asked, of_asset=True)
-        path = registry.path(asset.permissions)
-        replace(path, encode(new), flush=_full(call), job=job.path)
-    with already_made(_change(asset.path)):
-        flush_directory(registry.path(asset.path), call.site.durability)
+    with call.new_job() as job:
+        with changing_asset(registry, asset):
+            if not registry.has(asset.path):
+                return False
+            new = updated(_check_asset_owner(call, asset), asked, of_asset=True)
+            _replace(call, job, asset.permissions, new)
+        with already_made(_change(asset.path)):
+            _flush_after(job, registry.path(asset.path), call)
     return True
+
+
+def _replace(call: Call, job: Job, target: str, new: Permissions) -> None:
+    # Under the lock, flushes and all: what is new depends on what is stored.
+    journal = Journal(call.site.registry, job, marked=False)
+    journal.write("permissions", encode(new), target)
+    journal.record(Intent(moves=[]))
+    flush_files(job.path, call.site.durability)
+    journal.commit()
+
+
+def _flush_after(job: Job, changed: str, call: Call) -> None:
+    # The directories that the renames went between, and where the answer of a task went.
+    for directory in (changed, job.path, os.path.dirname(job.path)):
+        flush_directory(directory, call.site.durability)
 
 
 def _check_asset_owner(call: Call, asset: AssetKey) -> Permissions:
@@ -78,27 +99,26 @@ def _check_asset_owner(call: Call, asset: AssetKey) -> Permissions:
 def _make_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
     registry = call.site.registry
     _check_owner(call, asset.project)
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
+        journal = Journal(registry, job, marked=False)
+        journal.bring("tree", asset.path)
         os.mkdir(job.tree, DIRECTORY_MODE)
         new = updated(Permissions(), asked, of_asset=True)
         write_new(f"{job.tree}/{PERMISSIONS}", encode(new))
-        flush_filesystem(job.tree, call.site.durability)
+        journal.record(Intent(moves=[]))
+        flush_filesystem(job.path, call.site.durability)
         with adding_asset(registry, asset.project):
             _check_owner(call, asset.project)
             if registry.has(asset.path):
                 return False
-            os.rename(job.tree, registry.path(asset.path))
+            journal.commit()
         with already_made(_change(asset.path)):
-            flush_directory(registry.path(asset.project), call.site.durability)
+            flush_filesystem(registry.root, call.site.durability)
     return True
 
 
 def _change(place: str) -> str:
     return f"the change of the permissions of {quoted(place)}"
-
-
-def _full(call: Call) -> bool:
-    return call.site.durability is Durability.FULL
 
 
 def _forbidden(call: Call, place: str) -> Forbidden:

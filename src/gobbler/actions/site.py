@@ -5,9 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from gobbler.disk.flushing import Durability
+from gobbler.disk.incoming import Job, new_job
 from gobbler.registry import Registry
 from gobbler.rules.spoofing import Spoofable
 from gobbler.transfer.build import Workshop
@@ -51,6 +53,7 @@ class Call:
     """One request being carried out.
 
     ``user`` is for whom (the requester, or the one that the requester may act for).
+    ``task``: the name under which it goes on should this process die; may be empty.
     """
 
     site: Site
@@ -58,6 +61,14 @@ class Call:
     user: str
     started: dt.datetime
     watcher: Watcher
+    task: str = ""
+
+    def new_job(self, *, resume: bool = False) -> AbstractContextManager[Job]:
+        """The job below ``..incoming`` to build in.
+
+        With ``resume``, what an earlier attempt at the task has built is still there.
+        """
+        return new_job(self.site.registry.root, self.task, resume=resume)
 
 
 class Unwatched:

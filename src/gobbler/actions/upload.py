@@ -10,7 +10,7 @@ from gobbler.actions.inspecting import published_versions
 from gobbler.actions.publishing import Publication, publish
 from gobbler.actions.site import Call, now
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
-from gobbler.disk.incoming import Job, new_job
+from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
 from gobbler.errors import Fault, Forbidden, Missing, Refused, quoted
@@ -87,7 +87,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
     # Only what belongs to the service's own account, both file and directory, may keep
     # its inode: nobody else can then have it open for writing, or keep it from going.
     adopt = bool(request.consume) and source.owner == os.geteuid()
-    with new_job(registry.root) as job:
+    with call.new_job(resume=True) as job:
         content, stamps = fetch_content(
             call.site.workshop,
             job,

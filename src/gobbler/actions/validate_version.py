@@ -7,7 +7,6 @@ import os
 from gobbler.actions.inspecting import Found, look_at, places_of
 from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.disk.incoming import new_job
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import GobblerError, Missing, Refused, quoted
 from gobbler.names import VersionKey
@@ -93,7 +92,7 @@ def _hashes(
     shop = call.site.workshop
     hashes: dict[str, tuple[int, str]] = {}
     problems: list[str] = []
-    with new_job(registry.root) as job:
+    with call.new_job() as job:
         os.mkdir(job.tree, DIRECTORY_MODE)
         root = registry.path(key.path)
         for hashed in (

@@ -155,9 +155,26 @@ _sync_file_range = _find_sync_file_range()
 
 def flush_directory(path: str, durability: Durability) -> None:
     """Flush the entries of the directory ``path``: what was renamed or made in it."""
-    if durability is Durability.RELAXED:
-        return
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+    if durability is Durability.FULL:
+        _fsync(path, os.O_DIRECTORY)
+
+
+def flush_files(path: str, durability: Durability) -> None:
+    """Flush the few small files in the directory ``path``, and that it is there.
+
+    Unlike :func:`flush_filesystem` it need not wait for what others write.
+    """
+    if durability is Durability.FULL:
+        with os.scandir(path) as entries:
+            files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+        for file in files:
+            _fsync(file, os.O_NOFOLLOW)
+        _fsync(path, os.O_DIRECTORY)
+        _fsync(os.path.dirname(path), os.O_DIRECTORY)
+
+
+def _fsync(path: str, flag: int) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flag)
     try:
         with at(path):
             os.fsync(descriptor)

@@ -3,116 +3,103 @@
 ::
 
     ..incoming/
-        {job}.lock      held with flock by the builder; tells host and process
+        {job}.lock      the presence of the builder
+        {job}.done      the answer of a task whose change was made
         {job}/
             tree/       the version (or project) that is being built
             intent      what must be finished once tree/ has been renamed into place
             log         the log entry; linked into ..logs/ after the rename
 
 The rename of ``tree`` out of the job is the commit point. A job is abandoned when its
-lock is free and nothing shows that its builder lives.
+builder is gone.
+
+A *task* is a job that outlives its builder: it has a name that was given to it before,
+what a builder that died has left of it stays, and the next builder goes on from there.
 """
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import secrets
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 
-import msgspec
-from msgspec import Struct
-
-from gobbler.disk.locks import try_lock
-from gobbler.disk.naming import at
 from gobbler.disk.opening import is_there
-from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_FILE_MODE, remove_quietly, write_all
+from gobbler.disk.presence import Presence, appear, inherit
+from gobbler.disk.writing import DIRECTORY_MODE, remove_quietly
+from gobbler.errors import Fault
 from gobbler.names import INCOMING
 
 logger = logging.getLogger(__name__)
 
 LOCK_SUFFIX = ".lock"
+DONE_SUFFIX = ".done"
+TASK_SUFFIX = "-task"
 
-SILENCE = 600.0
-"""Seconds without a sign of life after which a builder on another host is given up."""
-
-SIGN_EVERY = 20.0
-"""Seconds between two signs of life."""
-
-
-class Builder(Struct, frozen=True):
-    """The process that builds: enough to find out whether it still lives."""
-
-    host: str
-    boot: str
-    namespace: str
-    pid: int
-    started: str
+KEPT_FOR = 8 * 24 * 3600.0
+"""Seconds after which nobody will go on with a task, or ask for its answer."""
 
 
-def _process_start(pid: int) -> str:
+def new_task() -> str:
+    """A name for a task."""
+    return _unique() + TASK_SUFFIX
+
+
+def _unique() -> str:
+    return f"{time.time_ns():x}-{secrets.token_hex(4)}"
+
+
+def _is_old(name: str) -> bool:
     try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            fields = handle.read().rpartition(")")[2].split()
-            # A zombie is only a name that nobody has asked about yet.
-            return "" if fields[0] in ("Z", "X") else fields[19]
-    except (FileNotFoundError, ProcessLookupError, IndexError):
-        return ""  # any other error does not tell that it is gone
+        return time.time_ns() - int(name.partition("-")[0], 16) > KEPT_FOR * 1e9
+    except ValueError:
+        return True
 
 
-@cache
-def _this_host() -> tuple[str, str, str]:
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
-            boot = handle.read().strip()
-        namespace = os.readlink("/proc/self/ns/pid")
-    except FileNotFoundError:  # any other error may pass, and what is returned is kept
-        boot = namespace = ""
-    return socket.gethostname(), boot, namespace
-
-
-def this_process() -> Builder:
-    """The builder that is us."""
-    host, boot, namespace = _this_host()
-    return Builder(host, boot, namespace, os.getpid(), _process_start(os.getpid()))
+class StillRunning(Fault):
+    """Another process works on the task, or did so a moment ago."""
 
 
 class Job:
     """One piece of work below ``..incoming``; made by :func:`new_job`.
 
-    ``unfinished`` is set when something was published and could neither be completed nor
-    be put back: the job then stays, and the next sweep completes it.
+    ``task``: its name if it is a task, else empty. ``unfinished`` is set when something was
+    published and could neither be completed nor be put back, or when it will be gone on
+    with: the job then stays, for the next sweep or builder.
     """
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, presence: Presence) -> None:
         self.path = path
         self.tree = f"{path}/tree"
         self.intent = f"{path}/intent"
         self.log = f"{path}/log"
-        self.lock = path + LOCK_SUFFIX
+        name = os.path.basename(path)
+        self.task = name if name.endswith(TASK_SUFFIX) else ""
         self.unfinished = False
-        self._descriptor = descriptor
-        self._next_sign = 0.0
+        self.presence = presence
 
     def sign_of_life(self) -> None:
         """Show services on other hosts, now and then, that this job goes on."""
-        now = time.monotonic()
-        if now >= self._next_sign:
-            with at(self.lock):
-                os.utime(self._descriptor)
-            self._next_sign = now + SIGN_EVERY
+        self.presence.sign_of_life()
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether somebody may go on with it."""
+        return bool(self.task) and not _is_old(self.task)
 
 
 @contextmanager
-def new_job(registry: str) -> Iterator[Job]:
-    """Start a job and remove all that is left of it at the end of the block."""
-    job = _start(f"{registry}/{INCOMING}")
+def new_job(registry: str, task: str = "", *, resume: bool = False) -> Iterator[Job]:
+    """Start a job, or begin a ``task`` (again); all that is left of it goes with the block.
+
+    With ``resume``, what an earlier builder of the task has left is still there. Raises
+    :class:`StillRunning` if another process is at the task.
+    """
+    incoming = f"{registry}/{INCOMING}"
+    job = _begin(f"{incoming}/{task}", resume=resume) if task else _start(incoming)
     try:
         yield job
     finally:
@@ -121,23 +108,41 @@ def new_job(registry: str) -> Iterator[Job]:
 
 def _start(incoming: str) -> Job:
     while True:
-        path = f"{incoming}/{time.time_ns():x}-{secrets.token_hex(4)}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path + LOCK_SUFFIX, flags, PRIVATE_FILE_MODE)
-        try:
-            # A sweep may have found the lock file before it was locked: leave it to that.
-            with at(path + LOCK_SUFFIX):
-                ours = try_lock(descriptor, fcntl.LOCK_EX)
-                if ours:
-                    write_all(descriptor, msgspec.json.encode(this_process()))
-            if ours:
-                os.mkdir(path, DIRECTORY_MODE)
-                return Job(path, descriptor)
-        except BaseException:
-            remove_quietly(path + LOCK_SUFFIX)
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+        path = f"{incoming}/{_unique()}"
+        presence = appear(path + LOCK_SUFFIX)
+        if presence is not None:
+            break
+    try:
+        os.mkdir(path, DIRECTORY_MODE)
+    except BaseException:
+        remove_quietly(presence.path)
+        presence.close()
+        raise
+    return Job(path, presence)
+
+
+def _begin(path: str, *, resume: bool) -> Job:
+    try:
+        presence = appear(path + LOCK_SUFFIX)
+    except FileExistsError:
+        presence = inherit(path + LOCK_SUFFIX)
+        if presence is not None:
+            presence.assume()
+    if presence is None:
+        raise StillRunning(
+            f"another process is still at {path}", hint="It is tried again in a moment."
+        )
+    try:
+        if not resume and is_there(path):
+            shutil.rmtree(path)
+        with suppress(FileExistsError):
+            os.mkdir(path, DIRECTORY_MODE)
+    except BaseException:
+        with suppress(OSError):
+            presence.resign()
+        presence.close()
+        raise
+    return Job(path, presence)
 
 
 def _discard(job: Job) -> None:
@@ -145,7 +150,7 @@ def _discard(job: Job) -> None:
         # From here on nobody builds it: what stays is for the next sweep, which must not
         # take it for the work of this process, though that lives on.
         with suppress(OSError):
-            os.ftruncate(job._descriptor, 0)
+            job.presence.resign()
         if job.unfinished:
             return
         # First the intent: with it, but without its tree, a job counts as published.
@@ -154,56 +159,66 @@ def _discard(job: Job) -> None:
         shutil.rmtree(job.path, ignore_errors=True)
         # While anything is left, the lock file must stay: a sweep finds the rest by it.
         if not is_there(job.path):
-            os.unlink(job.lock)
+            os.unlink(job.presence.path)
     except OSError as error:
         logger.warning("could not remove %s, which the next sweep will: %s", job.path, error)
     finally:
-        os.close(job._descriptor)
+        job.presence.close()
 
 
 def abandoned_jobs(registry: str) -> Iterator[Job]:
     """Each job that nobody builds any more, held by us until the next one is asked for.
 
-    What is left of it is removed when the caller asks for the next; a job whose handling
-    raised stays for the next sweep.
+    What is left of it is removed when the caller asks for the next, unless that set
+    ``unfinished``; a job whose handling raised stays for the next sweep.
     """
     incoming = f"{registry}/{INCOMING}"
     for name in sorted(os.listdir(incoming)):
         if not name.endswith(LOCK_SUFFIX):
             continue
-        path = f"{incoming}/{name[: -len(LOCK_SUFFIX)]}"
+        path = f"{incoming}/{name.removesuffix(LOCK_SUFFIX)}"
         try:
-            descriptor = os.open(path + LOCK_SUFFIX, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except FileNotFoundError:
-            continue
+            presence = inherit(path + LOCK_SUFFIX)
         except OSError as error:
             logger.error("could not look at %s: %s", path + LOCK_SUFFIX, error)
             continue
-        try:
-            ours = try_lock(descriptor, fcntl.LOCK_EX) and _is_abandoned(descriptor)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if not ours:
-            os.close(descriptor)
-            continue
-        job = Job(path, descriptor)
+        if presence is not None:
+            job = Job(path, presence)
+            yield job
+            _discard(job)
+
+
+@contextmanager
+def abandoned_task(registry: str, task: str) -> Iterator[Job | None]:
+    """The job of ``task`` if a builder has left it, for looking at it; it stays.
+
+    Raises :class:`StillRunning` if another process is at it.
+    """
+    path = f"{registry}/{INCOMING}/{task}"
+    if not is_there(path + LOCK_SUFFIX):
+        yield None
+        return
+    presence = inherit(path + LOCK_SUFFIX)
+    if presence is None:
+        raise StillRunning(
+            f"another process is still at {path}", hint="It is tried again in a moment."
+        )
+    job = Job(path, presence)
+    job.unfinished = True
+    try:
         yield job
+    finally:
         _discard(job)
 
 
-def _is_abandoned(descriptor: int) -> bool:
-    status = os.fstat(descriptor)
-    if status.st_nlink == 0:
-        return False  # finished while we were opening it
-    try:
-        builder = msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Builder)
-    except msgspec.DecodeError:
-        return True  # nobody's: it was given up, or killed before it had written who it is
-    host, boot, namespace = _this_host()
-    if (builder.host, builder.boot) != (host, boot):
-        # Another host, or this one before it was booted: locks may not reach that far.
-        return builder.host == host or time.time() - status.st_mtime > SILENCE
-    if builder.namespace == namespace:
-        return _process_start(builder.pid) != builder.started
-    return True
+def done_path(task: str) -> str:
+    """Where the answer of ``task`` stands once its change was made; in the registry."""
+    return f"{INCOMING}/{task}{DONE_SUFFIX}"
+
+
+def forget_old_answers(registry: str) -> None:
+    """Remove the answers that nobody will ask for any more."""
+    incoming = f"{registry}/{INCOMING}"
+    for name in os.listdir(incoming):
+        if name.endswith(DONE_SUFFIX) and _is_old(name):
+            remove_quietly(f"{incoming}/{name}")
