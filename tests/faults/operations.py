@@ -65,8 +65,10 @@ class Operation:
                 if path.is_file() and not path.is_symlink():
                     path.chmod(self.mode)
 
-    def run(self, world: World, watcher: Watcher = UNWATCHED) -> dict[str, object]:
-        return world.act(self.action, self.request, self.user, self.uid, watcher)
+    def run(
+        self, world: World, watcher: Watcher = UNWATCHED, *, task: str = ""
+    ) -> dict[str, object]:
+        return world.act(self.action, self.request, self.user, self.uid, watcher, task)
 
     def done(self, world: World) -> bool:
         if self.done_when is not None:

@@ -83,11 +83,12 @@ class World:
         user: str,
         uid: int | None = None,
         watcher: Watcher = UNWATCHED,
+        task: str = "",
     ) -> dict[str, object]:
         """Carry out one request."""
         requester = Requester(os.geteuid() if uid is None else uid, user)
         data = json.dumps(request).encode()
-        return carry_out(self.site, f"request-{action}-1", data, requester, watcher)
+        return carry_out(self.site, f"request-{action}-1", data, requester, watcher, task=task)
 
     def recover(self) -> tuple[int, int]:
         return recover(self.site.registry, self.site.durability)

@@ -44,7 +44,7 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
                 flush_filesystem(registry.root, durability)
                 logger.warning("finished a change of %s that a crash had interrupted", intent.key)
                 finished += 1
-            elif job.is_resumable:
+            elif job.is_resumable and not registry.has(done_path(job.task)):
                 job.unfinished = True  # for whoever takes up the task again
             else:
                 swept += 1
@@ -65,6 +65,7 @@ def settle(registry: Registry, durability: Durability, task: str) -> dict[str, o
         if job is not None and intent is not None and is_committed(job, intent):
             _finish(registry, job, intent)
             flush_filesystem(registry.root, durability)
+        if job is not None and registry.has(done_path(task)):
             job.unfinished = False
     try:
         path = registry.path(done_path(task))

@@ -37,6 +37,9 @@ class HttpWatcher:
         self._reason = reason
         self._stop.set()
 
+    def expect(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
     def advance(self, files: int, size: int) -> None:
         """Progress is not told over a plain POST."""
 

@@ -10,8 +10,8 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gobbler.disk.naming import at, naming
@@ -80,7 +80,8 @@ class Batch:
     ``files``: sizes in bytes by path. ``twins``: the file at the same path of the latest
     version, where it has the same size. ``tree``: the directory that is being built.
     ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
-    large files go to the disk as they come.
+    large files go to the disk as they come. ``earlier``: copies in the tree that an earlier
+    attempt may have completed.
     """
 
     source: Source
@@ -89,6 +90,7 @@ class Batch:
     twins: dict[str, Twin]
     adopt: bool
     write_out: bool = False
+    earlier: dict[str, Taken] = field(default_factory=dict)
 
 
 class Taken(NamedTuple):
@@ -146,6 +148,12 @@ def _take(
         if is_foreign_link(before, batch.source.owner):
             raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}")
         stamp = Stamp(before.st_ino, before.st_size, before.st_mtime_ns)
+        earlier = batch.earlier.get(path)
+        if earlier is not None:
+            if earlier.stamp == stamp and _is_whole(into, name, earlier, check):
+                return earlier
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=into)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
         twin = batch.twins.get(path)
         if twin is not None and _is_same(opened, twin.real, before.st_size, check):
@@ -156,6 +164,14 @@ def _take(
             size, md5sum = _copy(batch, opened, into, name, before.st_size, check)
         _unchanged(opened, stamp, size, path)
     return Taken(path, size, md5sum, False, stamp)
+
+
+def _is_whole(into: int, name: str, earlier: Taken, check: Callable[[], None]) -> bool:
+    try:
+        with closing(os.open(name, READ, dir_fd=into)) as copy:
+            return hash_file(copy, check) == (earlier.size, earlier.md5sum)
+    except FileNotFoundError:
+        return False
 
 
 def _copy(

@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,12 +24,14 @@ from gobbler.transfer.batch import (
     ConfirmBatch,
     Source,
     Stamp,
+    Taken,
     Twin,
     run_batch,
     run_confirm_batch,
 )
 from gobbler.transfer.execute import Watcher, cut, is_light, run_all, run_here
 from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
+from gobbler.transfer.salvaging import noting, salvage
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -64,19 +67,14 @@ def fetch_content(
     Returns their entries (linked to ``twins`` where the content is the same), and if the
     source is to be consumed, the state in which each of its files was read.
     """
+    watcher.expect(len(plan.copies), sum(plan.copies.values()))
+    earlier = salvage(job, plan.directories, {} if adopt else plan.copies)
     _make_directories(job.tree, plan.directories)
     entries: Manifest = {}
     stamps: dict[str, Stamp] = {}
     renamed: dict[str, str] = {}
     entries.update(hash_kept(shop, job, plan, watcher=watcher))
-    for taken in hand_out(
-        shop,
-        job,
-        run_batch,
-        _batches(shop, job, source, plan, twins, adopt=adopt),
-        light=is_light(plan.copies),
-        watcher=watcher,
-    ):
+    for taken in _taken(shop, job, source, plan, twins, earlier, adopt=adopt, watcher=watcher):
         link = twins.link(taken.path) if taken.same and twins is not None else None
         entries[taken.path] = Entry(taken.size, taken.md5sum, link)
         if consume:
@@ -89,6 +87,25 @@ def fetch_content(
     if twins is not None and renamed:
         entries.update(_linked(shop, job, twins, entries, renamed, watcher=watcher))
     return entries, stamps
+
+
+def _taken(
+    shop: Workshop,
+    job: Job,
+    source: Source,
+    plan: Plan,
+    twins: Twins | None,
+    earlier: dict[str, Taken],
+    *,
+    adopt: bool,
+    watcher: Watcher,
+) -> Iterator[Taken]:
+    batches = _batches(shop, job, source, plan, twins, earlier, adopt=adopt)
+    light = is_light(plan.copies)
+    with noting(job) as note:
+        for taken in hand_out(shop, job, run_batch, batches, light=light, watcher=watcher):
+            note(taken)
+            yield taken
 
 
 def _linked(
@@ -149,6 +166,7 @@ def hash_files(
     """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
     batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in cut(files))
     light = is_light(files)
+    watcher.expect(len(files), sum(files.values()))
     for hashed in hand_out(shop, job, run_hash_batch, batches, light=light, watcher=watcher):
         watcher.advance(1, hashed.size)
         yield hashed
@@ -196,6 +214,9 @@ class _LivingJob:
     job: Job
     watcher: Watcher
 
+    def expect(self, files: int, size: int) -> None:
+        self.watcher.expect(files, size)
+
     def advance(self, files: int, size: int) -> None:
         self.watcher.advance(files, size)
 
@@ -205,13 +226,20 @@ class _LivingJob:
 
 
 def _make_directories(tree: str, directories: list[str]) -> None:
-    os.mkdir(tree, DIRECTORY_MODE)
-    for directory in directories:
-        os.mkdir(f"{tree}/{directory}", DIRECTORY_MODE)
+    for directory in (tree, *(f"{tree}/{inner}" for inner in directories)):
+        with suppress(FileExistsError):  # of an earlier attempt
+            os.mkdir(directory, DIRECTORY_MODE)
 
 
 def _batches(
-    shop: Workshop, job: Job, source: Source, plan: Plan, twins: Twins | None, *, adopt: bool
+    shop: Workshop,
+    job: Job,
+    source: Source,
+    plan: Plan,
+    twins: Twins | None,
+    earlier: dict[str, Taken],
+    *,
+    adopt: bool,
 ) -> Iterator[Batch]:
     for files in cut(plan.copies):
         same: dict[str, Twin] = {}
@@ -219,7 +247,8 @@ def _batches(
             for path, size in files.items():
                 if (md5sum := twins.same_path(path, size)) is not None:
                     same[path] = Twin(md5sum, shop.registry.path(twins.real_path(path)))
-        yield Batch(source, job.tree, files, same, adopt, shop.write_out)
+        known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
+        yield Batch(source, job.tree, files, same, adopt, shop.write_out, known)
 
 
 def _confirm_batches(

@@ -26,6 +26,12 @@ R = TypeVar("R")
 class Watcher(Protocol):
     """What the caller of long work may want to see and say."""
 
+    def expect(self, files: int, size: int) -> None:
+        """So many files, of so many bytes together, are going to be done.
+
+        Said again where the work is begun anew: nothing of it is done then.
+        """
+
     def advance(self, files: int, size: int) -> None:
         """So many files more, of so many bytes together, are done."""
 
