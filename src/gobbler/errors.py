@@ -44,6 +44,15 @@ class GobblerError(Exception):
     def __str__(self) -> str:
         return self.reason
 
+    @property
+    def told(self) -> str:
+        """The reason with the hint behind it, if there is one."""
+        return f"{self.reason}. {self.hint}" if self.hint else self.reason
+
+    def answer(self) -> dict[str, object]:
+        """What the service answers: section 3 of the protocol."""
+        return {"status": "ERROR", "reason": self.told, **self.fields}
+
 
 class Refused(GobblerError):
     """The request itself is wrong (HTTP 400)."""

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from gobbler.errors import Refused
+from gobbler.errors import Refused, quoted
+from gobbler.names import file_name_problem
 from gobbler.records import LoosePermissions, describe
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -96,6 +97,18 @@ class DeleteVersion(OfVersion, frozen=True):
     force: bool | None = None
 
 
+class ListJobs(Struct, frozen=True):
+    """``list_jobs``: the requester's, or with ``all`` everybody's."""
+
+    all: bool | None = None
+
+
+class CancelJob(Struct, frozen=True):
+    """``cancel_job``; ``job`` is its name, or that of its request file."""
+
+    job: str
+
+
 class RefreshLatest(Struct, frozen=True):
     """``refresh_latest``."""
 
@@ -125,6 +138,16 @@ class RerouteLinks(Struct, frozen=True):
 
 
 R = TypeVar("R", bound=Struct)
+
+
+def check_request_name(name: str) -> None:
+    """Refuse what can't be the name of a request file."""
+    if not name.startswith(PREFIX):
+        raise Refused(f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}")
+    if "/" in name or "\\" in name:
+        raise Refused(f"{quoted(name)} is not a plain file name")
+    if (problem := file_name_problem(name)) is not None:
+        raise Refused(f"the name of the request file {quoted(name)} {problem}")
 
 
 def action_of(name: str) -> str | None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Refused
-from gobbler.service.begun import FORGET_AFTER, Begun
+from gobbler.spool.begun import FORGET_AFTER, Begun
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import gobbler
 
 SOURCE = Path(gobbler.__file__).parent.parent
 
-BASE = {"errors", "names", "records", "requests"}
+BASE = {"errors", "names", "records", "requests", "jobs"}
 DISK = {"rules", "disk", *BASE}
 REGISTRY = {"registry", *DISK}
-DOCTOR = {"doctor", "disk", "names", "errors"}
+DOCTOR = {"doctor", "disk", "names", "errors", "jobs"}
 ACTIONS = {"transfer", "actions", "spool", *REGISTRY}
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "names": BASE,
     "records": BASE,
     "requests": BASE,
+    "jobs": BASE,
     "rules": {"rules", *BASE},
     "disk": DISK,
     "registry": REGISTRY,
@@ -34,9 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"client", "version", *DISK},
     "pygobbler": {"client", "pygobbler", "version"},
     "gocept": {"spool", "gocept"},
-    # `gobbler serve` and `gobbler doctor` are the commands that are not clients.
+    # `gobbler serve`, `gobbler worker` and `gobbler doctor` are the commands that are not clients.
     "cli": {"cli", "client", "version", *BASE},
     "cli.serve": {"cli", "service", "version", *DISK},
+    "cli.serving": {"cli", "service", "version", *DISK},
+    "cli.worker": {"cli", "service", "version", *DISK},
     "cli.doctor": {"cli", "version", *DOCTOR},
     "__main__": {"cli"},
     "version": set(),

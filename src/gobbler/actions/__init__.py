@@ -16,15 +16,17 @@ from gobbler.actions.approve_probation import approve_probation
 from gobbler.actions.create_project import create_project
 from gobbler.actions.deleting import delete_asset, delete_project, delete_version
 from gobbler.actions.health_check import health_check
+from gobbler.actions.jobs import cancel_job, list_jobs
 from gobbler.actions.recovery import settle
 from gobbler.actions.refreshing import refresh_latest, refresh_usage
 from gobbler.actions.reindex_version import reindex_version
 from gobbler.actions.reject_probation import reject_probation
 from gobbler.actions.reroute_links import reroute_links
 from gobbler.actions.set_permissions import set_permissions
-from gobbler.actions.site import Call, Requester, Site, now
+from gobbler.actions.site import Call, Requester, Site
 from gobbler.actions.upload import upload
 from gobbler.actions.validate_version import validate_version
+from gobbler.disk.clock import now
 from gobbler.disk.locks import giving_up
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.requests import action_of, decode_request
@@ -42,11 +44,13 @@ class Action:
 
 ACTIONS: dict[str, Action] = {
     "approve_probation": Action(requests.Approve, approve_probation),
+    "cancel_job": Action(requests.CancelJob, cancel_job),
     "create_project": Action(requests.CreateProject, create_project),
     "delete_asset": Action(requests.DeleteAsset, delete_asset),
     "delete_project": Action(requests.DeleteProject, delete_project),
     "delete_version": Action(requests.DeleteVersion, delete_version),
     "health_check": Action(requests.HealthCheck, health_check),
+    "list_jobs": Action(requests.ListJobs, list_jobs),
     "refresh_latest": Action(requests.RefreshLatest, refresh_latest),
     "refresh_usage": Action(requests.RefreshUsage, refresh_usage),
     "reindex_version": Action(requests.OfVersion, reindex_version),

@@ -74,6 +74,16 @@ def settle(registry: Registry, durability: Durability, task: str) -> dict[str, o
         return None
 
 
+def abandon(registry: Registry, task: str) -> None:
+    """Remove what attempts at ``task`` have left; nobody will go on with it.
+
+    Raises :class:`~gobbler.disk.incoming.StillRunning` if another process is at it.
+    """
+    with abandoned_task(registry.root, task) as job:
+        if job is not None:
+            job.unfinished = False
+
+
 def forget_answer(registry: Registry, task: str) -> None:
     """Remove what :func:`settle` goes by, now that the requester has the answer."""
     remove_quietly(registry.path(done_path(task)))

@@ -82,8 +82,3 @@ class Unwatched:
 
     def check(self) -> None:
         """Nobody stops it."""
-
-
-def now() -> dt.datetime:
-    """The present time with the host's offset."""
-    return dt.datetime.now(dt.timezone.utc).astimezone()

@@ -8,8 +8,9 @@ import os
 from gobbler.actions.consuming import cut_off, remove_sources
 from gobbler.actions.inspecting import published_versions
 from gobbler.actions.publishing import Publication, publish
-from gobbler.actions.site import Call, now
+from gobbler.actions.site import Call
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
+from gobbler.disk.clock import now
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory

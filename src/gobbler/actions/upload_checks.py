@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gobbler.actions.site import Call, now
+from gobbler.actions.site import Call
+from gobbler.disk.clock import now
 from gobbler.errors import Forbidden, Missing, Refused, quoted
 from gobbler.names import VersionKey
 from gobbler.records import Entry, Manifest

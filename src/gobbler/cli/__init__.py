@@ -35,6 +35,7 @@ COMMANDS = {
     "show": "show who published what, how much, and who may do what",
     "upload": "publish a directory as a new version",
     "usage": "show how much projects take",
+    "worker": "carry out the jobs of a spool",
     "validate": "compare a version with its records",
 }
 """The commands, and what ``gobbler --help`` tells of them."""

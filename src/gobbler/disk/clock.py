@@ -1,7 +1,8 @@
-"""The clock of a filesystem, which may be another host's than ours."""
+"""The clock of this host, and that of a filesystem, which may be another host's."""
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import secrets
 import threading
@@ -9,6 +10,11 @@ import time
 
 REFRESH_AFTER = 60.0
 """Seconds for which a measured difference of the clocks is believed."""
+
+
+def now() -> dt.datetime:
+    """The present time with the host's offset."""
+    return dt.datetime.now(dt.timezone.utc).astimezone()
 
 
 class FilesystemClock:

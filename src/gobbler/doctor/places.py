@@ -11,10 +11,17 @@ from dataclasses import dataclass
 from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
 from gobbler.doctor.findings import Finding, Topic, plainly
 from gobbler.doctor.host import named
+from gobbler.jobs import CUR, JOBS, NEW, SPOOL, TMP
 from gobbler.names import INCOMING, LOGS
 
 BEGUN = "..requests"
 """Directory in staging, the service's own, that remembers which requests were begun."""
+
+DROP_MODE = 0o1733
+"""Everybody can put files there, and take back their own, but see nobody else's."""
+
+PASSAGE_MODE = 0o711
+"""Everybody can read the files there whose names they know."""
 
 MODES = {"staging": "1777", "registry": "0755"}
 
@@ -42,7 +49,15 @@ class Place:
     def own(self) -> tuple[tuple[str, int], ...]:
         """The service's own directories in it, with their modes."""
         if self.what == "staging":
-            return ((f"{self.path}/{BEGUN}", PRIVATE_DIRECTORY_MODE),)
+            spool = f"{self.path}/{SPOOL}"
+            return (
+                (f"{self.path}/{BEGUN}", PRIVATE_DIRECTORY_MODE),
+                (spool, DIRECTORY_MODE),
+                (f"{spool}/{TMP}", DROP_MODE),
+                (f"{spool}/{NEW}", DROP_MODE),
+                (f"{spool}/{CUR}", PASSAGE_MODE),
+                (f"{spool}/{JOBS}", PRIVATE_DIRECTORY_MODE),
+            )
         return (
             (f"{self.path}/{LOGS}", DIRECTORY_MODE),
             (f"{self.path}/{INCOMING}", PRIVATE_DIRECTORY_MODE),
@@ -141,9 +156,13 @@ def own_directory(topic: Topic, path: str, mode: int) -> Finding:
         )
     has = stat.S_IMODE(status.st_mode)
     mend = f"chmod {mode:04o} {shlex.quote(path)}"
-    if has & 0o022:
+    if has & 0o022 & ~mode:
         return topic.fault(
             f"{path} can be written by others (mode {has:04o})", mend, refused=bool(has & 0o002)
+        )
+    if mode & ~has & stat.S_ISVTX:
+        return topic.fault(
+            f"{path} lets users remove what others put there (mode {has:04o})", mend, refused=True
         )
     if has & 0o777 & ~mode:
         return topic.warning(f"{path} can be looked into by others (mode {has:04o})", mend)

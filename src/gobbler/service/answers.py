@@ -17,11 +17,4 @@ def json_answer(value: object, status: int = 200) -> Response:
 
 def failure(error: GobblerError) -> Response:
     """The answer that tells an error: its reason, and the hint behind it if there is one."""
-    return json_answer({"status": "ERROR", "reason": told(error), **error.fields}, error.status)
-
-
-def told(error: GobblerError) -> str:
-    """The reason of an error with its hint."""
-    if not error.hint:
-        return error.reason
-    return f"{error.reason}. {error.hint}"
+    return json_answer(error.answer(), error.status)

@@ -20,12 +20,13 @@ from gobbler.disk.clock import FilesystemClock
 from gobbler.errors import GobblerError
 from gobbler.registry import Registry
 from gobbler.service.answers import CORS, failure, json_answer
-from gobbler.service.begun import Begun
 from gobbler.service.fetching import Fetching
+from gobbler.service.following import Following
 from gobbler.service.intake import Intake
 from gobbler.service.listing import list_directory
 from gobbler.service.settings import Settings
 from gobbler.service.submitting import Submitting
+from gobbler.spool.begun import Begun
 
 REQUEST_THREADS = 256
 """Requests that one worker carries out at a time; each waits most of its time."""
@@ -44,7 +45,7 @@ class Application:
         site = make_site(settings)
         intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
-        self.submitting = Submitting(site, intake, threads, f"{settings.prefix}/new/")
+        self.submitting = Submitting(site, intake, threads, settings.prefix)
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         fetching = Fetching(
             settings.registry, settings.whitelist, f"{settings.prefix}/fetch/", self._readers
@@ -59,6 +60,7 @@ class Application:
                 Route(f"{prefix}/list", self._list),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
+                *Following(site, intake, self._readers, threads).routes(prefix),
             ],
             exception_handlers={
                 HTTPException: _http_error,
@@ -118,7 +120,7 @@ def make_site(settings: Settings) -> Site:
 async def _options(scope: Scope, receive: Receive, send: Send) -> None:
     headers = {
         CORS[0]: CORS[1],
-        "access-control-allow-methods": "GET, HEAD, POST, OPTIONS",
+        "access-control-allow-methods": "GET, HEAD, POST, DELETE, OPTIONS",
         "access-control-allow-headers": "*",
         "access-control-expose-headers": "*",
     }

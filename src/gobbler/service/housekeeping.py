@@ -1,6 +1,7 @@
 """What the service removes by itself, at its start and then daily.
 
-Request files and source directories in staging, and logs, that are older than seven days;
+Request files and source directories in staging, answers in the spool, and logs, that are
+older than seven days;
 versions that have been on probation for too long.
 """
 
@@ -16,11 +17,13 @@ from gobbler.actions.reject_probation import remove_from_probation
 from gobbler.disk.aging import is_older, remove
 from gobbler.disk.opening import closing, open_directory
 from gobbler.errors import GobblerError, Missing, quoted
+from gobbler.jobs import ANSWER_SUFFIX, STATE_SUFFIX
 from gobbler.names import LOGS, VersionKey, is_internal
 from gobbler.records import parse_time
 from gobbler.registry import Registry
 from gobbler.requests import PREFIX
 from gobbler.service.settings import Settings
+from gobbler.spool.jobs import Spool
 
 DAY = 86_400.0
 KEPT_FOR = 7 * DAY
@@ -33,6 +36,7 @@ def tidy(settings: Settings) -> None:
     """Do one round. What fails is logged, and the rest goes on."""
     for what, task in (
         ("staging", tidy_staging),
+        ("the spool", tidy_spool),
         ("logs", tidy_logs),
         ("probation", end_probation),
     ):
@@ -60,6 +64,24 @@ def _is_ours_to_tidy(staging: int, name: str) -> bool:
         return stat.S_ISDIR(os.stat(name, dir_fd=staging, follow_symlinks=False).st_mode)
     except OSError:
         return False
+
+
+def tidy_spool(settings: Settings, now: float) -> None:
+    """Remove old answers, what was set aside, and what was begun but never asked for.
+
+    A job that is not answered is never too old.
+    """
+    spool = Spool(settings.staging, settings.durability)
+    unanswered = spool.unanswered()
+    for directory in (spool.tmp, spool.new, spool.cur):
+        with closing(open_directory(directory)) as space:
+            with os.scandir(space) as entries:
+                names = [entry.name for entry in entries]
+            for name in names:
+                job = name.removesuffix(ANSWER_SUFFIX).removesuffix(STATE_SUFFIX)
+                if job not in unanswered and is_older(space, name, now - KEPT_FOR):
+                    remove(space, name)
+    spool.tidy(now - DAY)
 
 
 def tidy_logs(settings: Settings, now: float) -> None:

@@ -18,9 +18,8 @@ from gobbler.disk.opening import (
     read_all,
 )
 from gobbler.errors import Refused, quoted
-from gobbler.names import file_name_problem
-from gobbler.requests import MAX_REQUEST_BYTES, PREFIX
-from gobbler.service.begun import Begun
+from gobbler.requests import MAX_REQUEST_BYTES, check_request_name
+from gobbler.spool.begun import Begun
 
 EXPIRES_AFTER = 60.0
 """Seconds after its last change at which a request is refused."""
@@ -66,16 +65,6 @@ class Intake:
                 f"request file is expired: {quoted(name)} was written a minute or more ago",
                 hint="Write a new request file and send it at once.",
             )
-
-
-def check_request_name(name: str) -> None:
-    """Refuse what can't be the name of a request file in staging."""
-    if not name.startswith(PREFIX):
-        raise Refused(f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}")
-    if "/" in name or "\\" in name:
-        raise Refused(f"{quoted(name)} is not a plain file name")
-    if (problem := file_name_problem(name)) is not None:
-        raise Refused(f"the name of the request file {quoted(name)} {problem}")
 
 
 def _open(staging: int, name: str) -> tuple[int, os.stat_result]:

@@ -7,17 +7,14 @@ kills. Should the supervisor itself be killed, the kernel kills the workers with
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import logging.config
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
 from functools import partial
-from itertools import chain, repeat
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -27,20 +24,12 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from gobbler import __version__
-from gobbler.actions.recovery import recover
-from gobbler.errors import GobblerError
-from gobbler.registry import Registry
 from gobbler.service.app import Application
-from gobbler.service.begun import Begun
-from gobbler.service.housekeeping import tidy
 from gobbler.service.logs import LogFormat, log_config
+from gobbler.service.processes import allow_many_files, die_with
 from gobbler.service.settings import Settings, check_address, check_directories
-
-SWEEP_EVERY = 60.0
-"""Seconds between two looks for what crashed workers, here or elsewhere, have left."""
-
-TIDY_EVERY = 86_400.0
-"""Seconds between two rounds of removing what is old."""
+from gobbler.service.upkeep import start_upkeep, sweep
+from gobbler.service.work import KeptWorker
 
 HEADERS_WITHIN = 10_000
 """Milliseconds in which a client must have sent its headers."""
@@ -53,8 +42,6 @@ CONNECTIONS = 16_384
 
 KILL_AFTER = 10
 """Seconds after the grace period at which a worker that does not end is killed."""
-
-PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
@@ -69,15 +56,20 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     logging.config.dictConfig(config)
     check_directories(settings)
     check_address(settings.host, settings.port)
-    _allow_many_files()
-    _sweep(settings)
+    allow_many_files()
+    sweep(settings)
     # Workers learn that the service stops by the end of this pipe: it works in a signal
     # handler, where a lock would not, and it also tells when the supervisor is gone.
     stopping, running = multiprocessing.Pipe(duplex=False)
     server = _server(settings, config, debug=debug)
-    server.on_startup(partial(_on_startup, settings, server, running))
+    worker = KeptWorker(settings, form, debug=debug)
+    server.on_startup(partial(_on_startup, settings, server, worker, running))
     loader = partial(_load, settings, stopping, running, os.getpid())
-    server.serve(target_loader=loader, wrap_loader=False)
+    try:
+        server.serve(target_loader=loader, wrap_loader=False)
+    finally:
+        worker.stop()
+        worker.wait()
     logger.info("stopped")
 
 
@@ -101,7 +93,12 @@ def _server(settings: Settings, config: dict[str, Any], *, debug: bool) -> Any: 
     )
 
 
-def _on_startup(settings: Settings, server: Any, running: Connection) -> None:  # noqa: ANN401
+def _on_startup(
+    settings: Settings,
+    server: Any,  # noqa: ANN401
+    worker: KeptWorker,
+    running: Connection,
+) -> None:
     supervisor = os.getpid()
 
     def stop(number: int, frame: object) -> None:
@@ -111,13 +108,15 @@ def _on_startup(settings: Settings, server: Any, running: Connection) -> None:  
         if not running.closed:
             running.close()
             logger.info("%s: stopping", signal.Signals(number).name)
-            # What this calls takes a lock that the interrupted thread may hold.
-            threading.Thread(target=server.signal_handler_interrupt, name="stop").start()
+            # What these call takes locks that the interrupted thread may hold.
+            for target in (worker.stop, server.signal_handler_interrupt):
+                threading.Thread(target=target, name="stop").start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    for task in (_sweep_now_and_then, _tidy_daily):
-        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
+    start_upkeep(settings)
+    if settings.jobs:
+        worker.start()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     logger.info(
         "gobbler %s serves %s from staging %s at http://%s:%d%s",
@@ -135,9 +134,7 @@ def _load(
 ) -> Application:
     """Make the application in a worker process."""
     running.close()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != supervisor:
-        os._exit(1)  # it died before that was asked for
+    die_with(supervisor)
     os.umask(0o022)
     application = Application(settings)
     threading.Thread(
@@ -153,32 +150,3 @@ def _give_up_in_time(application: Application, stopping: Connection, grace: floa
     stopping.poll(None)
     time.sleep(grace)
     application.submitting.give_up_all("the service is stopping")
-
-
-def _sweep_now_and_then(settings: Settings) -> None:
-    # A process that was killed may take seconds to be gone, its locks with it.
-    for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
-        time.sleep(pause)
-        _sweep(settings)
-
-
-def _tidy_daily(settings: Settings) -> None:
-    while True:
-        tidy(settings)
-        time.sleep(TIDY_EVERY)
-
-
-def _sweep(settings: Settings) -> None:
-    try:
-        finished, swept = recover(Registry(settings.registry), settings.durability)
-        Begun(settings.begun).forget_old()
-    except (GobblerError, OSError):
-        logger.exception("could not look for what a crash may have left")
-        return
-    if finished or swept:
-        logger.warning("recovered from a crash: %d finished, %d swept", finished, swept)
-
-
-def _allow_many_files() -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

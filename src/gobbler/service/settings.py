@@ -29,7 +29,7 @@ class Settings:
 
     Paths are absolute. ``concurrency`` is the number of batches of files that one worker
     process copies at a time; ``grace`` is in seconds; with ``probation_days`` below 0, versions
-    may stay on probation for ever.
+    may stay on probation for ever. ``jobs`` of the spool are carried out at a time.
     """
 
     staging: str
@@ -45,6 +45,7 @@ class Settings:
     durability: Durability = Durability.FULL
     grace: float = 30.0
     probation_days: float = -1.0
+    jobs: int = 4
 
     @property
     def begun(self) -> str:
@@ -124,6 +125,7 @@ def _refuse(findings: Iterable[Finding], prefix: str = "") -> list[Finding]:
 def _make_own(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
+        os.chmod(path, mode)  # the umask took from it, and not every mkdir heeds the sticky bit
     except FileExistsError:
         return
     except OSError as error:

@@ -1,28 +1,28 @@
-"""``POST /new/{request}``: carried out in a thread, given up when the client goes away."""
+"""``POST /new/{request}``: carried out in a thread, given up when the client goes away.
+
+With ``?wait=false`` it is kept in the spool instead, for a worker to carry out.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gobbler.actions import carry_out
-from gobbler.actions.site import Site
+from gobbler.actions.site import Requester, Site
 from gobbler.disk.naming import fault_in
-from gobbler.errors import Cancelled, Fault, GobblerError, Refused, quoted
-from gobbler.requests import action_of
-from gobbler.service.answers import failure, json_answer, told
+from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.service.answers import json_answer
 from gobbler.service.asgi import disconnected
+from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
 from gobbler.service.intake import Intake
-
-logger = logging.getLogger("gobbler.requests")
+from gobbler.spool.jobs import Record, Spool
 
 
 class HttpWatcher:
@@ -52,11 +52,15 @@ class HttpWatcher:
 class Submitting:
     """Answers requests for changes."""
 
-    def __init__(self, site: Site, intake: Intake, threads: ThreadPoolExecutor, route: str) -> None:
+    def __init__(
+        self, site: Site, intake: Intake, threads: ThreadPoolExecutor, prefix: str
+    ) -> None:
         self._site = site
         self._intake = intake
         self._threads = threads
-        self._route = route
+        self._route = f"{prefix}/new/"
+        self._jobs = f"{prefix}/jobs/"
+        self._spool = Spool(site.staging, site.durability)
         self._running: set[HttpWatcher] = set()
 
     def give_up_all(self, reason: str) -> None:
@@ -69,7 +73,9 @@ class Submitting:
         watcher = HttpWatcher()
         self._running.add(watcher)
         loop = asyncio.get_running_loop()
-        work = loop.run_in_executor(self._threads, self._carry_out, scope["raw_path"], watcher)
+        waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
+        answer = self._keep if waits.lower() in ("false", "0", "no") else self._carry_out
+        work = loop.run_in_executor(self._threads, answer, scope["raw_path"], watcher)
         gone = asyncio.ensure_future(disconnected(receive))
         try:
             waited: set[asyncio.Future[Any]] = {work, gone}
@@ -83,34 +89,47 @@ class Submitting:
         await response(scope, receive, send)
 
     def _carry_out(self, raw: bytes, watcher: HttpWatcher) -> Response:
+        """Carry out a request now."""
         started = time.monotonic()
-        name, user = raw.decode("latin-1"), "?"
+        name, taken = self._take(raw)
+        if isinstance(taken, Outcome):
+            outcome, user = taken, "?"
+        else:
+            (requester, data), user = taken, taken[0].name
+            outcome = outcome_of(self._site, name, data, requester, watcher)
+        log_outcome(name, user, outcome, started)
+        return json_answer(outcome.body, outcome.status)
+
+    def _keep(self, raw: bytes, watcher: HttpWatcher) -> Response:
+        """Keep a request in the spool, for a worker."""
+        del watcher
+        started = time.monotonic()
+        name, taken = self._take(raw)
+        if isinstance(taken, Outcome):
+            log_outcome(name, "?", taken, started)
+            return json_answer(taken.body, taken.status)
+        requester, data = taken
+        try:
+            record = Record.of(requester.uid, requester.name, name, data)
+            self._spool.accept(record)
+        except GobblerError as error:
+            return json_answer(error.answer(), error.status)
+        except OSError as error:
+            fault = fault_in(error, f"keep request file {quoted(name)}")
+            return json_answer(fault.answer(), fault.status)
+        address = self._jobs + quote(record.job)
+        response = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
+        response.headers["location"] = address
+        return response
+
+    def _take(self, raw: bytes) -> tuple[str, tuple[Requester, bytes] | Outcome]:
+        name = raw.decode("latin-1")
         try:
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)
-            requester, data = self._intake.take(name)
-            user = requester.name
-            fields = carry_out(self._site, name, data, requester, watcher)
-            response, outcome = json_answer({"status": "SUCCESS", **fields}), "done"
+            return name, self._intake.take(name)
         except UnicodeDecodeError:
-            refusal = Refused("the name of the request file is not valid UTF-8")
-            response, outcome = failure(refusal), refusal.reason
+            return name, failed(Refused("the name of the request file is not valid UTF-8"))
         except GobblerError as error:
-            response, outcome = failure(error), told(error)
+            return name, failed(error)
         except OSError as error:
-            fault = fault_in(error, f"carry out {quoted(action_of(name) or name)}")
-            logger.exception("%s failed", quoted(name))
-            response, outcome = failure(fault), fault.reason
-        except Exception:
-            logger.exception("%s failed", quoted(name))
-            fault = Fault("the service failed; its log tells more")
-            response, outcome = failure(fault), fault.reason
-        logger.log(
-            logging.INFO if response.status_code < 500 else logging.ERROR,
-            "%s by %s: %d in %.3f s: %s",
-            quoted(name),
-            user,
-            response.status_code,
-            time.monotonic() - started,
-            outcome,
-        )
-        return response
+            return name, failed(fault_in(error, f"take request file {quoted(name)}"))

@@ -28,7 +28,7 @@ class Begun:
 
         Raises :class:`~gobbler.errors.Refused` if it was noted before.
         """
-        mark = f"{status.st_dev:x}-{status.st_ino:x}-{status.st_ctime_ns:x}"
+        mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
             os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
@@ -37,6 +37,14 @@ class Begun:
                 f"path is already being processed: {quoted(name)}",
                 hint="To ask again, write a new request file.",
             ) from None
+
+    def knows(self, status: os.stat_result) -> bool:
+        """Whether that file was begun, under which name ever, and not written since."""
+        start, end = _file(status), _written(status)
+        with os.scandir(self._directory) as entries:
+            return any(
+                entry.name.startswith(start) and entry.name.endswith(end) for entry in entries
+            )
 
     def forget_old(self) -> None:
         """Remove what is too old to matter."""
@@ -47,3 +55,11 @@ class Begun:
             with suppress(FileNotFoundError):  # another service forgets, too
                 if entry.stat(follow_symlinks=False).st_mtime < limit:
                     os.unlink(entry.path)
+
+
+def _file(status: os.stat_result) -> str:
+    return f"{status.st_dev:x}-{status.st_ino:x}-"
+
+
+def _written(status: os.stat_result) -> str:
+    return f"-{status.st_mtime_ns:x}"

@@ -1,0 +1,134 @@
+"""What `gobbler serve` and `gobbler worker` can be told alike."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Callable
+
+import click
+
+from gobbler.disk.flushing import Durability
+from gobbler.service.logs import LogFormat
+from gobbler.service.settings import Settings, read_spoofing, read_whitelist
+
+_ONE_DASH = re.compile(r"-[a-z][a-z-]+(=.*)?", re.DOTALL)
+
+
+class OneDashToo(click.Command):
+    """Takes ``-staging DIR`` and ``-staging=DIR``, as the Go service spells them, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line."""
+        known = {name for parameter in self.params for name in parameter.opts}
+        return super().parse_args(ctx, [_with_two_dashes(word, known) for word in args])
+
+
+def _with_two_dashes(word: str, known: set[str]) -> str:
+    if _ONE_DASH.fullmatch(word) and "-" + word.partition("=")[0] in known:
+        return "-" + word
+    return word
+
+
+_OPTIONS = (
+    click.option(
+        "--staging",
+        required=True,
+        metavar="DIR",
+        help="Where users put requests and sources. Everybody can write there (mode 1777).",
+    ),
+    click.option(
+        "--registry",
+        required=True,
+        metavar="DIR",
+        help="Where versions are published. Only the service can write there.",
+    ),
+    click.option(
+        "--admin",
+        "admins",
+        default="",
+        metavar="USER,...",
+        help="Users who may do everything, such as creating projects.",
+    ),
+    click.option(
+        "--whitelist",
+        metavar="FILE",
+        help="Directories outside of the registry that links may lead to, one a line.",
+    ),
+    click.option(
+        "--spoof",
+        metavar="FILE",
+        help="Who may act for whom: 'user:other,other' a line; '*' is everyone, '-name' all but.",
+    ),
+    click.option(
+        "--durability",
+        type=click.Choice([choice.value for choice in Durability]),
+        default=Durability.FULL.value,
+        show_default=True,
+        help="full: what is acknowledged survives a power cut. relaxed: for scratch registries.",
+    ),
+    click.option(
+        "--grace",
+        default=30.0,
+        show_default=True,
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="How long running requests may go on once the service is told to stop.",
+    ),
+    click.option(
+        "--concurrency",
+        default=lambda: max(2, os.cpu_count() or 1),
+        show_default="number of processors",
+        type=click.IntRange(min=1),
+        help="Batches of files that a worker process copies at a time.",
+    ),
+    click.option(
+        "--log-format",
+        "form",
+        type=click.Choice([choice.value for choice in LogFormat]),
+        default=LogFormat.TEXT.value,
+        show_default=True,
+        help="How log lines on standard error look.",
+    ),
+    click.option("--debug", is_flag=True, help="Log more."),
+)
+
+
+def service_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of whoever works for a registry.
+
+    It is called with ``settings`` (what is left to be set is for the command), ``form`` (of
+    log lines) and ``debug``.
+    """
+
+    @functools.wraps(function)
+    def command(
+        staging: str,
+        registry: str,
+        admins: str,
+        whitelist: str | None,
+        spoof: str | None,
+        durability: str,
+        grace: float,
+        concurrency: int,
+        form: str,
+        debug: bool,
+        **rest: object,
+    ) -> None:
+        settings = Settings(
+            staging=os.path.abspath(staging),
+            registry=os.path.abspath(registry),
+            admins=frozenset(name for part in admins.split(",") if (name := part.strip())),
+            whitelist=read_whitelist(whitelist) if whitelist else (),
+            spoofing=read_spoofing(spoof) if spoof else (),
+            durability=Durability(durability),
+            grace=grace,
+            concurrency=concurrency,
+        )
+        function(settings=settings, form=LogFormat(form), debug=debug, **rest)
+
+    decorated: Callable[..., None] = command
+    for option in reversed(_OPTIONS):
+        decorated = option(decorated)
+    return decorated

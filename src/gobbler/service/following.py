@@ -1,0 +1,115 @@
+"""``/jobs/{job}``: how far a job is, at once or as it goes, and giving it up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from gobbler.actions.site import Site, Unwatched
+from gobbler.disk.naming import fault_in
+from gobbler.errors import Forbidden, GobblerError, Refused, quoted
+from gobbler.jobs import JobState
+from gobbler.requests import action_of
+from gobbler.service.answers import CORS, json_answer
+from gobbler.service.carrying import failed, log_outcome, outcome_of
+from gobbler.service.intake import Intake
+from gobbler.spool.answers import Answers
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at a job that is followed."""
+
+SIGN_EVERY = 15.0
+"""Seconds after which a silent stream shows that it is still there."""
+
+CANCEL = "cancel_job"
+
+
+class Following:
+    """Answers requests about jobs."""
+
+    def __init__(
+        self, site: Site, intake: Intake, readers: Executor, threads: ThreadPoolExecutor
+    ) -> None:
+        self._site = site
+        self._intake = intake
+        self._answers = Answers(site.staging, site.durability)
+        self._readers = readers
+        self._threads = threads
+
+    def routes(self, prefix: str) -> list[Route]:
+        """The endpoints."""
+        return [
+            Route(f"{prefix}/jobs/{{job}}", self._state, methods=["GET"]),
+            Route(f"{prefix}/jobs/{{job}}", self._cancel, methods=["DELETE"]),
+            Route(f"{prefix}/jobs/{{job}}/events", self._events, methods=["GET"]),
+        ]
+
+    async def _look(self, job: str) -> JobState:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._answers.state, job)
+
+    async def _state(self, request: Request) -> Response:
+        return json_answer(await self._look(request.path_params["job"]))
+
+    async def _events(self, request: Request) -> Response:
+        first = await self._look(request.path_params["job"])
+        headers = {CORS[0]: CORS[1], "cache-control": "no-store"}
+        return StreamingResponse(
+            self._changes(first), media_type="text/event-stream", headers=headers
+        )
+
+    async def _changes(self, state: JobState) -> AsyncIterator[bytes]:
+        told, spoken = None, time.monotonic()
+        while True:
+            if state != told:
+                yield _event(state)
+                told, spoken = state, time.monotonic()
+            elif time.monotonic() - spoken > SIGN_EVERY:
+                yield b": still there\n\n"
+                spoken = time.monotonic()
+            if state.is_final:
+                return
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                state = await self._look(state.job)
+            except GobblerError:
+                return
+
+    async def _cancel(self, request: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        job, proof = request.path_params["job"], request.query_params.get("request")
+        return await loop.run_in_executor(self._threads, self._cancel_now, job, proof)
+
+    def _cancel_now(self, job: str, proof: str | None) -> Response:
+        started, user = time.monotonic(), "?"
+        try:
+            if not proof:
+                raise Forbidden(
+                    "only the owner of a job can cancel it",
+                    hint=f"Write a file request-{CANCEL}-... in staging, and add its name as "
+                    "`?request=` to the address.",
+                )
+            if action_of(proof) != CANCEL:
+                raise Refused(f"{quoted(proof)} is not the name of a request to {CANCEL}")
+            requester, _ = self._intake.take(proof)
+        except GobblerError as error:
+            outcome = failed(error)
+        except OSError as error:
+            outcome = failed(fault_in(error, f"take request file {quoted(proof or '')}"))
+        else:
+            user = requester.name
+            data = msgspec.json.encode({"job": job})
+            outcome = outcome_of(self._site, proof, data, requester, Unwatched())
+        log_outcome(f"DELETE {job}", user, outcome, started)
+        return json_answer(outcome.body, outcome.status)
+
+
+def _event(state: JobState) -> bytes:
+    return f"event: {state.state}\ndata: ".encode() + msgspec.json.encode(state) + b"\n\n"

@@ -1,0 +1,146 @@
+"""Performing one job of the spool: carried out, followed, answered; once, whoever dies."""
+
+from __future__ import annotations
+
+import logging
+import time
+from contextlib import suppress
+
+import msgspec
+
+from gobbler.actions.recovery import abandon, forget_answer, settle
+from gobbler.actions.site import Requester, Site
+from gobbler.disk.clock import now
+from gobbler.disk.incoming import StillRunning
+from gobbler.disk.presence import Presence
+from gobbler.errors import Cancelled, Fault, GobblerError, quoted
+from gobbler.jobs import JobState, Progress, progress_after
+from gobbler.records import format_time
+from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
+from gobbler.spool.jobs import Record, Spool
+
+TELL_EVERY = 0.5
+"""Seconds between two reports of progress, and between two looks for a cancellation."""
+
+PAUSE = 1.0
+"""Seconds before a job that could not be begun or answered now is tried again."""
+
+MAX_ATTEMPTS = 10
+"""After so many workers have died of it a job is given up."""
+
+logger = logging.getLogger(__name__)
+
+
+class JobWatcher:
+    """Tells the world how far a job is, and the job that it is wanted no more."""
+
+    def __init__(self, spool: Spool, presence: Presence, state: JobState) -> None:
+        self.state = state
+        self._spool = spool
+        self._presence = presence
+        self._begun = time.monotonic()
+        self._next = self._begun + TELL_EVERY
+        self._files = self._size = 0
+        self._expected: tuple[int, int] | None = None
+        self._told = Progress()
+
+    def expect(self, files: int, size: int) -> None:
+        """Know what there is to do."""
+        self._expected = files, size
+        self._files = self._size = 0
+
+    def advance(self, files: int, size: int) -> None:
+        """Know what is done."""
+        self._files += files
+        self._size += size
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` once the owner wants the job no more."""
+        moment = time.monotonic()
+        if moment < self._next:
+            return
+        self._next = moment + TELL_EVERY
+        self._presence.sign_of_life()
+        if self._spool.is_cancelled(self.state.job):
+            raise Cancelled("the job was cancelled", hint="Nothing was changed.")
+        progress = self.progress()
+        if progress != self._told:
+            self._told = progress
+            with suppress(OSError):  # a full disk must not end what may need no more space
+                self._spool.answers.tell(msgspec.structs.replace(self.state, progress=progress))
+
+    def progress(self) -> Progress:
+        """What is known of it now."""
+        seconds = time.monotonic() - self._begun
+        return progress_after(seconds, self._files, self._size, self._expected)
+
+
+class Performer:
+    """Performs jobs of ``spool`` on ``site``, in the calling thread."""
+
+    def __init__(self, site: Site, spool: Spool) -> None:
+        self._site = site
+        self._spool = spool
+
+    def perform(self, presence: Presence, record: Record, attempt: int) -> None:
+        """Carry out the job of ``record``, begun for the ``attempt``-th time, and answer it."""
+        state = msgspec.structs.replace(
+            record.state(), state="running", started=format_time(now()), attempts=attempt
+        )
+        watcher = JobWatcher(self._spool, presence, state)
+        started = time.monotonic()
+        try:
+            self._spool.answers.tell(state)
+            outcome = self._outcome(record, attempt, watcher)
+            if isinstance(outcome.error, StillRunning):
+                self._give_back(record, attempt, outcome.error)
+            else:
+                self._finish(record, watcher, attempt, outcome)
+                log_outcome(record.name, record.user, outcome, started)
+        except (OSError, GobblerError) as error:
+            # What was done will not be done again but answered.
+            self._give_back(record, attempt, error)
+        finally:
+            presence.vanish()
+
+    def _give_back(self, record: Record, attempt: int, error: Exception) -> None:
+        logger.warning("job %s will be tried again: %s", quoted(record.job), error)
+        time.sleep(PAUSE)
+        with suppress(FileNotFoundError):  # it has ended, but for a last step
+            self._spool.give_back(record.job, attempt)
+
+    def _outcome(self, record: Record, attempt: int, watcher: JobWatcher) -> Outcome:
+        try:
+            earlier = settle(self._site.registry, self._site.durability, record.task)
+        except StillRunning as error:
+            return failed(error)
+        if earlier is not None:
+            return Outcome({"status": "SUCCESS", **earlier})
+        if attempt > MAX_ATTEMPTS:
+            return failed(
+                Fault(
+                    f"the job was begun {MAX_ATTEMPTS} times, and each time its worker died",
+                    hint="The logs of the workers tell more.",
+                )
+            )
+        if self._spool.is_cancelled(record.job):
+            return failed(Cancelled("the job was cancelled", hint="Nothing was changed."))
+        requester = Requester(record.uid, record.user)
+        return outcome_of(
+            self._site, record.name, record.data, requester, watcher, task=record.task
+        )
+
+    def _finish(self, record: Record, watcher: JobWatcher, attempt: int, outcome: Outcome) -> None:
+        cancelled = isinstance(outcome.error, Cancelled)
+        ended = "done" if outcome.error is None else "cancelled" if cancelled else "failed"
+        state = msgspec.structs.replace(
+            watcher.state,
+            state=ended,
+            finished=format_time(now()),
+            progress=watcher.progress(),
+            answer={**outcome.body, "code": outcome.status},
+        )
+        if outcome.error is not None:
+            abandon(self._site.registry, record.task)
+        self._spool.finish(state, attempt)
+        forget_answer(self._site.registry, record.task)

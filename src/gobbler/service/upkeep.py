@@ -1,0 +1,54 @@
+"""What goes on in the background of a service or a worker: recovery, and tidying up."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from itertools import chain, repeat
+
+from gobbler.actions.recovery import recover
+from gobbler.errors import GobblerError
+from gobbler.registry import Registry
+from gobbler.service.housekeeping import tidy
+from gobbler.service.settings import Settings
+from gobbler.spool.begun import Begun
+
+SWEEP_EVERY = 60.0
+"""Seconds between two looks for what crashed workers, here or elsewhere, have left."""
+
+TIDY_EVERY = 86_400.0
+"""Seconds between two rounds of removing what is old."""
+
+logger = logging.getLogger(__name__)
+
+
+def start_upkeep(settings: Settings) -> None:
+    """Begin with it, in threads that end with the process."""
+    for task in (_sweep_now_and_then, _tidy_daily):
+        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
+
+
+def sweep(settings: Settings) -> None:
+    """Put right what a crash may have left. What fails is logged."""
+    try:
+        finished, swept = recover(Registry(settings.registry), settings.durability)
+        Begun(settings.begun).forget_old()
+    except (GobblerError, OSError):
+        logger.exception("could not look for what a crash may have left")
+        return
+    if finished or swept:
+        logger.warning("recovered from a crash: %d finished, %d swept", finished, swept)
+
+
+def _sweep_now_and_then(settings: Settings) -> None:
+    # A process that was killed may take seconds to be gone, its locks with it.
+    for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
+        time.sleep(pause)
+        sweep(settings)
+
+
+def _tidy_daily(settings: Settings) -> None:
+    while True:
+        tidy(settings)
+        time.sleep(TIDY_EVERY)

@@ -1,0 +1,126 @@
+"""The process of a worker: alone (``gobbler worker``) or below the supervisor of a service."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+import multiprocessing
+import os
+import signal
+import threading
+from multiprocessing.process import BaseProcess
+
+from gobbler import __version__
+from gobbler.service.app import make_site
+from gobbler.service.logs import LogFormat, log_config
+from gobbler.service.processes import allow_many_files, die_with
+from gobbler.service.settings import Settings, check_directories
+from gobbler.service.upkeep import start_upkeep, sweep
+from gobbler.service.working import Worker
+
+KILL_AFTER = 10.0
+"""Seconds after the grace period at which a worker that does not end is killed."""
+
+PAUSE = 1.0
+"""Seconds before a worker that has died is started anew."""
+
+logger = logging.getLogger(__name__)
+
+
+def work(settings: Settings, form: LogFormat, *, debug: bool) -> None:
+    """Carry out the jobs of the spool until told to stop with SIGTERM or SIGINT.
+
+    Raises :class:`~gobbler.service.settings.Misconfigured` if the directories don't allow it.
+    """
+    os.umask(0o022)
+    logging.config.dictConfig(log_config(form, debug=debug))
+    check_directories(settings)
+    allow_many_files()
+    sweep(settings)
+    start_upkeep(settings)
+    logger.info("gobbler %s works on the jobs in %s", __version__, settings.staging)
+    _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    worker = Worker(make_site(settings), settings.begun, settings.jobs)
+    ended = threading.Event()
+    idle = False
+
+    def stop() -> None:
+        nonlocal idle
+        idle = worker.stop(settings.grace)
+        ended.set()
+
+    def on_signal(number: int, frame: object) -> None:
+        del frame
+        if not ended.is_set():
+            logger.info("%s: taking no more jobs", signal.Signals(number).name)
+            # What this calls takes a lock that the interrupted thread may hold.
+            threading.Thread(target=stop, name="stop").start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    worker.run()
+    ended.wait()
+    if not idle:
+        logger.warning("stopped; jobs under way will be gone on with")
+        # Their threads can't be stopped, and need not be: it is like any other crash.
+        logging.shutdown()
+        os._exit(0)
+    logger.info("stopped")
+
+
+def _below(settings: Settings, form: LogFormat, supervisor: int, *, debug: bool) -> None:
+    die_with(supervisor)
+    os.umask(0o022)
+    logging.config.dictConfig(log_config(form, debug=debug))
+    _run(settings)
+
+
+class KeptWorker:
+    """A worker in a process of its own that is started anew whenever it dies."""
+
+    def __init__(self, settings: Settings, form: LogFormat, *, debug: bool) -> None:
+        self._settings = settings
+        self._form = form
+        self._debug = debug
+        self._process: BaseProcess | None = None
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="keep worker", daemon=True)
+
+    def start(self) -> None:
+        """Start it."""
+        self._thread.start()
+
+    def _keep(self) -> None:
+        # Nothing is shared with a process that runs threads: it is not forked from it.
+        context = multiprocessing.get_context("spawn")
+        while not self._stopping.is_set():
+            self._process = context.Process(
+                target=_below,
+                args=(self._settings, self._form, os.getpid()),
+                kwargs={"debug": self._debug},
+                name="worker",
+            )
+            self._process.start()
+            if self._stopping.is_set():
+                self._process.terminate()
+            self._process.join()
+            if not self._stopping.is_set():
+                logger.error("the worker died (exit code %s)", self._process.exitcode)
+                self._stopping.wait(PAUSE)
+
+    def stop(self) -> None:
+        """Tell it to stop."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.is_alive():
+            process.terminate()
+
+    def wait(self) -> None:
+        """Wait until it has stopped; kill it if that takes too long."""
+        self._thread.join(self._settings.grace + KILL_AFTER)
+        if self._thread.is_alive() and self._process is not None:
+            self._process.kill()
+            self._thread.join(KILL_AFTER)
