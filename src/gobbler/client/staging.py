@@ -29,19 +29,20 @@ def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
     """
     while True:
         path = os.path.join(staging, f"upload-{secrets.token_hex(10)}")
-        if not create:
-            if not os.path.lexists(path):
-                return path
+        if os.path.lexists(path):
             continue
-        try:
-            os.mkdir(path)
-        except FileExistsError:
-            continue
-        except (FileNotFoundError, NotADirectoryError):
-            raise staging_missing(staging) from None
-        except PermissionError:
-            raise staging_closed(staging) from None
+        if create:
+            _make(path, staging)
         return path
+
+
+def _make(path: str, staging: str) -> None:
+    try:
+        os.mkdir(path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise staging_missing(staging) from None
+    except PermissionError:
+        raise staging_closed(staging) from None
 
 
 class Staged(NamedTuple):
@@ -67,8 +68,9 @@ def staged(
     if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
         yield Staged(name, is_copy=False)
         return
-    copy = allocate_upload_directory(staging)
+    copy = allocate_upload_directory(staging, create=False)
     try:
+        _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
         progress.expect(len(files), sum(file.size for file in files))
         for_each(lambda file, stop: _copy(file, progress, stop), files, concurrent)
