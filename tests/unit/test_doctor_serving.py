@@ -113,7 +113,9 @@ def test_own_directories_that_everybody_can_write_are_not_served(told, world: Wo
     told()
     for path, mode in (*world.staging.own, *world.registry.own):
         os.chmod(path, 0o777)
-        with pytest.raises(Misconfigured, match="can be written by others|remove what others") as caught:
+        with pytest.raises(
+            Misconfigured, match=r"can be written by others|remove what others"
+        ) as caught:
             told()
         assert caught.value.hint == f"chmod {mode:04o} {path}"
         os.chmod(path, mode)

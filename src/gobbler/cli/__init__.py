@@ -25,6 +25,7 @@ COMMANDS = {
     "doctor": "say whether two directories are fit for the service",
     "fetch": "get a file, a directory or a version",
     "info": "show a service and its directories",
+    "jobs": "list, follow or cancel what one has asked for",
     "ls": "list projects, assets, versions or files",
     "permissions": "show or set owners and uploaders",
     "probation": "list, approve or reject versions that are not final",

@@ -10,9 +10,30 @@ from rich.progress import (
     DownloadColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
+
+
+class _Phase:
+    """A later part of the work that one bar shows."""
+
+    def __init__(self, progress: Progress, task: TaskID, title: str) -> None:
+        self._progress = progress
+        self._task = task
+        self._title = title
+        self._done = 0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Know what there is to do, all of it ahead."""
+        self._done = 0
+        self._progress.reset(self._task, description=self._title, total=size, done=0, files=files)
+
+    def advance(self, files: int, size: int) -> None:
+        """Know what is done."""
+        self._done += files
+        self._progress.update(self._task, advance=size, done=self._done)
 
 
 class Bar:
@@ -53,6 +74,10 @@ class Bar:
         if self._afterwards and self._done == self._files:
             title = self._afterwards
         self._progress.update(self._task, advance=size, done=self._done, description=title)
+
+    def next(self, title: str) -> _Phase:
+        """What comes after that, under another ``title``; a progress of its own."""
+        return _Phase(self._progress, self._task, title)
 
     def __enter__(self) -> Bar:
         self._progress.start()

@@ -29,6 +29,7 @@ from gobbler.errors import Refused
     show_default=True,
     help="Whether to leave out names that start with a dot.",
 )
+@click.option("--no-wait", is_flag=True, help="Print the name of the job, and don't wait for it.")
 @common.spoof
 @common.jobs
 @common.changes
@@ -40,6 +41,7 @@ def command(
     probation: bool,
     consume: bool | None,
     ignore_dot: bool,
+    no_wait: bool,
     spoof: str | None,
     jobs: int,
     as_json: bool,
@@ -57,6 +59,10 @@ def command(
 
     A DIRECTORY that stands in staging is used as it is; any other is copied there first,
     and the copy is removed afterwards, also after Ctrl-C.
+
+    With --no-wait the command ends as soon as the service has the request, and prints the
+    name of its job: see 'gobbler jobs'. Without --url and GOBBLER_URL requests go through
+    the filesystem, to whoever works on the --staging directory.
     """
     place = parse_as(address, "version")
     if place.version == LATEST:
@@ -65,6 +71,26 @@ def command(
             hint="Give the new version a name of its own.",
         )
     version = (place.project, place.asset, place.version)
+    if no_wait:
+        with Bar("copying to staging") as bar:
+            job = client.submit(
+                *version,
+                directory,
+                probation=probation,
+                consume=consume,
+                ignore_dot=ignore_dot,
+                spoof=spoof,
+                concurrent=jobs,
+                progress=bar,
+            )
+        if as_json:
+            common.print_json(common.named(place) | {"job": job.name})
+        elif job.name:
+            click.echo(job.name)
+            click.echo(f"Follow it with: gobbler jobs follow {job.name}", err=True)
+        else:
+            click.echo(f"published {common.printable(str(place))}; the service knows no jobs")
+        return
     begun = time.monotonic()
     with Bar("copying to staging", afterwards="publishing") as bar:
         client.upload(
@@ -76,8 +102,15 @@ def command(
             spoof=spoof,
             concurrent=jobs,
             progress=bar,
+            publishing=bar.next("publishing"),
         )
     seconds = time.monotonic() - begun
+    if not client.can_read:
+        if as_json:
+            common.print_json(common.named(place) | {"seconds": round(seconds, 3)})
+        else:
+            click.echo(f"published {common.printable(str(place))} in {seconds:.1f} s")
+        return
     stored, linked = count(client.manifest(*version, overwrite=True))
     on_probation = client.summary(*version, overwrite=True).on_probation
     if as_json:

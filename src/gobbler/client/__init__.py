@@ -12,11 +12,13 @@
 from gobbler.client.administration import LinkChange
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
+from gobbler.client.jobs import Job
 from gobbler.client.permissions import NewPermissions
 from gobbler.client.remote import ServiceInfo
 
 __all__ = [
     "Client",
+    "Job",
     "LinkChange",
     "NewPermissions",
     "NoAnswer",

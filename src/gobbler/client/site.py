@@ -73,6 +73,11 @@ class Site:
             )
         return None
 
+    @property
+    def can_read(self) -> bool:
+        """Whether it is known where to read: a service, or a registry."""
+        return bool(self.url) or self._registry is not None
+
     @functools.cached_property
     def _source(self) -> Source:
         return self._local or RemoteSource(self._http)

@@ -46,17 +46,40 @@ def _make(path: str, staging: str) -> None:
 
 
 class Staged(NamedTuple):
-    """A directory that stands in staging: its bare name, and whether it is our copy."""
+    """A directory that stands in staging: its bare name, and the path of it if it is our copy."""
 
     name: str
-    is_copy: bool
+    copy: str | None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was copied there for this upload."""
+        return self.copy is not None
+
+    def remove(self) -> None:
+        """Remove what is left of a copy; what the service has consumed is gone already."""
+        if self.copy is not None:
+            shutil.rmtree(self.copy, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def staged(
     directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
 ) -> Iterator[Staged]:
-    """``directory`` itself if it stands directly in ``staging``, else a copy, removed afterwards.
+    """What :func:`stage` answers, removed at the end of the block if it is a copy."""
+    source = stage(
+        directory, staging, ignore_dot=ignore_dot, concurrent=concurrent, progress=progress
+    )
+    try:
+        yield source
+    finally:
+        source.remove()
+
+
+def stage(
+    directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
+) -> Staged:
+    """``directory`` itself if it stands directly in ``staging``, else a copy.
 
     Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
     since the service would not take them. ``concurrent`` files are copied at a time, and
@@ -66,18 +89,18 @@ def staged(
     _check(directory, staging)
     parent, name = os.path.split(directory)
     if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
-        yield Staged(name, is_copy=False)
-        return
+        return Staged(name, None)
     copy = allocate_upload_directory(staging, create=False)
+    source = Staged(os.path.basename(copy), copy)
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
         progress.expect(len(files), sum(file.size for file in files))
         for_each(lambda file, stop: _copy(file, progress, stop), files, concurrent)
-        yield Staged(os.path.basename(copy), is_copy=True)
-    finally:
-        # What the service has consumed is gone already.
-        shutil.rmtree(copy, ignore_errors=True)
+    except BaseException:
+        source.remove()
+        raise
+    return source
 
 
 def _check(directory: str, staging: str) -> None:

@@ -1,4 +1,7 @@
-"""Asking for a change: a request file in staging, and word of it to the service."""
+"""Asking for a change: a request file in staging, and word of it to the service.
+
+Word is given over HTTP, or by moving the file into the spool.
+"""
 
 from __future__ import annotations
 
@@ -12,29 +15,58 @@ import msgspec
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
 from gobbler.errors import Forbidden, Refused
+from gobbler.jobs import NEW, SPOOL, TMP, job_name
 from gobbler.requests import PREFIX
 
 
 def submit(
-    http: Http, staging: str, action: str, fields: Mapping[str, object]
+    http: Http, staging: str, action: str, fields: Mapping[str, object], *, wait: bool = True
 ) -> dict[str, object]:
     """Carry out ``action`` and answer what the service answers.
 
     Fields that are ``None`` are left out. The owner of the request file, so the one who
     asks, is the present user; the file is removed in any case. Returns once the change is
     complete, which may take hours for an upload.
+
+    Without ``wait`` a service that knows jobs answers at once, with the name of one as
+    ``job``; another one carries the request out, as ever.
     """
-    name = f"{PREFIX}{action}-{secrets.token_hex(10)}"
+    name = _new_name(action)
     path = os.path.join(staging, name)
     _write(path, _encode(fields), staging)
     try:
-        answer = http.post(f"/new/{name}")
+        answer = http.post(f"/new/{name}" if wait else f"/new/{name}?wait=false")
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-    if answer.get("status") != "SUCCESS":
+    if answer.get("status") not in ("SUCCESS", "ACCEPTED"):
         raise RequestFailed(str(answer.get("reason") or f"the service answered {answer!r}"))
     return answer
+
+
+def submit_to_spool(staging: str, action: str, fields: Mapping[str, object]) -> str:
+    """Put a request into the spool of ``staging``; the name of its job."""
+    name = _new_name(action)
+    written, waiting = f"{staging}/{SPOOL}/{TMP}/{name}", f"{staging}/{SPOOL}/{NEW}/{name}"
+    if not os.path.isdir(f"{staging}/{SPOOL}"):
+        if not os.path.isdir(staging):
+            raise staging_missing(staging)
+        raise NotThere(
+            f"the staging directory {staging} has no spool",
+            staging,
+            hint="The service makes it when it starts; one that has none needs --url.",
+        )
+    _write(written, _encode(fields), staging)
+    try:
+        os.rename(written, waiting)
+    except BaseException:
+        os.unlink(written)
+        raise
+    return job_name(os.geteuid(), name)
+
+
+def _new_name(action: str) -> str:
+    return f"{PREFIX}{action}-{secrets.token_hex(10)}"
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:

@@ -91,16 +91,20 @@ class Arrivals:
             try:
                 if job in self._spool.unanswered():
                     return None
+                record = Record.of(status.st_uid, user, name, data)
                 self._spool.answers.forget(job)
+                # Told before it goes from `new`, so that at no moment nobody knows of it.
+                self._spool.answers.tell(record.state())
                 claimed = self._spool.claimed_path(job, status)
                 try:
                     os.rename(name, claimed, src_dir_fd=new)
                 except FileNotFoundError:
+                    self._spool.answers.forget(job)
                     return None
                 if not os.path.samestat(os.lstat(claimed), status):
                     os.rename(claimed, f"{self._spool.cur}/{job}")
                     raise Refused(f"request file {quoted(name)} was replaced meanwhile")
-                self._record(Record.of(status.st_uid, user, name, data), claimed)
+                self._record(record, claimed)
                 return job
             finally:
                 presence.vanish()
@@ -119,7 +123,6 @@ class Arrivals:
 
     def _record(self, record: Record, claimed: str) -> None:
         self._spool.write_record(record)
-        self._spool.answers.tell(record.state())
         os.rename(claimed, f"{self._spool.cur}/{record.job}")
 
     def go_on(self, job: str, claimed: Claimed, *, has_record: bool) -> None:

@@ -1,0 +1,123 @@
+"""``gobbler jobs``: what has become of one's requests."""
+
+from __future__ import annotations
+
+import click
+
+from gobbler.cli import common
+from gobbler.cli.progress import Bar
+from gobbler.client import Client
+from gobbler.errors import Cancelled
+from gobbler.jobs import JobState
+
+_job = click.argument("job")
+
+
+@click.group("jobs")
+def command() -> None:
+    """List, follow or cancel what you have asked for.
+
+    A request that is not waited for, or that went through the filesystem alone, is a job.
+    It goes on when you log out, and when the service is restarted. JOB is its name as
+    'gobbler jobs ls' tells it, or the name of the request file. Answers are kept for seven
+    days.
+
+    \b
+    Examples:
+      gobbler upload --no-wait ./results weather/stations/1.3
+      gobbler jobs ls
+      gobbler jobs follow 1000-request-upload-9ab1...
+      gobbler jobs cancel 1000-request-upload-9ab1...
+    """
+
+
+@command.command("ls")
+@click.option("--all", "everybodys", is_flag=True, help="Of all users (for administrators).")
+@common.as_json
+@common.changes
+def ls(client: Client, everybodys: bool, as_json: bool) -> None:
+    """List jobs, the oldest first.
+
+    \b
+    Examples:
+      gobbler jobs ls
+      gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .answer.reason'
+    """
+    jobs = [job for job in client.jobs(everybodys=everybodys) if job.action != "list_jobs"]
+    jobs.sort(key=lambda job: job.submitted)
+    if as_json:
+        common.print_json(jobs)
+        return
+    rows = [(job.job, job.user, job.action, job.state, job.submitted, _told(job)) for job in jobs]
+    common.print_table(("job", "user", "action", "state", "submitted", ""), rows)
+
+
+@command.command()
+@_job
+@common.as_json
+@common.changes
+def show(client: Client, job: str, as_json: bool) -> None:
+    """Show how far a job is, or what came of it."""
+    state = client.job(job).state()
+    if as_json:
+        common.print_json(state)
+        return
+    facts = [
+        ("job", state.job),
+        ("action", state.action),
+        ("state", state.state),
+        ("submitted", state.submitted),
+        ("started", state.started or ""),
+        ("finished", state.finished or ""),
+        ("", _told(state)),
+    ]
+    common.print_facts([fact for fact in facts if fact[1]])
+
+
+@command.command()
+@_job
+@common.as_json
+@common.changes
+def follow(client: Client, job: str, as_json: bool) -> None:
+    """Wait until a job has ended, and tell what came of it.
+
+    The exit code is that of a command that had waited for the request. Ctrl-C ends the
+    wait; the job goes on.
+    """
+    handle = client.job(job)
+    with Bar(f"job {handle.name}") as bar:
+        handle.wait(progress=bar)
+    if as_json:
+        common.print_json(handle.state())
+    else:
+        click.echo(f"done {common.printable(handle.name)}")
+
+
+@command.command()
+@_job
+@common.as_json
+@common.changes
+def cancel(client: Client, job: str, as_json: bool) -> None:
+    """Have a job given up; nothing of it stays.
+
+    If it was about to be published it may succeed nevertheless: the state tells.
+    """
+    state = client.job(job).cancel()
+    if as_json:
+        common.print_json(state)
+    elif state.state == "cancelled":
+        click.echo(f"cancelled {common.printable(state.job)}")
+    else:
+        raise Cancelled(f"job {state.job} could not be cancelled any more: it is {state.state}")
+
+
+def _told(job: JobState) -> str:
+    """What there is to say of a job besides its state."""
+    if isinstance(job.answer, dict):
+        return str(job.answer.get("reason", ""))
+    progress = job.progress
+    if progress.files_expected is None:
+        return ""
+    left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
+    done = f"{progress.files} of {progress.files_expected} files"
+    return f"{done}, {common.size(progress.bytes)}{left}"
