@@ -15,7 +15,7 @@ import pytest
 
 from gobbler.disk import incoming, presence
 from gobbler.disk.incoming import Job, abandoned_jobs, new_job
-from gobbler.disk.presence import SILENCE, Holder, this_process
+from gobbler.disk.liveness import SILENCE, Holder, describe, this_process
 
 BUILD = """
 import sys, time
@@ -137,7 +137,7 @@ def abandoned(registry: str, content: bytes) -> str:
 
 
 def of(builder: Holder, **changed: object) -> bytes:
-    return msgspec.json.encode(msgspec.structs.replace(builder, **changed))
+    return describe(msgspec.structs.replace(builder, **changed))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"host": "h"}', b"\xff"])
@@ -165,7 +165,7 @@ def test_a_job_of_a_process_that_is_gone_is_swept(
 
 
 def test_a_job_of_another_host_is_swept_only_after_a_long_silence(registry: str) -> None:
-    path = abandoned(registry, of(this_process(), host="another"))
+    path = abandoned(registry, of(this_process(), host="another", boot="another"))
     assert sweep(registry) == []
     os.utime(path + ".lock", (time.time() - SILENCE + 60,) * 2)
     assert sweep(registry) == []

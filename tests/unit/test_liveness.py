@@ -1,0 +1,128 @@
+"""Whether the holder of a file still lives; see also the tests of jobs and of claims."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gobbler.disk import incoming, liveness, presence
+from gobbler.disk.incoming import abandoned_jobs, new_job
+from gobbler.disk.liveness import SILENCE, describe, is_gone, this_process
+from gobbler.disk.locks import try_lock
+from gobbler.disk.presence import appear
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "held")
+
+
+def gone(path: str, **changed: object) -> bool:
+    """Whether a process like this one, but with something changed, counts as gone."""
+    Path(path).write_bytes(describe(msgspec.structs.replace(this_process(), **changed)))
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        assert try_lock(descriptor, fcntl.LOCK_EX)
+        return is_gone(descriptor, time.time)
+    finally:
+        os.close(descriptor)
+
+
+def test_a_presence_is_held_by_whoever_made_it(path: str) -> None:
+    ours = appear(path)
+    assert ours is not None
+    with open(path) as other:
+        assert not try_lock(other.fileno(), fcntl.LOCK_EX)
+        assert msgspec.json.decode(other.read()) == msgspec.to_builtins(this_process())
+    with pytest.raises(FileExistsError):
+        appear(path)
+    assert ours.is_seen()
+    os.unlink(path)
+    assert not ours.is_seen()
+    ours.close()
+
+
+@pytest.fixture(params=["holds it", "removed it"])
+def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Somebody comes between the making of a file and its locking; which files they had."""
+    had: list[str] = []
+    opened: list[int] = []
+    real = presence.try_lock
+
+    def late(descriptor: int, operation: int) -> bool:
+        if not had:
+            had.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+            opened.append(os.open(had[0], os.O_RDWR))
+            assert real(opened[0], fcntl.LOCK_EX)
+            if request.param == "removed it":
+                os.unlink(had[0])
+                os.close(opened.pop())
+        return real(descriptor, operation)
+
+    monkeypatch.setattr(presence, "try_lock", late)
+    yield had
+    for descriptor in opened:
+        os.close(descriptor)
+
+
+@pytest.mark.usefixtures("sweeper")
+def test_it_is_not_ours_if_somebody_was_faster(path: str) -> None:
+    assert appear(path) is None
+
+
+def test_a_job_whose_lock_file_was_swept_at_its_start_gets_another(
+    tmp_path: Path, sweeper: list[str]
+) -> None:
+    (tmp_path / "..incoming").mkdir()
+    with new_job(str(tmp_path)) as job:
+        assert job.presence.path not in sweeper
+        assert os.path.exists(job.presence.path)
+        assert [found.path for found in abandoned_jobs(str(tmp_path))] == []
+
+
+def test_a_living_process_of_this_namespace(path: str) -> None:
+    assert not gone(path)
+    assert not gone(path, host="a container's name for this host")
+    assert gone(path, pid=2**22 + 1)
+    assert gone(path, started="1")
+
+
+def test_another_namespace_is_believed_by_its_lock_only_where_locks_exclude(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert gone(path, namespace="pid:[1]")
+    monkeypatch.setattr(liveness, "try_lock", lambda *_: True)
+    assert not gone(path, namespace="pid:[1]")
+
+
+def test_without_proc_the_lock_decides(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(liveness, "_namespace", lambda: "")
+    assert gone(path)
+
+
+def test_this_host_booted_anew_and_another_host(path: str) -> None:
+    assert gone(path, boot="an earlier one")
+    assert not gone(path, boot="an earlier one", host="another")
+
+
+@pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
+def test_jobs_of_other_hosts_are_given_up_by_the_clock_of_the_filesystem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    (tmp_path / "..incoming").mkdir()
+    lock = tmp_path / "..incoming" / "job.lock"
+    there = msgspec.structs.replace(this_process(), host="another", boot="another")
+    lock.write_bytes(describe(there))
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + ahead)
+    assert list(abandoned_jobs(str(tmp_path))) == []
+    os.utime(lock, (real() - SILENCE - 60,) * 2)
+    assert len(list(abandoned_jobs(str(tmp_path)))) == 1
+    assert os.listdir(tmp_path / "..incoming") == []
+    assert lock.suffix == incoming.LOCK_SUFFIX
