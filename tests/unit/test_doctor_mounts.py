@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from gobbler.disk.mounts import Mount, mount_of, parse, read
 from gobbler.doctor import mounts
 from gobbler.doctor.filesystems import KINDS
 from gobbler.doctor.findings import Verdict
-from gobbler.doctor.mounts import Mount
 from gobbler.doctor.places import Place
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, mounted, new_world
@@ -36,7 +36,7 @@ def world() -> Iterator[World]:
 
 
 def test_the_kernels_list_is_read() -> None:
-    found = mounts.parse(LISTED)
+    found = parse(LISTED)
     assert [m.point for m in found] == [
         "/",
         "/proc",
@@ -62,13 +62,13 @@ def test_the_kernels_list_is_read() -> None:
     ],
 )
 def test_the_mount_of_a_path_is_the_last_one_that_is_nearest(path: str, source: str) -> None:
-    found = mounts.mount_of(mounts.parse(LISTED), path)
+    found = mount_of(parse(LISTED), path)
     assert found is not None
     assert found.source == source
 
 
 def test_without_a_list_nothing_is_known() -> None:
-    assert mounts.mount_of([], "/data") is None
+    assert mount_of([], "/data") is None
 
 
 def mount(kind: str, *options: str) -> Mount:
@@ -150,7 +150,7 @@ def test_a_read_only_mount_is_seen_in_the_real_list(world: World) -> None:
     path = world.registry.path
     with mounted(path, "--bind", path):
         os.system(f"mount -o remount,bind,ro {path}")
-        mine = mounts.mount_of(mounts.read(), os.path.realpath(path))
+        mine = mount_of(read(), os.path.realpath(path))
         assert mine is not None
         (found,) = mounts.options(TOPIC, world.registry, mine)
     assert found.verdict is FAULT
@@ -160,13 +160,13 @@ def test_a_read_only_mount_is_seen_in_the_real_list(world: World) -> None:
 def test_a_mount_inside_of_the_registry_is_a_fault(world: World) -> None:
     inner = f"{world.registry.path}/project"
     os.mkdir(inner)
-    assert mounts.inside(TOPIC, world.registry, mounts.read()).verdict is OK
+    assert mounts.inside(TOPIC, world.registry, read()).verdict is OK
     with mounted(inner, "--bind", inner):  # of the same filesystem, so devices say nothing
-        found = mounts.inside(TOPIC, world.registry, mounts.read())
+        found = mounts.inside(TOPIC, world.registry, read())
     assert found.verdict is FAULT
     assert inner in found.sentence
 
 
 def test_the_registry_itself_may_be_a_mount(world: World) -> None:
     with mounted(world.registry.path, "--bind", world.registry.path):
-        assert mounts.inside(TOPIC, world.registry, mounts.read()).verdict is OK
+        assert mounts.inside(TOPIC, world.registry, read()).verdict is OK

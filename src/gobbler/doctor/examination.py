@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
+from gobbler.disk.mounts import mount_of
+from gobbler.disk.mounts import read as read_mounts
 from gobbler.doctor import acls, behaviour, host, modes, mounts, places, renaming, storing
 from gobbler.doctor.behaviour import REAL, Seams
 from gobbler.doctor.findings import Finding, Topic, Verdict
@@ -118,8 +120,8 @@ def _is_full(room: list[Finding]) -> bool:
 
 def _mount(topic: Topic, place: Place) -> Iterator[Finding]:
     del topic
-    all_mounts = mounts.read()
-    mount = mounts.mount_of(all_mounts, os.path.realpath(place.path))
+    all_mounts = read_mounts()
+    mount = mount_of(all_mounts, os.path.realpath(place.path))
     if mount is not None:
         yield place.topic("filesystem").attempt(mounts.filesystem, place, mount)
         yield from place.topic("mount options").attempt_all(mounts.options, place, mount)

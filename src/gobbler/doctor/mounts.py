@@ -1,71 +1,19 @@
-"""Where a directory's filesystem is mounted, and what the mount's options mean.
-
-They are read from ``/proc/self/mountinfo``, a line for each mount; a later one hides an
-earlier one at the same place.
-"""
+"""What the mount of a directory means: its kind of filesystem, and its options."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from gobbler.disk.mounts import Mount, is_below
 from gobbler.doctor.filesystems import LOCAL_LOCKS, kind_of, locks_stay_here, no_locks
 from gobbler.doctor.findings import Finding, Topic, Verdict
 from gobbler.doctor.places import Place
-
-MOUNTINFO = "/proc/self/mountinfo"
 
 POWER = (
     "Leave that option out, unless the disks have a write cache that survives a power cut: what "
     "is acknowledged may be lost."
 )
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A mounted filesystem: where, what, from where, and how."""
-
-    point: str
-    kind: str
-    source: str
-    options: frozenset[str]
-
-
-_OCTAL = re.compile(r"\\([0-7]{3})")
-
-
-def parse(text: str) -> list[Mount]:
-    """The mounts that ``mountinfo`` tells, in its order. Lines that are odd are left out."""
-    mounts = []
-    for line in text.splitlines():
-        before, dash, after = line.partition(" - ")
-        fields, rest = before.split(" "), after.split(" ")
-        if dash and len(fields) >= 6 and len(rest) >= 2:
-            options = {*fields[5].split(","), *(rest[2].split(",") if len(rest) > 2 else ())}
-            # Bytes stand there as octal digits, whatever their encoding.
-            point = _OCTAL.sub(lambda match: chr(int(match[1], 8)), fields[4])
-            point = os.fsdecode(point.encode("latin-1")) if point != fields[4] else point
-            mounts.append(Mount(point, rest[0], rest[1], frozenset(options)))
-    return mounts
-
-
-def read() -> list[Mount]:
-    """The mounts of this host."""
-    with open(MOUNTINFO, encoding="utf-8", errors="surrogateescape") as file:
-        return parse(file.read())
-
-
-def mount_of(mounts: Sequence[Mount], path: str) -> Mount | None:
-    """The mount that holds the absolute ``path``, whose links are resolved."""
-    holding = [mount for mount in mounts if _is_below(path, mount.point)]
-    longest = max((len(mount.point) for mount in holding), default=0)
-    return next((m for m in reversed(holding) if len(m.point) == longest), None)
-
-
-def _is_below(path: str, point: str) -> bool:
-    return path == point or path.startswith(point.rstrip("/") + "/")
 
 
 def filesystem(topic: Topic, place: Place, mount: Mount) -> Finding:
@@ -127,7 +75,7 @@ def _surviving(topic: Topic, mount: Mount) -> Iterator[Finding]:
 def inside(topic: Topic, registry: Place, mounts: Sequence[Mount]) -> Finding:
     """Whether anything is mounted inside of the registry, where renames would not lead."""
     root = os.path.realpath(registry.path)
-    found = sorted({m.point for m in mounts if m.point != root and _is_below(m.point, root)})
+    found = sorted({m.point for m in mounts if m.point != root and is_below(m.point, root)})
     if found:
         return topic.fault(
             f"something is mounted inside of the registry: {', '.join(found)}",
