@@ -4,7 +4,7 @@
 >>> store = FileStore("/var/spool/mine")  # doctest: +SKIP
 >>> store.prepare()  # doctest: +SKIP
 
-See :class:`~gocept.filestore.filestore.FileStore`.
+See :class:`~gocept.filestore.filestore.FileStore`, and ``docs/filestore.md``.
 """
 
 from gocept.filestore.filestore import FileStore
