@@ -184,6 +184,17 @@ def test_a_fault_of_the_store_is_not_passed_over(store: FileStore) -> None:
         store.claim()
 
 
+def test_a_claim_that_is_forgotten_closes_its_file(store: FileStore) -> None:
+    put(store, "a")
+    claim = store.claim()
+    assert claim
+    descriptor = claim.descriptor
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        del claim
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(descriptor)
+
+
 # What hostile users put there
 
 

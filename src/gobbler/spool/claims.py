@@ -37,6 +37,7 @@ import os
 import stat
 from collections import deque
 from contextlib import suppress
+from io import FileIO
 from random import randrange
 from types import TracebackType
 from typing import IO, Any
@@ -76,7 +77,7 @@ class Claim:
         self.name = naming.original(os.path.basename(path))
         self._new = new
         self._claimant = claimant  # lives as long as its claims
-        self._descriptor = -1
+        self._opened: FileIO | None = None  # closes itself if the claim is forgotten
         self._settled = False
 
     @property
@@ -86,9 +87,9 @@ class Claim:
         It was opened without following a link or waiting for a FIFO. Raises ``ValueError``
         if it is no regular file, ``OSError`` if it can't be opened.
         """
-        if self._descriptor < 0:
-            self._descriptor = self._open(READ)
-        return self._descriptor
+        if self._opened is None:
+            self._opened = FileIO(self._open(READ))
+        return self._opened.fileno()
 
     def open(self, mode: str = "r", encoding: str | None = None) -> IO[Any]:
         """Open the file as ``open`` does; the caller closes it. Raises as :attr:`descriptor`."""
@@ -168,16 +169,16 @@ class Claim:
 
     def _lost(self) -> ClaimLost:
         self._settle()
-        return ClaimLost(2, "the claim of this file was lost", self.path)
+        return ClaimLost(errno.ENOENT, "the claim of this file was lost", self.path)
 
     def _settle(self) -> None:
         self._settled = True
         self._close()
 
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
 
 class Claims:
