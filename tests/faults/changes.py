@@ -16,6 +16,14 @@ def _probation(world: World) -> None:
     clear(world.staging / "source")
 
 
+def _only_probation(world: World) -> None:
+    plant(world.staging / "source", {"f": b"on probation"})
+    request = {**of_version("9"), "asset": "b", "source": "source", "on_probation": True}
+    world.act("upload", request, OWNER)
+    clear(world.staging / "source")
+    _spoiled("p/b/..latest", {"version": "9"})(world)
+
+
 def _spoiled(path: str, content: object) -> Callable[[World], object]:
     def spoil(world: World) -> None:
         (world.registry / path).write_text(json.dumps(content))
@@ -121,6 +129,13 @@ CHANGING = [
         A,
         _holds("p/a/..latest", lambda latest: latest["version"] == "1"),
         first=_spoiled("p/a/..latest", {"version": "0"}),
+    ),
+    _change(
+        "refresh_latest where there is none",
+        "refresh_latest",
+        {**P, "asset": "b"},
+        _gone("p/b/..latest"),
+        first=_only_probation,
     ),
     _change(
         "reindex_version",

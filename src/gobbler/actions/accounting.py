@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import suppress
 
 from gobbler.actions.guards import changing_project, changing_usage
 from gobbler.disk.incoming import Job
-from gobbler.disk.writing import remove_quietly, replace
+from gobbler.disk.writing import replace
 from gobbler.errors import GobblerError
 from gobbler.names import AssetKey, VersionKey, project_usage
 from gobbler.records import Latest, Summary, Usage, encode, parse_time
@@ -96,7 +97,8 @@ def redecide_latest(registry: Registry, job: Job, asset: AssetKey) -> str | None
     """
     best = find_latest(registry, asset)
     if best is None:
-        remove_quietly(registry.path(asset.latest))
+        with suppress(FileNotFoundError):
+            os.unlink(registry.path(asset.latest))
         return None
     replace(registry.path(asset.latest), encode(Latest(best.version)), flush=True, job=job.path)
     return best.version
