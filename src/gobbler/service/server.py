@@ -24,6 +24,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from gobbler import __version__
+from gobbler.disk.inheriting import close_inherited
 from gobbler.service.app import Application
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
@@ -135,6 +136,7 @@ def _load(
     """Make the application in a worker process."""
     running.close()
     die_with(supervisor)
+    close_inherited((settings.staging, settings.registry))
     os.umask(0o022)
     application = Application(settings)
     threading.Thread(
