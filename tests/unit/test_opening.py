@@ -228,3 +228,24 @@ def test_what_can_not_be_looked_at_is_not_called_missing(
 )
 def test_kinds_are_told_in_plain_words(mode: int, words: str) -> None:
     assert kind_of(mode | 0o644) == words
+
+
+@pytest.mark.parametrize("opener", [open_users_file, open_users_directory])
+def test_what_can_not_be_looked_at_is_closed_again(
+    staging: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    opener: Callable[[int, str, str], tuple[int, os.stat_result]],
+) -> None:
+    (tmp_path / "f").touch() if opener is open_users_file else (tmp_path / "f").mkdir()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fstat", fail)
+        with pytest.raises(OSError, match="error") as caught:
+            opener(staging, "f", "thing")
+    assert caught.value.filename == "f"
+    assert os.listdir("/proc/self/fd") == before

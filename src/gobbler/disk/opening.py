@@ -111,8 +111,12 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
         raise _not_opened(error, what, name) from None
-    with at(name):
-        return descriptor, os.fstat(descriptor)
+    try:
+        with at(name):
+            return descriptor, os.fstat(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _not_opened(error: OSError, what: str, name: str) -> Exception:
