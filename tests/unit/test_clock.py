@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -59,3 +60,28 @@ def test_it_is_measured_now_and_then_only(
     start = time.monotonic()
     monkeypatch.setattr(clock.time, "monotonic", lambda: start + clock.REFRESH_AFTER + 1)
     assert found.now() - time.time() > 500, "but again after a while"
+
+
+@pytest.mark.parametrize("function", ["write", "fstat"])
+def test_a_failure_tells_the_path_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, function, fail)
+    with pytest.raises(OSError, match="error") as caught:
+        FilesystemClock(str(tmp_path)).now()
+    assert str(caught.value.filename).startswith(f"{tmp_path}/clock-")
+    monkeypatch.undo()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_can_not_be_removed_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> None:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    monkeypatch.setattr(os, "unlink", fail)
+    assert abs(FilesystemClock(str(tmp_path)).now() - time.time()) < 5

@@ -20,7 +20,7 @@ from gobbler.disk.flushing import already_made, flush_filesystem
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Fault, Refused, quoted
 from gobbler.names import VersionKey
 from gobbler.records import Entry, Manifest, encode
 from gobbler.requests import OfVersion
@@ -65,7 +65,8 @@ def _content(call: Call, job: Job, key: VersionKey, plan: Plan) -> Manifest:
     root = call.site.registry.path(key.path)
     for hashed in hash_files(shop, job, root, plan.copies, watcher=call.watcher):
         if hashed.problem:
-            raise Refused(f"{quoted(key.file(hashed.path))} {hashed.problem}")
+            reason = f"{quoted(key.file(hashed.path))} {hashed.problem}"
+            raise Fault(reason) if hashed.failed else Refused(reason)
         entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
     return entries
 

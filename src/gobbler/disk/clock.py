@@ -8,6 +8,9 @@ import secrets
 import threading
 import time
 
+from gobbler.disk.naming import at
+from gobbler.disk.writing import remove_quietly
+
 REFRESH_AFTER = 60.0
 """Seconds for which a measured difference of the clocks is believed."""
 
@@ -42,8 +45,9 @@ class FilesystemClock:
         name = os.path.join(self._directory, f"clock-{secrets.token_hex(8)}")
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, b"\n")
-            return os.fstat(descriptor).st_mtime
+            with at(name):
+                os.write(descriptor, b"\n")
+                return os.fstat(descriptor).st_mtime
         finally:
             os.close(descriptor)
-            os.unlink(name)
+            remove_quietly(name)  # what stays is forgotten with the requests

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def flush_filesystem(path: str, durability: Durability) -> None:
     Raises ``OSError`` when the filesystem reports that something could not be written.
     """
     if durability is Durability.FULL:
-        _shared_flush(path).flush()
+        _shared_flush(path).flush(path)
 
 
 @contextmanager
@@ -66,15 +67,17 @@ class SharedFlush:
     def __init__(self, path: str) -> None:
         # Kept open: an error that the kernel met while it wrote in the background is
         # reported by a descriptor only if that had been open at the time.
-        self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._condition = threading.Condition()
         self._begun = 0
         self._ended = 0
-        self._failure: tuple[int, OSError] | None = None
+        self._failure: tuple[int, int] | None = None
 
-    def flush(self) -> None:
-        """Return when a flush that began after this call has ended."""
+    def flush(self, path: str) -> None:
+        """Return when a flush that began after this call has ended.
+
+        An ``OSError`` tells the caller's own ``path`` on that filesystem.
+        """
         with self._condition:
             mine = self._begun + 1
             while self._ended < mine:
@@ -84,24 +87,27 @@ class SharedFlush:
                 self._condition.wait()
             else:
                 if self._failure is not None and self._failure[0] >= mine:
-                    raise self._failed(self._failure[1].errno or 0)
+                    raise _failed(self._failure[1], path)
                 return
-        self._flush_for_all()
+        error = self._flush_for_all()
+        if error:
+            raise _failed(error, path)
 
-    def _flush_for_all(self) -> None:
-        failed = None
-        if _libc.syncfs(self._descriptor) != 0:
-            failed = self._failed(ctypes.get_errno())
+    def _flush_for_all(self) -> int:
+        """The number of the error; 0 if there was none."""
+        error = errno.EINTR
+        while error == errno.EINTR:  # a signal; Python sees to that only in its own calls
+            error = ctypes.get_errno() if _libc.syncfs(self._descriptor) != 0 else 0
         with self._condition:
-            if failed is not None:
-                self._failure = (self._begun, failed)
+            if error:
+                self._failure = (self._begun, error)
             self._ended = self._begun
             self._condition.notify_all()
-        if failed is not None:
-            raise failed
+        return error
 
-    def _failed(self, number: int) -> OSError:
-        return OSError(number, os.strerror(number), self._path)
+
+def _failed(error: int, path: str) -> OSError:
+    return OSError(error, os.strerror(error), path)
 
 
 _flushes: dict[int, SharedFlush] = {}

@@ -10,6 +10,7 @@ import time
 
 from gobbler.actions.site import Requester
 from gobbler.disk.clock import FilesystemClock
+from gobbler.disk.naming import naming
 from gobbler.disk.opening import (
     account_name,
     closing,
@@ -51,7 +52,8 @@ class Intake:
                 raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
             owner = account_name(status.st_uid, f"request file {quoted(name)}")
             self._begun.begin(name, status)
-            data = read_all(descriptor, MAX_REQUEST_BYTES)
+            with naming("read request file", name):
+                data = read_all(descriptor, MAX_REQUEST_BYTES)
         if len(data) > MAX_REQUEST_BYTES:
             raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
         return Requester(status.st_uid, owner), data

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from gobbler.disk.incoming import Job
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Fault, Refused, quoted
 from gobbler.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.records import Entry, Manifest, Summary, encode
 from gobbler.registry import Registry
@@ -135,16 +135,18 @@ def _linked(
 def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
     """The entries of the symbolic links that are kept; their targets are hashed.
 
-    Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read.
+    Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read,
+    or :class:`~gobbler.errors.Fault` if that is the fault of the filesystem.
     """
     entries: Manifest = {}
     for hashed in hash_listed(shop, job, plan.kept, watcher=watcher):
         if hashed.problem:
             target = quoted(plan.kept[hashed.path].target)
-            raise Refused(
+            reason = (
                 f"symbolic link {quoted(hashed.path)} can't be taken: "
                 f"its target {target} {hashed.problem}"
             )
+            raise Fault(reason) if hashed.failed else Refused(reason)
         entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
     return entries
 

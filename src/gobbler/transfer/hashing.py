@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.disk.naming import at, fault_of
+from gobbler.disk.naming import fault_of
 from gobbler.disk.opening import closing, kind_of, open_beneath, open_directory
 from gobbler.transfer.copying import StillWanted, hash_file
 
@@ -28,12 +28,23 @@ class HashBatch:
 
 
 class Hashed(NamedTuple):
-    """The size in bytes and MD5 of a file, or the ``problem`` why it has none."""
+    """The size in bytes and MD5 of a file, or the ``problem`` why it has none.
+
+    ``failed``: the problem is one of the filesystem, and nobody's mistake.
+    """
 
     path: str
     size: int
     md5sum: str
     problem: str
+    failed: bool = False
+
+
+MISTAKES = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM),
+}
+"""Errors that tell what stands at a path, or who may read it."""
 
 
 def run_hash_batch(batch: HashBatch) -> list[Hashed]:
@@ -43,8 +54,7 @@ def run_hash_batch(batch: HashBatch) -> list[Hashed]:
         directory = open_directory(batch.root)
     except OSError as error:
         # A whitelisted directory may be on a filesystem that is not there now.
-        problem = _unreadable(error, batch.root)
-        return [Hashed(path, 0, "", problem) for path in batch.files]
+        return [_unreadable(error, path, batch.root) for path in batch.files]
     with closing(directory) as root:
         return [_hash(root, inner, path, check) for path, inner in batch.files.items()]
 
@@ -52,22 +62,19 @@ def run_hash_batch(batch: HashBatch) -> list[Hashed]:
 def _hash(root: int, inner: str, path: str, check: Callable[[], None]) -> Hashed:
     check()
     try:
-        opened = open_beneath(root, inner, os.O_RDONLY | os.O_NONBLOCK)
-    except OSError as error:
-        return Hashed(path, 0, "", _unreadable(error, path))
-    with closing(opened), at(path):
-        mode = os.fstat(opened).st_mode
-        if not stat.S_ISREG(mode):
-            return Hashed(path, 0, "", f"is {kind_of(mode)}, not a regular file")
-        try:
+        with closing(open_beneath(root, inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
+            mode = os.fstat(opened).st_mode
+            if not stat.S_ISREG(mode):
+                return Hashed(path, 0, "", f"is {kind_of(mode)}, not a regular file")
             size, md5sum = hash_file(opened, check)
-        except OSError as error:
-            return Hashed(path, 0, "", _unreadable(error, path))
+    except OSError as error:
+        return _unreadable(error, path, path)
     return Hashed(path, size, md5sum, "")
 
 
-def _unreadable(error: OSError, path: str) -> str:
+def _unreadable(error: OSError, path: str, where: str) -> Hashed:
     """What is wrong with ``path``; raises what tells nothing about it."""
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        raise fault_of(error, "read", path) from error
-    return f"can't be read: {error.strerror}"
+        raise fault_of(error, "read", where) from error
+    failed = error.errno not in MISTAKES
+    return Hashed(path, 0, "", f"can't be read: {error.strerror}", failed)
