@@ -12,8 +12,11 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from gobbler.errors import GobblerError
 
+from .changes import OPERATIONS
 from .checks import complete, report, tidy, tried_again, unchanged
 from .effects import (
     KILLED,
@@ -128,6 +131,34 @@ def test_a_recovery_that_fails_leaves_all_to_the_next(
         wrong += [f"recovery of {operation.name}, {failure.failed}: {p}" for p in found]
         world.remove()
     assert n > 1
+    report(wrong)
+
+
+KINDS = (
+    *("upload of a new asset", "upload that consumes own files", "upload on probation"),
+    *("delete_version", "approve_probation", "reindex_version", "reroute_links"),
+)
+"""Operations that leave different things to recovery."""
+
+
+@pytest.mark.parametrize(
+    "operation", [op for op in OPERATIONS if op.name in KINDS], ids=str, indirect=True
+)
+def test_a_recovery_that_is_killed_is_done_by_the_next(
+    operation: Operation, template: World, worlds: Path
+) -> None:
+    wrong: list[str] = []
+    killed = killed_right_after_it_was_done(operation, template, worlds)
+    recording = Recording([])
+    rehearsal = killed.copy_to(worlds / "recovered")
+    with intercepted(rehearsal.base, recording):
+        rehearsal.recover()
+    for effect in [effect for effect in recording.effects if effect.changes]:
+        world = killed.copy_to(worlds / f"again{effect.number}")
+        assert in_a_child(world, Kill(effect.change), world.recover) == KILLED
+        found = tidy(world) + violations(world) + complete(operation, world)
+        wrong += [f"recovery of {operation.name}, killed before {effect}: {p}" for p in found]
+        world.remove()
     report(wrong)
 
 
