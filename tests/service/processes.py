@@ -90,7 +90,7 @@ def interpreter(user: str | None) -> tuple[str, dict[str, str]]:
     for python, environment in ((sys.executable, here), *((o, there) for o in others if o)):
         command = [python, "-c", "import gobbler.service.server"]
         with contextlib.suppress(PermissionError):
-            if subprocess.run(command, env=environment, cwd="/", **_identity(user)).returncode == 0:
+            if subprocess.run(command, env=environment, cwd="/", **identity(user)).returncode == 0:
                 return python, environment
     pytest.skip(f"there is no Python that the account {user} can run")
 
@@ -99,10 +99,10 @@ def run_as(user: str | None, *flags: str) -> dict[str, Any]:
     """The arguments of a subprocess that is ``gobbler serve`` with ``flags``."""
     python, environment = interpreter(user)
     command = [python, "-m", "gobbler", "serve", *flags]
-    return {"args": command, "env": environment, "cwd": "/", **_identity(user)}
+    return {"args": command, "env": environment, "cwd": "/", **identity(user)}
 
 
-def _identity(user: str | None) -> dict[str, Any]:
+def identity(user: str | None) -> dict[str, Any]:
     if user is None:
         return {}
     return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
