@@ -18,11 +18,12 @@ from itertools import islice
 from pathlib import Path
 
 from .accounts import why_no_accounts
+from .disturbing import Outcome, Point
 from .judging import COLUMNS
 from .operations import OPERATIONS, Operation, make_template
 from .points import faults, kills
 from .tracing import why_not
-from .trying import Bench, Outcome, Point
+from .trying import Bench
 from .world import World
 
 TELL_EVERY = 10.0
@@ -121,6 +122,8 @@ class _Progress:
     def _tell(self, outcome: Outcome) -> None:
         point = outcome.point
         how = point.error or "killed"
+        if not outcome.hit:
+            print(f"{point.operation.name}, {how}: not reached: {point.call.told[:160]}")
         if outcome.findings:
             print(f"{point.operation.name}, {how} at {outcome.hit[:200]}")
         for column, told in outcome.findings[:MOST_TOLD]:

@@ -66,6 +66,13 @@ LINKED: Tree = {
 }
 
 
+LARGE: Tree = {**CHANGED, "large.bin": b"\1" * (9 << 20), "kept": Path("../../../archive/old.csv")}
+"""Too much to be done at once: batches of files go to an executor."""
+
+HASHED = {"project": "hashed", "asset": "a", "version": "1"}
+"""A version for which the service has to hash a file on its executor. Nothing changes it."""
+
+
 def plant(directory: Path, tree: Tree) -> None:
     """Make ``directory`` with the content of ``tree``."""
     directory.mkdir()
@@ -88,8 +95,10 @@ def make_template(world: World, archive: Path) -> None:
     world.make()
     service = Service(world, f"--whitelist={archive.parent / 'whitelist'}")
     try:
-        for project in ("p", "q", "doomed"):
+        for project in ("p", "q", "doomed", "hashed"):
             _succeed(service, "create_project", {"project": project})
+        everyone = {"project": "q", "permissions": {"global_write": True}}
+        _succeed(service, "set_permissions", everyone)
         permissions = {"uploaders": [{"id": OTHER, "trusted": True}]}
         _succeed(service, "set_permissions", {"project": "p", "permissions": permissions})
         for number, (address, tree, options) in enumerate(EXISTING):
@@ -110,6 +119,8 @@ EXISTING: list[tuple[str, Tree, dict[str, bool]]] = [
     ("p/gone/2", CHANGED, {}),
     ("q/c/1", {"far": Path("../../registry/p/b/1/far"), "same": Path("far")}, {}),
     ("doomed/a/1", PLAIN, {}),
+    ("q/probation/1", {"x": b"1"}, {"on_probation": True}),
+    ("hashed/a/1", {"kept": Path("../../../archive/old.csv")}, {}),
 ]
 
 
@@ -165,6 +176,7 @@ def _wrong(path: str, content: dict[str, Any] | None) -> Callable[[World], None]
 
 def _files_by_hand(world: World) -> None:
     version = world.registry / "p/a/2"
+    (version / "kept").symlink_to(world.top.parent / "archive/old.csv")
     (version / "d/by-hand").write_bytes(b"")
     (version / "d/linked.csv").symlink_to("../../1/d/y.csv")
     (version / "..links").unlink()
@@ -176,6 +188,9 @@ OPERATIONS = [
     _upload("upload-probation", "p/a/4", CHANGED, on_probation=True),
     _upload("consume-own", "p/a/4", PLAIN, consume=True),
     _upload("consume-other", "p/a/4", PLAIN, consume=True, foreign=True),
+    _upload("upload-large", "p/a/4", LARGE),
+    _upload("upload-by-anyone", "q/new/1", PLAIN, foreign=True),
+    _upload("consume-large", "p/a/4", LARGE, consume=True),
     Operation(
         "create-project",
         "create_project",
@@ -190,8 +205,16 @@ OPERATIONS = [
     Operation("delete-project", "delete_project", _of("doomed")),
     Operation("delete-asset", "delete_asset", _of("p/gone")),
     Operation("delete-version", "delete_version", _of("p/gone/2")),
+    Operation("delete-only-version", "delete_version", _of("p/b/1")),
     Operation(
         "refresh-latest", "refresh_latest", _of("p/a"), _wrong("p/a/..latest", None), mends=True
+    ),
+    Operation(
+        "refresh-no-latest",
+        "refresh_latest",
+        _of("q/probation"),
+        _wrong("q/probation/..latest", {"version": "1"}),
+        mends=True,
     ),
     Operation(
         "refresh-usage", "refresh_usage", _of("p"), _wrong("p/..usage", {"total": 7}), mends=True

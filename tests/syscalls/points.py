@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 
+from .disturbing import LIMIT, Point, Study
 from .operations import Operation
-from .tracing import Call
-from .trying import Point, Study
+from .tracing import COPY, REQUEST, Call
 
-ANY = ("EIO", "EACCES")
-FULL = ("ENOSPC", "EIO", "EACCES")
+ANY = ("EIO", "EACCES", "EINTR")
+FULL = ("ENOSPC", *ANY)
+READING = ("EIO", "EINTR")
 
 ERRORS: dict[str, tuple[str, ...]] = {
-    "openat": ("EMFILE", "EIO", "EACCES", "EINTR"),
+    "openat": ("EMFILE", *ANY),
     "mkdir": FULL,
     "rename": FULL,
     "link": FULL,
     "linkat": FULL,
     "symlink": FULL,
-    "write": ("ENOSPC", "EIO", "EINTR"),
-    "ftruncate": ("EIO",),
-    "fsync": ("EIO", "ENOSPC"),
-    "syncfs": ("EIO", "ENOSPC"),
-    "flock": ("EIO", "EINTR", "ENOLCK"),
+    "write": ("ENOSPC", *READING),
+    "ftruncate": READING,
+    "fsync": ("ENOSPC", *READING),
+    "syncfs": ("ENOSPC", *READING),
+    "sync_file_range": ("ENOSPC", "EIO"),
+    "flock": ("ENOLCK", *READING),
     "unlink": ANY,
     "unlinkat": ANY,
     "rmdir": ANY,
@@ -32,30 +36,49 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "faccessat2": ANY,
     "readlink": ANY,
     "readlinkat": ANY,
-    "getdents64": ("EIO",),
-    "read": ("EIO", "EINTR"),
-    "readv": ("EIO", "EINTR"),
-    "pread64": ("EIO", "EINTR"),
+    "getdents64": READING,
+    "read": READING,
+    "readv": READING,
+    "pread64": READING,
+    "lseek": ("EIO",),
     "fcntl": ("EMFILE",),
 }
 """How each call may fail.
 
 ``close`` is not made to fail: it closes the file whatever it answers, which strace, where
-it lets a call fail, does not have it do. Short writes come from a disk that runs full.
+it lets a call fail, does not have it do. For short writes see :func:`limits`.
 """
 
 
 def kills(operation: Operation, study: Study) -> Iterator[Point]:
     """Every call, to be killed right before it."""
-    for call in study.cold:
-        yield Point(operation, study.expected, call)
+    for call in study.warm:
+        if _can_be_met(call):
+            yield Point(operation, study.expected, call)
 
 
 def faults(operation: Operation, study: Study) -> Iterator[Point]:
-    """Every call, to fail in each of its ways."""
+    """Every call, to fail in each of its ways; those too that only a new service makes."""
     for call in study.warm:
+        if _can_be_met(call):
+            for error in errors_of(call):
+                yield Point(operation, study.expected, call, error)
+    yield from limits(operation, study)
+    for call in _only_once(study):
         for error in errors_of(call):
-            yield Point(operation, study.expected, call, error)
+            yield Point(operation, study.expected, call, error, new=True)
+
+
+def limits(operation: Operation, study: Study) -> Iterator[Point]:
+    """Every size that is written: the last byte is not, and then nothing more is."""
+    seen = set()
+    for call in study.warm:
+        match = re.search(r", (\d+)( <unfinished \.\.\.>|\) += \d+)$", call.told)
+        if call.name == "write" and match and "registry/" in call.told:
+            size = int(match[1])
+            if size not in seen:
+                seen.add(size)
+                yield Point(operation, study.expected, call._replace(count=size - 1), LIMIT)
 
 
 def errors_of(call: Call) -> tuple[str, ...]:
@@ -65,3 +88,23 @@ def errors_of(call: Call) -> tuple[str, ...]:
     if call.name == "openat" and "O_CREAT" in call.told:
         return ("ENOSPC", *ERRORS["openat"])
     return ERRORS.get(call.name, ())
+
+
+def _can_be_met(call: Call) -> bool:
+    # The thread that writes a large file can be traced only together with all others, some
+    # of which write, too. Its writing is met by limits, and between two writes it is killed.
+    return call.thread != COPY or call.name == "sync_file_range"
+
+
+def _only_once(study: Study) -> Iterator[Call]:
+    usual = Counter(map(_unnumbered, study.warm))
+    for call in study.cold:
+        usual[_unnumbered(call)] -= 1
+        ours = "staging/" in call.told or "registry" in call.told
+        if usual[_unnumbered(call)] < 0 and ours and call.thread == REQUEST:
+            yield call
+
+
+def _unnumbered(call: Call) -> tuple[str, str]:
+    """What a call is about: names of jobs and numbers of descriptors are another each time."""
+    return call.name, re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", call.told.partition(" = ")[0])

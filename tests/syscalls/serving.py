@@ -6,18 +6,21 @@ import http.client
 import json
 import os
 import pwd
+import resource
 import secrets
 import signal
 import socket
-import subprocess
-import sys
+import stat
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .nursery import nursery
+from .tracing import BATCH, COPY, REQUEST, Target
 from .world import World
 
 PATIENCE = 30.0
@@ -44,38 +47,94 @@ class Service:
         self.output = world.top / "service.log"
         self._port = _free_port()
         account = pwd.getpwuid(os.geteuid()).pw_name
-        command = [sys.executable, "-m", "gobbler", "serve", *flags]
-        command += [f"--staging={world.staging}", f"--registry={world.registry}"]
-        command += [f"--port={self._port}", f"--admin={account}"]
-        with self.output.open("ab") as output:
-            self._process = subprocess.Popen(
-                command, stdout=output, stderr=output, cwd="/", start_new_session=True
-            )
+        flags += (f"--staging={world.staging}", f"--registry={world.registry}")
+        flags += (f"--port={self._port}", f"--admin={account}")
+        self._supervisor = nursery().start(["serve", *flags], self.output)
         try:
             _wait_for(self._answers)
-            self.worker = _children(self._process.pid)[-1]
-            self._warm_up()
+            self.worker = _children(self._supervisor)[-1]
+            self._others = _threads(self.worker)
+            # Refused by its name, before anything is looked at; but a thread was made for it.
+            self._send("POST", "/new/warm-up")
+            self._batchers: set[int] = set()
+            self._open_at_first = self._open()
         except BaseException:
             self.kill()
             raise
 
     def _answers(self) -> bool:
-        if self._process.poll() is not None:
+        if not _is_alive(self._supervisor):
             raise RuntimeError(f"the service ended: {self.output.read_text()[-300:]}")
         with suppress(OSError, http.client.HTTPException):
             return self._send("GET", "/info").status == 200
         return False
 
-    def _warm_up(self) -> None:
-        """Have the first thread made that carries out requests."""
-        self._others = _threads(self.worker)
-        answer = self.ask("health_check", {})
-        if answer is None or answer.reason:
-            raise RuntimeError(f"a health check was answered with {answer}")
+    def hash_a_batch(self, version: dict[str, Any]) -> bool:
+        """Have the thread made that works on batches: ``version`` holds what it is for.
 
-    def threads(self) -> set[int]:
-        """Those that carry out requests; any of them may be the next."""
-        return _threads(self.worker) - self._others
+        With ``--concurrency=1`` it stays the only one. ``False`` if a second thread for
+        requests was made at the same time, since the first was not yet ready for the next.
+        """
+        before = _threads(self.worker)
+        answer = self.ask("validate_version", version)
+        if answer is None or answer.reason:
+            raise RuntimeError(f"{version} is not valid: {answer}")
+        self._batchers = _threads(self.worker) - before
+        return len(self._batchers) == 1
+
+    def threads(self, kind: str) -> Target:
+        """Those of one ``kind``; any of them may be the next to work.
+
+        A thread that writes a large file does not live yet: it is among all those that are
+        followed.
+        """
+        if kind == COPY:
+            return Target((self.worker,), follow=True)
+        if kind == BATCH:
+            return Target(tuple(self._batchers))
+        return Target(tuple(_threads(self.worker) - self._others - self._batchers))
+
+    def kind(self, thread: int, before: set[int]) -> str:
+        """Of which kind a thread is; ``before``: those that were there before the request."""
+        if thread in self._batchers:
+            return BATCH
+        if thread in self.threads(REQUEST).threads:
+            return REQUEST if thread in before else BATCH
+        return "" if thread in before else COPY
+
+    def all_threads(self) -> set[int]:
+        """Those of the HTTP server's native code, too."""
+        return {int(task) for task in os.listdir(f"/proc/{self.worker}/task")}
+
+    def left_open(self) -> list[str]:
+        """What the worker has open in its directories, and had not at first.
+
+        One directory may be: that by which it flushes the filesystem.
+        """
+        left = list((self._open() - self._open_at_first).elements())
+        by_which = next((found for found in left if found[0]), None)
+        return sorted(path for found in left if found is not by_which for path in found[1:])
+
+    def _open(self) -> Counter[tuple[bool, str]]:
+        found: Counter[tuple[bool, str]] = Counter()
+        for number in os.listdir(f"/proc/{self.worker}/fd"):
+            with suppress(FileNotFoundError):
+                path = os.readlink(f"/proc/{self.worker}/fd/{number}")
+                if f"{path}/".startswith((f"{self.world.staging}/", f"{self.world.registry}/")):
+                    mode = os.stat(f"/proc/{self.worker}/fd/{number}").st_mode
+                    found[stat.S_ISDIR(mode), path] += 1
+        return found
+
+    @contextmanager
+    def files_limited(self, size: int) -> Iterator[None]:
+        """No file can grow beyond ``size`` bytes: what goes beyond is written in part."""
+        former = resource.prlimit(self.worker, resource.RLIMIT_FSIZE)
+        resource.prlimit(self.worker, resource.RLIMIT_FSIZE, (size, former[1]))
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                resource.prlimit(self.worker, resource.RLIMIT_FSIZE, former)
 
     def ask(self, action: str, request: dict[str, Any], uid: int | None = None) -> Answer | None:
         """Send a request; ``None`` if the service ends without an answer."""
@@ -103,8 +162,8 @@ class Service:
     def kill(self) -> None:
         """Kill all processes at once, as a crash of the host does."""
         with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            os.killpg(self._supervisor, signal.SIGKILL)
+        _wait_for(lambda: not _is_alive(self._supervisor))
         if hasattr(self, "worker"):
             _wait_for(lambda: not _is_alive(self.worker))
 

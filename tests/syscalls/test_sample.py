@@ -7,10 +7,11 @@ import json
 import pytest
 
 from .accounts import why_no_accounts
+from .disturbing import Point
 from .judging import service_findings, stray_findings
 from .operations import OPERATIONS, Operation
 from .points import faults, kills
-from .trying import Bench, Point
+from .trying import Bench
 
 KILLS, FAULTS = 2, 6
 """Points of each operation."""
@@ -26,7 +27,7 @@ def test_a_kill_or_fault_at_a_call_leaves_nothing_half_done(
     # Late points are the delicate ones: first of all everything is built out of sight.
     chosen = [
         *spread(list(faults(operation, study)), FAULTS),
-        *spread(list(kills(operation, study))[len(study.cold) // 2 :], KILLS),
+        *spread(list(kills(operation, study))[len(study.warm) // 2 :], KILLS),
     ]
     outcomes = [bench.attempt(point) for point in chosen]
     wrong = [(o.point.error or "killed", o.hit, o.findings) for o in outcomes if o.findings]

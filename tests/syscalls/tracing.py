@@ -1,7 +1,10 @@
 """``strace`` on threads: which system calls they make, and what is made of one of them.
 
-``when=`` counts the calls of one name that one thread makes after it was attached. Whichever
-thread carries out a request does all of it, so the others, which wait, do not matter.
+``when=`` counts the calls of one name that one thread makes after it was attached. A request
+is the work of up to three threads: the one that carries it out, one of the executor for
+batches of files, and while a large file is copied, one that writes. So a call is known by
+its thread, its name, and which one of that name it is there; and only threads of that kind
+are attached when something is to be made of it.
 """
 
 from __future__ import annotations
@@ -11,7 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -26,27 +30,45 @@ CHANGING = (
 LOOKING = (
     *("open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat"),
     *("faccessat2", "readlink", "readlinkat", "getdents64", "read", "readv", "pread64", "close"),
-    *("fcntl",),
+    *("fcntl", "lseek"),
 )
 
 TRACED = ",".join(f"?{name}" for name in (*CHANGING, *LOOKING))
 """The calls about files; ``?``: those that this kind of machine has not are left out."""
 
 
+REQUEST, BATCH, COPY = "request", "batch", "copy"
+"""Kinds of threads: of requests, of batches of files, of the writing of a large file."""
+
+
+PATIENCE = 5.0
+"""Seconds that strace may take to let go."""
+
+
 class Call(NamedTuple):
-    """One system call: its name, which one of that name it is, and as it is told."""
+    """One system call: its name, which one of that name it is in its thread, as it is told."""
 
     name: str
     count: int
     told: str
+    thread: str = REQUEST
+
+
+class Target(NamedTuple):
+    """What is attached: ``threads``, or with ``follow`` all of their process, new ones too."""
+
+    threads: tuple[int, ...]
+    follow: bool = False
 
 
 class Tracer:
     """``strace`` attached to threads during the block."""
 
-    def __init__(self, threads: Iterable[int], output: Path, *options: str) -> None:
+    def __init__(self, target: Target, output: Path, *options: str) -> None:
         self._output = output
-        chosen = [f"--attach={thread}" for thread in threads]
+        chosen = [f"--attach={thread}" for thread in target.threads]
+        if target.follow:
+            options = ("--follow-forks", *options)
         command = ["strace", "-y", "-s", "0", "-o", str(output), *chosen, *options]
         self._process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -69,10 +91,12 @@ class Tracer:
         trace: TracebackType | None,
     ) -> None:
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.stderr is not None
-        self._process.stderr.read()
-        self._process.stderr.close()
-        self._process.wait()
+        try:
+            self._process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            # It may wait for threads of a process that was killed: they are gone.
+            self._process.kill()
+            self._process.communicate()
 
     def lines(self) -> list[str]:
         """What was traced; once the block has ended."""
@@ -82,37 +106,46 @@ class Tracer:
         """The call that was made to fail, as it is told; empty if there was none."""
         return next((line for line in self.lines() if line.endswith("(INJECTED)")), "")
 
+    def last(self) -> str:
+        """The call before which the process was killed, as it is told."""
+        calls = [line for line in self.lines() if "(" in line and "+++" not in line]
+        return calls[-1] if calls else ""
 
-def traced(threads: Iterable[int], output: Path) -> Tracer:
+
+def traced(target: Target, output: Path) -> Tracer:
     """Note all calls about files."""
-    return Tracer(threads, output, "-e", f"trace={TRACED}")
+    return Tracer(target, output, "-e", f"trace={TRACED}")
 
 
-def killed_at(threads: Iterable[int], output: Path, call: Call) -> Tracer:
+def killed_at(target: Target, output: Path, call: Call) -> Tracer:
     """Kill the process right before ``call``."""
-    return _injected(threads, output, call, "signal=SIGKILL")
+    return _injected(target, output, call, "signal=SIGKILL")
 
 
-def failed_at(threads: Iterable[int], output: Path, call: Call, error: str) -> Tracer:
+def failed_at(target: Target, output: Path, call: Call, error: str) -> Tracer:
     """Have ``call`` fail with ``error`` instead of being made."""
-    return _injected(threads, output, call, f"error={error}")
+    return _injected(target, output, call, f"error={error}")
 
 
-def _injected(threads: Iterable[int], output: Path, call: Call, what: str) -> Tracer:
+def _injected(target: Target, output: Path, call: Call, what: str) -> Tracer:
     expression = f"inject={call.name}:{what}:when={call.count}"
-    return Tracer(threads, output, "-e", f"trace={call.name}", "-e", expression)
+    return Tracer(target, output, "-e", f"trace={call.name}", "-e", expression)
 
 
-def calls_in(lines: list[str], base: Path) -> list[Call]:
-    """The calls of a trace in their order; paths are told relative to ``base``."""
-    counts: dict[str, int] = {}
+def calls_in(lines: list[str], base: Path, kind: Callable[[int], str]) -> list[Call]:
+    """The calls of a trace in their order; paths are told relative to ``base``.
+
+    ``kind`` tells of which kind a thread is; those of no kind are left out.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
     found = []
     for line in lines:
-        match = re.match(r"(?:\d+ +)?([a-z0-9_]+)\(", line)
-        if match:
-            name = match[1]
-            counts[name] = counts.get(name, 0) + 1
-            found.append(Call(name, counts[name], line[match.start(1) :].replace(f"{base}/", "")))
+        match = re.match(r"(\d+) +([a-z0-9_]+)\(", line)
+        if match and (thread := kind(int(match[1]))):
+            name = match[2]
+            counts[thread, name] += 1
+            told = line[match.start(2) :].replace(f"{base}/", "")
+            found.append(Call(name, counts[thread, name], told, thread))
     return found
 
 
@@ -122,7 +155,7 @@ def why_not() -> str:
         return "there is no strace"
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         try:
-            with Tracer([sleeper.pid], Path("/dev/null"), "-e", "trace=none"):
+            with Tracer(Target((sleeper.pid,)), Path("/dev/null"), "-e", "trace=none"):
                 return ""
         except RuntimeError as error:
             return str(error)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from gobbler.actions.recovery import recover
 from gobbler.disk.flushing import Durability
 from gobbler.registry import Registry
 
+from .answering import answer_findings
+from .disturbing import LIMIT, Outcome, Point, Study
 from .judging import (
     Expected,
     Finding,
@@ -19,47 +19,10 @@ from .judging import (
     state_findings,
     stray_findings,
 )
-from .operations import Operation
+from .operations import HASHED, Operation
 from .serving import Answer, Service
-from .tracing import Call, calls_in, failed_at, killed_at, traced
+from .tracing import COPY, Call, calls_in, failed_at, killed_at, traced
 from .world import State, World
-
-STANDS = "has been made"
-"""In the reason of an error that came too late to take the change back."""
-
-
-SPOKEN = ("could not", "can't be read")
-"""What a reason says of the operation that failed, besides the path in quotes."""
-
-
-OURS = ("ENOSPC", "EMFILE", "ENOLCK", "EINTR")
-"""Errors that are never the client's mistake."""
-
-
-class Study(NamedTuple):
-    """The operation undisturbed: its states, its calls in a new service and in a used one."""
-
-    expected: Expected
-    cold: list[Call]
-    warm: list[Call]
-
-
-@dataclass(frozen=True)
-class Point:
-    """Where an operation is disturbed, and how; without an ``error`` it is killed."""
-
-    operation: Operation
-    expected: Expected
-    call: Call
-    error: str = ""
-
-
-class Outcome(NamedTuple):
-    """``hit`` is the call as it is told; empty if the point was not reached."""
-
-    point: Point
-    hit: str
-    findings: list[Finding]
 
 
 class Bench:
@@ -76,10 +39,15 @@ class Bench:
     @property
     def service(self) -> Service:
         """The running service."""
-        if self._service is None:
-            whitelist = self._template.top.parent / "whitelist"
-            self._service = Service(self._world, f"--whitelist={whitelist}")
+        while self._service is None:
+            self._service = self._start()
+            if not self._service.hash_a_batch(HASHED):
+                self.stop()
         return self._service
+
+    def _start(self) -> Service:
+        whitelist = self._template.top.parent / "whitelist"
+        return Service(self._world, f"--whitelist={whitelist}", "--concurrency=1")
 
     def stop(self) -> None:
         """Kill the service."""
@@ -88,26 +56,31 @@ class Bench:
             self._service = None
 
     def study(self, operation: Operation, *, cold: bool = True) -> Study:
-        """Do the operation undisturbed, ``cold``: by a new service; look at what it does."""
+        """Do the operation undisturbed, ``cold`` by a new service, too; look at what it does."""
+        first: list[Call] = []
         if cold:
             self.stop()
-        before, first = self._rehearse(operation)
-        after, left = self._world.published(), self._world.sources()
-        content = self._world.content()
-        _, warm = self._rehearse(operation) if cold else (None, first)
-        return Study(Expected(before[0], after, before[1], left, content), first, warm)
-
-    def _rehearse(self, operation: Operation) -> tuple[tuple[State, State], list[Call]]:
+            self._reset(operation)
+            self._service = self._start()
+            first = self._rehearse(operation)
+            self.stop()
         self._reset(operation)
         before = self._world.published(), self._world.sources()
-        with traced(self.service.threads(), self._output) as tracer:
+        warm = self._rehearse(operation)
+        after, left = self._world.published(), self._world.sources()
+        content = self._world.content()
+        return Study(Expected(before[0], after, before[1], left, content), first, warm)
+
+    def _rehearse(self, operation: Operation) -> list[Call]:
+        service = self.service
+        threads = service.all_threads()
+        with traced(service.threads(COPY), self._output) as tracer:
             answer = self._ask(operation)
         if answer is None or answer.reason:
             raise RuntimeError(f"{operation.name} was answered with {answer}")
-        calls = calls_in(tracer.lines(), self._world.top)
-        if not calls:
-            raise RuntimeError(f"{operation.name}: another thread carried it out")
-        return before, calls
+        return calls_in(
+            tracer.lines(), self._world.top, lambda thread: service.kind(thread, threads)
+        )
 
     def _reset(self, operation: Operation) -> None:
         self._world.become(self._template)
@@ -120,6 +93,9 @@ class Bench:
         """Try one point; a service that got into a bad state is given up."""
         self._reset(point.operation)
         try:
+            if point.new:
+                self.stop()
+                self._service = self._start()
             return self._fail(point) if point.error else self._kill(point)
         except (TimeoutError, RuntimeError) as error:
             self.stop()
@@ -127,7 +103,8 @@ class Bench:
             return Outcome(point, point.call.told, [Finding("broken", words)])
 
     def _kill(self, point: Point) -> Outcome:
-        with killed_at(self.service.threads(), self._output, point.call):
+        target = self.service.threads(point.call.thread)
+        with killed_at(target, self._output, point.call) as tracer:
             answer = self._ask(point.operation)
         if answer is not None:
             return Outcome(point, "", [])
@@ -142,12 +119,10 @@ class Bench:
         if done or not point.operation.mends:
             found += service_findings(self.service)
         found += self._retry(point, state, done=done)
-        return Outcome(point, point.call.told, found)
+        return Outcome(point, tracer.last().replace(f"{self._world.top}/", ""), found)
 
     def _fail(self, point: Point) -> Outcome:
-        with failed_at(self.service.threads(), self._output, point.call, point.error) as tracer:
-            answer = self._ask(point.operation)
-        hit = tracer.hit().replace(f"{self._world.top}/", "")
+        answer, hit = self._disturb(point)
         if not hit:
             return Outcome(point, "", [])
         if answer is None:
@@ -156,14 +131,27 @@ class Bench:
         state = self._world.published()
         done = self._is_done(point, state, answer)
         found = [] if done else list(state_findings(state, point.expected.before))
-        found += _answer_findings(point, answer, hit, done=done)
+        found += answer_findings(point, answer, hit, done=done)
         found += source_findings(self._world, point.operation, point.expected, done=done)
         found += self._left_behind()
         if not found and state not in self._good and (done or not point.operation.mends):
             found += service_findings(self.service)
             self._good = [*self._good[-3:], state]
         found += self._retry(point, state, done=done)
+        if left := self.service.left_open():
+            found.append(Finding("stray", f"left open: {', '.join(left)}"))
+            self.stop()
         return Outcome(point, hit, found)
+
+    def _disturb(self, point: Point) -> tuple[Answer | None, str]:
+        """The answer, and what was made to fail; empty if nothing was."""
+        if point.error == LIMIT:
+            with self.service.files_limited(point.call.count):
+                return self._ask(point.operation), point.call.told
+        target = self.service.threads(point.call.thread)
+        with failed_at(target, self._output, point.call, point.error) as tracer:
+            answer = self._ask(point.operation)
+        return answer, tracer.hit().replace(f"{self._world.top}/", "")
 
     def _is_done(self, point: Point, state: State, answer: Answer) -> bool:
         if state == point.expected.after:
@@ -199,20 +187,3 @@ class Bench:
 
 def _without_logs(state: State) -> State:
     return {path: facts for path, facts in state.items() if not path.startswith("..logs")}
-
-
-def _answer_findings(point: Point, answer: Answer, hit: str, *, done: bool) -> Iterator[Finding]:
-    if not answer.reason:
-        if not done:
-            yield Finding("broken", "it was answered as done")
-        return
-    if done and STANDS not in answer.reason:
-        yield Finding("broken", f"it was done, but answered with: {answer.reason}")
-    if not done and STANDS in answer.reason:
-        yield Finding("broken", f"it was not done, but answered with: {answer.reason}")
-    if "staging/" not in hit and "registry/" not in hit:
-        return  # about the host, such as its accounts
-    if answer.status < 500 and point.error in OURS:
-        yield Finding("reason", f"{answer.status}: {answer.reason}")
-    if '"' not in answer.reason or not any(words in answer.reason for words in SPOKEN):
-        yield Finding("reason", answer.reason)
