@@ -30,6 +30,10 @@ TELL_EVERY = 10.0
 """Seconds between two lines that tell of progress."""
 
 
+BENCHES = 2 * (os.cpu_count() or 1)
+"""A service that starts waits more than it works."""
+
+
 MOST_TOLD = 4
 """Findings that are told of one point."""
 
@@ -68,7 +72,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--step", type=int, default=1, help="every so many points")
     parser.add_argument("--first", type=int, default=0, help="points that are left out at first")
     parser.add_argument("--mode", choices=["kills", "faults"], help="only these")
-    parser.add_argument("--benches", type=int, default=2, help="services at a time")
+    parser.add_argument(
+        "--benches", type=int, default=BENCHES, help="services at a time (%(default)s)"
+    )
     return parser.parse_args()
 
 

@@ -37,12 +37,21 @@ def answer_findings(point: Point, answer: Answer, hit: str, *, done: bool) -> It
     names = names_in(hit)
     if not any(words in answer.reason for words in SPOKEN):
         yield Finding("reason", f"it tells no operation: {answer.reason}")
-    # Where the size of files is limited, another one may have been too large before; and by
-    # which directory a filesystem is flushed does not matter.
-    if point.error == LIMIT or point.call.name == "syncfs":
-        names = names_in(answer.reason)
-    if not names & components_in(answer.reason):
+    if not _is_known_by_another_path(point, answer) and not names & components_in(answer.reason):
         yield Finding("reason", f"it tells another path: {answer.reason}")
+
+
+def _is_known_by_another_path(point: Point, answer: Answer) -> bool:
+    """Where the path of the call that failed is not the one to tell, but a path is told."""
+    if '"' not in answer.reason:
+        return False
+    # Where the size of files is limited, another one may have been too large before; by which
+    # directory a filesystem is flushed does not matter; a copy is known by what is copied.
+    return (
+        point.error == LIMIT
+        or point.call.name == "syncfs"
+        or answer.reason.startswith("could not copy")
+    )
 
 
 def names_in(text: str) -> set[str]:
@@ -51,7 +60,7 @@ def names_in(text: str) -> set[str]:
     A file that is to replace another is known by the name of that one, and all jobs are one.
     """
     paths = re.findall(r'[<"]([^<>"]+)[>"]', text.partition(" = ")[0])
-    names = {os.path.basename(path.removesuffix(" (deleted)")) for path in paths}
+    names = {os.path.basename(path.removesuffix(" (deleted)").rstrip("/")) for path in paths}
     return {_plain(name) for name in names if name}
 
 

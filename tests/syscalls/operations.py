@@ -120,6 +120,7 @@ EXISTING: list[tuple[str, Tree, dict[str, bool]]] = [
     ("q/c/1", {"far": Path("../../registry/p/b/1/far"), "same": Path("far")}, {}),
     ("doomed/a/1", PLAIN, {}),
     ("q/probation/1", {"x": b"1"}, {"on_probation": True}),
+    ("p/only/1", {"own": b"1"}, {}),
     ("hashed/a/1", {"kept": Path("../../../archive/old.csv")}, {}),
 ]
 
@@ -169,14 +170,17 @@ def _wrong(path: str, content: dict[str, Any] | None) -> Callable[[World], None]
         if content is None:
             (world.registry / path).unlink()
         else:
-            (world.registry / path).write_text(json.dumps(content))
+            (world.registry / path).write_text(json.dumps(content, indent=4))
 
     return prepare
 
 
 def _files_by_hand(world: World) -> None:
     version = world.registry / "p/a/2"
-    (version / "kept").symlink_to(world.top.parent / "archive/old.csv")
+    archived = world.top.parent / "archive/old.csv"
+    (version / "kept").symlink_to(archived)
+    usage = world.recorded("p/..usage")["total"] + archived.stat().st_size
+    _wrong("p/..usage", {"total": usage})(world)  # who adds files has to see to that
     (version / "d/by-hand").write_bytes(b"")
     (version / "d/linked.csv").symlink_to("../../1/d/y.csv")
     (version / "..links").unlink()
@@ -205,7 +209,7 @@ OPERATIONS = [
     Operation("delete-project", "delete_project", _of("doomed")),
     Operation("delete-asset", "delete_asset", _of("p/gone")),
     Operation("delete-version", "delete_version", _of("p/gone/2")),
-    Operation("delete-only-version", "delete_version", _of("p/b/1")),
+    Operation("delete-only-version", "delete_version", _of("p/only/1")),
     Operation(
         "refresh-latest", "refresh_latest", _of("p/a"), _wrong("p/a/..latest", None), mends=True
     ),

@@ -97,14 +97,15 @@ def _can_be_met(call: Call) -> bool:
 
 
 def _only_once(study: Study) -> Iterator[Call]:
-    usual = Counter(map(_unnumbered, study.warm))
+    """What a new service does more often: of calls that look the same, each may be the one."""
+    more = Counter(map(_unnumbered, study.cold)) - Counter(map(_unnumbered, study.warm))
     for call in study.cold:
-        usual[_unnumbered(call)] -= 1
         ours = "staging/" in call.told or "registry" in call.told
-        if usual[_unnumbered(call)] < 0 and ours and call.thread == REQUEST:
+        if _unnumbered(call) in more and ours and call.thread == REQUEST:
             yield call
 
 
 def _unnumbered(call: Call) -> tuple[str, str]:
     """What a call is about: names of jobs and numbers of descriptors are another each time."""
-    return call.name, re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", call.told.partition(" = ")[0])
+    asked = re.split(r" = | <unfinished", call.told)[0]
+    return call.name, re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", asked).rstrip(") ")
