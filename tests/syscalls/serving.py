@@ -48,11 +48,12 @@ class Service:
         self._port = _free_port()
         account = pwd.getpwuid(os.geteuid()).pw_name
         flags += (f"--staging={world.staging}", f"--registry={world.registry}")
-        flags += (f"--port={self._port}", f"--admin={account}")
+        # Without a worker for the spool: what is traced are requests that are waited for.
+        flags += (f"--port={self._port}", f"--admin={account}", "--jobs=0")
         self._supervisor = nursery().start(["serve", *flags], self.output)
         try:
             _wait_for(self._answers)
-            self.worker = _children(self._supervisor)[-1]
+            self.worker = _forked_from(self._supervisor)
             self._others = _threads(self.worker)
             # Refused by its name, before anything is looked at; but a thread was made for it.
             self._send("POST", "/new/warm-up")
@@ -183,13 +184,22 @@ def _free_port() -> int:
         return port
 
 
-def _children(process: int) -> list[int]:
-    found = [
+def _forked_from(process: int) -> int:
+    """The only child that runs what ``process`` itself does."""
+    found = {
         int(child)
         for task in Path(f"/proc/{process}/task").iterdir()
         for child in (task / "children").read_text().split()
-    ]
-    return sorted(found)
+    }
+    (worker,) = (child for child in found if _command(child) == _command(process))
+    return worker
+
+
+def _command(process: int) -> bytes:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _threads(process: int) -> set[int]:

@@ -65,6 +65,8 @@ class Tracer:
     """``strace`` attached to threads during the block."""
 
     def __init__(self, target: Target, output: Path, *options: str) -> None:
+        if not target.threads:
+            raise RuntimeError("there is no thread to attach to")
         self._output = output
         chosen = [f"--attach={thread}" for thread in target.threads]
         if target.follow:

@@ -18,7 +18,7 @@ KNOWN = {
 }
 """Internal names that may stand in a registry; any other is a stray file."""
 
-BEGUN = "..requests"
+BEGUN, SPOOL = "..requests", "..spool"
 
 
 class World:
@@ -41,10 +41,10 @@ class World:
         """Have the content of ``template``, under a running service that has nothing to do."""
         for mine, theirs in ((self.staging, template.staging), (self.registry, template.registry)):
             for name in os.listdir(mine):
-                if name not in (BEGUN, "..logs", "..incoming"):
+                if name not in (BEGUN, SPOOL, "..logs", "..incoming"):
                     _remove(mine / name)
             for name in os.listdir(theirs):
-                if name not in (BEGUN, "..logs", "..incoming"):
+                if name not in (BEGUN, SPOOL, "..logs", "..incoming"):
                     _copy(str(theirs / name), str(mine / name))
         (self.registry / "..logs").mkdir(exist_ok=True)
         for directory in (self.registry / "..logs", self.registry / "..incoming", self._begun):
