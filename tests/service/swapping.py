@@ -25,8 +25,10 @@ def exchange():
 def fill():
     for path, content in zip(refill[::2], refill[1::2]):
         if not os.path.lexists(path):
-            with open(path, "w") as handle:
+            beside = trap + ".refill"  # an empty file would be published as such
+            with open(beside, "w") as handle:
                 handle.write(content)
+            os.rename(beside, path)
 
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()

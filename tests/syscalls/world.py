@@ -55,7 +55,9 @@ class World:
 
     def published(self) -> State:
         """All that readers see. Times of new versions are left out, and names of logs."""
-        found = {path: facts for path, facts in _walk(self.registry) if _matters(path)}
+        # The service may be sweeping what is in the making.
+        seen = _walk(self.registry, besides="..incoming")
+        found = {path: facts for path, facts in seen if _matters(path)}
         logs = sorted(path for path in found if path.startswith("..logs/"))
         for number, path in enumerate(logs, 1):
             found[f"..logs/{number:03d}"] = found.pop(path)
