@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test faults lint check format clean
+.PHONY: help demo test faults bench lint check format clean
 .DEFAULT_GOAL := help
 
 help:  ## show what can be made
@@ -22,6 +22,9 @@ test: .venv/installed  ## run all tests
 
 faults: .venv/installed  ## kill and fail the service at every system call (ARGS="--step 5 ...")
 	$(BIN)/python -m tests.syscalls $(ARGS)
+
+bench: .venv/installed  ## time it against yardsticks (ARGS="--scale 0.1 --case upload ...")
+	$(BIN)/python -m bench $(ARGS)
 
 lint: .venv/installed  ## formatting, linting and strict types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,135 @@
+"""Time, processor time, memory and system calls, of other processes than this one."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass
+class Sample:
+    """What one run took: seconds, processor seconds, and the most memory in bytes."""
+
+    wall: float
+    processor: float | None = None
+    memory: int | None = None
+
+
+def family(pid: int) -> list[int]:
+    """``pid`` and all processes below it."""
+    children: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with suppress(OSError):
+                fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry))
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += children.get(found[-1], [])
+    return found
+
+
+def processor_seconds(pid: int) -> float:
+    """What ``pid`` and all below it have used so far, those that have ended included."""
+    total = 0
+    for process in family(pid):
+        with suppress(OSError):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15]))
+    return total / _TICKS
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that ``pid`` and all below it take, shared ones counted by share."""
+    total = 0
+    for process in family(pid):
+        with suppress(OSError):
+            text = Path(f"/proc/{process}/smaps_rollup").read_text()
+            total += int(re.findall(r"^Pss:\s+(\d+)", text, re.M)[0]) * 1024
+    return total
+
+
+@contextmanager
+def watching(pid: int) -> Iterator[list[int]]:
+    """Within the block, note the memory of ``pid`` and all below it, ten times a second."""
+    seen, done = [resident(pid)], threading.Event()
+
+    def look() -> None:
+        while not done.wait(0.1):
+            seen.append(resident(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def measured(work: Callable[[], object], pid: int | None) -> Sample:
+    """Do ``work``, whose burden is on ``pid`` (``None``: on processes that are waited for)."""
+    if pid is None:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        begun = time.perf_counter()
+        work()
+        wall = time.perf_counter() - begun
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Sample(wall, used)
+    used = processor_seconds(pid)
+    begun = time.perf_counter()
+    work()
+    wall = time.perf_counter() - begun
+    return Sample(wall, processor_seconds(pid) - used)
+
+
+def system_calls(work: Callable[[], object], pid: int) -> dict[str, int] | None:
+    """How often ``pid`` and all below it made each call during ``work``, by strace."""
+    if shutil.which("strace") is None:
+        return None
+    with tempfile.NamedTemporaryFile("r") as report:
+        targets = [word for process in family(pid) for word in ("-p", str(process))]
+        tracer = subprocess.Popen(
+            ["strace", "-f", "-c", "-o", report.name, *targets], stderr=subprocess.PIPE
+        )
+        assert tracer.stderr is not None
+        for _ in family(pid):
+            tracer.stderr.readline()
+        work()
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate()
+        found = {}
+        for line in Path(report.name).read_text().splitlines():
+            fields = line.split()
+            if len(fields) >= 5 and fields[3].isdigit() and fields[-1] != "total":
+                found[fields[-1]] = int(fields[3])
+    # What threads do while they wait says nothing about the work.
+    return {name: n for name, n in found.items() if name not in _WAITING}
+
+
+_WAITING = {
+    "futex",
+    "epoll_wait",
+    "epoll_pwait",
+    "restart_syscall",
+    "clock_nanosleep",
+    "poll",
+    "sched_yield",
+    "select",
+    "pselect6",
+}
