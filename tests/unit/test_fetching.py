@@ -15,7 +15,8 @@ import pytest
 from gobbler.disk.opening import closing
 from gobbler.errors import Missing
 from gobbler.service import fetching
-from gobbler.service.fetching import HOPS, Fetching
+from gobbler.service.fetching import Fetching
+from gobbler.service.files import HOPS, Files
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def top(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fetch(top: Path) -> Iterator[Fetching]:
-    found = Fetching(f"{top}/registry", (f"{top}/archive",), "/fetch/", ThreadPoolExecutor(1))
-    yield found
-    os.close(found._directory)
+    files = Files(f"{top}/registry", (f"{top}/archive",))
+    yield Fetching(files, "/fetch/", ThreadPoolExecutor(1))
+    os.close(files.directory)
 
 
 def link(top: Path, to: str, name: str = "link") -> str:
@@ -43,7 +44,7 @@ def link(top: Path, to: str, name: str = "link") -> str:
 
 
 def content(fetch: Fetching, path: str) -> str:
-    with closing(fetch.open(path)) as descriptor:
+    with closing(fetch._files.open(path)) as descriptor:
         return os.read(descriptor, 1000).decode()
 
 
@@ -94,7 +95,7 @@ def test_links_to_anything_else_are_not(fetch: Fetching, top: Path, to: str) -> 
     path = link(top, to)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Missing) as caught:
-        fetch.open(path)
+        fetch._files.open(path)
     assert "secret" not in caught.value.reason
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -103,7 +104,7 @@ def test_directories_on_the_way_that_are_links_are_not_followed(fetch: Fetching,
     for to in ("d", "{top}/secret", "{top}/archive"):
         link(top, to)
         with pytest.raises(Missing):
-            fetch.open("p/a/1/link/f")
+            fetch._files.open("p/a/1/link/f")
         (top / "registry/p/a/1/link").unlink()
 
 
@@ -116,7 +117,7 @@ def test_links_below_a_whitelisted_directory_are_not_followed(
     (top / "archive/x/f").symlink_to(top / "secret/f")
     (top / "archive/x/d").symlink_to(top / "secret")
     with pytest.raises(Missing):
-        fetch.open(path)
+        fetch._files.open(path)
 
 
 def test_a_chain_of_links_is_followed_to_a_limit(fetch: Fetching, top: Path) -> None:
@@ -125,19 +126,19 @@ def test_a_chain_of_links_is_followed_to_a_limit(fetch: Fetching, top: Path) -> 
         link(top, f"l{i - 1}", f"l{i}")
     assert content(fetch, f"p/a/1/l{HOPS - 2}") == "content of registry/p/a/1/d/f"
     with pytest.raises(Missing):
-        fetch.open(f"p/a/1/l{HOPS + 1}")
+        fetch._files.open(f"p/a/1/l{HOPS + 1}")
 
 
 @pytest.mark.parametrize("path", ["", "p", "p/a/1/d", "p/x", "p/..usage/x", "x" * 300])
 def test_what_is_no_file_is_missing(fetch: Fetching, path: str) -> None:
     with pytest.raises(Missing):
-        fetch.open(path)
+        fetch._files.open(path)
 
 
 def test_a_fifo_is_missing_and_blocks_nothing(fetch: Fetching, top: Path) -> None:
     os.mkfifo(top / "registry/p/fifo")
     with pytest.raises(Missing, match="FIFO"):
-        fetch.open("p/fifo")
+        fetch._files.open("p/fifo")
 
 
 def test_internal_files_are_served_but_nothing_unfinished(fetch: Fetching) -> None:

@@ -20,7 +20,9 @@ from gobbler.disk.clock import FilesystemClock
 from gobbler.errors import GobblerError
 from gobbler.registry import Registry
 from gobbler.service.answers import CORS, failure, json_answer
+from gobbler.service.archiving import Archiving
 from gobbler.service.fetching import Fetching
+from gobbler.service.files import Files
 from gobbler.service.following import Following
 from gobbler.service.intake import Intake
 from gobbler.service.listing import list_directory
@@ -47,13 +49,16 @@ class Application:
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
         self.submitting = Submitting(site, intake, threads, settings.prefix)
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
-        fetching = Fetching(
-            settings.registry, settings.whitelist, f"{settings.prefix}/fetch/", self._readers
-        )
         prefix = settings.prefix
+        files = Files(settings.registry, settings.whitelist)
         self._posting = f"{prefix}/new/"
-        self._fetching_route = f"{prefix}/fetch/"
-        self._fetching = fetching
+        self._reading: dict[str, ASGIApp] = {
+            route: endpoint(files, route, self._readers)
+            for route, endpoint in (
+                (f"{prefix}/fetch/", Fetching),
+                (f"{prefix}/archive/", Archiving),
+            )
+        }
         self._rest: ASGIApp = Starlette(
             routes=[
                 Route(f"{prefix}/info", self._info),
@@ -76,9 +81,11 @@ class Application:
             if method == "OPTIONS":
                 await _options(scope, receive, send)
                 return
-            if path.startswith(self._fetching_route) and method in ("GET", "HEAD"):
-                await self._fetching(scope, receive, send)
-                return
+            if method in ("GET", "HEAD"):
+                for route, endpoint in self._reading.items():
+                    if path.startswith(route):
+                        await endpoint(scope, receive, send)
+                        return
             if path.startswith(self._posting) and method == "POST":
                 await self.submitting(scope, receive, send)
                 return

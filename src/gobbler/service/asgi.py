@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
 from starlette.types import Receive
+
+T = TypeVar("T")
 
 
 async def disconnected(receive: Receive) -> None:
@@ -12,3 +19,22 @@ async def disconnected(receive: Receive) -> None:
     """
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+async def while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await ``work``, which is cancelled when the client goes away; then ``None``.
+
+    Sending to a client that is gone would wait for ever, and keep files open.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(disconnected(receive))
+    waited: set[asyncio.Future[Any]] = {working, gone}
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+    with suppress(asyncio.CancelledError):
+        return await working
+    return None

@@ -1,8 +1,7 @@
 """``GET /fetch/{path}``: files of the registry.
 
-A bare ASGI endpoint, for this is the hot path. The file is opened once, following no link
-but those that lead to a file of the registry or below a whitelisted directory; all that is
-sent comes from that descriptor.
+A bare ASGI endpoint, for this is the hot path. Which links are followed is told in
+:mod:`gobbler.service.files`; all that is sent comes from the descriptor that it opened.
 """
 
 from __future__ import annotations
@@ -12,25 +11,19 @@ import errno
 import mimetypes
 import os
 import posixpath
-import stat
 from concurrent.futures import Executor
-from contextlib import suppress
 from urllib.parse import unquote_to_bytes
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gobbler.disk.opening import kind_of, open_beneath, open_directory
-from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
-from gobbler.names import has_internal, is_internal
-from gobbler.rules.links import absolute_target, below
+from gobbler.errors import GobblerError, Refused
+from gobbler.names import is_internal
 from gobbler.service.answers import CORS, failure
-from gobbler.service.asgi import disconnected
+from gobbler.service.asgi import while_there
 from gobbler.service.conditional import Decision, File, decide
+from gobbler.service.files import Files
 from gobbler.service.listing import registry_path
-
-HOPS = 8
-"""Links of links that are followed at most; what the service writes needs one."""
 
 PART = 1024 * 1024
 """Bytes that are read and sent at a time."""
@@ -38,26 +31,20 @@ PART = 1024 * 1024
 AT_ONCE = 64 * 1024
 """Bytes that are read in the event loop itself: going to a thread would take longer."""
 
-FLAGS = os.O_RDONLY | os.O_NONBLOCK
-
 
 class Fetching:
-    """Serves the files of one registry; large ones are read in ``threads``."""
+    """Serves ``files`` below ``route``; large ones are read in ``threads``."""
 
-    def __init__(
-        self, registry: str, whitelist: tuple[str, ...], route: str, threads: Executor
-    ) -> None:
-        self._threads = threads
-        self._registry = registry
-        self._whitelist = whitelist
+    def __init__(self, files: Files, route: str, threads: Executor) -> None:
+        self._files = files
         self._route = route
-        self._directory = open_directory(registry)
+        self._threads = threads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         try:
             path = self._path(scope["raw_path"])
-            descriptor = self.open(path)
+            descriptor = self._files.open(path)
         except GobblerError as error:
             await failure(error)(scope, receive, send)
             return
@@ -96,68 +83,6 @@ class Fetching:
         except UnicodeDecodeError:
             raise Refused("the path is not valid UTF-8") from None
         return registry_path(path)
-
-    def open(self, path: str) -> int:
-        """Open the file at ``path`` of the registry for reading.
-
-        Raises :class:`~gobbler.errors.Missing` for what is not there, is no file, or is a
-        link to elsewhere.
-        """
-        where = path
-        for _ in range(HOPS):
-            try:
-                return _checked(open_beneath(self._directory, where, FLAGS), path)
-            except OSError as error:
-                if error.errno != errno.ELOOP:
-                    raise _not_there(error, path) from None
-            target = absolute_target(
-                posixpath.dirname(f"{self._registry}/{where}"), self._text(where, path)
-            )
-            inner = below(target, self._registry)
-            if inner is None:
-                return self._open_whitelisted(target, path)
-            if has_internal(inner):
-                break
-            where = inner
-        raise Missing(f"{quoted(path)} is a link that leads to no file of the registry")
-
-    def _text(self, where: str, path: str) -> str:
-        try:
-            return os.readlink(where, dir_fd=self._directory)
-        except OSError as error:
-            raise _not_there(error, path) from None
-
-    def _open_whitelisted(self, target: str, path: str) -> int:
-        for root in self._whitelist:
-            inner = below(target, root)
-            if inner:
-                try:
-                    directory = open_directory(root)
-                    try:
-                        return _checked(open_beneath(directory, inner, FLAGS), path)
-                    finally:
-                        os.close(directory)
-                except OSError as error:
-                    raise _not_there(error, path) from None
-        raise Missing(
-            f"{quoted(path)} is a link that leads out of the registry and the "
-            "whitelisted directories"
-        )
-
-
-def _not_there(error: OSError, path: str) -> GobblerError:
-    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO):
-        return Missing(f"{quoted(path)} does not exist in the registry")
-    return Fault(f"{quoted(path)} can't be read: {error.strerror}")
-
-
-def _checked(descriptor: int, path: str) -> int:
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
-    os.close(descriptor)
-    hint = "Use /list to see what is in it." if stat.S_ISDIR(mode) else ""
-    raise Missing(f"{quoted(path)} is {kind_of(mode)}, not a file", hint=hint)
 
 
 def _headers(decision: Decision, file: File, path: str) -> list[tuple[bytes, bytes]]:
@@ -204,17 +129,7 @@ async def _send_part(
         part = _read(descriptor, count, decision.start)
         await send({"type": "http.response.body", "body": part})
         return
-    # Sending to a client that is gone would wait for ever, and keep the file open.
-    sending = asyncio.ensure_future(_send_parts(send, threads, descriptor, decision))
-    gone = asyncio.ensure_future(disconnected(receive))
-    try:
-        await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if not sending.done():
-            sending.cancel()
-    with suppress(asyncio.CancelledError):
-        await sending
+    await while_there(receive, _send_parts(send, threads, descriptor, decision))
 
 
 async def _send_parts(send: Send, threads: Executor, descriptor: int, decision: Decision) -> None:
