@@ -20,6 +20,8 @@ class Answer:
     status: int = 200
     headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
     promised: int | None = None  # Content-Length, if it is to be a lie
+    ranges: bool = False  # whether parts can be asked for; needs an ETag or Last-Modified
+    breaks_after: list[int] = field(default_factory=list)  # bytes sent, by request
 
 
 class Web:
@@ -28,6 +30,7 @@ class Web:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.seen: list[str] = []
+        self.ranges: list[str | None] = []
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -36,15 +39,30 @@ class Web:
             def do_GET(self) -> None:
                 web.seen.append(self.path)
                 answer = web.answers.get(self.path, Answer(b"404 page not found\n", 404, {}))
-                self.send_response(answer.status)
-                for name, value in answer.headers.items():
+                status, body, more = self.part(answer)
+                self.send_response(status)
+                for name, value in {**answer.headers, **more}.items():
                     self.send_header(name, value)
-                length = len(answer.body) if answer.promised is None else answer.promised
+                length = len(body) if answer.promised is None else answer.promised
                 self.send_header("Content-Length", str(length))
                 self.end_headers()
-                self.wfile.write(answer.body)
-                if length != len(answer.body):
+                if answer.breaks_after:
+                    body = body[: answer.breaks_after.pop(0)]
+                self.wfile.write(body)
+                if length != len(body):
                     self.close_connection = True
+
+            def part(self, answer: Answer) -> tuple[int, bytes, dict[str, str]]:
+                wanted, condition = self.headers["Range"], self.headers["If-Range"]
+                web.ranges.append(wanted)
+                validators = (answer.headers.get("ETag"), answer.headers.get("Last-Modified"))
+                if not answer.ranges or not wanted or condition not in validators:
+                    return answer.status, answer.body, {}
+                size, start = len(answer.body), int(wanted[len("bytes=") : -1])
+                if start >= size:
+                    return 416, b"", {"Content-Range": f"bytes */{size}"}
+                told = f"bytes {start}-{size - 1}/{size}"
+                return 206, answer.body[start:], {"Content-Range": told}
 
             def do_POST(self) -> None:
                 web.on_post(self.path)
@@ -59,6 +77,12 @@ class Web:
 
     def on_post(self, path: str) -> None:
         """Called before a POST is answered; a test may replace it."""
+
+    def heal_after(self, times: int, path: str) -> None:
+        """The answer at ``path`` is whole from the next request but ``times`` on."""
+        answer = self.answers[path]
+        answer.promised = None
+        answer.breaks_after = [len(answer.body) // 2] * times
 
     def put(self, path: str, body: bytes | str, status: int = 200, **headers: str) -> None:
         data = body.encode() if isinstance(body, str) else body

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import pickle
 import socket
 
 import pytest
 import requests
 
-from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow, request_failed
+from gobbler.client.errors import (
+    BrokenOff,
+    NoAnswer,
+    NotThere,
+    RequestFailed,
+    TooSlow,
+    request_failed,
+)
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.remote import ServiceInfo
 from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachable
-
-
-def silent(size: int) -> None:
-    pass
 
 
 @pytest.mark.parametrize(
@@ -135,46 +136,16 @@ def test_odd_names_arrive_as_they_are(web):
     assert Http(web.url).read("p/50% of+#") == b"x"
 
 
-def test_download_tells_the_length(web):
-    web.put("/fetch/a", b"x" * 3_000_000)
-    got, told = io.BytesIO(), []
-    assert Http(web.url).download("a", got, told.append) == 3_000_000
-    assert got.getvalue() == b"x" * 3_000_000
-    assert sum(told) == 3_000_000
-    assert len(told) > 1
-
-
-def test_a_body_that_is_too_short_is_an_error(web):
-    web.put("/fetch/a", b"12345")
-    web.answers["/fetch/a"].promised = 10
-    got, told = io.BytesIO(), []
-    with pytest.raises(NoAnswer, match=r"ended|broke|read"):
-        Http(web.url).download("a", got, told.append)
-    assert len(web.seen) == 3
-    assert sum(told) <= 5
-
-
-def test_a_broken_download_begins_anew(web, monkeypatch):
+def test_an_answer_that_breaks_off_is_asked_for_again(web, monkeypatch):
+    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
     web.put("/fetch/a", b"12345")
     answer = web.answers["/fetch/a"]
     answer.promised = 10
-
-    class Healing(list):
-        def append(self, path):
-            super().append(path)
-            if len(self) == 2:
-                answer.promised = None
-
-    web.seen = Healing()
-    got, told = io.BytesIO(), []
-    assert Http(web.url).download("a", got, told.append) == 5
-    assert (got.getvalue(), sum(told)) == (b"12345", 5)
-
-
-def test_compressed_answers_are_not_measured(web):
-    web.put("/fetch/a", gzip.compress(b"hello" * 100), **{"Content-Encoding": "gzip"})
-    got = io.BytesIO()
-    assert Http(web.url).download("a", got, silent) == 500
+    with pytest.raises(BrokenOff):
+        Http(web.url).read("a")
+    assert len(web.seen) == 3
+    web.heal_after(2, "/fetch/a")
+    assert Http(web.url).read("a") == b"12345"
 
 
 def test_answers_of_unknown_fields_are_kept(web):

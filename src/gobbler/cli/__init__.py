@@ -17,6 +17,7 @@ from gobbler import __version__
 from gobbler.errors import GobblerError
 
 COMMANDS = {
+    "cache": "list, verify or prune what was downloaded",
     "cat": "print the content of a file",
     "clone": "start a next version as a tree of links",
     "create-project": "make a new project",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import click
 import msgspec
@@ -18,7 +19,7 @@ from gobbler.client.addresses import Address
 from gobbler.errors import quoted
 from gobbler.records import Uploader
 
-Command = Callable[..., None]
+Command = Callable[..., Any]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -95,6 +96,17 @@ def reads(function: Command) -> Command:
             url or None, registry=registry or None, cache=cache or None, force_remote=remote
         )
         function(client=client, **rest)
+
+    return command
+
+
+def about_the_cache(function: Command) -> Command:
+    """Give a command the option that says which cache, and a ``client`` that has no service."""
+
+    @_cache
+    @functools.wraps(function)
+    def command(cache: str | None, **rest: object) -> Any:  # noqa: ANN401 - an exit code, or nothing
+        return function(client=Client(cache=cache or None), **rest)
 
     return command
 

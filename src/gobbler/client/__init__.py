@@ -10,19 +10,24 @@
 """
 
 from gobbler.client.administration import LinkChange
+from gobbler.client.cached import Cached, Damage
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
 from gobbler.client.jobs import Job
 from gobbler.client.permissions import NewPermissions
+from gobbler.client.pruning import Pruned
 from gobbler.client.remote import ServiceInfo
 
 __all__ = [
+    "Cached",
     "Client",
+    "Damage",
     "Job",
     "LinkChange",
     "NewPermissions",
     "NoAnswer",
     "NotThere",
+    "Pruned",
     "RequestFailed",
     "ServiceInfo",
     "TooSlow",

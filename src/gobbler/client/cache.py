@@ -3,40 +3,55 @@
 ::
 
     {cache}/{URL of the service, quoted}/
-        files/{path in the registry}                     files that were fetched alone
-        trees/{hash of the path}/{path in the registry}  directories, whole
-        temp/{random}/                                   what is under way
+        files/{path in the registry}            files that were fetched alone
+        trees/{digest of the path}/
+            {path in the registry}/             a directory, whole
+            ..manifest                          of its version
+        objects/                                see gobbler.client.objects
+        temp/  partial/                         see gobbler.client.workplace
+        no-archives                             see gobbler.client.archive
 
-Everything is built below ``temp`` and renamed, so what has its final name is complete,
-whatever was killed when; any number of processes may use one cache without a lock. Every
-directory has a tree of its own, because one that was fetched whole must not be confused
-with one in which only a part has been fetched.
+Everything is built below ``temp``, flushed and renamed, so what has its final name is
+complete, whatever was killed when; any number of processes may use one cache without
+waiting for each other. Every directory has a tree of its own, because one that was fetched
+whole must not be confused with one in which only a part has been fetched. Files that are the
+same are one file with several names.
+
+The time of change of a tree, and the time of access of a file, are when they were last used.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
-import secrets
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote_plus
 
 import platformdirs
 
-from gobbler.client.download import download_directory, download_file
+from gobbler.client.download import Damaged, download, write_file
+from gobbler.client.expected import Expected, expected
 from gobbler.client.http import Http
-from gobbler.client.progress import Progress
+from gobbler.client.objects import Objects
+from gobbler.client.paths import digest
+from gobbler.client.progress import Progress, Silent
+from gobbler.client.tree import Tree
+from gobbler.client.trouble import explained
 from gobbler.client.workers import Stop
+from gobbler.client.workplace import Workplace, workplace
 from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.errors import Fault
+from gobbler.names import MANIFEST
+from gobbler.records import Entry
 
-ABANDONED_SECONDS = 30 * 24 * 3600
-"""What has been under way for longer was left behind by a process that was killed."""
+ATTEMPTS = 100
+"""Of putting something in its place while others do, too."""
+
+KEPT_ALONE = 8 << 20
+"""Bytes from which on a file is kept though the rest of its directory could not be fetched."""
 
 
 def default_cache() -> str:
@@ -49,7 +64,9 @@ class Cache:
 
     def __init__(self, root: str, http: Http) -> None:
         self._http = http
+        self._top = root
         self._root = os.path.join(root, quote_plus(http.url))
+        self._objects = Objects(Path(self._root))
 
     def file(self, path: str, *, overwrite: bool, progress: Progress) -> str:
         """The local copy of the registry's file ``path``, fetched unless it is here.
@@ -57,15 +74,55 @@ class Cache:
         With ``overwrite`` it is fetched in any case; whoever has the old copy open keeps it.
         """
         target = os.path.join(self._root, "files", path)
-        if not overwrite and os.path.isfile(target):
-            return target
-        with self._workplace() as temp:
-            progress.expect(1, None)
-            download_file(self._http, path, temp / "file", progress, Stop())
-            _flush(temp)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            (temp / "file").replace(target)
+        with explained(self._top):
+            if overwrite or not _use(target, os.path.isfile):
+                progress.expect(1, None)
+                self._fetch_file(path, target, overwrite, progress)
         return target
+
+    def _fetch_file(self, path: str, target: str, overwrite: bool, progress: Progress) -> None:
+        known, is_old = self._expected(path, anew=overwrite)
+        if is_old and known.entry(path) is None:
+            known, is_old = self._expected(path, anew=True)
+        try:
+            self._put_file(path, target, known.entry(path), progress)
+        except Damaged:
+            # The manifest in the cache may be that of another version of this name.
+            if not is_old:
+                raise
+            known, _ = self._expected(path, anew=True)
+            self._put_file(path, target, known.entry(path), progress)
+
+    def _put_file(self, path: str, target: str, entry: Entry | None, progress: Progress) -> None:
+        with workplace(Path(self._root)) as place:
+            stop, watched = Stop(), Watched(progress, place)
+            new = place.path / "file"
+            if entry is not None and self._objects.reuse(entry, str(new), stop):
+                progress.advance(1, entry.size)
+            else:
+                with place.part(digest(path)) as part:
+                    download(self._http, path, part, entry, watched, stop).rename(new)
+                _flush_file(new)
+                if entry is not None:
+                    self._objects.add([(str(new), entry)])
+            _rename(new, target)
+
+    def _expected(self, path: str, *, anew: bool) -> tuple[Expected, bool]:
+        """What is expected of a file, and whether that was in the cache already."""
+        asked = False
+
+        def read(manifest: str) -> bytes:
+            nonlocal asked
+            cached = os.path.join(self._root, "files", manifest)
+            asked = anew or not os.path.isfile(cached)
+            return Path(self.file(manifest, overwrite=anew, progress=Silent())).read_bytes()
+
+        try:
+            return expected(path, read), not asked
+        except Fault:
+            if asked:
+                raise
+            return self._expected(path, anew=True)
 
     def directory(self, path: str, *, overwrite: bool, concurrent: int, progress: Progress) -> str:
         """The local copy of the registry's directory ``path``, complete.
@@ -73,32 +130,83 @@ class Cache:
         If it is here no request is made, whatever has become of it since. With
         ``overwrite`` it is fetched in any case; the old tree stays until the new one is whole.
         """
-        digest = hashlib.sha256(path.encode()).hexdigest()[:24]
-        tree = os.path.join(self._root, "trees", digest)
+        tree = os.path.join(self._root, "trees", digest(path))
         target = os.path.join(tree, path)
-        if not overwrite and os.path.isdir(target):
-            return target
-        with self._workplace() as temp:
-            new = temp / "new"
-            (new / path).mkdir(parents=True)
-            download_directory(self._http, path, new / path, concurrent, progress)
-            _flush(temp)
-            os.makedirs(os.path.dirname(tree), exist_ok=True)
-            _put(new, Path(tree), path, overwrite=overwrite)
+        with explained(self._top):
+            if overwrite or not os.path.isdir(target) or not _use(tree, os.path.isdir):
+                self._fetch_directory(path, tree, overwrite, concurrent, progress)
         return target
 
-    @contextlib.contextmanager
-    def _workplace(self) -> Iterator[Path]:
-        """A fresh directory on the filesystem of the cache, gone afterwards."""
-        temp = Path(self._root, "temp")
-        temp.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(temp)
-        workplace = temp / secrets.token_hex(8)
-        workplace.mkdir()
-        try:
-            yield workplace
-        finally:
-            shutil.rmtree(workplace, ignore_errors=True)
+    def _fetch_directory(
+        self, path: str, tree: str, overwrite: bool, concurrent: int, progress: Progress
+    ) -> None:
+        with workplace(Path(self._root)) as place:
+            new = place.path / "new"
+            (new / path).mkdir(parents=True)
+            known = expected(path, self._http.read)
+            if known.content:
+                write_file(new / MANIFEST, known.content)
+            fetched = Tree(
+                self._http,
+                path,
+                new / path,
+                known,
+                self._objects,
+                place,
+                Watched(progress, place),
+            )
+            try:
+                fetched.fetch(Path(self._root), concurrent)
+            except BaseException:
+                self._keep_large(fetched)
+                raise
+            flush_filesystem(str(new), Durability.FULL)
+            self._objects.add(fetched.verified())
+            os.makedirs(os.path.dirname(tree), exist_ok=True)
+            _put(new, Path(tree), path, overwrite=overwrite)
+
+    def _keep_large(self, fetched: Tree) -> None:
+        """Keep the large files of a directory that could not be fetched whole."""
+        for file, entry in fetched.verified():
+            if entry.size >= KEPT_ALONE:
+                with contextlib.suppress(OSError):
+                    _flush_file(Path(file))
+                    self._objects.add([(file, entry)])
+
+
+class Watched:
+    """Progress that shows other processes that this one lives."""
+
+    def __init__(self, progress: Progress, place: Workplace) -> None:
+        self._place = place
+        self._progress = progress
+        self.expect = progress.expect
+
+    def advance(self, files: int, size: int) -> None:
+        """Tell of it."""
+        self._place.sign_of_life()
+        self._progress.advance(files, size)
+
+
+def _use(path: str, is_there: Callable[[str], bool]) -> bool:
+    """Whether ``path`` is there; if so, it has now been used."""
+    if not is_there(path):
+        return False
+    # In a cache that is shared, others may not do that.
+    with contextlib.suppress(OSError):
+        modified = os.stat(path).st_mtime_ns
+        now = time.time_ns()
+        os.utime(path, ns=(now, now if os.path.isdir(path) else modified))
+    return True
+
+
+def _rename(new: Path, target: str) -> None:
+    for _ in range(ATTEMPTS):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # whoever prunes removes empty directories
+            new.replace(target)
+            return
+    raise Fault(f"too many processes change {target} at the same time")
 
 
 def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
@@ -107,7 +215,7 @@ def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
     Without ``overwrite``, a whole tree that another process has put there in the meantime
     is as good and stays.
     """
-    for attempt in range(100):
+    for attempt in range(ATTEMPTS):
         if overwrite or not (tree / path).is_dir():
             with contextlib.suppress(FileNotFoundError):
                 tree.rename(new.with_name(f"old{attempt}"))
@@ -124,13 +232,10 @@ def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
     raise Fault(f"too many processes replace {tree} at the same time")
 
 
-def _flush(path: Path) -> None:
+def _flush_file(path: Path) -> None:
     """A power cut must not leave a copy that has its final name but not its content."""
-    flush_filesystem(str(path), Durability.FULL)
-
-
-def _remove_abandoned(temp: Path) -> None:
-    for left in temp.iterdir():
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from gobbler.client.administration import Administration
+from gobbler.client.caching import Caching
 from gobbler.client.changes import Changes
 from gobbler.client.reads import Reads
 
 
-class Client(Reads, Changes, Administration):
+class Client(Reads, Caching, Changes, Administration):
     """A service and its registry, as one user on one machine sees them.
 
     ``url`` is the address of the service. ``staging`` and ``registry`` are its directories

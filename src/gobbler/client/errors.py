@@ -49,6 +49,10 @@ class NoAnswer(Unreachable, requests.ConnectionError):
     """No service answered, or the connection broke before the answer was complete."""
 
 
+class BrokenOff(NoAnswer):
+    """The connection broke in the middle of an answer."""
+
+
 class TooSlow(NoAnswer, requests.Timeout):
     """The service did not answer in time."""
 

@@ -27,7 +27,8 @@ def export(source: str, destination: str) -> str:
     try:
         if os.path.isdir(source):
             ignored = shutil.ignore_patterns(f"{INTERNAL_PREFIX}*")
-            shutil.copytree(source, beside, ignore=ignored)
+            # Not with their modes: what is in the cache can't be written, the copy can.
+            shutil.copytree(source, beside, ignore=ignored, copy_function=shutil.copyfile)
         else:
             shutil.copyfile(source, beside)
         os.rename(beside, destination)

@@ -11,20 +11,18 @@ import functools
 import ipaddress
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, BinaryIO, TypeVar
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
-import msgspec
 import requests
-from requests import exceptions
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
-from gobbler.client.errors import NoAnswer, TooSlow, request_failed
-from gobbler.errors import Refused, quoted
+from gobbler.client.answers import decoded, failure, translated
+from gobbler.client.errors import BrokenOff
 
 T = TypeVar("T")
 
@@ -32,8 +30,11 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """How long a read may stay without a single byte before it is given up."""
 
-CHUNK = 1 << 20
 ATTEMPTS = 3
+
+FIRST_PAUSE = 0.2
+"""Seconds before the second attempt; then twice as long, and so on."""
+
 POOL_SIZE = 64
 
 _KEEPALIVE = [
@@ -60,7 +61,7 @@ def _session(use_environment: bool) -> requests.Session:
     session.headers.update({"Accept-Encoding": "identity", "Accept": "application/json, */*"})
     retry = Retry(
         total=ATTEMPTS - 1,
-        backoff_factor=0.2,
+        backoff_factor=FIRST_PAUSE,
         allowed_methods=["GET", "HEAD"],
         status_forcelist=[502, 503, 504],
         raise_on_status=False,
@@ -86,67 +87,67 @@ class Http:
 
     def get(self, endpoint: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The JSON answer to ``GET endpoint``, as a ``kind``."""
-        with self._open("GET", endpoint, params=params) as response:
-            return _decode(response, kind, self.url + endpoint)
+        response = self._whole(endpoint, params)
+        return decoded(response, kind, self.url + endpoint)
 
     def read(self, path: str) -> bytes:
         """The content of the registry's file ``path``, which should be a small one."""
-        with self._open("GET", fetch_endpoint(path)) as response:
-            return response.content
+        return self._whole(fetch_endpoint(path)).content
+
+    def _whole(self, endpoint: str, params: Mapping[str, str] | None = None) -> requests.Response:
+        """The answer to ``GET endpoint`` with its body, asked for again if that breaks off."""
+        for attempt in range(1, ATTEMPTS):
+            try:
+                with self._open("GET", endpoint, params=params) as response:
+                    return response
+            except BrokenOff:
+                time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+        with self._open("GET", endpoint, params=params) as response:
+            return response
 
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
         with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
-            return _decode(response, dict[str, Any], self.url + endpoint)
-
-    def download(self, path: str, to: BinaryIO, progress: Callable[[int], None]) -> int:
-        """Write the registry's file ``path`` into ``to``; answer its length in bytes.
-
-        ``progress`` is told of every piece, in bytes (fewer than none when a broken
-        transfer begins anew); what it raises ends the download. A body that is shorter
-        than announced is :class:`~gobbler.client.errors.NoAnswer`, after some attempts.
-        """
-        start = to.tell()
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                self._download_once(path, to, progress)
-                break
-            except NoAnswer:
-                if attempt == ATTEMPTS:
-                    raise
-                progress(start - to.tell())
-                to.seek(start)
-                to.truncate()
-        return to.tell() - start
-
-    def _download_once(self, path: str, to: BinaryIO, progress: Callable[[int], None]) -> None:
-        start = to.tell()
-        with self._open("GET", fetch_endpoint(path), stream=True) as response:
-            for chunk in response.iter_content(CHUNK):
-                to.write(chunk)
-                progress(len(chunk))
-            announced = response.headers.get("Content-Length")
-            encoded = response.headers.get("Content-Encoding", "identity") != "identity"
-        got = to.tell() - start
-        if announced is not None and not encoded and got != int(announced):
-            raise NoAnswer(
-                f"the download of {quoted(path)} ended after {got} of {announced} bytes",
-                hint="The connection broke; try again.",
-            )
+            return decoded(response, dict[str, Any], self.url + endpoint)
 
     @contextlib.contextmanager
-    def _open(self, method: str, endpoint: str, **options: Any) -> Iterator[requests.Response]:  # noqa: ANN401 - passed on
+    def stream(
+        self,
+        endpoint: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+    ) -> Iterator[requests.Response]:
+        """The answer to ``GET endpoint``, whose body is read within the block.
+
+        ``accept`` are statuses from 300 on that are no error.
+        """
+        with self._open(
+            "GET", endpoint, stream=True, params=params, headers=headers, accept=accept
+        ) as response:
+            yield response
+
+    @contextlib.contextmanager
+    def _open(
+        self,
+        method: str,
+        endpoint: str,
+        *,
+        accept: tuple[int, ...] = (),
+        **options: Any,  # noqa: ANN401 - passed on
+    ) -> Iterator[requests.Response]:
         options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         # A redirected POST would turn into a GET and seem to succeed.
         options["allow_redirects"] = method == "GET"
         with (
-            _translated(self.url),
+            translated(self.url),
             _session(self._use_environment).request(
                 method, self.url + endpoint, **options
             ) as response,
         ):
-            if response.status_code >= 300:
-                raise _failure(response, method, self.url + endpoint)
+            if response.status_code >= 300 and response.status_code not in accept:
+                raise failure(response, method, self.url + endpoint)
             yield response
 
 
@@ -162,76 +163,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-@contextlib.contextmanager
-def _translated(url: str) -> Iterator[None]:
-    """Turn what ``requests`` raises into our errors, with reasons for people."""
-    try:
-        yield
-    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
-        raise Refused(
-            f"{quoted(url)} is not the address of a service: {error}",
-            hint="Write it like http://gobbler.example.org:8080.",
-        ) from error
-    except exceptions.Timeout as error:
-        raise TooSlow(f"the service at {url} did not answer in time") from error
-    except exceptions.ConnectionError as error:
-        if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
-            raise TooSlow(f"the service at {url} did not answer in time") from error
-        raise NoAnswer(
-            f"no service answers at {url}: {_cause(error)}",
-            hint="Check the address, and that the service is running.",
-        ) from error
-    except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
-        raise NoAnswer(f"the connection to {url} broke: {_cause(error)}") from error
-    except exceptions.TooManyRedirects as error:
-        raise NoAnswer(f"{url} leads round in a circle of redirects") from error
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    inner: BaseException | None = error
-    while inner is not None:
-        yield inner
-        inner = inner.__cause__ or inner.__context__
-
-
-def _cause(error: BaseException) -> str:
-    """What the operating system said, at the bottom of what the libraries made of it."""
-    for inner in _chain(error):
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-    return str(error) or type(error).__name__
-
-
-def _failure(response: requests.Response, method: str, url: str) -> Exception:
-    """The error that a response other than 2xx stands for."""
-    status = response.status_code
-    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
-    with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
-        answer = msgspec.json.decode(response.content, type=dict[str, Any])
-        reason = msgspec.convert(answer.pop("reason"), str)
-        answer.pop("status", None)
-        return request_failed(status, reason, fields=answer)
-    said = f"HTTP {status} {response.reason or ''}".rstrip()
-    if content_type == "text/plain" and response.text.strip():
-        said += f", {response.text.strip()[:500]!r}"
-    hint = ""
-    if 300 <= status < 400 and "Location" in response.headers:
-        hint = f"It points to {response.headers['Location']}; use that address of the service."
-    elif content_type == "text/html":
-        hint = "The answer is a web page: is this the service, or a proxy before it?"
-    return request_failed(status, f"{method} {url} failed: {said}", hint=hint)
-
-
-def _decode(response: requests.Response, kind: type[T], url: str) -> T:
-    try:
-        answer: T = msgspec.json.decode(response.content, type=kind)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        content_type = response.headers.get("Content-Type") or "an unnamed type"
-        raise request_failed(
-            500,
-            f"the answer of {url} can't be read: {error} (its type is {content_type})",
-            hint="Is this the address of a Gobbler service, or of a proxy before it?",
-        ) from error
-    return answer

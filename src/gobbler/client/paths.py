@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+
 from gobbler.errors import Fault, Refused, quoted
+
+_LEAVING = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
+"""A component that is empty, ``.`` or ``..``, or a character that ends a path."""
 
 
 def registry_path(path: str) -> str:
@@ -32,7 +38,12 @@ def listed_path(path: str) -> str:
 
 def is_below(path: str) -> bool:
     """Whether the relative ``path`` names something strictly below where it starts."""
-    return "\0" not in path and not any(part in ("", ".", "..") for part in path.split("/"))
+    return _LEAVING.search(path) is None
+
+
+def digest(path: str) -> str:
+    """A name for what is kept about ``path`` that no other path has."""
+    return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 
 def unpack(path: str) -> dict[str, str | None]:

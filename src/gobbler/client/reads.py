@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 from gobbler.client import reading
 from gobbler.client.cloning import clone
 from gobbler.client.paths import registry_path
 from gobbler.client.progress import Progress, Silent
 from gobbler.client.site import Site, StrPath
-from gobbler.errors import Refused
+from gobbler.errors import Fault, Refused
 from gobbler.names import AssetKey, VersionKey, check_name
 from gobbler.records import Manifest, Permissions, Summary, decode, decode_manifest
+
+T = TypeVar("T")
+
+
+def _decode_summary(data: bytes, path: str) -> Summary:
+    return decode(data, Summary, path)
 
 
 class Reads(Site):
@@ -52,7 +60,7 @@ class Reads(Site):
         From the cache, when it was fetched before, unless ``overwrite``.
         """
         path = VersionKey.checked(project, asset, version).manifest
-        return decode_manifest(self._content(path, overwrite), path)
+        return self._record(path, overwrite, decode_manifest)
 
     def summary(
         self, project: str, asset: str, version: str, *, overwrite: bool = False
@@ -63,10 +71,19 @@ class Reads(Site):
         probation is asked for again, since that will have an end.
         """
         path = VersionKey.checked(project, asset, version).summary
-        summary = decode(self._content(path, overwrite), Summary, path)
+        summary = self._record(path, overwrite, _decode_summary)
         if summary.on_probation and not overwrite and self._local is None:
-            summary = decode(self._content(path, overwrite=True), Summary, path)
+            summary = self._record(path, True, _decode_summary)
         return summary
+
+    def _record(self, path: str, overwrite: bool, decode: Callable[[bytes, str], T]) -> T:
+        """A record of the registry; one that is damaged in the cache is fetched again."""
+        try:
+            return decode(self._content(path, overwrite), path)
+        except Fault:
+            if overwrite or self._local is not None:
+                raise
+            return decode(self._content(path, overwrite=True), path)
 
     def _content(self, path: str, overwrite: bool) -> bytes:
         with open(self.fetch_file(path, overwrite=overwrite), "rb") as file:
@@ -102,7 +119,7 @@ class Reads(Site):
         path: str,
         *,
         overwrite: bool = False,
-        concurrent: int = 1,
+        concurrent: int = 4,
         progress: Progress | None = None,
     ) -> str:
         """Where the registry's directory ``path`` can be read on this machine.

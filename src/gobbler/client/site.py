@@ -83,6 +83,10 @@ class Site:
         return self._local or RemoteSource(self._http)
 
     @functools.cached_property
+    def cache(self) -> str:
+        """The directory for what is fetched over HTTP."""
+        return default_cache() if self._cache_root is None else os.fspath(self._cache_root)
+
+    @functools.cached_property
     def _cache(self) -> Cache:
-        root = default_cache() if self._cache_root is None else os.fspath(self._cache_root)
-        return Cache(root, self._http)
+        return Cache(self.cache, self._http)

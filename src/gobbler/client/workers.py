@@ -34,6 +34,11 @@ class Stop:
         if self._event.is_set():
             raise Cancelled("stopped")
 
+    def wait(self, seconds: float) -> None:
+        """Pause; raises as :meth:`check` does if the tasks are asked to end meanwhile."""
+        self._event.wait(seconds)
+        self.check()
+
 
 def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: int) -> None:
     """Call ``task(item, stop)`` for all ``items``, ``concurrent`` of them at a time.
