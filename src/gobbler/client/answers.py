@@ -12,7 +12,7 @@ from requests import exceptions
 from urllib3.exceptions import ReadTimeoutError
 
 from gobbler.client.errors import BrokenOff, NoAnswer, TooSlow, request_failed
-from gobbler.errors import Refused, quoted
+from gobbler.errors import GobblerError, Refused, quoted
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ def translated(url: str) -> Iterator[None]:
     """Turn what ``requests`` raises into our errors, with reasons for people."""
     try:
         yield
+    except GobblerError:
+        raise  # ours already, though some are also what is caught below
     except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
         raise Refused(
             f"{quoted(url)} is not the address of a service: {error}",

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import requests
 
-from gobbler.client.download import CHUNK, FILE_MODE, SMALL
+from gobbler.client.download import FILE_MODE, PIECE, SMALL
 from gobbler.client.http import Http
 from gobbler.client.untar import Untar
 from gobbler.disk.writing import write_all
@@ -73,7 +73,7 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
     """
     params = {} if max_size is None else {"max_size": str(max_size)}
     with _asked(http, path, params) as response:
-        untar = Untar(response.iter_content(CHUNK), path)
+        untar = Untar(response.iter_content(PIECE), path)
         for member in untar:
             if member.is_directory:
                 sink.directory(member.path)

@@ -25,7 +25,10 @@ from gobbler.errors import Fault, quoted
 from gobbler.records import Entry
 
 CHUNK = 1 << 20
-"""Bytes that are taken from a connection, or from a file, at a time."""
+"""Bytes of a file that are read at a time."""
+
+PIECE = 1 << 17
+"""Bytes that are taken from a connection at a time; when it breaks, fewer are lost."""
 
 FILE_MODE = 0o444
 """What is in the cache is shared: whoever writes into it by mistake is told."""
@@ -162,7 +165,7 @@ class _Receiving:
 
         It is given up after some attempts in a row that bring nothing.
         """
-        failed, reached = 0, CHUNK
+        failed, reached = 0, self._file.tell()
         while True:
             try:
                 self._once()
@@ -170,8 +173,9 @@ class _Receiving:
             except NoAnswer as error:
                 if self._file.tell() == 0 and not isinstance(error, BrokenOff):
                     raise  # whoever makes connections has tried some times already
-                if self.resumed and self._file.tell() >= reached:
-                    failed, reached = 0, self._file.tell() + CHUNK
+                if self._file.tell() >= reached + PIECE:
+                    # If it always began anew, it might go on like this for ever.
+                    failed, reached = 0 if self.resumed else failed, self._file.tell()
                 failed += 1
                 if failed == ATTEMPTS:
                     raise
@@ -193,7 +197,7 @@ class _Receiving:
             else:
                 self._begin_anew()
                 self._remember(response)
-            for chunk in response.iter_content(CHUNK):
+            for chunk in response.iter_content(PIECE):
                 self._stop.check()
                 self._file.write(chunk)
                 self._progress.advance(0, len(chunk))

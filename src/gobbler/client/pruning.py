@@ -114,15 +114,17 @@ def _remove(root: Path, doomed: list[Cached], objects: list[str], parts: list[Pa
         for number, path in enumerate((*(Path(entry.whole) for entry in doomed), *parts)):
             with contextlib.suppress(FileNotFoundError):
                 path.rename(place.path / f"old-{number}")
-                _remove_empty(path.parent, root)
+        for entry in doomed:
+            if not entry.is_directory:
+                _remove_empty(Path(entry.whole).parent, root / "files")
         for name in objects:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
 
 
-def _remove_empty(directory: Path, root: Path) -> None:
-    """Remove a directory, and those that it is in, as far as there is nothing in them."""
+def _remove_empty(directory: Path, top: Path) -> None:
+    """Remove a directory, and those that it is in up to ``top``, if there is nothing in them."""
     with contextlib.suppress(OSError):
-        while directory != root:
+        while directory != top:
             directory.rmdir()
             directory = directory.parent

@@ -1,0 +1,193 @@
+"""A file that breaks off goes on; what is wrong is found out; what remains is used."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+
+import pytest
+
+from gobbler.client.download import PIECE, SMALL, Damaged, difference, download, download_small
+from gobbler.client.errors import NoAnswer
+from gobbler.client.http import Http
+from gobbler.client.workers import Stop
+from gobbler.errors import Cancelled, Fault, Missing
+from gobbler.records import Entry
+
+DATA = os.urandom(3 * SMALL + 17)
+PATH = "p/a/v/f"
+WHERE = "/fetch/p/a/v/f"
+TAG = '"one"'
+
+
+class Told:
+    """Progress that is added up."""
+
+    def __init__(self):
+        self.files = self.bytes = 0
+
+    def expect(self, files, size):
+        pass
+
+    def advance(self, files, size):
+        self.files += files
+        self.bytes += size
+
+
+def entry_of(data: bytes) -> Entry:
+    return Entry(len(data), hashlib.md5(data).hexdigest())
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch):
+    monkeypatch.setattr("gobbler.client.download.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
+
+
+@pytest.fixture
+def told():
+    return Told()
+
+
+@pytest.fixture
+def fetch(web, tmp_path, told):
+    def fetch(data=DATA, **options):
+        entry = options.pop("entry", entry_of(data))
+        stop = options.pop("stop", Stop())
+        return download(Http(web.url), PATH, tmp_path, entry, told, stop).read_bytes()
+
+    return fetch
+
+
+def offer(web, data=DATA, **headers):
+    web.put(WHERE, data, **(headers or {"ETag": TAG}))
+    web.answers[WHERE].ranges = True
+    return web.answers[WHERE]
+
+
+def test_a_file_comes_and_can_not_be_written(web, fetch, told, tmp_path):
+    offer(web)
+    assert fetch() == DATA
+    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (tmp_path / "content").stat().st_mode & 0o777 == 0o444
+    assert web.ranges == [None]
+
+
+@pytest.mark.parametrize("headers", [{"ETag": TAG}, {"Last-Modified": "yesterday"}])
+def test_it_goes_on_where_the_connection_broke(web, fetch, told, headers):
+    offer(web, **headers).breaks_after = [SMALL, SMALL, PIECE + 5, 5]
+    assert fetch() == DATA
+    ends = [SMALL, 2 * SMALL, 2 * SMALL + PIECE, 2 * SMALL + PIECE]
+    assert web.ranges == [None, *(f"bytes={end}-" for end in ends)]
+    assert (told.files, told.bytes) == (1, len(DATA))
+
+
+def test_a_connection_that_brings_nothing_is_given_up(web, fetch, told, tmp_path):
+    offer(web).breaks_after = [SMALL] + [0] * 9
+    with pytest.raises(NoAnswer):
+        fetch()
+    assert len(web.seen) == 3
+    assert (tmp_path / "content").read_bytes() == DATA[:SMALL]
+
+
+@pytest.mark.parametrize("headers", [{"ETag": 'W/"weak"'}, {"Content-Type": "x/y"}])
+def test_without_a_validator_it_begins_anew(web, fetch, told, headers):
+    offer(web, **headers).breaks_after = [SMALL]
+    assert fetch() == DATA
+    assert web.ranges == [None, None]
+    assert (told.files, told.bytes) == (1, len(DATA))
+
+
+def test_another_attempt_goes_on(web, fetch, told, tmp_path):
+    offer(web)
+    (tmp_path / "content").write_bytes(DATA[:SMALL])
+    (tmp_path / "validator").write_text(TAG)
+    assert fetch() == DATA
+    assert web.ranges == [f"bytes={SMALL}-"]
+    assert (told.files, told.bytes) == (1, len(DATA))
+
+
+def test_a_file_that_changed_begins_anew(web, fetch, told, tmp_path):
+    offer(web)
+    (tmp_path / "content").write_bytes(b"of another state" * 99)
+    (tmp_path / "validator").write_text('"another"')
+    assert fetch() == DATA
+    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (tmp_path / "validator").read_text() == TAG
+
+
+def test_what_was_glued_together_wrongly_begins_anew(web, fetch, told, tmp_path):
+    offer(web)
+    (tmp_path / "content").write_bytes(b"x" * SMALL)
+    (tmp_path / "validator").write_text(TAG)
+    assert fetch() == DATA
+    assert web.ranges == [f"bytes={SMALL}-", None]
+    assert (told.files, told.bytes) == (1, len(DATA))
+
+
+@pytest.mark.parametrize("have", [DATA, DATA + b"more"])
+def test_all_is_there_already_or_more_than_all(web, fetch, tmp_path, have):
+    offer(web)
+    (tmp_path / "content").write_bytes(have)
+    (tmp_path / "validator").write_text(TAG)
+    assert fetch() == DATA
+
+
+@pytest.mark.parametrize("sent", [DATA[:-1], DATA + b"x", b"x" + DATA[1:], b"<html>Log in</html>"])
+def test_what_is_not_what_the_manifest_says_is_an_error(web, fetch, tmp_path, sent):
+    offer(web, sent)
+    with pytest.raises(Damaged, match=r"\"p/a/v/f\" is not what the manifest") as caught:
+        fetch()
+    assert not (tmp_path / "content").exists()
+    assert isinstance(caught.value, Fault)
+    assert len(web.seen) == 1
+
+
+def test_what_is_in_no_manifest_is_taken_as_it_is(web, fetch):
+    offer(web, b"anything")
+    assert fetch(entry=None) == b"anything"
+
+
+def test_a_body_that_was_packed_on_its_way(web, fetch):
+    packed = gzip.compress(DATA)
+    offer(web, packed, **{"Content-Encoding": "gzip", "ETag": TAG})
+    assert fetch() == DATA
+
+
+def test_it_stops_when_it_is_told_to(web, fetch, tmp_path):
+    offer(web)
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Cancelled):
+        fetch(stop=stop)
+
+
+def test_what_is_missing_is_not_asked_for_again(web, fetch):
+    with pytest.raises(Missing):
+        fetch()
+    assert len(web.seen) == 1
+
+
+def test_a_small_file(web, told, tmp_path):
+    offer(web, b"12345").breaks_after = [2]
+    target = tmp_path / "f"
+    download_small(Http(web.url), PATH, target, entry_of(b"12345"), told)
+    assert target.read_bytes() == b"12345"
+    assert (told.files, told.bytes) == (1, 5)
+
+
+@pytest.mark.parametrize("wanted", [b"1234", b"54321"])
+def test_a_small_file_that_is_wrong_is_not_written(web, told, tmp_path, wanted):
+    offer(web, b"12345")
+    with pytest.raises(Damaged):
+        download_small(Http(web.url), PATH, tmp_path / "f", entry_of(wanted), told)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_differences(tmp_path):
+    (tmp_path / "f").write_bytes(DATA)
+    assert difference(tmp_path / "f", entry_of(DATA), Stop()) is None
+    assert "bytes instead of" in (difference(tmp_path / "f", entry_of(b""), Stop()) or "")
+    other = Entry(len(DATA), "0" * 32)
+    assert "MD5" in (difference(tmp_path / "f", other, Stop()) or "")
