@@ -310,6 +310,17 @@ def test_what_a_living_process_has_is_left_alone(tmp_path):
         assert (part / "content").exists()
 
 
+def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):
+    def flock(*args: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with workplace(tmp_path) as one, workplace(tmp_path):
+        one.sign_of_life()
+        assert one.path.is_dir()
+    assert list(tmp_path.glob("temp/*")) == []
+
+
 # What the filesystem says.
 
 
