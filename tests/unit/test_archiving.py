@@ -357,6 +357,33 @@ def test_the_answer(client: Client) -> None:
     assert client.ended
 
 
+@pytest.mark.parametrize("size", [1, 2 * contents.PART, 2 * contents.PART + 1])
+@pytest.mark.parametrize("name", ["first", "d/last", "empty/last"])
+def test_all_is_sent_wherever_a_large_file_is(
+    client: Client, top: Path, name: str, size: int
+) -> None:
+    (top / "registry/p/a/1" / name).write_bytes(b"x" * size)
+    assert client.ask("p/a/1.tar") == 200
+    assert client.headers["content-length"] == str(len(client.body))
+    assert all(message.get("body") for message in client.sent[1:-1])
+    found = unpacked(client.body)
+    assert found == {**PLAIN, f"p/a/1/{name}": "x" * size}
+
+
+@pytest.mark.parametrize("change", [gone, without_a_file, other_content_of_a_directory])
+def test_what_changes_after_all_was_read_is_noticed(files: Files, top: Path, change: Any) -> None:
+    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    length = made.measure()
+    blocks = made.blocks()
+    got = 0
+    while got < length - len(END):
+        got += len(next(blocks))
+    change(top / "registry" / VERSION)
+    with pytest.raises((Missing, contents.Fault)):
+        next(blocks)
+    made.close()
+
+
 def test_the_head_of_the_answer(client: Client) -> None:
     assert client.ask("p/a/1.tar", "HEAD") == 200
     assert int(client.headers["content-length"]) > 2000

@@ -106,7 +106,7 @@ class Archiving:
             await send({"type": "http.response.start", "status": 200, "headers": _headers(length)})
             begun = True
             if scope["method"] == "GET":
-                while block := await reading.next():
+                while (block := await reading.next()) is not None:
                     await send({"type": "http.response.body", "body": block, "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         except (GobblerError, OSError) as error:
@@ -140,14 +140,14 @@ class Reading:
         self._running = None
         return length
 
-    async def next(self) -> bytes:
-        """The next part; empty at the end."""
-        block: bytes = await asyncio.shield(self._running or self._read())
-        self._running = self._read() if block else None
+    async def next(self) -> bytes | None:
+        """The next part; ``None`` at the end."""
+        block: bytes | None = await asyncio.shield(self._running or self._read())
+        self._running = None if block is None else self._read()
         return block
 
     def _read(self) -> asyncio.Future[Any]:
-        return self._start(lambda: next(self._blocks, b""))
+        return self._start(lambda: next(self._blocks, None))
 
     def _start(self, work: Callable[[], object]) -> asyncio.Future[Any]:
         self._running = asyncio.get_running_loop().run_in_executor(self._threads, work)

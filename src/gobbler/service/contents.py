@@ -153,7 +153,7 @@ class Contents:
                 if gathered >= PART or len(pieces) >= PIECES:
                     yield b"".join(pieces)
                     pieces, gathered = [], 0
-        if pieces:
+        if any(pieces):
             yield b"".join(pieces)
 
     def _parts(self, member: str, file: int, size: int) -> Iterator[bytes]:
