@@ -2,7 +2,7 @@
 
 ::
 
-    objects/{first two digits}/{md5sum}-{size}     one more name (hard link) of a file
+    objects/{first digit}/{md5sum}-{size}     one more name (hard link) of a file
 
 A file is given its name here once it was compared with a manifest and is on disk. Whoever
 takes a file from here compares it anew: what somebody has damaged is dropped, not spread.
@@ -104,7 +104,7 @@ class Objects:
                     raise
 
     def _path(self, entry: Entry) -> str:
-        return f"{self._root}/{entry.md5sum[:2]}/{entry.md5sum}-{entry.size}"
+        return f"{self._root}/{entry.md5sum[:1]}/{entry.md5sum}-{entry.size}"
 
     def __iter__(self) -> Iterator[os.DirEntry[str]]:
         """All that is here."""
