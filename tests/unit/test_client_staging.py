@@ -11,7 +11,7 @@ import pytest
 
 from gobbler.client.errors import NotThere
 from gobbler.client.progress import Silent
-from gobbler.client.staging import allocate_upload_directory, staged
+from gobbler.client.staging import Staged, allocate_upload_directory, staged
 from gobbler.errors import Cancelled, Fault, Refused
 
 
@@ -57,7 +57,7 @@ def test_a_copy_is_the_same_and_goes_away(source, staging, concurrent):
 def test_what_stands_in_staging_is_used_as_it_is(staging):
     (staging / "mine").mkdir()
     with stage(staging / "mine", staging) as at:
-        assert at == ("mine", None)
+        assert at == Staged("mine", None)
     assert (staging / "mine").is_dir()
 
 
@@ -67,7 +67,7 @@ def test_the_paths_of_staging_may_be_spelled_differently(staging, tmp_path, monk
     monkeypatch.chdir(staging)
     for spelled in ("mine", "./mine/", f"{tmp_path}/link/mine", f"{staging}/../staging/mine"):
         with stage(spelled, staging) as at:
-            assert at == ("mine", None)
+            assert at == Staged("mine", None)
 
 
 def test_a_directory_deeper_in_staging_is_copied(staging):

@@ -11,6 +11,7 @@ from gobbler.cli.progress import Bar
 from gobbler.cli.versions import count
 from gobbler.client import Client
 from gobbler.client.addresses import LATEST, parse_as
+from gobbler.client.planning import UploadPlan
 from gobbler.errors import Refused
 
 
@@ -30,6 +31,7 @@ from gobbler.errors import Refused
     help="Whether to leave out names that start with a dot.",
 )
 @click.option("--no-wait", is_flag=True, help="Print the name of the job, and don't wait for it.")
+@common.dry_run
 @common.spoof
 @common.jobs
 @common.changes
@@ -42,6 +44,7 @@ def command(
     consume: bool | None,
     ignore_dot: bool,
     no_wait: bool,
+    dry_run: bool,
     spoof: str | None,
     jobs: int,
     as_json: bool,
@@ -60,6 +63,9 @@ def command(
     A DIRECTORY that stands in staging is used as it is; any other is copied there first,
     and the copy is removed afterwards, also after Ctrl-C.
 
+    With --dry-run nothing is copied or asked: the command tells what would be stored, what
+    linked to which file, and fails as the upload would where something would be refused.
+
     With --no-wait the command ends as soon as the service has the request, and prints the
     name of its job: see 'gobbler jobs'. Without --url and GOBBLER_URL requests go through
     the filesystem, to whoever works on the --staging directory.
@@ -71,6 +77,9 @@ def command(
             hint="Give the new version a name of its own.",
         )
     version = (place.project, place.asset, place.version)
+    if dry_run:
+        _print_plan(client.plan_upload(*version, directory, ignore_dot=ignore_dot), as_json)
+        return
     if no_wait:
         with Bar("copying to staging") as bar:
             job = client.submit(
@@ -129,3 +138,21 @@ def command(
     click.echo(f"linked    {linked}")
     if on_probation:
         click.echo("The version is on probation: an owner of the project must approve it.")
+
+
+def _print_plan(plan: UploadPlan, as_json: bool) -> None:
+    if as_json:
+        common.print_json(plan)
+        return
+    rows = [
+        *(("store", path, common.size(size)) for path, size in plan.stored.items()),
+        *(("link", path, target) for path, target in plan.linked.items()),
+        *(("whitelisted?", path, target) for path, target in plan.undecided.items()),
+        *(("empty", path, "") for path in plan.empty),
+    ]
+    common.print_table(("", "path", "size or target"), rows)
+    click.echo(
+        f"would store {len(plan.stored)} files of {common.size(plan.bytes)} and link "
+        f"{len(plan.linked)}",
+        err=True,
+    )

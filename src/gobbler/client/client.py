@@ -6,9 +6,10 @@ from gobbler.client.administration import Administration
 from gobbler.client.caching import Caching
 from gobbler.client.changes import Changes
 from gobbler.client.reads import Reads
+from gobbler.client.uploads import Uploads
 
 
-class Client(Reads, Caching, Changes, Administration):
+class Client(Caching, Uploads, Changes, Administration, Reads):
     """A service and its registry, as one user on one machine sees them.
 
     ``url`` is the address of the service. ``staging`` and ``registry`` are its directories

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
 
 from gobbler.client.errors import NotThere
 from gobbler.client.progress import Progress
+from gobbler.client.sending import Sent, send
 from gobbler.client.submit import staging_closed, staging_missing
 from gobbler.client.workers import Stop, for_each
-from gobbler.errors import Fault, Refused, quoted
+from gobbler.errors import Refused, quoted
 from gobbler.names import is_internal
 
 CHUNK = 1 << 20
@@ -46,10 +47,14 @@ def _make(path: str, staging: str) -> None:
 
 
 class Staged(NamedTuple):
-    """A directory that stands in staging: its bare name, and the path of it if it is our copy."""
+    """A directory that stands in staging: its bare name, and the path of it if it is our copy.
+
+    ``sent``: what was copied, by path.
+    """
 
     name: str
     copy: str | None
+    sent: Mapping[str, Sent] = MappingProxyType({})
 
     @property
     def is_copy(self) -> bool:
@@ -82,8 +87,7 @@ def stage(
     """``directory`` itself if it stands directly in ``staging``, else a copy.
 
     Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
-    since the service would not take them. ``concurrent`` files are copied at a time, and
-    what was written is read again and compared.
+    since the service would not take them. ``concurrent`` files are copied at a time.
     """
     directory = os.path.abspath(directory)
     _check(directory, staging)
@@ -91,12 +95,21 @@ def stage(
     if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
         return Staged(name, None)
     copy = allocate_upload_directory(staging, create=False)
-    source = Staged(os.path.basename(copy), copy)
+    sent: dict[str, Sent] = {}
+    source = Staged(os.path.basename(copy), copy, sent)
+
+    def one(file: _File, stop: Stop) -> None:
+        def told(size: int) -> None:
+            progress.advance(0, size)
+
+        sent[os.path.relpath(file.target, copy)] = send(file.source, file.target, told, stop)
+        progress.advance(1, 0)
+
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
         progress.expect(len(files), sum(file.size for file in files))
-        for_each(lambda file, stop: _copy(file, progress, stop), files, concurrent)
+        for_each(one, files, concurrent)
     except BaseException:
         source.remove()
         raise
@@ -166,40 +179,3 @@ def _moved_link(link: str, directory: str, source: str) -> str:
     if inside:
         return os.path.relpath(meant, here) if os.path.isabs(link) else link
     return link if os.path.isabs(link) else meant
-
-
-def _copy(file: _File, progress: Progress, stop: Stop) -> None:
-    """Copy one file, whose content must be the same before and after."""
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    with open(os.open(file.source, flags), "rb") as reader, open(file.target, "x+b") as writer:
-        before = os.fstat(reader.fileno())
-        written = hashlib.md5(usedforsecurity=False)
-        # One byte more than it had shows that it grows, as a log that is being written does.
-        while chunk := reader.read(min(CHUNK, before.st_size - writer.tell() + 1)):
-            stop.check()
-            written.update(chunk)
-            writer.write(chunk)
-            progress.advance(0, len(chunk))
-            if writer.tell() > before.st_size:
-                break
-        after = os.fstat(reader.fileno())
-        same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-        if not same or writer.tell() != before.st_size:
-            raise Fault(
-                f"{quoted(file.source)} changed while it was copied",
-                hint="Wait until it is complete, and upload again.",
-            )
-        if _digest(writer, stop) != written.digest():
-            raise Fault(f"the copy of {quoted(file.source)} in staging differs from it")
-    progress.advance(1, 0)
-
-
-def _digest(file: BinaryIO, stop: Stop) -> bytes:
-    """The MD5 of all of ``file``, read anew."""
-    file.flush()
-    file.seek(0)
-    digest = hashlib.md5(usedforsecurity=False)
-    while chunk := file.read(CHUNK):
-        stop.check()
-        digest.update(chunk)
-    return digest.digest()

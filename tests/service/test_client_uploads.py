@@ -1,0 +1,102 @@
+"""Uploads: told beforehand what they would do, and compared afterwards with what was sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from gobbler.client import Client
+from gobbler.errors import Fault, Missing, Refused
+from gobbler.names import VersionKey
+from gobbler.records import Entry
+
+
+@pytest.fixture
+def asset(client: Client, project: str, source: Path) -> tuple[str, str]:
+    """An asset with a first version."""
+    client.upload(project, "a", "1", source)
+    return project, "a"
+
+
+def test_a_plan_tells_what_comes_to_pass(
+    client: Client, asset: tuple[str, str], source: Path
+) -> None:
+    (source / "new").write_text("new")
+    (source / "renamed").write_text("BAR")  # as foo
+    (source / "foo").write_text("CHANGED")
+    (source / ".hidden").write_text("left out")
+    (source / "empty").mkdir()
+    (source / "near").symlink_to("whee/blah")
+    (source / "far").symlink_to(Path(client.registry, *asset, "1", "whee2"))
+    plan = client.plan_upload(*asset, "2", source)
+    assert client.versions(*asset) == ["1"]
+    client.upload(*asset, "2", source)
+    manifest = client.manifest(*asset, "2")
+    files = {path: entry for path, entry in manifest.items() if not entry.is_directory}
+    assert plan.stored == {path: e.size for path, e in files.items() if e.link is None}
+    links = {path: e.link for path, e in files.items() if e.link is not None}
+    assert plan.linked == {path: f"{to.key.path}/{to.path}" for path, to in links.items()}
+    assert plan.empty == [path for path, entry in manifest.items() if entry.is_directory]
+    assert (plan.undecided, plan.bytes) == ({}, len("newCHANGED"))
+    assert {"foo", "new"} == set(plan.stored)
+
+
+def test_what_would_be_refused_is_refused(
+    client: Client, asset: tuple[str, str], source: Path
+) -> None:
+    with pytest.raises(Refused, match="already exists"):
+        client.plan_upload(*asset, "1", source)
+    with pytest.raises(Missing, match="does not exist"):
+        client.plan_upload("no-such-project", "a", "1", source)
+    with pytest.raises(Missing, match="is not there"):
+        client.plan_upload(*asset, "2", source / "nowhere")
+    (source / "out").symlink_to("/etc/passwd")
+    assert client.plan_upload(*asset, "2", source).undecided == {"out": "/etc/passwd"}
+    (source / "lost").symlink_to("gone")
+    (source / "fifo\n").write_text("")
+    with pytest.raises(Refused, match="control character"):
+        client.plan_upload(*asset, "2", source)
+    (source / "fifo\n").unlink()
+    with pytest.raises(Refused, match='"lost" can\'t be taken'):
+        client.plan_upload(*asset, "2", source)
+
+
+def test_the_command_tells_the_plan(
+    run, client: Client, asset: tuple[str, str], source: Path
+) -> None:
+    (source / "new").write_text("new")
+    address = "/".join([*asset, "2"])
+    code, out, err = run("upload", "--dry-run", source, address, "--json")
+    assert (code, json.loads(out)["stored"]) == (0, {"new": 3})
+    code, out, err = run("upload", "--dry-run", source, address)
+    assert code == 0
+    assert "store\tnew\t3" in out.splitlines()
+    assert "would store 1 files" in err
+    assert client.versions(*asset) == ["1"]
+    assert run("upload", "--dry-run", source, "/".join([*asset, "1"]))[0] == Refused.exit_code
+
+
+@pytest.mark.parametrize("found", ["another", "none", "unreadable"])
+def test_what_was_published_is_compared_with_what_was_sent(
+    client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch, found: str
+) -> None:
+    real = client.manifest
+
+    def manifest(*key: str, overwrite: bool) -> dict[str, Entry]:
+        if found == "unreadable":
+            raise Missing("it went")
+        told = real(*key, overwrite=overwrite)
+        if found == "none":
+            del told["foo"]
+        else:
+            told["foo"] = Entry(3, "0" * 32)
+        return told
+
+    monkeypatch.setattr(client, "manifest", manifest)
+    told = "can't be compared" if found == "unreadable" else '"foo" is not what was sent'
+    with pytest.raises(Fault, match=told):
+        client.upload(project, "a", "1", source)
+    assert os.path.isdir(client.registry + "/" + VersionKey(project, "a", "1").path)
