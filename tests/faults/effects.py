@@ -129,6 +129,9 @@ class _DirectoriesFirst:
     def __iter__(self) -> Iterator[Any]:
         return self._entries
 
+    def __next__(self) -> Any:
+        return next(self._entries)
+
 
 class _Libc:
     """Stands for the C library where the package flushes."""

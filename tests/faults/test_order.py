@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from .effects import Effect, Recording, intercepted
@@ -36,7 +38,6 @@ def appears_at(operation: Operation, world: World, effects: list[Effect]) -> int
 def test_all_of_it_is_flushed_before_it_can_be_seen(operation: Operation, template: World) -> None:
     effects = effects_of(operation, template)
     appears = appears_at(operation, template, effects)
-    made = effects[appears].arguments[0]
     before = effects[:appears]
     written = [
         i
@@ -44,10 +45,19 @@ def test_all_of_it_is_flushed_before_it_can_be_seen(operation: Operation, templa
         if effect.function in ("write", "open", "symlink", "mkdir", "link")
         and "/tree" in f"{effect.place} {effect.arguments[1]!s}"
     ]
-    flushed = [i for i, effect in enumerate(before) if effect.function == "syncfs"]
     assert written
-    assert flushed
-    assert max(written) < max(flushed), (made, [str(e) for e in before[max(flushed) :]])
+    unflushed = [before[i] for i in written if not is_flushed(before[i], before[i + 1 :])]
+    assert not unflushed, [str(effect) for effect in unflushed]
+
+
+def is_flushed(written: Effect, later: list[Effect]) -> bool:
+    """Whether the whole filesystem was flushed, or that file, or that entry of a directory."""
+    made = written.arguments[1] if written.function in ("link", "symlink") else written.place
+    place = written.place if written.function == "write" else os.path.dirname(str(made))
+    return any(
+        effect.function == "syncfs" or (effect.function == "fsync" and effect.place == place)
+        for effect in later
+    )
 
 
 def test_it_is_flushed_again_before_it_is_acknowledged(

@@ -7,7 +7,7 @@ import os
 from gobbler.actions.guards import changing_registry
 from gobbler.actions.journal import Journal
 from gobbler.actions.site import Call
-from gobbler.disk.flushing import already_made, flush_filesystem
+from gobbler.disk.flushing import already_made, flush_files
 from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, Refused, quoted
@@ -37,13 +37,13 @@ def create_project(call: Call, request: CreateProject) -> dict[str, object]:
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, call.started.year)
         write_new(f"{job.tree}/{QUOTA}", encode(quota))
         journal.record(Intent(moves=[]))
-        flush_filesystem(job.path, call.site.durability)
+        flush_files(job.path, call.site.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
         with already_made(f"project {quoted(project)}"):
-            flush_filesystem(registry.root, call.site.durability)
+            journal.flush_moves(call.site.durability)
     return {}
 
 

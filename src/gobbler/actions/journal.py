@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gobbler.disk.flushing import Durability, flush_directory
 from gobbler.disk.incoming import Job, done_path
 from gobbler.disk.intents import Intent, Move
 from gobbler.disk.opening import is_there
@@ -90,6 +91,12 @@ class Journal:
             self.write(ANSWER, msgspec.json.encode(answer or {}), done_path(self._job.task))
         full = msgspec.structs.replace(intent, moves=list(self._moves), marked=self._marked)
         replace(self._job.intent, encode(full), flush=False)
+
+    def flush_moves(self, durability: Durability) -> None:
+        """Flush the directories between which the renames went, rather than everything."""
+        paths = [self._registry.path(move.target) for move in self._moves]
+        for directory in dict.fromkeys([*map(os.path.dirname, paths), self._job.path]):
+            flush_directory(directory, durability)
 
     def commit(self, then: Callable[[], None] = lambda: None) -> None:
         """Do all renames and what comes ``then``, or nothing of it."""

@@ -9,9 +9,7 @@ from gobbler.actions.journal import Journal
 from gobbler.actions.site import Call
 from gobbler.disk.flushing import (
     already_made,
-    flush_directory,
     flush_files,
-    flush_filesystem,
 )
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
@@ -43,9 +41,9 @@ def _set_for_project(call: Call, project: str, asked: LoosePermissions) -> None:
     with call.new_job() as job:
         with changing_project(registry, project):
             new = updated(_check_owner(call, project), asked)
-            _replace(call, job, project_permissions(project), new)
+            journal = _replace(call, job, project_permissions(project), new)
         with already_made(_change(project)):
-            _flush_after(job, registry.path(project), call)
+            journal.flush_moves(call.site.durability)
 
 
 def _check_owner(call: Call, project: str) -> Permissions:
@@ -66,25 +64,20 @@ def _set_for_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool
             if not registry.has(asset.path):
                 return False
             new = updated(_check_asset_owner(call, asset), asked, of_asset=True)
-            _replace(call, job, asset.permissions, new)
+            journal = _replace(call, job, asset.permissions, new)
         with already_made(_change(asset.path)):
-            _flush_after(job, registry.path(asset.path), call)
+            journal.flush_moves(call.site.durability)
     return True
 
 
-def _replace(call: Call, job: Job, target: str, new: Permissions) -> None:
+def _replace(call: Call, job: Job, target: str, new: Permissions) -> Journal:
     # Under the lock, flushes and all: what is new depends on what is stored.
     journal = Journal(call.site.registry, job, marked=False)
     journal.write("permissions", encode(new), target)
     journal.record(Intent(moves=[]))
     flush_files(job.path, call.site.durability)
     journal.commit()
-
-
-def _flush_after(job: Job, changed: str, call: Call) -> None:
-    # The directories that the renames went between, and where the answer of a task went.
-    for directory in (changed, job.path, os.path.dirname(job.path)):
-        flush_directory(directory, call.site.durability)
+    return journal
 
 
 def _check_asset_owner(call: Call, asset: AssetKey) -> Permissions:
@@ -106,14 +99,14 @@ def _make_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
         new = updated(Permissions(), asked, of_asset=True)
         write_new(f"{job.tree}/{PERMISSIONS}", encode(new))
         journal.record(Intent(moves=[]))
-        flush_filesystem(job.path, call.site.durability)
+        flush_files(job.path, call.site.durability)
         with adding_asset(registry, asset.project):
             _check_owner(call, asset.project)
             if registry.has(asset.path):
                 return False
             journal.commit()
         with already_made(_change(asset.path)):
-            flush_filesystem(registry.root, call.site.durability)
+            journal.flush_moves(call.site.durability)
     return True
 
 

@@ -166,16 +166,15 @@ def flush_directory(path: str, durability: Durability) -> None:
 
 
 def flush_files(path: str, durability: Durability) -> None:
-    """Flush the few small files in the directory ``path``, and that it is there.
+    """Flush the few small files below the directory ``path``, and that it is there.
 
     Unlike :func:`flush_filesystem` it need not wait for what others write.
     """
     if durability is Durability.FULL:
-        with os.scandir(path) as entries:
-            files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
-        for file in files:
-            _fsync(file, os.O_NOFOLLOW)
-        _fsync(path, os.O_DIRECTORY)
+        for directory, _, files in os.walk(path, topdown=False):
+            for file in files:
+                _fsync(f"{directory}/{file}", os.O_NOFOLLOW)
+            _fsync(directory, os.O_DIRECTORY)
         _fsync(os.path.dirname(path), os.O_DIRECTORY)
 
 
