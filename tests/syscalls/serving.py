@@ -186,13 +186,27 @@ def _free_port() -> int:
 
 def _forked_from(process: int) -> int:
     """The only child that runs what ``process`` itself does."""
-    found = {
-        int(child)
-        for task in Path(f"/proc/{process}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    }
-    (worker,) = (child for child in found if _command(child) == _command(process))
-    return worker
+    found: list[int] = []
+
+    def look() -> bool:
+        # Threads that come and go may hide one from a single look.
+        children = {
+            int(child)
+            for task in Path(f"/proc/{process}/task").iterdir()
+            for child in _text(task / "children").split()
+        }
+        found[:] = [child for child in children if _command(child) == _command(process)]
+        return len(found) == 1
+
+    _wait_for(look)
+    return found[0]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # the thread has ended
 
 
 def _command(process: int) -> bytes:

@@ -99,9 +99,9 @@ class Bench:
                 self.stop()
                 self._service = self._start()
             return self._fail(point) if point.error else self._kill(point)
-        except (TimeoutError, RuntimeError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             self.stop()
-            words = f"it hangs, or does not start: {error}"
+            words = f"it hangs, or does not start: {error!r}"
             return Outcome(point, point.call.told, [Finding("broken", words)])
 
     def _kill(self, point: Point) -> Outcome:
