@@ -6,7 +6,9 @@
 
     client = Client("http://gobbler.example.org:8080")
     client.upload("weather", "stations", "2026-11", "results/")
-    path = client.fetch_directory("weather/stations/2026-11")
+    version = client.version("weather", "stations", "2026-11")
+    path = version.fetch()
+    with version.open("berlin.csv") as file: ...
 """
 
 from gobbler.client.administration import LinkChange
@@ -17,18 +19,23 @@ from gobbler.client.jobs import Job
 from gobbler.client.permissions import NewPermissions
 from gobbler.client.pruning import Pruned
 from gobbler.client.remote import ServiceInfo
+from gobbler.client.version import Version
+from gobbler.rules.difference import Difference, Pair
 
 __all__ = [
     "Cached",
     "Client",
     "Damage",
+    "Difference",
     "Job",
     "LinkChange",
     "NewPermissions",
     "NoAnswer",
     "NotThere",
+    "Pair",
     "Pruned",
     "RequestFailed",
     "ServiceInfo",
     "TooSlow",
+    "Version",
 ]

@@ -80,6 +80,12 @@ class Cache:
                 self._fetch_file(path, target, overwrite, progress)
         return target
 
+    def kept(self, entry: Entry) -> str | None:
+        """Where a copy of the file that ``entry`` tells is, whatever it was fetched with."""
+        with explained(self._top):
+            found = self._objects.kept(entry)
+        return found if found is not None and _use(found, os.path.isfile) else None
+
     def _fetch_file(self, path: str, target: str, overwrite: bool, progress: Progress) -> None:
         known, is_old = self._expected(path, anew=overwrite)
         if is_old and known.entry(path) is None:

@@ -43,6 +43,11 @@ class Objects:
         """Whether there is nothing here that could be reused."""
         return not os.path.isdir(self._root)
 
+    def kept(self, entry: Entry) -> str | None:
+        """Where the file that ``entry`` tells is, if it is here. It is not compared again."""
+        path = self._path(entry)
+        return path if _is_kept(entry) and os.path.isfile(path) else None
+
     def reuse(self, entry: Entry, target: str, stop: Stop) -> bool:
         """Make ``target`` a name of the file that ``entry`` tells, if it is here."""
         if not _is_kept(entry):
