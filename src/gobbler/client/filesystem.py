@@ -1,0 +1,337 @@
+"""``gobbler://project/asset/version/path``, for pandas, polars, xarray, zarr, dask.
+
+They find it through the entry point ``fsspec.specs``. Names here are addresses, which are
+also what :func:`~gobbler.client.addresses.parse` reads; ``@latest`` may stand for a version
+and stays in the names that are answered. What a version holds is told by its manifest, so
+only the files themselves are ever asked for.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO, NoReturn
+
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+
+from gobbler.client.addresses import Address, not_there, parse, resolve
+from gobbler.client.client import Client
+from gobbler.client.contents import Known
+from gobbler.client.errors import NotThere
+from gobbler.client.ranges import Ranges
+from gobbler.errors import Forbidden, Missing, Refused
+from gobbler.names import VersionKey
+from gobbler.records import Entry, parse_time
+
+Info = dict[str, Any]
+"""What ``fsspec`` wants to know of one thing."""
+
+
+class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
+    """A registry, read only: local where it is mounted, else over HTTP.
+
+    ``url`` is the address of the service, ``registry`` its registry as it is mounted here,
+    by default ``GOBBLER_URL`` and ``GOBBLER_REGISTRY``; one of the two is needed. ``service``
+    is another name for ``url``, for zarr and others that have an ``url`` of their own and
+    can't pass one on. ``cache`` is where downloads are kept, by default ``GOBBLER_CACHE`` or
+    the user's own. With ``force_remote`` the registry is read over HTTP though it is mounted.
+
+    Over HTTP, a file of up to 16 MiB is fetched whole when it is opened, verified and kept
+    in the cache; what is final is never asked for again. Of larger files, and of those of a
+    version on probation, the parts that are read are fetched by ranges, unless the cache
+    has them whole (``gobbler fetch``).
+
+    What is not there is ``FileNotFoundError``; to write is ``OSError`` with ``EROFS``; the
+    others are those of :mod:`gobbler.client.errors`.
+    """
+
+    protocol = "gobbler"
+    root_marker = ""
+
+    def __init__(
+        self,
+        url: str | None = None,
+        registry: str | None = None,
+        cache: str | None = None,
+        force_remote: bool = False,
+        service: str | None = None,
+        **options: Any,  # noqa: ANN401 - those of every filesystem
+    ) -> None:
+        super().__init__(**options)
+        self._url = url or service or os.environ.get("GOBBLER_URL") or None
+        self._registry = registry or os.environ.get("GOBBLER_REGISTRY") or None
+        if self._url is None and self._registry is None:
+            raise Refused(
+                "it is not known where to read gobbler:// from: "
+                "the address of the service is needed, or the registry",
+                hint='Set GOBBLER_URL, or give storage_options={"service": "http://..."}.',
+            )
+        self.client = Client(
+            self._url, registry=self._registry, cache=cache, force_remote=force_remote
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Where this is unpacked, on a worker of dask for example, the environment may differ.
+        found = {"url": self._url, "service": None, "registry": self._registry}
+        function, (kind, arguments, options) = super().__reduce__()
+        return function, (kind, (), _named(arguments) | options | found)
+
+    @classmethod
+    def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:
+        stripped = super()._strip_protocol(path)
+        if isinstance(stripped, list):
+            return stripped
+        return str(stripped).lstrip("/")
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Ask for records anew: those of the version that ``path`` is in, or all."""
+        super().invalidate_cache(path)
+        address = Address() if path is None else _parse(self._strip(path))
+        if address.version:
+            self.client.forget(_key(address))
+        else:
+            self.client.forget()
+
+    def ls(self, path: str, detail: bool = True, **_: object) -> list[Info] | list[str]:
+        """What is in a project, an asset, a version or a directory; ``""``: all projects."""
+        path = self._strip(path)
+        with _translated(path):
+            found = list(self._listed(path))
+        return found if detail else [info["name"] for info in found]
+
+    def _listed(self, path: str) -> Iterator[Info]:
+        address = _parse(path)
+        if address.depth < 3:
+            for name in self._names(address):
+                yield _directory(f"{path}/{name}".lstrip("/"))
+            return
+        known, inner = self._known(address)
+        children = known.hierarchy.children(inner)
+        if children is None:
+            yield _file(path, known, known.entry(inner))
+            return
+        for name, entry in sorted(children.items()):
+            full = f"{path}/{name}"
+            yield _directory(full) if entry is None else _file(full, known, entry)
+
+    def _names(self, address: Address) -> list[str]:
+        if address.depth == 0:
+            return self.client.projects()
+        if address.depth == 1:
+            return self.client.assets(address.project)
+        return self.client.versions(address.project, address.asset)
+
+    def info(self, path: str, **_: object) -> Info:
+        """Name, size in bytes and type; of a file also its MD5, its link and when it came."""
+        path = self._strip(path)
+        with _translated(path):
+            address = _parse(path)
+            if address.depth >= 3:
+                known, inner = self._known(address)
+                if known.hierarchy.children(inner) is None:
+                    return _file(path, known, known.entry(inner))
+            elif not self._is_there(address):
+                raise not_there(address)
+            return _directory(path)
+
+    def _is_there(self, address: Address) -> bool:
+        """Whether there is such a project, or such an asset, or a registry at all."""
+        if address.depth == 0:
+            return True
+        if address.depth == 1:
+            return address.project in self.client.projects()
+        return address.asset in self.client.assets(address.project)
+
+    def exists(self, path: str, **_: object) -> bool:
+        """Whether there is such a thing; other than in ``fsspec``, trouble is not "no"."""
+        return self._type(path) is not None
+
+    def isdir(self, path: str) -> bool:
+        """Whether that is a project, an asset, a version, or a directory in one."""
+        return self._type(path) == "directory"
+
+    def isfile(self, path: str) -> bool:
+        """Whether that is a file."""
+        return self._type(path) == "file"
+
+    def _type(self, path: str) -> str | None:
+        try:
+            return str(self.info(path)["type"])
+        except FileNotFoundError:
+            return None
+
+    def checksum(self, path: str) -> str:
+        """The MD5 of a file, 32 hexadecimal digits, as the manifest has it; nothing is read."""
+        return str(self._file_info(path)["md5sum"])
+
+    def ukey(self, path: str) -> str:
+        """What is the same as long as the content is: MD5 and size."""
+        info = self._file_info(path)
+        return f"{info['md5sum']}-{info['size']}"
+
+    def created(self, path: str) -> dt.datetime:
+        """When the version was published, with its time zone."""
+        path = self._strip(path)
+        with _translated(path):
+            address = _parse(path)
+            if address.depth < 3:
+                raise Refused(f"only a version, or what is in one, was published: not {path}")
+            known, inner = self._known(address)
+            if known.hierarchy.children(inner) is None:
+                known.entry(inner)
+            moment = _published(known)
+        if moment is None:
+            raise ValueError(f"the summary of {known.key} does not tell when it was published")
+        return moment
+
+    def modified(self, path: str) -> dt.datetime:
+        """The same as :meth:`created`: versions never change."""
+        return self.created(path)
+
+    def _file_info(self, path: str) -> Info:
+        info = self.info(path)
+        if info["type"] != "file":
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), info["name"])
+        return info
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | str | None = None,
+        cache_options: dict[str, Any] | None = None,
+        **options: Any,  # noqa: ANN401 - passed on
+    ) -> BinaryIO | AbstractBufferedFile:
+        if mode != "rb":
+            _read_only(path)
+        with _translated(path):
+            known, inner = self._known(_parse(path))
+            file = self.client.open_here(known.key, inner)
+            if file is not None:
+                return file
+            ranges = self.client.ranges(known.key, inner)
+        options.pop("autocommit", None)
+        return _RangesFile(
+            self,
+            path,
+            ranges,
+            block_size=block_size or "default",
+            cache_options=cache_options,
+            **options,
+        )
+
+    def cat_file(
+        self, path: str, start: int | None = None, end: int | None = None, **_: object
+    ) -> bytes:
+        """The content of a file, or from ``start`` up to ``end``; if below 0, from its end."""
+        path = self._strip(path)
+        with _translated(path):
+            known, inner = self._known(_parse(path))
+            first, stop, _step = slice(start, end).indices(known.entry(inner).size)
+            file = self.client.open_here(known.key, inner)
+            if file is None:
+                return self.client.ranges(known.key, inner).read(first, stop)
+        with file:
+            file.seek(first)
+            return file.read(max(0, stop - first))
+
+    def _known(self, address: Address) -> tuple[Known, str]:
+        """What is known of the version in ``address``, and the path in it."""
+        if address.depth < 3:
+            if not self._is_there(address):
+                raise not_there(address)
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(address))
+        place = resolve(self.client, address)
+        return self.client.known(_key(place)), place.path
+
+    def _strip(self, path: str) -> str:
+        return str(self._strip_protocol(path))
+
+    def _refuse(self, path: object = "", *_: object, **__: object) -> NoReturn:
+        _read_only(path)
+
+    # Whatever would change something, by all the names that fsspec has for it.
+    cp_file = pipe_file = put_file = touch = mkdir = makedirs = rmdir = _refuse
+    rm = rm_file = _rm = mv = pipe = put = copy = _refuse
+
+
+class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
+    """A file of which the parts come that are read, with one of the caches of fsspec."""
+
+    def __init__(
+        self,
+        filesystem: GobblerFileSystem,
+        path: str,
+        ranges: Ranges,
+        **options: Any,  # noqa: ANN401 - passed on
+    ) -> None:
+        self._ranges = ranges
+        super().__init__(filesystem, path, size=ranges.size, **options)
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        with _translated(self.path):
+            return self._ranges.read(start, end)
+
+
+def _parse(path: str) -> Address:
+    try:
+        return parse(path)
+    except Refused as error:
+        # A name that can't be one is of something that is not there.
+        raise NotThere(error.reason, path, hint=error.hint) from None
+
+
+def _key(address: Address) -> VersionKey:
+    return VersionKey(address.project, address.asset, address.version)
+
+
+def _directory(name: str) -> Info:
+    return {"name": name, "size": 0, "type": "directory"}
+
+
+def _file(name: str, known: Known, entry: Entry) -> Info:
+    info: Info = {
+        "name": name,
+        "size": entry.size,
+        "type": "file",
+        "md5sum": entry.md5sum,
+        "created": _published(known),
+    }
+    if entry.link is not None:
+        info["link"] = entry.link.end.key.file(entry.link.end.path)
+    return info
+
+
+def _published(known: Known) -> dt.datetime | None:
+    return parse_time(known.summary.upload_finish)
+
+
+def _named(arguments: tuple[object, ...]) -> dict[str, object]:
+    return dict(
+        zip(("url", "registry", "cache", "force_remote", "service"), arguments, strict=False)
+    )
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    """Raise what callers of a filesystem expect, where ours is something else."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Missing as error:
+        raise NotThere(error.told, path) from None
+    except Forbidden as error:
+        raise PermissionError(errno.EACCES, error.told, path) from error
+
+
+def _read_only(path: object) -> NoReturn:
+    raise OSError(
+        errno.EROFS,
+        "versions never change, so nothing can be written to gobbler://; "
+        "publish a directory as a new one: gobbler upload DIRECTORY PROJECT/ASSET/VERSION",
+        str(path),
+    )
