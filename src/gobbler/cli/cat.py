@@ -14,7 +14,7 @@ from gobbler.errors import Refused, quoted
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION/PATH")
+@common.address("address", metavar="PROJECT/ASSET/VERSION/PATH")
 @common.reads
 def command(client: Client, address: str) -> None:
     """Print the content of a file as it is.

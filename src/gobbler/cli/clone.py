@@ -13,7 +13,7 @@ from gobbler.client.exporting import check_free
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @click.argument("directory", type=click.Path())
 @common.reads
 @common.as_json

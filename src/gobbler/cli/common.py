@@ -9,17 +9,32 @@ from typing import Any
 
 import click
 import msgspec
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from gobbler.cli.completing import completed
 from gobbler.client import Client
 from gobbler.client.addresses import Address
 from gobbler.errors import quoted
 from gobbler.records import Uploader
 
 Command = Callable[..., Any]
+
+
+def address(name: str, **options: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
+    """An argument that is an address, which the shell can complete."""
+    return click.argument(name, shell_complete=_completed, **options)
+
+
+def _completed(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    del parameter
+    return completed(context.params, incomplete)
+
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
@@ -149,9 +164,14 @@ def printable(name: str) -> str:
     return name if name.isprintable() else quoted(name)
 
 
+def for_people() -> bool:
+    """Whether somebody looks at the output; else a script reads it."""
+    return sys.stdout.isatty()
+
+
 def size(count: int) -> str:
     """A number of bytes for people, e.g. ``3.4 MB``; bare where a script reads it."""
-    return decimal(count) if sys.stdout.isatty() else str(count)
+    return decimal(count) if for_people() else str(count)
 
 
 def print_table(

@@ -20,7 +20,7 @@ SHOWN_LINKS = 10
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT[/ASSET[/VERSION]]")
+@common.address("address", metavar="PROJECT[/ASSET[/VERSION]]")
 @click.option("--yes", "-y", is_flag=True, help="Don't ask.")
 @click.option(
     "--force",

@@ -13,7 +13,7 @@ from gobbler.errors import Refused, quoted
 
 
 @click.command()
-@click.argument("address")
+@common.address("address")
 @click.option(
     "--to",
     "destination",

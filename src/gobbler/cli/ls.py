@@ -16,7 +16,7 @@ from gobbler.records import Entry, Manifest
 
 
 @click.command()
-@click.argument("address", default="")
+@common.address("address", default="")
 @common.reads
 @common.as_json
 def command(client: Client, address: str, as_json: bool) -> None:

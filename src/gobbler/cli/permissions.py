@@ -33,7 +33,7 @@ def command() -> None:
     """
 
 
-_address = click.argument("address", metavar="PROJECT[/ASSET]")
+_address = common.address("address", metavar="PROJECT[/ASSET]")
 _owners = click.option("--owner", "owners", multiple=True, metavar="USER", help="An owner.")
 _global_write = click.option(
     "--global-write/--no-global-write",

@@ -29,7 +29,7 @@ def command() -> None:
 
 
 @command.command(name="list", short_help="List all versions on probation.")
-@click.argument("address", metavar="[PROJECT[/ASSET]]", default="")
+@common.address("address", metavar="[PROJECT[/ASSET]]", default="")
 @common.reads
 @common.as_json
 def list_(client: Client, address: str, as_json: bool) -> None:
@@ -68,7 +68,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @common.spoof
 @common.changes
 @common.as_json
@@ -87,7 +87,7 @@ def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> N
 
 
 @command.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @click.option("--force", is_flag=True, help="Also if records of it can't be read.")
 @common.spoof
 @common.changes

@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command()
-@click.argument("address", metavar="PROJECT/ASSET")
+@common.address("address", metavar="PROJECT/ASSET")
 @common.changes
 @common.as_json
 def latest(client: Client, address: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from gobbler.client.addresses import parse_as, resolve
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @common.changes
 @common.as_json
 def command(client: Client, address: str, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from gobbler.client.plain import plain
 
 
 @click.command()
-@click.argument("addresses", metavar="ADDRESS...", nargs=-1, required=True)
+@common.address("addresses", metavar="ADDRESS...", nargs=-1, required=True)
 @common.dry_run
 @common.changes
 @common.as_json

@@ -22,7 +22,7 @@ LABELS = {
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT[/ASSET[/VERSION]]")
+@common.address("address", metavar="PROJECT[/ASSET[/VERSION]]")
 @common.reads
 @common.as_json
 def command(client: Client, address: str, as_json: bool) -> None:

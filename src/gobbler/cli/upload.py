@@ -17,7 +17,7 @@ from gobbler.errors import Refused
 
 @click.command()
 @click.argument("directory", type=click.Path())
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @click.option("--probation", is_flag=True, help="Publish it, but not as final: it needs approval.")
 @click.option(
     "--consume/--no-consume",

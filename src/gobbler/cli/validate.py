@@ -11,7 +11,7 @@ from gobbler.errors import Refused, quoted
 
 
 @click.command()
-@click.argument("address", metavar="PROJECT/ASSET/VERSION")
+@common.address("address", metavar="PROJECT/ASSET/VERSION")
 @common.changes
 @common.as_json
 def command(client: Client, address: str, as_json: bool) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +53,21 @@ class Version:
         """
         known = self.client.known(self.key)
         return dict(sorted(known.hierarchy.files(below.strip("/"))))
+
+    def directory(self, path: str = "") -> dict[str, Entry | None]:
+        """What is directly in it, or in its directory ``path``, by name and in order.
+
+        ``None`` stands for a directory. Raises :class:`~gobbler.client.errors.NotThere`,
+        or ``NotADirectoryError``.
+        """
+        path = path.strip("/")
+        known = self.client.known(self.key)
+        children = known.hierarchy.children(path)
+        if children is None:
+            known.entry(path)
+            place = self.key.file(path)
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place)
+        return dict(sorted(children.items()))
 
     def links(self) -> dict[str, Link]:
         """What is stored elsewhere, and where: the links by path, in order."""

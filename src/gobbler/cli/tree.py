@@ -1,0 +1,217 @@
+"""``gobbler tree``: a project, an asset or a version with all that is in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import click
+
+from gobbler.cli import common
+from gobbler.cli.drawing import Node, draw
+from gobbler.cli.versions import Amount, count, describe
+from gobbler.client import Client, Version
+from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.plain import plain
+from gobbler.errors import GobblerError, Refused
+from gobbler.names import VersionKey
+from gobbler.records import Entry
+
+
+@click.command()
+@common.address("address", metavar="PROJECT[/ASSET[/VERSION[/PATH]]]")
+@click.option(
+    "--level",
+    "-L",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Go down N levels only.",
+)
+@common.reads
+@common.as_json
+def command(client: Client, address: str, level: int | None, as_json: bool) -> None:
+    """Show what is in a project, an asset, a version or a directory of one, as a tree.
+
+    A project shows its assets and their versions, a version its directories and files,
+    each with how many files and bytes are in it. Files whose content is stored elsewhere
+    point to where. Where the output is no terminal, sizes are in bytes.
+
+    \b
+    Examples:
+      gobbler tree weather
+      gobbler tree weather/stations/@latest
+      gobbler tree weather/stations/@latest/2026 --level 1
+      gobbler tree weather/stations/1.2 --json
+    """
+    place = resolve(client, parse(address))
+    if place.depth == 0:
+        raise Refused(
+            "a tree needs a project, an asset or a version", hint="For all projects: gobbler ls"
+        )
+    if place.version:
+        _show_version(client, place, level, as_json)
+    else:
+        _show_assets(client, place, level, as_json)
+
+
+# Projects and assets.
+
+
+def _show_assets(client: Client, place: Address, level: int | None, as_json: bool) -> None:
+    names = [place.asset] if place.asset else client.assets(place.project)
+    skip_versions = level == 1 and not place.asset
+    assets = [
+        {"asset": name} | ({} if skip_versions else _asset(client, place.project, name))
+        for name in names
+    ]
+    if as_json:
+        if place.asset:
+            common.print_json({"project": place.project, **assets[0]})
+        else:
+            common.print_json({"project": place.project, "assets": assets})
+        return
+    shown = [Node(asset["asset"], "", _version_nodes(asset)) for asset in assets]
+    if place.asset:
+        draw(Node(str(place), "", shown[0].children))
+    else:
+        draw(Node(str(place), "", shown))
+
+
+def _asset(client: Client, project: str, asset: str) -> dict[str, Any]:
+    latest = client.latest(project, asset)
+    return {
+        "latest": latest,
+        "versions": [
+            {"version": name, "latest": name == latest}
+            | _version(client, VersionKey(project, asset, name))
+            for name in client.versions(project, asset)
+        ],
+    }
+
+
+def _version(client: Client, key: VersionKey) -> dict[str, Any]:
+    described = describe(client, key)
+    if "problem" in described:
+        return described
+    try:
+        stored, linked = count(client.manifest(key.project, key.asset, key.version))
+    except GobblerError as error:
+        # One damaged version must not hide the others.
+        return {"problem": error.reason}
+    return described | {"stored": stored._asdict(), "linked": linked._asdict()}
+
+
+def _version_nodes(asset: dict[str, Any]) -> list[Node]:
+    return [
+        Node(version["version"], _version_note(version)) for version in asset.get("versions", ())
+    ]
+
+
+def _version_note(version: dict[str, Any]) -> str:
+    if "problem" in version:
+        return str(version["problem"])
+    stored, linked = version["stored"], version["linked"]
+    files, size = (stored[what] + linked[what] for what in ("files", "bytes"))
+    notes = [_amount(files, size)]
+    if linked["files"]:
+        notes.append(f"{linked['files']} of them linked")
+    notes += ["latest"] if version["latest"] else []
+    notes += ["on probation"] if version["on_probation"] else []
+    return ", ".join(notes)
+
+
+# Versions and directories.
+
+
+class _Line(NamedTuple):
+    """One thing in a version: its path, ``None`` for a directory, and the levels above it."""
+
+    path: str
+    entry: Entry | None
+    level: int
+
+
+def _show_version(client: Client, place: Address, level: int | None, as_json: bool) -> None:
+    version = client.version(place.project, place.asset, place.version)
+    amounts = _amounts(version.files(place.path))
+    lines = list(_lines(version, place.path, level))
+    if as_json:
+        common.print_json(
+            common.named(place)
+            | ({"path": place.path} if place.path else {})
+            | {
+                "directories": [
+                    {"path": line.path, **amounts[line.path]._asdict()}
+                    for line in lines
+                    if line.entry is None
+                ],
+                "files": [
+                    {"path": line.path, **plain(line.entry)}
+                    for line in lines
+                    if line.entry is not None
+                ],
+            }
+        )
+        return
+    top = Node(str(place), _amount(*amounts[place.path]), [])
+    above = [top]
+    for line in lines:
+        name = line.path.rpartition("/")[2]
+        if line.entry is None:
+            node = Node(f"{name}/", _amount(*amounts[line.path]), [])
+        else:
+            node = Node(name, _file_note(line.entry))
+        del above[line.level + 1 :]
+        above[-1].children.append(node)
+        above.append(node)
+    draw(top)
+
+
+def _lines(version: Version, path: str, level: int | None) -> Iterator[_Line]:
+    """All that is below the directory ``path``, each directory before what is in it."""
+    pending = [_Line(path, None, -1)]
+    while pending:
+        line = pending.pop()
+        if line.level >= 0:
+            yield line
+        if line.entry is not None or line.level + 1 == level:
+            continue
+        inside = version.directory(line.path)
+        prefix = f"{line.path}/" if line.path else ""
+        pending += [
+            _Line(prefix + name, entry, line.level + 1) for name, entry in reversed(inside.items())
+        ]
+
+
+class _Amounts(dict[str, Amount]):
+    def __missing__(self, path: str) -> Amount:
+        return Amount(0, 0)
+
+
+def _amounts(files: dict[str, Entry]) -> _Amounts:
+    """How much is in each directory, all that is below it included."""
+    numbers: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for path, entry in files.items():
+        directory = path
+        while directory:
+            directory = directory.rpartition("/")[0]
+            numbers[directory] += 1
+            sizes[directory] += entry.size
+    return _Amounts({path: Amount(number, sizes[path]) for path, number in numbers.items()})
+
+
+def _amount(files: int, size: int) -> str:
+    return f"{files} file{'' if files == 1 else 's'}, {_bytes(size)}"
+
+
+def _bytes(size: int) -> str:
+    return common.size(size) if common.for_people() else f"{size} bytes"
+
+
+def _file_note(entry: Entry) -> str:
+    note = _bytes(entry.size)
+    if entry.link is not None:
+        note += f" -> {entry.link.key.file(entry.link.path)}"
+    return note
