@@ -8,12 +8,13 @@ import hashlib
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import fsspec
 import pandas as pd
 import pytest
-import zarr
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
 from gobbler.client import NoAnswer, contents
@@ -59,6 +60,11 @@ def far(service, tmp_path):
     )
 
 
+def test_clients_do_without_fsspec():
+    code = "import gobbler.client, pygobbler, sys; sys.exit('fsspec' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
 @pytest.mark.parametrize("version", ["2", "@latest", "3-beta"])
 def test_pandas_reads_a_table(published, options, version):
     table = pd.read_csv(f"gobbler://{published}/a/{version}/table.csv", storage_options=options)
@@ -80,6 +86,7 @@ def test_pandas_can_not_write(published, options):
 
 
 def test_zarr_reads_an_array_and_a_group(client, project, tmp_path, options):
+    zarr = pytest.importorskip("zarr", minversion="3")
     group = zarr.open_group(tmp_path / "data.zarr", mode="w")
     array = group.create_array("t", shape=(100, 10), chunks=(30, 10), dtype="i4")
     array[:] = [[10 * row + column for column in range(10)] for row in range(100)]
