@@ -9,15 +9,13 @@ import io
 import os
 import threading
 from collections import OrderedDict
-from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
-from gobbler.client.download import difference
+from gobbler.client.download import Damaged
 from gobbler.client.errors import NotThere
 from gobbler.client.paths import listed_path
 from gobbler.client.ranges import BUFFER, Ranges, RangesFile
 from gobbler.client.reads import Reads
-from gobbler.client.workers import Stop
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.names import VersionKey
 from gobbler.records import Entry, Manifest, Summary
@@ -134,15 +132,14 @@ class Contents(Reads):
         if kept is not None or entry.size > WHOLE or known.summary.on_probation:
             return kept
         try:
-            fetched = self.fetch_file(key.file(path))
-            if self._cache.kept(entry) is None and difference(Path(fetched), entry, Stop()):
-                # Of a version that had this name before; or else the entry is.
-                fetched = self.fetch_file(key.file(path), overwrite=True)
-                self.forget(key)
+            return self._cache.known(key.file(path), entry)
+        except Damaged:
+            # The manifest in the cache may be that of another version of this name.
+            self.forget(key)
+            return self.fetch_file(key.file(path), overwrite=True)
         except Missing:
             self.forget(key)
             raise
-        return fetched
 
     def ranges(self, key: VersionKey, path: str) -> Ranges:
         """The file ``path`` of a version, to be read in parts over HTTP."""

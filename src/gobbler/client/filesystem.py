@@ -12,22 +12,25 @@ import datetime as dt
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from gobbler.client.addresses import Address, not_there, parse, resolve
+from gobbler.client.addresses import Address, not_there, resolve
 from gobbler.client.client import Client
 from gobbler.client.contents import Known
-from gobbler.client.errors import NotThere
+from gobbler.client.fsspec_terms import (
+    Info,
+    directory_info,
+    file_info,
+    key_of,
+    parsed,
+    published,
+    read_only,
+    translated,
+)
 from gobbler.client.ranges import Ranges
-from gobbler.errors import Forbidden, Missing, Refused
-from gobbler.names import VersionKey
-from gobbler.records import Entry, parse_time
-
-Info = dict[str, Any]
-"""What ``fsspec`` wants to know of one thing."""
+from gobbler.errors import Refused
 
 
 class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
@@ -89,33 +92,33 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     def invalidate_cache(self, path: str | None = None) -> None:
         """Ask for records anew: those of the version that ``path`` is in, or all."""
         super().invalidate_cache(path)
-        address = Address() if path is None else _parse(self._strip(path))
+        address = Address() if path is None else parsed(self._strip(path))
         if address.version:
-            self.client.forget(_key(address))
+            self.client.forget(key_of(address))
         else:
             self.client.forget()
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Info] | list[str]:
         """What is in a project, an asset, a version or a directory; ``""``: all projects."""
         path = self._strip(path)
-        with _translated(path):
+        with translated(path):
             found = list(self._listed(path))
         return found if detail else [info["name"] for info in found]
 
     def _listed(self, path: str) -> Iterator[Info]:
-        address = _parse(path)
+        address = parsed(path)
         if address.depth < 3:
             for name in self._names(address):
-                yield _directory(f"{path}/{name}".lstrip("/"))
+                yield directory_info(f"{path}/{name}".lstrip("/"))
             return
         known, inner = self._known(address)
         children = known.hierarchy.children(inner)
         if children is None:
-            yield _file(path, known, known.entry(inner))
+            yield file_info(path, known, known.entry(inner))
             return
         for name, entry in sorted(children.items()):
             full = f"{path}/{name}"
-            yield _directory(full) if entry is None else _file(full, known, entry)
+            yield directory_info(full) if entry is None else file_info(full, known, entry)
 
     def _names(self, address: Address) -> list[str]:
         if address.depth == 0:
@@ -127,15 +130,15 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     def info(self, path: str, **_: object) -> Info:
         """Name, size in bytes and type; of a file also its MD5, its link and when it came."""
         path = self._strip(path)
-        with _translated(path):
-            address = _parse(path)
+        with translated(path):
+            address = parsed(path)
             if address.depth >= 3:
                 known, inner = self._known(address)
                 if known.hierarchy.children(inner) is None:
-                    return _file(path, known, known.entry(inner))
+                    return file_info(path, known, known.entry(inner))
             elif not self._is_there(address):
                 raise not_there(address)
-            return _directory(path)
+            return directory_info(path)
 
     def _is_there(self, address: Address) -> bool:
         """Whether there is such a project, or such an asset, or a registry at all."""
@@ -175,14 +178,14 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     def created(self, path: str) -> dt.datetime:
         """When the version was published, with its time zone."""
         path = self._strip(path)
-        with _translated(path):
-            address = _parse(path)
+        with translated(path):
+            address = parsed(path)
             if address.depth < 3:
                 raise Refused(f"only a version, or what is in one, was published: not {path}")
             known, inner = self._known(address)
             if known.hierarchy.children(inner) is None:
                 known.entry(inner)
-            moment = _published(known)
+            moment = published(known)
         if moment is None:
             raise ValueError(f"the summary of {known.key} does not tell when it was published")
         return moment
@@ -206,9 +209,9 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         **options: Any,  # noqa: ANN401 - passed on
     ) -> BinaryIO | AbstractBufferedFile:
         if mode != "rb":
-            _read_only(path)
-        with _translated(path):
-            known, inner = self._known(_parse(path))
+            read_only(path)
+        with translated(path):
+            known, inner = self._known(parsed(path))
             file = self.client.open_here(known.key, inner)
             if file is not None:
                 return file
@@ -228,8 +231,8 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     ) -> bytes:
         """The content of a file, or from ``start`` up to ``end``; if below 0, from its end."""
         path = self._strip(path)
-        with _translated(path):
-            known, inner = self._known(_parse(path))
+        with translated(path):
+            known, inner = self._known(parsed(path))
             first, stop, _step = slice(start, end).indices(known.entry(inner).size)
             file = self.client.open_here(known.key, inner)
             if file is None:
@@ -245,13 +248,13 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
                 raise not_there(address)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(address))
         place = resolve(self.client, address)
-        return self.client.known(_key(place)), place.path
+        return self.client.known(key_of(place)), place.path
 
     def _strip(self, path: str) -> str:
         return str(self._strip_protocol(path))
 
     def _refuse(self, path: object = "", *_: object, **__: object) -> NoReturn:
-        _read_only(path)
+        read_only(path)
 
     # Whatever would change something, by all the names that fsspec has for it.
     cp_file = pipe_file = put_file = touch = mkdir = makedirs = rmdir = _refuse
@@ -272,66 +275,11 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
         super().__init__(filesystem, path, size=ranges.size, **options)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        with _translated(self.path):
+        with translated(self.path):
             return self._ranges.read(start, end)
-
-
-def _parse(path: str) -> Address:
-    try:
-        return parse(path)
-    except Refused as error:
-        # A name that can't be one is of something that is not there.
-        raise NotThere(error.reason, path, hint=error.hint) from None
-
-
-def _key(address: Address) -> VersionKey:
-    return VersionKey(address.project, address.asset, address.version)
-
-
-def _directory(name: str) -> Info:
-    return {"name": name, "size": 0, "type": "directory"}
-
-
-def _file(name: str, known: Known, entry: Entry) -> Info:
-    info: Info = {
-        "name": name,
-        "size": entry.size,
-        "type": "file",
-        "md5sum": entry.md5sum,
-        "created": _published(known),
-    }
-    if entry.link is not None:
-        info["link"] = entry.link.end.key.file(entry.link.end.path)
-    return info
-
-
-def _published(known: Known) -> dt.datetime | None:
-    return parse_time(known.summary.upload_finish)
 
 
 def _named(arguments: tuple[object, ...]) -> dict[str, object]:
     return dict(
         zip(("url", "registry", "cache", "force_remote", "service"), arguments, strict=False)
-    )
-
-
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
-    """Raise what callers of a filesystem expect, where ours is something else."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except Missing as error:
-        raise NotThere(error.told, path) from None
-    except Forbidden as error:
-        raise PermissionError(errno.EACCES, error.told, path) from error
-
-
-def _read_only(path: object) -> NoReturn:
-    raise OSError(
-        errno.EROFS,
-        "versions never change, so nothing can be written to gobbler://; "
-        "publish a directory as a new one: gobbler upload DIRECTORY PROJECT/ASSET/VERSION",
-        str(path),
     )
