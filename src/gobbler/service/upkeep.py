@@ -13,9 +13,13 @@ from gobbler.registry import Registry
 from gobbler.service.housekeeping import tidy
 from gobbler.service.settings import Settings
 from gobbler.spool.begun import Begun
+from gobbler.spool.jobs import Spool
 
 SWEEP_EVERY = 60.0
 """Seconds between two looks for what crashed workers, here or elsewhere, have left."""
+
+WRITTEN_WITHIN = 600.0
+"""Seconds after which nobody goes on writing a small file."""
 
 TIDY_EVERY = 86_400.0
 """Seconds between two rounds of removing what is old."""
@@ -34,6 +38,7 @@ def sweep(settings: Settings) -> None:
     try:
         finished, swept = recover(Registry(settings.registry), settings.durability)
         Begun(settings.begun).forget_old()
+        Spool(settings.staging, settings.durability).sweep(time.time() - WRITTEN_WITHIN)
     except (GobblerError, OSError):
         logger.exception("could not look for what a crash may have left")
         return
