@@ -100,6 +100,7 @@ def is_fit(name: str) -> bool:
     """Whether an answer can be found by ``name``, be it that of a request file or not."""
     return (
         file_name_problem(name) is None
+        and name not in (".", "..")
         and len(name.encode()) <= MAX_NAME_BYTES
         and not name.endswith((STATE_SUFFIX, ANSWER_SUFFIX))
     )

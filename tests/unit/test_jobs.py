@@ -38,7 +38,7 @@ def test_no_two_owners_have_a_job_of_one_name(uid, other, name, another) -> None
     [
         *("", "-", "7", "7-", "-7-a", "a-b", "request-upload-1", "7/a-b", "7-a/b", "../7-a"),
         *("07-a", "+7-a", " 7-a", "7_0-a", "\u0667-a", "\uff17-a"),  # other spellings of 7
-        *("7-a.state", "7-a.answer", "7-a\n", "7-a\0", "7-\udcff", "7-" + "a" * 201),
+        *("7-a.state", "7-a.answer", "7-.", "7-..", "7-a\n", "7-a\0", "7-\udcff", "7-" + "a" * 201),
         "7-" + "\u00e4" * 101,
     ],
 )

@@ -42,6 +42,7 @@ class JobWatcher:
         self._begun = time.monotonic()
         self._next = self._begun + TELL_EVERY
         self._files = self._size = 0
+        self._under_way = (0, 0)
         self._expected: tuple[int, int] | None = None
         self._told = Progress()
 
@@ -49,11 +50,16 @@ class JobWatcher:
         """Know what there is to do."""
         self._expected = files, size
         self._files = self._size = 0
+        self._under_way = (0, 0)
 
     def advance(self, files: int, size: int) -> None:
         """Know what is done."""
         self._files += files
         self._size += size
+
+    def under_way(self, files: int, size: int) -> None:
+        """Know what is done of what has not ended."""
+        self._under_way = (files, size)
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the owner wants the job no more."""
@@ -73,7 +79,11 @@ class JobWatcher:
     def progress(self) -> Progress:
         """What is known of it now."""
         seconds = time.monotonic() - self._begun
-        return progress_after(seconds, self._files, self._size, self._expected)
+        files, size = self._files + self._under_way[0], self._size + self._under_way[1]
+        if self._expected is not None:
+            # A file that was compared in vain is counted once more when it is copied.
+            files, size = min(files, self._expected[0]), min(size, self._expected[1])
+        return progress_after(seconds, files, size, self._expected)
 
 
 class Performer:

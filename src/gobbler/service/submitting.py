@@ -44,6 +44,9 @@ class HttpWatcher:
     def advance(self, files: int, size: int) -> None:
         """Progress is not told over a plain POST."""
 
+    def under_way(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
         if self._stop.is_set():

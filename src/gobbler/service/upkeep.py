@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import threading
 import time
+from contextlib import suppress
 from itertools import chain, repeat
 
 from gobbler.actions.recovery import recover
+from gobbler.doctor import workplace
 from gobbler.errors import GobblerError
+from gobbler.names import INCOMING
 from gobbler.registry import Registry
 from gobbler.service.housekeeping import tidy
 from gobbler.service.settings import Settings
@@ -38,12 +43,23 @@ def sweep(settings: Settings) -> None:
     try:
         finished, swept = recover(Registry(settings.registry), settings.durability)
         Begun(settings.begun).forget_old()
+        _remove_probes(settings, time.time() - WRITTEN_WITHIN)
         Spool(settings.staging, settings.durability).sweep(time.time() - WRITTEN_WITHIN)
     except (GobblerError, OSError):
         logger.exception("could not look for what a crash may have left")
         return
     if finished or swept:
         logger.warning("recovered from a crash: %d finished, %d swept", finished, swept)
+
+
+def _remove_probes(settings: Settings, limit: float) -> None:
+    """Remove what the probes at the start of a service leave if it is killed meanwhile."""
+    incoming = f"{settings.registry}/{INCOMING}"
+    for name in os.listdir(incoming):
+        if name.startswith(workplace.PREFIX):
+            with suppress(FileNotFoundError):
+                if os.lstat(f"{incoming}/{name}").st_mtime < limit:
+                    shutil.rmtree(f"{incoming}/{name}")
 
 
 def _sweep_now_and_then(settings: Settings) -> None:

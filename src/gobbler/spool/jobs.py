@@ -97,8 +97,7 @@ class Spool:
                 running[uid] = running.get(uid, 0) + 1
             else:
                 free.append(Waiting(job, uid, known.since))
-        cancelled = {job for job, known in unanswered.items() if known.is_cancelled}
-        return Look(free, running, set(unanswered), cancelled)
+        return Look(free, running, set(unanswered), self.records.cancelled())
 
     def _is_given_up(self, job: str) -> bool:
         presence = inherit(self.records.lock(job))

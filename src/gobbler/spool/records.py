@@ -82,7 +82,6 @@ class Unanswered(NamedTuple):
     begun: int | None = None
     claimed: Claimed | None = None
     is_held: bool = False
-    is_cancelled: bool = False
     since: float = 0.0
 
 
@@ -152,6 +151,11 @@ class Records:
         """Whether its owner wants a job no more."""
         return is_there(self.cancel_mark(job))
 
+    def cancelled(self) -> set[str]:
+        """The jobs that their owners want no more, be they taken already or not."""
+        names = os.listdir(self.directory)
+        return {n.removesuffix(CANCEL_SUFFIX) for n in names if n.endswith(CANCEL_SUFFIX)}
+
     def of(self, job: str) -> Unanswered | None:
         """What there is of ``job``, if it is unanswered."""
         names = [name for name in os.listdir(self.directory) if name.startswith(f"{job}.")]
@@ -182,10 +186,7 @@ def _gathered(names: list[str], directory: str) -> dict[str, Unanswered]:
                 file = Claimed(path, int(claimed[2], 16), int(claimed[3], 16))
                 found[match[1]] = known._replace(claimed=file)
     return {
-        job: known._replace(
-            is_held=job + LOCK_SUFFIX in others, is_cancelled=job + CANCEL_SUFFIX in others
-        )
-        for job, known in found.items()
+        job: known._replace(is_held=job + LOCK_SUFFIX in others) for job, known in found.items()
     }
 
 
