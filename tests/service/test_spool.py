@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from pathlib import Path
@@ -62,6 +63,20 @@ def test_publishing_approving_and_deleting_without_http(staffed: Place) -> None:
     assert not (staffed.registry / "p/a/1").exists()
     assert staffed.read("p/..usage") == {"total": 0}
     assert staffed.incoming() == []
+
+
+def test_the_example_of_the_guide(staffed: Place) -> None:
+    (staffed.top / "results").mkdir()
+    (staffed.top / "results/f").write_text("from a shell")
+    payload = {"project": "weather", "permissions": {"owners": [ALICE]}}
+    assert ask(staffed, None, "create_project", payload)["code"] == 200
+    guide = (Path(__file__).parents[2] / "docs/spool.md").read_text()
+    example = guide.partition("```sh\n")[2].partition("```")[0]
+    assert "mv ..spool/tmp" in example
+    here = example.replace("/data/staging", str(staffed.staging))
+    said = shell(ALICE, here.replace("~/results", f"{staffed.top}/results"), staffed)
+    assert json.loads(said) == {"status": "SUCCESS", "code": 200}
+    assert (staffed.registry / "weather/stations/1.3/f").read_text() == "from a shell"
 
 
 def test_the_request_goes_and_the_answer_stays_for_its_owner(staffed: Place) -> None:

@@ -133,7 +133,7 @@ def test_what_does_not_end_within_the_grace_period_waits_for_the_next(
 def test_what_ends_within_the_grace_period_is_answered(hall: Place) -> None:
     with Workers(hall, "--grace=60", user=SERVICE) as workers:
         start(hall, workers)
-        source = hall.stage({"large": GIB}, uid_of(ALICE))
+        source = hall.stage({"large": GIB // 2}, uid_of(ALICE))
         job = submit(hall, ALICE, "upload", upload_of(source))
         wait_for("it runs", lambda: state_of(hall, job).get("state") == "running")
         workers.processes[0].send_signal(signal.SIGTERM)
