@@ -18,6 +18,7 @@ know the name of a job can't see it.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
@@ -34,10 +35,14 @@ ANSWER_SUFFIX = ".answer"
 MAX_NAME_BYTES = 200
 """Of a request file in the spool; what is kept of its job has a longer one."""
 
-_JOB = re.compile(r"(\d+)-(.+)", re.DOTALL)
+# One way to write a number: another spelling would be another job of the same owner.
+_JOB = re.compile(r"(0|[1-9][0-9]*)-(.+)", re.DOTALL)
 
 Progressing = Literal["waiting", "running", "done", "failed", "cancelled"]
 FINAL = ("done", "failed", "cancelled")
+
+CANCELLED = "the job was cancelled"
+"""The reason in the answer to a job that its owner did not want any more."""
 
 
 class Progress(Struct, frozen=True):
@@ -86,9 +91,27 @@ def job_name(uid: int, name: str) -> str:
 def split_job(job: str) -> tuple[int, str]:
     """The user and the request file of a job. Raises :class:`~gobbler.errors.Missing`."""
     found = _JOB.fullmatch(job)
-    if found is None or "/" in job or file_name_problem(job) is not None:
+    if found is None or "/" in job or not is_fit(found[2]) or file_name_problem(job) is not None:
         raise no_such_job(job)
     return int(found[1]), found[2]
+
+
+def is_fit(name: str) -> bool:
+    """Whether an answer can be found by ``name``, be it that of a request file or not."""
+    return (
+        file_name_problem(name) is None
+        and name not in (".", "..")
+        and len(name.encode()) <= MAX_NAME_BYTES
+        and not name.endswith((STATE_SUFFIX, ANSWER_SUFFIX))
+    )
+
+
+def ending(answer: Mapping[str, object]) -> Progressing:
+    """As what a job has ended that was given this ``answer``."""
+    if answer.get("status") == "SUCCESS":
+        return "done"
+    is_cancelled = str(answer.get("reason", "")).startswith(CANCELLED)
+    return "cancelled" if is_cancelled else "failed"
 
 
 def no_such_job(job: str) -> Missing:

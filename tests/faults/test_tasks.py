@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.actions.recovery import forget_answer
+from gobbler.actions.recovery import forget_task
 from gobbler.actions.site import Unwatched
+from gobbler.disk.flushing import Durability
 from gobbler.disk.incoming import StillRunning, new_job, new_task
 from gobbler.registry import Registry
 
@@ -36,7 +37,7 @@ def test_what_was_killed_at_any_call_is_gone_on_with(
         found = []
         if operation.run(world, task=task) != answer:
             found.append("the answer is another")
-        forget_answer(Registry(str(world.registry)), task)
+        forget_task(Registry(str(world.registry)), Durability.FULL, task)
         found += violations(world) + complete(operation, world)
         found += [f"{name} is left behind" for name in world.incoming()]
         wrong += [f"{operation.name}, killed before {effect}: {problem}" for problem in found]

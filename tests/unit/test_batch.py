@@ -25,6 +25,7 @@ from gobbler.transfer.batch import (
     run_confirm_batch,
 )
 from gobbler.transfer.copying import CHUNK
+from gobbler.transfer.execute import Meter
 
 MIB = 1 << 20
 
@@ -74,7 +75,7 @@ CONTENTS = {
 def test_files_are_copied_and_hashed_whatever_their_size(bench: Bench) -> None:
     for path, content in CONTENTS.items():
         (bench.path / path).write_bytes(content)
-    for taken in run_batch(bench.batch(*CONTENTS)):
+    for taken in run_batch(bench.batch(*CONTENTS), Meter()):
         content = CONTENTS[taken.path]
         assert (taken.size, taken.md5sum, taken.same) == (len(content), md5(content), False)
         copy = bench.tree / taken.path
@@ -97,18 +98,18 @@ def test_every_byte_of_a_source_is_read_once(bench: Bench, monkeypatch: pytest.M
             return result
 
         monkeypatch.setattr(copying.os, name, counted)
-    run_batch(bench.batch(*CONTENTS))
+    run_batch(bench.batch(*CONTENTS), Meter())
     assert count == sum(map(len, CONTENTS.values()))
 
 
 def test_it_runs_in_another_process(bench: Bench) -> None:
     (bench.path / "d/f").write_bytes(b"content")
     with ProcessPoolExecutor(1) as pool:
-        assert pool.submit(run_batch, bench.batch("d/f")).result() == [
+        assert pool.submit(run_batch, bench.batch("d/f"), Meter()).result() == [
             Taken("d/f", 7, md5(b"content"), False, stamp_of(bench.path / "d/f"))
         ]
         confirmation = ConfirmBatch(str(bench.tree), {"d/f": (7, str(bench.path / "d/f"))})
-        assert pool.submit(run_confirm_batch, confirmation).result() == ["d/f"]
+        assert pool.submit(run_confirm_batch, confirmation, Meter()).result() == ["d/f"]
     assert not (bench.tree / "d/f").exists()
 
 
@@ -119,7 +120,7 @@ def stamp_of(path: Path) -> module.Stamp:
 
 def test_what_is_the_same_as_its_twin_is_not_copied(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"the same")
-    (taken,) = run_batch(bench.batch("f", twins=bench.twin("f", b"the same")))
+    (taken,) = run_batch(bench.batch("f", twins=bench.twin("f", b"the same")), Meter())
     assert taken.same
     assert taken.md5sum == md5(b"the same")
     assert not (bench.tree / "f").exists()
@@ -131,7 +132,7 @@ def test_what_differs_from_its_twin_is_copied_whatever_the_twins_md5(
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")
     twins = {"f": Twin(md5(b"the same"), bench.twin("f", other)["f"].real)}
-    (taken,) = run_batch(bench.batch("f", twins=twins))
+    (taken,) = run_batch(bench.batch("f", twins=twins), Meter())
     assert not taken.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
@@ -143,7 +144,7 @@ def test_a_twin_that_is_gone_costs_nothing_but_the_copy(
     (bench.path / "f").write_bytes(b"the same")
     twins = bench.twin("f", b"the same")
     spoil(Path(twins["f"].real))
-    (taken,) = run_batch(bench.batch("f", twins=twins))
+    (taken,) = run_batch(bench.batch("f", twins=twins), Meter())
     assert not taken.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
@@ -154,7 +155,7 @@ def test_only_copies_that_are_the_same_byte_for_byte_are_removed(bench: Bench) -
     (bench.latest / "real").write_bytes(b"abc")
     real, absent = str(bench.latest / "real"), str(bench.latest / "absent")
     files = {"same": (3, real), "differs": (3, real), "gone": (3, absent)}
-    assert run_confirm_batch(ConfirmBatch(str(bench.tree), files)) == ["same"]
+    assert run_confirm_batch(ConfirmBatch(str(bench.tree), files), Meter()) == ["same"]
     assert {path.name for path in bench.tree.iterdir()} == {"d", "differs", "gone"}
 
 
@@ -187,7 +188,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     (bench.path / "f").write_bytes(b"ten bytes.")
     changing(monkeypatch, lambda: change(bench.path / "f"))
     with pytest.raises(Refused, match='"f" in the source changed') as caught:
-        run_batch(bench.batch("f"))
+        run_batch(bench.batch("f"), Meter())
     assert caught.value.hint
 
 
@@ -195,7 +196,7 @@ def test_a_file_that_grew_since_it_was_scanned_is_taken_as_it_is_now(bench: Benc
     (bench.path / "f").write_bytes(b"before")
     batch = bench.batch("f")
     (bench.path / "f").write_bytes(b"after, and longer")
-    (taken,) = run_batch(batch)
+    (taken,) = run_batch(batch, Meter())
     assert (taken.size, taken.md5sum) == (17, md5(b"after, and longer"))
 
 
@@ -211,7 +212,7 @@ def test_what_was_swapped_since_it_was_scanned_is_refused(bench: Bench, path: st
     elif to == "fifo":
         os.mkfifo(bench.path / path)
     with pytest.raises(Refused, match=f'"{path}"'):
-        run_batch(batch)
+        run_batch(batch, Meter())
 
 
 @pytest.mark.parametrize("to", ["another directory", "link", "another owner", "nothing"])
@@ -230,7 +231,7 @@ def test_a_source_that_was_replaced_is_refused(bench: Bench, to: str) -> None:
     elif to == "link":
         bench.path.symlink_to("aside")
     with pytest.raises(Refused, match='"source"'):
-        run_batch(batch)
+        run_batch(batch, Meter())
     assert not (bench.tree / "f").exists()
 
 
@@ -241,13 +242,13 @@ def test_a_hard_link_to_another_users_file_is_refused(bench: Bench) -> None:
     os.link(bench.path / "f", bench.path / "g")
     os.chown(bench.path / "f", 54_321, -1)
     with pytest.raises(Refused, match="hard link to another user's file"):
-        run_batch(batch)
+        run_batch(batch, Meter())
 
 
 def test_our_own_file_is_adopted_and_stays_in_the_source(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"x")
     (bench.path / "f").chmod(0o644)
-    (taken,) = run_batch(bench.batch("f", adopt=True))
+    (taken,) = run_batch(bench.batch("f", adopt=True), Meter())
     assert taken.md5sum == md5(b"x")
     assert (bench.tree / "f").samefile(bench.path / "f")
 
@@ -263,7 +264,7 @@ def test_any_other_file_is_copied_instead(bench: Bench, why: str) -> None:
             pytest.skip("only root can give files away")
         os.chown(bench.path / "f", 54_321, -1)
     mode = (bench.path / "f").stat().st_mode
-    run_batch(bench.batch("f", adopt=True))
+    run_batch(bench.batch("f", adopt=True), Meter())
     assert not (bench.tree / "f").samefile(bench.path / "f")
     assert (bench.tree / "f").stat().st_mode & 0o777 == 0o644
     assert (bench.path / "f").stat().st_mode == mode
@@ -280,7 +281,7 @@ def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "readv", readv)
     with pytest.raises(Cancelled):
-        run_batch(bench.batch("f"))
+        run_batch(bench.batch("f"), Meter())
 
 
 def test_a_large_file_takes_no_more_memory_than_two_chunks(bench: Bench) -> None:
@@ -289,7 +290,7 @@ def test_a_large_file_takes_no_more_memory_than_two_chunks(bench: Bench) -> None
     tracemalloc.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        (taken,) = run_batch(bench.batch("f"))
+        (taken,) = run_batch(bench.batch("f"), Meter())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

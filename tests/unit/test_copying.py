@@ -12,9 +12,10 @@ import pytest
 from gobbler.errors import Cancelled
 from gobbler.transfer import copying
 from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.transfer.execute import Meter
 
 
-def nothing() -> None:
+def nothing(size: int) -> None:
     """Nobody wants it to be given up."""
 
 
@@ -49,7 +50,7 @@ def test_a_copy_can_be_given_up_at_every_chunk(
     (tmp_path / "source").write_bytes(b"x" * 1000)
     looks = 0
 
-    def check() -> None:
+    def check(size: int) -> None:
         nonlocal looks
         looks += 1
         if looks == 3:
@@ -65,11 +66,11 @@ def test_work_is_wanted_as_long_as_its_place_is_there(
 ) -> None:
     monkeypatch.setattr(copying, "CHECK_EVERY", 0.0)
     (tmp_path / "job").mkdir()
-    check = StillWanted(str(tmp_path / "job"))
-    check()
+    check = StillWanted(str(tmp_path / "job"), Meter())
+    check(0)
     (tmp_path / "job").rmdir()
     with pytest.raises(Cancelled):
-        check()
+        check(0)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +90,24 @@ def test_content_is_the_same_only_to_the_last_byte(
     (tmp_path / "one").write_bytes(one)
     (tmp_path / "other").write_bytes(other)
     with (tmp_path / "one").open("rb") as a, (tmp_path / "other").open("rb") as b:
-        check = lambda: None  # noqa: E731
+        check = nothing
         assert same_content(a.fileno(), b.fileno(), len(one), check) == same
         assert same_content(b.fileno(), a.fileno(), len(one), check) == same
         assert not same_content(a.fileno(), a.fileno(), len(one) + 1, check)
         assert hash_file(a.fileno(), check) == (len(one), md5(one))
+
+
+@pytest.mark.parametrize("size", [0, 10, 31, 32, 1000])
+def test_each_byte_is_told_while_it_is_copied_or_hashed(
+    tmp_path: Path, target: int, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(copying, "CHUNK", 32)
+    (tmp_path / "source").write_bytes(b"x" * size)
+    copied: list[int] = []
+    hashed: list[int] = []
+    with (tmp_path / "source").open("rb") as source:
+        copy_and_hash(source.fileno(), target, size, copied.append)
+        source.seek(0)
+        hash_file(source.fileno(), hashed.append)
+    assert sum(copied) == sum(hashed) == size
+    assert max([*copied, *hashed, 0]) <= 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from gobbler.errors import Cancelled
 from gobbler.registry import Registry
 from gobbler.transfer import execute
 from gobbler.transfer.build import Workshop, hand_out
-from gobbler.transfer.execute import MAX_BYTES, MAX_FILES, cut, run_all
+from gobbler.transfer.execute import MAX_BYTES, MAX_FILES, Meter, cut, run_all
 
 sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
 
@@ -47,9 +48,13 @@ class Watching:
 
     def __init__(self, looks: int = 10**9) -> None:
         self.left = looks
+        self.seen = (0, 0)
 
     def advance(self, files: int, size: int) -> None:
         raise AssertionError("that is the caller's to tell")
+
+    def under_way(self, files: int, size: int) -> None:
+        self.seen = max(self.seen, (files, size))
 
     def check(self) -> None:
         self.left -= 1
@@ -57,8 +62,13 @@ class Watching:
             raise Cancelled("not wanted")
 
 
-def double(number: int) -> int:
+def double(number: int, meter: Meter) -> int:
     return 2 * number
+
+
+def absolute(number: int, meter: Meter) -> int:
+    meter.add_file(number)
+    return abs(number)
 
 
 @pytest.fixture
@@ -80,7 +90,7 @@ def test_every_batch_has_its_result(pool: Executor, width: int) -> None:
 
 def test_it_runs_on_processes_too() -> None:
     with ProcessPoolExecutor(2) as executor:
-        results = run_all(executor, 2, abs, range(-9, 0), watcher=Watching(), give_up=nothing)
+        results = run_all(executor, 2, absolute, range(-9, 0), watcher=Watching(), give_up=nothing)
         assert sorted(results) == list(range(1, 10))
 
 
@@ -104,7 +114,7 @@ def test_the_first_failure_gives_the_rest_up_and_waits_for_what_runs(pool: Execu
     given_up = threading.Event()
     ended: list[int] = []
 
-    def work(number: int) -> int:
+    def work(number: int, meter: Meter) -> int:
         if number == 0:
             raise ZeroDivisionError
         assert given_up.wait(30)
@@ -122,8 +132,12 @@ def test_the_first_failure_gives_the_rest_up_and_waits_for_what_runs(pool: Execu
 
 def test_a_caller_who_loses_interest_is_heard_while_a_batch_runs(pool: Executor) -> None:
     given_up = threading.Event()
+
+    def wait(seconds: float, meter: Meter) -> bool:
+        return given_up.wait(seconds)
+
     with pytest.raises(Cancelled):
-        list(run_all(pool, 1, given_up.wait, [30.0], watcher=Watching(3), give_up=given_up.set))
+        list(run_all(pool, 1, wait, [30.0], watcher=Watching(3), give_up=given_up.set))
 
 
 def test_a_caller_who_stops_asking_gives_the_rest_up(pool: Executor) -> None:
@@ -145,8 +159,36 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
         shown = threading.Event()
         monkeypatch.setattr(job, "sign_of_life", shown.set)
 
-        def work(_: int) -> list[bool]:
+        def work(_: int, meter: Meter) -> list[bool]:
             return [shown.wait(2)]
 
         results = list(hand_out(shop, job, work, iter([1]), light=False, watcher=Watching()))
         assert results == [True], "no sign of life until it was done"
+
+
+def test_what_is_done_of_a_batch_is_seen_while_it_runs(
+    pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "LOOK_EVERY", 0.001)
+    watcher = Watching()
+
+    def work(_: int, meter: Meter) -> bool:
+        meter.add_file(100)
+        meter.add(7)
+        deadline = time.monotonic() + 20
+        while watcher.seen != (1, 107) and time.monotonic() < deadline:
+            time.sleep(0.001)
+        return watcher.seen == (1, 107)
+
+    assert list(run_all(pool, 1, work, [1], watcher=watcher, give_up=nothing)) == [True]
+
+
+def test_a_meter_counts_a_file_as_what_it_is_however_often_it_was_read() -> None:
+    meter = Meter()
+    meter.add(50)
+    meter.add(100)
+    assert (meter.files, meter.bytes) == (0, 150)
+    meter.add_file(100)
+    meter.add(3)
+    assert (meter.files, meter.bytes) == (1, 103)
+    assert pickle.loads(pickle.dumps(meter)).bytes == 0

@@ -6,6 +6,8 @@ It costs what was in flight, not what the registry holds.
 from __future__ import annotations
 
 import logging
+import os
+from contextlib import suppress
 
 from gobbler.actions.accounting import recount, redecide_latest
 from gobbler.actions.consuming import consume_again
@@ -22,7 +24,6 @@ from gobbler.disk.incoming import (
 )
 from gobbler.disk.intents import Intent
 from gobbler.disk.opening import read_file
-from gobbler.disk.writing import remove_quietly
 from gobbler.errors import GobblerError, Missing
 from gobbler.records import decode
 from gobbler.registry import Registry
@@ -74,19 +75,21 @@ def settle(registry: Registry, durability: Durability, task: str) -> dict[str, o
         return None
 
 
-def abandon(registry: Registry, task: str) -> None:
-    """Remove what attempts at ``task`` have left; nobody will go on with it.
+def forget_task(registry: Registry, durability: Durability, task: str) -> None:
+    """Remove all that is left of a ``task``, now that its requester has an answer.
 
-    Raises :class:`~gobbler.disk.incoming.StillRunning` if another process is at it.
+    A change that could be neither completed nor taken back is completed first. Raises
+    :class:`~gobbler.disk.incoming.StillRunning` if another process is at it.
     """
     with abandoned_task(registry.root, task) as job:
         if job is not None:
+            intent = _intent(job)
+            if intent is not None and is_committed(job, intent):
+                _finish(registry, job, intent)
+                flush_filesystem(registry.root, durability)
             job.unfinished = False
-
-
-def forget_answer(registry: Registry, task: str) -> None:
-    """Remove what :func:`settle` goes by, now that the requester has the answer."""
-    remove_quietly(registry.path(done_path(task)))
+    with suppress(FileNotFoundError):
+        os.unlink(registry.path(done_path(task)))
 
 
 def _intent(job: Job) -> Intent | None:

@@ -80,5 +80,8 @@ class Unwatched:
     def advance(self, files: int, size: int) -> None:
         """Nobody looks."""
 
+    def under_way(self, files: int, size: int) -> None:
+        """Nobody looks."""
+
     def check(self) -> None:
         """Nobody stops it."""

@@ -81,7 +81,7 @@ _OPTIONS = (
         default=lambda: max(2, os.cpu_count() or 1),
         show_default="number of processors",
         type=click.IntRange(min=1),
-        help="Batches of files that a worker process copies at a time.",
+        help="Batches of files that an HTTP worker copies at a time; of the spool, each job.",
     ),
     click.option(
         "--log-format",

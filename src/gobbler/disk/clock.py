@@ -11,6 +11,9 @@ import time
 from gobbler.disk.naming import at
 from gobbler.disk.writing import remove_quietly
 
+CLOCK = "clock-"
+"""Begins the names of the files by which the time is told; a kill may leave one."""
+
 REFRESH_AFTER = 60.0
 """Seconds for which a measured difference of the clocks is believed."""
 
@@ -18,6 +21,11 @@ REFRESH_AFTER = 60.0
 def now() -> dt.datetime:
     """The present time with the host's offset."""
     return dt.datetime.now(dt.timezone.utc).astimezone()
+
+
+def moment(seconds: float) -> dt.datetime:
+    """The time that lies so many ``seconds`` after the epoch, with the host's offset."""
+    return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone()
 
 
 class FilesystemClock:
@@ -42,7 +50,7 @@ class FilesystemClock:
             return time.time() + self._ahead
 
     def _stamp(self) -> float:
-        name = os.path.join(self._directory, f"clock-{secrets.token_hex(8)}")
+        name = os.path.join(self._directory, f"{CLOCK}{secrets.token_hex(8)}")
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with at(name):

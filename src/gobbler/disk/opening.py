@@ -171,6 +171,11 @@ def _not_opened(error: OSError, what: str, name: str) -> Exception:
         )
     if error.errno == errno.ENAMETOOLONG:
         return Refused(f"{named} has too long a name")
+    if error.errno == errno.EWOULDBLOCK:
+        return Refused(
+            f"{named} can't be opened: another process holds a lease of it",
+            hint="Write a new one that no process has open.",
+        )
     return error
 
 

@@ -8,9 +8,11 @@ that the holder is gone: see :mod:`gobbler.disk.liveness`.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from gobbler.disk.clock import FilesystemClock
 from gobbler.disk.liveness import SILENCE, describe, is_gone, this_process
@@ -21,6 +23,11 @@ from gobbler.disk.writing import PRIVATE_FILE_MODE, remove_quietly, write_all
 SIGN_EVERY = 20.0
 """Seconds between two signs of life."""
 
+logger = logging.getLogger(__name__)
+
+_held: set[tuple[int, int]] = set()
+"""What this process holds. One that could not be removed is no longer held for that."""
+
 
 class Presence:
     """The presence at ``path``, held by us; made by :func:`appear` or :func:`inherit`."""
@@ -29,6 +36,7 @@ class Presence:
         self.path = path
         self._descriptor = descriptor
         self._next_sign = 0.0
+        self._file: tuple[int, int] | None = None
 
     def sign_of_life(self) -> None:
         """Show processes on other hosts, now and then, that we are still there."""
@@ -67,14 +75,30 @@ class Presence:
         with at(self.path):
             os.ftruncate(self._descriptor, 0)
 
+    def hold(self) -> None:
+        """Know in this process that it is held here."""
+        self._file = _file(self._descriptor)
+        _held.add(self._file)
+
     def close(self) -> None:
         """Let go of the file, which stays."""
+        if self._file is not None:
+            _held.discard(self._file)
         os.close(self._descriptor)
 
     def vanish(self) -> None:
-        """Remove the file and let go of it."""
+        """Remove the file and let go of it.
+
+        If it can't be removed it stays as nobody's, for whoever comes next.
+        """
         try:
             os.unlink(self.path)
+        except FileNotFoundError:
+            return  # it was taken for given up
+        except OSError as error:
+            logger.warning("could not remove %s: %s", self.path, error)
+            with suppress(OSError):
+                self.resign()
         finally:
             self.close()
 
@@ -94,6 +118,7 @@ def appear(path: str) -> Presence | None:
             ours = try_lock(descriptor, fcntl.LOCK_EX) and presence.is_seen()
             if ours:
                 write_all(descriptor, describe(this_process()))
+                presence.hold()
     except BaseException:
         remove_quietly(path)
         os.close(descriptor)
@@ -120,11 +145,31 @@ def inherit(
     now = now or FilesystemClock(os.path.dirname(path)).now
     try:
         with at(path):
-            ours = try_lock(descriptor, fcntl.LOCK_EX) and is_gone(descriptor, now, silence=silence)
+            ours = try_lock(descriptor, fcntl.LOCK_EX) and (
+                _was_dropped_here(descriptor) or is_gone(descriptor, now, silence=silence)
+            )
+            presence = Presence(path, descriptor)
+            if ours:
+                presence.hold()
     except BaseException:
         os.close(descriptor)
         raise
     if not ours:
         os.close(descriptor)
         return None
-    return Presence(path, descriptor)
+    return presence
+
+
+def _file(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _was_dropped_here(descriptor: int) -> bool:
+    """Whether a presence is one that this process held, and could not remove."""
+    ours = describe(this_process())
+    return (
+        os.pread(descriptor, len(ours) + 1, 0) == ours
+        and _file(descriptor) not in _held
+        and os.fstat(descriptor).st_nlink > 0
+    )

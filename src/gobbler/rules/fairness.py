@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -14,26 +15,43 @@ class Waiting(NamedTuple):
     since: float
 
 
-def in_turn(
-    waiting: Iterable[Waiting],
-    running: Mapping[int, int],
-    served: Mapping[int, float],
-    *,
-    free: int,
-    slots: int,
-) -> list[Waiting]:
-    """The order in which the jobs are to be tried now; those that must wait are left out.
+class Turns:
+    """The jobs that wait, to be taken one by one as somebody has time for them.
 
-    First comes the user of whom the fewest jobs run, then the one who was ``served`` the
-    longest ago; of a user's jobs the oldest. ``running`` counts the jobs of each user.
-    The last of several ``slots`` is kept for users of whom nothing runs, so that one
-    user's long jobs never occupy all.
+    First comes the user of whom the fewest jobs run, then the one who was served the
+    longest ago; of a user's jobs the oldest. The last of several slots is kept for users
+    of whom nothing runs, so that one user's long jobs never occupy all.
     """
-    first: dict[int, Waiting] = {}
-    for job in sorted(waiting, key=lambda job: (job.since, job.job)):
-        first.setdefault(job.uid, job)
-    reserved = free == 1 and slots > 1
-    candidates = [job for job in first.values() if not (reserved and running.get(job.uid))]
-    return sorted(
-        candidates, key=lambda job: (running.get(job.uid, 0), served.get(job.uid, 0.0), job.since)
-    )
+
+    def __init__(self, waiting: Iterable[Waiting] = ()) -> None:
+        self._queues: dict[int, deque[Waiting]] = {}
+        for job in sorted(waiting, key=lambda job: (job.since, job.job)):
+            self._queues.setdefault(job.uid, deque()).append(job)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._queues.values()))
+
+    def next(
+        self, running: Mapping[int, int], served: Mapping[int, float], *, free: int, slots: int
+    ) -> Waiting | None:
+        """Take the job whose turn it is, if any may begin with so many of the ``slots`` free.
+
+        ``running`` counts the jobs of each user; ``served`` tells when each had a turn.
+        """
+        reserved = free == 1 and slots > 1
+        candidates = [
+            queue[0]
+            for uid, queue in self._queues.items()
+            if free > 0 and not (reserved and running.get(uid))
+        ]
+        if not candidates:
+            return None
+        chosen = min(
+            candidates,
+            key=lambda job: (running.get(job.uid, 0), served.get(job.uid, 0.0), job.since),
+        )
+        queue = self._queues[chosen.uid]
+        queue.popleft()
+        if not queue:
+            del self._queues[chosen.uid]
+        return chosen

@@ -51,6 +51,7 @@ class Application:
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
         files = Files(settings.registry, settings.whitelist)
+        self.following = Following(site, intake, self._readers, threads)
         self._posting = f"{prefix}/new/"
         self._reading: dict[str, ASGIApp] = {
             route: endpoint(files, route, self._readers)
@@ -65,7 +66,7 @@ class Application:
                 Route(f"{prefix}/list", self._list),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
-                *Following(site, intake, self._readers, threads).routes(prefix),
+                *self.following.routes(prefix),
             ],
             exception_handlers={
                 HTTPException: _http_error,

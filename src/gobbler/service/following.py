@@ -42,6 +42,11 @@ class Following:
         self._answers = Answers(site.staging, site.durability)
         self._readers = readers
         self._threads = threads
+        self._is_ending = False
+
+    def end(self) -> None:
+        """End all streams: who follows a job must not keep the service from stopping."""
+        self._is_ending = True
 
     def routes(self, prefix: str) -> list[Route]:
         """The endpoints."""
@@ -74,7 +79,7 @@ class Following:
             elif time.monotonic() - spoken > SIGN_EVERY:
                 yield b": still there\n\n"
                 spoken = time.monotonic()
-            if state.is_final:
+            if state.is_final or self._is_ending:
                 return
             await asyncio.sleep(LOOK_EVERY)
             try:

@@ -69,11 +69,11 @@ def _is_ours_to_tidy(staging: int, name: str) -> bool:
 def tidy_spool(settings: Settings, now: float) -> None:
     """Remove old answers, what was set aside, and what was begun but never asked for.
 
-    A job that is not answered is never too old.
+    A job that is not answered is never too old, nor is a request that nobody has taken yet.
     """
     spool = Spool(settings.staging, settings.durability)
-    unanswered = spool.unanswered()
-    for directory in (spool.tmp, spool.new, spool.cur):
+    unanswered = spool.records.all()
+    for directory in (spool.tmp, spool.cur):
         with closing(open_directory(directory)) as space:
             with os.scandir(space) as entries:
                 names = [entry.name for entry in entries]
@@ -81,7 +81,6 @@ def tidy_spool(settings: Settings, now: float) -> None:
                 job = name.removesuffix(ANSWER_SUFFIX).removesuffix(STATE_SUFFIX)
                 if job not in unanswered and is_older(space, name, now - KEPT_FOR):
                     remove(space, name)
-    spool.tidy(now - DAY)
 
 
 def tidy_logs(settings: Settings, now: float) -> None:

@@ -8,16 +8,17 @@ from contextlib import suppress
 
 import msgspec
 
-from gobbler.actions.recovery import abandon, forget_answer, settle
+from gobbler.actions.recovery import forget_task, settle
 from gobbler.actions.site import Requester, Site
 from gobbler.disk.clock import now
 from gobbler.disk.incoming import StillRunning
 from gobbler.disk.presence import Presence
 from gobbler.errors import Cancelled, Fault, GobblerError, quoted
-from gobbler.jobs import JobState, Progress, progress_after
+from gobbler.jobs import CANCELLED, JobState, Progress, ending, progress_after
 from gobbler.records import format_time
 from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
-from gobbler.spool.jobs import Record, Spool
+from gobbler.spool.jobs import Spool
+from gobbler.spool.records import Record
 
 TELL_EVERY = 0.5
 """Seconds between two reports of progress, and between two looks for a cancellation."""
@@ -41,6 +42,7 @@ class JobWatcher:
         self._begun = time.monotonic()
         self._next = self._begun + TELL_EVERY
         self._files = self._size = 0
+        self._under_way = (0, 0)
         self._expected: tuple[int, int] | None = None
         self._told = Progress()
 
@@ -48,11 +50,16 @@ class JobWatcher:
         """Know what there is to do."""
         self._expected = files, size
         self._files = self._size = 0
+        self._under_way = (0, 0)
 
     def advance(self, files: int, size: int) -> None:
         """Know what is done."""
         self._files += files
         self._size += size
+
+    def under_way(self, files: int, size: int) -> None:
+        """Know what is done of what has not ended."""
+        self._under_way = (files, size)
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the owner wants the job no more."""
@@ -61,8 +68,8 @@ class JobWatcher:
             return
         self._next = moment + TELL_EVERY
         self._presence.sign_of_life()
-        if self._spool.is_cancelled(self.state.job):
-            raise Cancelled("the job was cancelled", hint="Nothing was changed.")
+        if self._spool.records.is_cancelled(self.state.job):
+            raise Cancelled(CANCELLED, hint="Nothing was changed.")
         progress = self.progress()
         if progress != self._told:
             self._told = progress
@@ -72,7 +79,11 @@ class JobWatcher:
     def progress(self) -> Progress:
         """What is known of it now."""
         seconds = time.monotonic() - self._begun
-        return progress_after(seconds, self._files, self._size, self._expected)
+        files, size = self._files + self._under_way[0], self._size + self._under_way[1]
+        if self._expected is not None:
+            # A file that was compared in vain is counted once more when it is copied.
+            files, size = min(files, self._expected[0]), min(size, self._expected[1])
+        return progress_after(seconds, files, size, self._expected)
 
 
 class Performer:
@@ -90,6 +101,11 @@ class Performer:
         watcher = JobWatcher(self._spool, presence, state)
         started = time.monotonic()
         try:
+            if self._spool.answers.has(record.job):
+                # Somebody was killed right after answering it.
+                self._spool.answers.complete(record.state())
+                self._end(record, attempt)
+                return
             self._spool.answers.tell(state)
             outcome = self._outcome(record, attempt, watcher)
             if isinstance(outcome.error, StillRunning):
@@ -100,14 +116,26 @@ class Performer:
         except (OSError, GobblerError) as error:
             # What was done will not be done again but answered.
             self._give_back(record, attempt, error)
+        except Exception as error:
+            logger.exception("job %s: an error that nobody has thought of", quoted(record.job))
+            self._give_back(record, attempt, error)
         finally:
             presence.vanish()
 
     def _give_back(self, record: Record, attempt: int, error: Exception) -> None:
         logger.warning("job %s will be tried again: %s", quoted(record.job), error)
         time.sleep(PAUSE)
-        with suppress(FileNotFoundError):  # it has ended, but for a last step
-            self._spool.give_back(record.job, attempt)
+        with suppress(OSError):  # it has ended, but for a last step; or has one attempt less
+            self._spool.records.give_back(record.job, attempt)
+
+    def leave(self, record: Record, attempt: int) -> None:
+        """Leave a job that is under way to the next worker: that this one ends is no fault of it.
+
+        Whatever still happens to it here is like what happens right before a crash.
+        """
+        with suppress(OSError, GobblerError):
+            self._spool.records.give_back(record.job, attempt)
+            self._spool.answers.tell(record.state())
 
     def _outcome(self, record: Record, attempt: int, watcher: JobWatcher) -> Outcome:
         try:
@@ -123,24 +151,26 @@ class Performer:
                     hint="The logs of the workers tell more.",
                 )
             )
-        if self._spool.is_cancelled(record.job):
-            return failed(Cancelled("the job was cancelled", hint="Nothing was changed."))
+        if self._spool.records.is_cancelled(record.job):
+            return failed(Cancelled(CANCELLED, hint="Nothing was changed."))
         requester = Requester(record.uid, record.user)
         return outcome_of(
             self._site, record.name, record.data, requester, watcher, task=record.task
         )
 
     def _finish(self, record: Record, watcher: JobWatcher, attempt: int, outcome: Outcome) -> None:
-        cancelled = isinstance(outcome.error, Cancelled)
-        ended = "done" if outcome.error is None else "cancelled" if cancelled else "failed"
+        answer: dict[str, object] = {**outcome.body, "code": outcome.status}
         state = msgspec.structs.replace(
             watcher.state,
-            state=ended,
+            state=ending(answer),
             finished=format_time(now()),
             progress=watcher.progress(),
-            answer={**outcome.body, "code": outcome.status},
+            answer=answer,
         )
-        if outcome.error is not None:
-            abandon(self._site.registry, record.task)
-        self._spool.finish(state, attempt)
-        forget_answer(self._site.registry, record.task)
+        self._spool.answers.finish(state)
+        self._end(record, attempt)
+
+    def _end(self, record: Record, attempt: int) -> None:
+        # The record goes last: by it the rest is found after a crash.
+        forget_task(self._site.registry, self._site.durability, record.task)
+        self._spool.tidy_away(record.job, attempt)

@@ -150,5 +150,6 @@ def _load(
 
 def _give_up_in_time(application: Application, stopping: Connection, grace: float) -> None:
     stopping.poll(None)
+    application.following.end()
     time.sleep(grace)
     application.submitting.give_up_all("the service is stopping")

@@ -27,9 +27,10 @@ class Misconfigured(GobblerError):
 class Settings:
     """All that ``gobbler serve`` can be told; see its ``--help``.
 
-    Paths are absolute. ``concurrency`` is the number of batches of files that one worker
-    process copies at a time; ``grace`` is in seconds; with ``probation_days`` below 0, versions
-    may stay on probation for ever. ``jobs`` of the spool are carried out at a time.
+    Paths are absolute. ``concurrency`` is the number of batches of files that one HTTP
+    worker copies at a time, and each job of the spool; ``grace`` is in seconds; with
+    ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
+    are carried out at a time.
     """
 
     staging: str

@@ -22,7 +22,8 @@ from gobbler.service.answers import json_answer
 from gobbler.service.asgi import disconnected
 from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
 from gobbler.service.intake import Intake
-from gobbler.spool.jobs import Record, Spool
+from gobbler.spool.jobs import Spool
+from gobbler.spool.records import Record
 
 
 class HttpWatcher:
@@ -41,6 +42,9 @@ class HttpWatcher:
         """Progress is not told over a plain POST."""
 
     def advance(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
+    def under_way(self, files: int, size: int) -> None:
         """Progress is not told over a plain POST."""
 
     def check(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import logging.config
 import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
@@ -43,7 +45,12 @@ def work(settings: Settings, form: LogFormat, *, debug: bool) -> None:
 
 
 def _run(settings: Settings) -> None:
-    worker = Worker(make_site(settings), settings.begun, settings.jobs)
+    # Each job has threads of its own: one user's huge files must not fill a queue in which
+    # everybody's files wait. A job hands out one batch more than it wants to run.
+    threads = settings.jobs * (settings.concurrency + 1)
+    executor = ThreadPoolExecutor(threads, thread_name_prefix="batch")
+    site = dataclasses.replace(make_site(settings), executor=executor)
+    worker = Worker(site, settings.begun, settings.jobs)
     ended = threading.Event()
     idle = False
 

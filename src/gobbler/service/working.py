@@ -14,142 +14,188 @@ from gobbler.actions.site import Site
 from gobbler.disk.presence import Presence
 from gobbler.errors import GobblerError, quoted
 from gobbler.requests import action_of
-from gobbler.rules.fairness import Waiting, in_turn
+from gobbler.rules.fairness import Turns, Waiting
 from gobbler.service.performing import Performer
 from gobbler.spool.arrivals import Arrivals
 from gobbler.spool.begun import Begun
-from gobbler.spool.jobs import Record, Spool
+from gobbler.spool.jobs import Spool
+from gobbler.spool.records import Record
 
 LOOK_EVERY = 0.1
 """Seconds between two looks into the spool."""
 
+LOOK_SHARE = 4
+"""Of its time, a worker looks for no more than one part in so many, however much waits."""
+
 AT_ONCE = {"cancel_job", "list_jobs", "health_check"}
 """Actions that take no time, and must not wait for those that do."""
 
-MANY = 100
-"""Jobs of these actions that are carried out in a row."""
+QUICK_SLOTS = 4
+"""Jobs of these actions that are carried out at a time."""
 
 logger = logging.getLogger(__name__)
+
+
+class Lane:
+    """Jobs of one kind, ``slots`` of which are carried out at a time."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.threads: dict[str, threading.Thread] = {}
+        self._turns = Turns()
+        self._running: dict[int, int] = {}
+        self._served: dict[int, float] = {}
+
+    def see(self, waiting: Iterable[Waiting], running: dict[int, int]) -> None:
+        """Know what waits, and how many jobs of each user run, wherever."""
+        self._turns = Turns(waiting)
+        self._running = dict(running)
+
+    def next(self) -> Waiting | None:
+        """Take the job whose turn it is."""
+        free = self.slots - len(self.threads)
+        job = self._turns.next(self._running, self._served, free=free, slots=self.slots)
+        if job is not None:
+            self._served[job.uid] = time.monotonic()
+        return job
+
+    def count(self, uid: int, more: int) -> None:
+        """Know that a user has so many ``more`` running jobs."""
+        self._running[uid] = max(0, self._running.get(uid, 0) + more)
 
 
 class Worker:
     """Carries out the jobs of one spool, ``slots`` of them at a time."""
 
     def __init__(self, site: Site, begun: str, slots: int) -> None:
-        self._site = site
         self._spool = Spool(site.staging, site.durability)
         self._arrivals = Arrivals(self._spool, Begun(begun))
         self._performer = Performer(site, self._spool)
-        self._slots = slots
-        self._running: dict[str, threading.Thread] = {}
-        self._served: dict[int, float] = {}
+        self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
+        self._files: dict[str, str] = {}
+        self._under_way: dict[str, tuple[Record, int]] = {}
         self._changed = threading.Condition()
+        self._look_at = 0.0
+        self._has_ended = False
         self._stopped = False
+        self._trouble: dict[str, str] = {}
 
     def run(self) -> None:
         """Work until :meth:`stop`."""
-        failing = False
         while not self._stopped:
-            try:
-                took = self._take()
-                failing = False
-            except (OSError, GobblerError) as error:
-                if not failing:
-                    logger.error("could not look into the spool: %s", error)
-                took, failing = False, True
-            if not took:
+            if time.monotonic() >= self._look_at:
+                self._look()
+            tried = [self._take(lane) for lane in self._lanes]
+            if not any(tried):
                 with self._changed:
-                    if not self._stopped:
-                        self._changed.wait(10 * LOOK_EVERY if failing else LOOK_EVERY)
+                    left = max(0.0, self._look_at - time.monotonic())
+                    self._changed.wait_for(lambda: self._stopped or self._has_ended, left)
+                    self._has_ended = False
 
     def stop(self, grace: float) -> bool:
         """Take no more jobs; whether those under way ended within ``grace`` seconds.
 
-        Others stay as they are: whoever takes them up next goes on with them.
+        Others are left to whoever takes them up next, which goes on with them.
         """
         deadline = time.monotonic() + grace
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-            while self._running and (left := deadline - time.monotonic()) > 0:
+            while self._under_way and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return not self._running
+            for record, attempt in self._under_way.values():
+                self._performer.leave(record, attempt)
+            return not self._under_way
 
-    def _take(self) -> bool:
-        """Begin what can be begun; whether there was anything."""
-        waiting, running, unanswered = self._spool.waiting()
-        arrived = self._arrivals.waiting(besides=unanswered)
-        files = {known.job: name for name, known in arrived.items()}
-        candidates = {job.job: job for job in (*arrived.values(), *waiting)}
-        quick = [job for job in candidates.values() if _is_quick(job)]
-        quick.sort(key=lambda job: (self._served.get(job.uid, 0.0), job.since))
-        took = False
-        for job in quick[:MANY]:
-            took |= self._begin(job, files, here=True)
-        rest = [job for job in candidates.values() if not _is_quick(job)]
-        while (free := self._slots - len(self._running)) > 0:
-            turns = in_turn(rest, running, self._served, free=free, slots=self._slots)
-            begun = next((job for job in turns if self._begin(job, files, here=False)), None)
-            rest = [job for job in rest if job not in turns[: _upto(turns, begun)]]
-            if begun is None:
-                break
-            running[begun.uid] = running.get(begun.uid, 0) + 1
-            took = True
-        return took
+    def _look(self) -> None:
+        """Find out what waits."""
+        began = time.monotonic()
+        try:
+            seen = self._spool.look()
+            arrived = self._arrivals.waiting(besides=seen.known)
+        except (OSError, GobblerError) as error:
+            self._tell_trouble("", f"could not look into the spool: {error}")
+            self._look_at = time.monotonic() + 10 * LOOK_EVERY
+            return
+        self._files = {known.job: name for name, known in arrived.items()}
+        self._trouble = {
+            job: told
+            for job, told in self._trouble.items()
+            if job in seen.known or job in self._files
+        }
+        waiting = [*arrived.values(), *seen.free]
+        quick = [job for job in waiting if _is_quick(job) or job.job in seen.cancelled]
+        chosen = {job.job for job in quick}
+        with self._changed:
+            self._quick.see(quick, {})
+            self._long.see([job for job in waiting if job.job not in chosen], seen.running)
+        took = time.monotonic() - began
+        self._look_at = began + max(LOOK_EVERY, LOOK_SHARE * took)
 
-    def _begin(self, waiting: Waiting, files: dict[str, str], *, here: bool) -> bool:
-        """Begin one job, in this thread (``here``) or in one of its own; whether it was."""
-        self._served[waiting.uid] = time.monotonic()
-        job: str | None = waiting.job
-        if waiting.job in files:
-            job = self._arrivals.claim(files[waiting.job])
-        if job is None:
-            return False
-        presence = self._spool.hold(job)
-        if presence is None:
+    def _take(self, lane: Lane) -> bool:
+        """Try to begin the next job; whether there was one to try."""
+        with self._changed:
+            waiting = lane.next()
+        if waiting is None or self._stopped:
             return False
         try:
-            begun = self._begin_held(job)
+            self._begin(waiting, lane)
         except (OSError, GobblerError) as error:
-            logger.error("could not begin job %s: %s", quoted(job), error)
-            begun = None
-        if begun is None:
-            presence.vanish()
-            return False
-        if here:
-            self._performer.perform(presence, *begun)
-            return True
-        thread = threading.Thread(
-            target=self._in_thread, args=(presence, *begun), name=f"job {job}", daemon=True
-        )
-        with self._changed:
-            self._running[job] = thread
-        thread.start()
+            # One that can't be begun must not be in the way of the others.
+            self._tell_trouble(
+                waiting.job, f"could not begin job {quoted(waiting.job)} yet: {error}"
+            )
         return True
 
+    def _tell_trouble(self, job: str, message: str) -> None:
+        if self._trouble.get(job) != message:
+            self._trouble[job] = message
+            logger.error("%s", message)
+
+    def _begin(self, waiting: Waiting, lane: Lane) -> None:
+        job: str | None = waiting.job
+        if waiting.job in self._files:
+            job = self._arrivals.claim(self._files.pop(waiting.job))
+        presence = None if job is None else self._spool.hold(job)
+        if job is None or presence is None:
+            return
+        try:
+            begun = self._begin_held(job)
+        except BaseException:
+            presence.vanish()
+            raise
+        if begun is None:
+            presence.vanish()
+            return
+        thread = threading.Thread(
+            target=self._perform, args=(lane, presence, *begun), name=f"job {job}", daemon=True
+        )
+        with self._changed:
+            lane.threads[job] = thread
+            lane.count(waiting.uid, 1)
+            self._under_way[job] = begun
+        thread.start()
+
     def _begin_held(self, job: str) -> tuple[Record, int] | None:
-        known = self._spool.unanswered().get(job)
+        known = self._spool.records.of(job)
         if known is not None and known.claimed is not None:
             self._arrivals.go_on(job, known.claimed, has_record=known.begun is not None)
-            known = self._spool.unanswered().get(job)
+            known = self._spool.records.of(job)
         if known is None or known.begun is None:
             return None
         record = self._spool.begin(job, known.begun)
         return None if record is None else (record, known.begun + 1)
 
-    def _in_thread(self, presence: Presence, record: Record, attempt: int) -> None:
+    def _perform(self, lane: Lane, presence: Presence, record: Record, attempt: int) -> None:
         try:
             self._performer.perform(presence, record, attempt)
         finally:
             with self._changed:
-                del self._running[record.job]
+                del lane.threads[record.job], self._under_way[record.job]
+                lane.count(record.uid, -1)
+                self._has_ended = True
                 self._changed.notify_all()
 
 
 def _is_quick(job: Waiting) -> bool:
     return action_of(job.job.partition("-")[2]) in AT_ONCE
-
-
-def _upto(turns: Iterable[Waiting], begun: Waiting | None) -> int | None:
-    """How many of ``turns`` were tried."""
-    return None if begun is None else 1 + list(turns).index(begun)

@@ -8,10 +8,11 @@ from contextlib import suppress
 
 import msgspec
 
+from gobbler.disk.clock import moment, now
 from gobbler.disk.flushing import Durability, flush_directory
 from gobbler.disk.opening import account_name, is_there, read_file
-from gobbler.disk.writing import remove_quietly, replace
-from gobbler.errors import GobblerError, Missing
+from gobbler.disk.writing import replace
+from gobbler.errors import Fault, GobblerError, Missing
 from gobbler.jobs import (
     ANSWER_SUFFIX,
     CUR,
@@ -20,10 +21,12 @@ from gobbler.jobs import (
     SPOOL,
     STATE_SUFFIX,
     JobState,
+    ending,
+    job_name,
     no_such_job,
     split_job,
 )
-from gobbler.records import decode
+from gobbler.records import decode, format_time
 from gobbler.requests import action_of
 
 
@@ -55,8 +58,28 @@ class Answers:
 
     def forget(self, job: str) -> None:
         """Remove what came of an earlier job of the same name."""
-        remove_quietly(self._path(job, ANSWER_SUFFIX))
-        remove_quietly(self._path(job, STATE_SUFFIX))
+        # A state that tells of an answer must not be seen without it.
+        for suffix in (STATE_SUFFIX, ANSWER_SUFFIX):
+            with suppress(FileNotFoundError):
+                os.unlink(self._path(job, suffix))
+
+    def refuse(self, job: str, error: GobblerError) -> None:
+        """Answer a job, or what was set aside as one, that can't be carried out."""
+        told = format_time(now())
+        action = action_of(split_job(job)[1]) or ""
+        answer = {**error.answer(), "code": error.status}
+        self.finish(JobState(job, action, "", "failed", told, told, told, answer=answer))
+
+    def complete(self, state: JobState) -> None:
+        """Let the state of an answered job tell so; ``state`` if none was told."""
+        answer = self._answer(state.job)
+        with suppress(GobblerError):
+            state = self._told(state.job)
+        if not state.is_final:
+            self.tell(
+                msgspec.structs.replace(state, state=ending(answer), finished=format_time(now()))
+            )
+        flush_directory(self._cur, self._durability)
 
     def state(self, job: str) -> JobState:
         """How far a job is, and the answer if it has ended.
@@ -64,17 +87,27 @@ class Answers:
         Raises :class:`~gobbler.errors.Missing` if nothing is known of it.
         """
         uid, name = split_job(job)
-        path = self._path(job, STATE_SUFFIX)
         try:
-            state = decode(read_file(path, path), JobState, path)
+            state = self._told(job)
         except Missing:
             return self._in_new(job, uid, name)
-        if not state.is_final:
-            return state
+        except Fault:
+            # It is not flushed as it goes, so a power cut may have damaged it.
+            state = JobState(job, action_of(name) or "", "", "waiting", "")
+            if self.has(job):
+                state = msgspec.structs.replace(state, state=ending(self._answer(job)))
+        return msgspec.structs.replace(state, answer=self._answer(job)) if state.is_final else state
+
+    def _told(self, job: str) -> JobState:
+        path = self._path(job, STATE_SUFFIX)
+        return decode(read_file(path, path), JobState, path)
+
+    def _answer(self, job: str) -> dict[str, object]:
         path = self._path(job, ANSWER_SUFFIX)
-        return msgspec.structs.replace(
-            state, answer=decode(read_file(path, path), dict[str, object], path)
-        )
+        try:
+            return decode(read_file(path, path), dict[str, object], path)
+        except Missing:
+            raise no_such_job(job) from None
 
     def _in_new(self, job: str, uid: int, name: str) -> JobState:
         try:
@@ -84,7 +117,9 @@ class Answers:
         if status.st_uid != uid:
             raise no_such_job(job)
         user = account_name(uid, "the job")
-        return JobState(job, action_of(name) or "", user, "waiting", "")
+        return JobState(
+            job, action_of(name) or "", user, "waiting", format_time(moment(status.st_ctime))
+        )
 
     def states(self, uid: int | None) -> Iterator[JobState]:
         """The states of the jobs of the user ``uid``, or of everybody's (``None``)."""
@@ -93,10 +128,12 @@ class Answers:
             for name in os.listdir(self._cur)
             if name.endswith(STATE_SUFFIX)
         ]
+        waiting = []
         with os.scandir(self._new) as entries:
-            waiting = [
-                f"{entry.stat(follow_symlinks=False).st_uid}-{entry.name}" for entry in entries
-            ]
+            for entry in entries:
+                with suppress(FileNotFoundError):  # taken meanwhile
+                    owner = entry.stat(follow_symlinks=False).st_uid
+                    waiting.append(job_name(owner, entry.name))
         for job in sorted({*taken, *waiting}):
             if uid is None or job.startswith(f"{uid}-"):
                 with suppress(GobblerError):  # it went meanwhile, or is no job at all

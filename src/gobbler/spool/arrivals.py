@@ -3,33 +3,37 @@
 Everybody can write there, and put anything there at any moment. A file is opened once,
 and whose it is and what it says is read from that descriptor; it is claimed by renaming it
 into a directory that only the service can enter, under a name that tells which file was
-opened, so that whoever goes on after a crash takes no other one. What is no request is set
-aside in ``cur``, with an answer that says why.
+opened, so that whoever goes on after a crash takes no other one. Another one that was moved
+instead goes back. All of it is done by whoever holds the job of that name.
+
+What is no request is set aside in ``cur``, with an answer that says why.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.disk.clock import now
 from gobbler.disk.opening import (
     READ,
     account_name,
     closing,
+    is_there,
     open_directory,
     open_users_file,
     read_all,
 )
+from gobbler.disk.writing import remove_quietly
 from gobbler.errors import GobblerError, Refused, quoted
-from gobbler.jobs import JobState, job_name, split_job
-from gobbler.records import format_time
-from gobbler.requests import MAX_REQUEST_BYTES, action_of
+from gobbler.jobs import is_fit, job_name, split_job
+from gobbler.requests import MAX_REQUEST_BYTES
 from gobbler.rules.fairness import Waiting
 from gobbler.spool.begun import Begun
-from gobbler.spool.jobs import Claimed, Record, Spool, check_job_name, is_fit
+from gobbler.spool.jobs import Spool, check_job_name
+from gobbler.spool.records import Claimed, Record
 
 EXPIRES_AFTER = 60.0
 """Seconds between the last change of a request file and its move into the spool."""
@@ -48,66 +52,66 @@ class Arrivals:
     def waiting(self, *, besides: Collection[str]) -> dict[str, Waiting]:
         """What waits in ``new``, by the name of the file, ``besides`` the jobs of these names."""
         found = {}
+        immovable = set()
         with os.scandir(self._spool.new) as entries:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     job = job_name(status.st_uid, entry.name)
-                    is_known = (status.st_ino, status.st_ctime_ns) in self._immovable
-                    if job not in besides and not is_known:
+                    if (which := (status.st_ino, status.st_ctime_ns)) in self._immovable:
+                        immovable.add(which)
+                    elif job not in besides:
                         found[entry.name] = Waiting(job, status.st_uid, status.st_mtime)
+        self._immovable = immovable
         return found
 
     def claim(self, name: str) -> str | None:
         """Make the file ``name`` a job, and answer the job's name.
 
-        ``None`` if it is gone, another process took it, or it was set aside; or if a job of
-        the same name must end first.
+        ``None`` if it is gone, another process is at it, or it was set aside; or if a job
+        of the same name must end first.
         """
         with closing(open_directory(self._spool.new)) as new:
             try:
                 status = os.stat(name, dir_fd=new, follow_symlinks=False)
             except FileNotFoundError:
                 return None
-            try:
-                return self._claim(new, name)
-            except GobblerError as error:
-                self._set_aside(new, name, status, error)
+            job = _job_of(name, status)
+            presence = self._spool.hold(job)
+            if presence is None:
                 return None
+            try:
+                if self._spool.records.of(job) is not None:
+                    return None
+                try:
+                    return self._claim(new, name, job, status)
+                except GobblerError as error:
+                    self._set_aside(new, name, job, status, error)
+                    return None
+            finally:
+                presence.vanish()
 
-    def _claim(self, new: int, name: str) -> str | None:
+    def _claim(self, new: int, name: str, job: str, seen: os.stat_result) -> str | None:
         check_job_name(name)
         descriptor, status = open_users_file(new, name, "request file")
         with closing(descriptor):
+            if not os.path.samestat(status, seen):
+                return None  # it is looked at again
             self._check(name, status)
             data = read_all(descriptor, MAX_REQUEST_BYTES)
             if len(data) > MAX_REQUEST_BYTES:
                 raise _too_large(name)
             user = account_name(status.st_uid, f"request file {quoted(name)}")
-            job = job_name(status.st_uid, name)
-            presence = self._spool.hold(job)
-            if presence is None:
-                return None
-            try:
-                if job in self._spool.unanswered():
-                    return None
-                record = Record.of(status.st_uid, user, name, data)
+            record = Record.of(status.st_uid, user, name, data)
+            self._forget_former(job, status)
+            # Told before it is taken: it is always known, to whoever asks for it.
+            self._spool.answers.tell(record.state())
+            claimed = self._spool.records.claimed_path(job, status)
+            if not self._move(new, name, claimed, status):
                 self._spool.answers.forget(job)
-                # Told before it goes from `new`, so that at no moment nobody knows of it.
-                self._spool.answers.tell(record.state())
-                claimed = self._spool.claimed_path(job, status)
-                try:
-                    os.rename(name, claimed, src_dir_fd=new)
-                except FileNotFoundError:
-                    self._spool.answers.forget(job)
-                    return None
-                if not os.path.samestat(os.lstat(claimed), status):
-                    os.rename(claimed, f"{self._spool.cur}/{job}")
-                    raise Refused(f"request file {quoted(name)} was replaced meanwhile")
-                self._record(record, claimed)
-                return job
-            finally:
-                presence.vanish()
+                return None
+            self._record(record, claimed, status)
+            return job
 
     def _check(self, name: str, status: os.stat_result) -> None:
         if status.st_size > MAX_REQUEST_BYTES:
@@ -121,8 +125,38 @@ class Arrivals:
                 hint="Write a new request file and move it at once.",
             )
 
-    def _record(self, record: Record, claimed: str) -> None:
-        self._spool.write_record(record)
+    def _forget_former(self, job: str, status: os.stat_result) -> None:
+        """Forget an earlier job of the same name, and that it was to be cancelled."""
+        self._spool.answers.forget(job)
+        mark = self._spool.records.cancel_mark(job)
+        with suppress(FileNotFoundError):
+            if os.lstat(mark).st_mtime < status.st_ctime:
+                remove_quietly(mark)
+
+    def _move(self, new: int, name: str, target: str, status: os.stat_result) -> bool:
+        """Move the file of that ``status`` away; whether it was still there.
+
+        A file that somebody has put in its place meanwhile goes back.
+        """
+        try:
+            os.rename(name, target, src_dir_fd=new)
+        except FileNotFoundError:
+            return False
+        if os.path.samestat(os.lstat(target), status):
+            return True
+        self._put_back(target, name)
+        return False
+
+    def _put_back(self, path: str, name: str) -> None:
+        back = f"{self._spool.new}/{name}"
+        if is_there(back):  # its owner has put yet another one there
+            status = os.lstat(path)
+            back = f"{self._spool.cur}/{_refused(status)}"
+        os.rename(path, back)
+
+    def _record(self, record: Record, claimed: str, status: os.stat_result) -> None:
+        self._begun.note(status)
+        self._spool.records.write(record)
         os.rename(claimed, f"{self._spool.cur}/{record.job}")
 
     def go_on(self, job: str, claimed: Claimed, *, has_record: bool) -> None:
@@ -133,47 +167,69 @@ class Arrivals:
         if has_record:
             os.rename(claimed.path, f"{self._spool.cur}/{job}")
             return
+        uid, name = split_job(job)
+        status = os.lstat(claimed.path)
+        if (status.st_ino, status.st_mtime_ns, status.st_uid) != (*claimed[1:], uid):
+            self._put_back(claimed.path, name)
+            self._spool.answers.forget(job)
+            return
         try:
-            self._record(_reread(job, claimed), claimed.path)
+            record, status = _reread(job, claimed)
+            self._spool.answers.tell(record.state())
+            self._record(record, claimed.path, status)
         except GobblerError as error:
-            os.rename(claimed.path, f"{self._spool.cur}/{job}")
-            self._refuse(job, split_job(job)[1], error)
+            self._spool.answers.refuse(job, error)
+            os.rename(claimed.path, f"{self._spool.cur}/{_refused(status)}")
 
-    def _set_aside(self, new: int, name: str, status: os.stat_result, error: GobblerError) -> None:
-        job = job_name(status.st_uid, name)
-        if not is_fit(name) or job in self._spool.unanswered():
-            job = job_name(status.st_uid, f"refused-{status.st_ino:x}")
+    def _set_aside(
+        self, new: int, name: str, job: str, status: os.stat_result, error: GobblerError
+    ) -> None:
+        with suppress(FileNotFoundError):
+            # It may have gone, and that be the error; then there is nothing to tell.
+            if not os.path.samestat(os.stat(name, dir_fd=new, follow_symlinks=False), status):
+                return
+            self._spool.answers.refuse(job, error)
+            logger.info("%s of user %d was set aside: %s", quoted(name), status.st_uid, error)
+            try:
+                self._move(new, name, f"{self._spool.cur}/{_refused(status)}", status)
+            except PermissionError as problem:
+                self._remove(new, name, status, problem)
+
+    def _remove(self, new: int, name: str, status: os.stat_result, problem: OSError) -> None:
+        """Remove a directory of somebody else, which can't be moved."""
         try:
-            os.rename(name, f"{self._spool.cur}/{job}", src_dir_fd=new)
-        except FileNotFoundError:
-            logger.debug("%s is gone", quoted(name))
-        except OSError as problem:
-            # A directory of somebody else can't be moved: it stays where it is.
+            os.rmdir(name, dir_fd=new)
+        except OSError:
+            # There is something in it: it stays where it is.
             self._immovable.add((status.st_ino, status.st_ctime_ns))
             logger.warning("could not set aside %s: %s", quoted(name), problem)
-        self._refuse(job, name, error)
-
-    def _refuse(self, job: str, name: str, error: GobblerError) -> None:
-        logger.info("%s was set aside: %s", quoted(job), error.reason)
-        moment = format_time(now())
-        action = action_of(name) or ""
-        answer = {**error.answer(), "code": error.status}
-        state = JobState(job, action, "", "failed", moment, moment, moment, 0, answer=answer)
-        self._spool.answers.finish(state)
 
 
-def _reread(job: str, claimed: Claimed) -> Record:
+def _job_of(name: str, status: os.stat_result) -> str:
+    """The job under whose name the file ``name`` is answered."""
+    # Who has given another's file one more name must not answer that one's jobs.
+    is_doubtful = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
+    return job_name(status.st_uid, name) if is_fit(name) and not is_doubtful else _refused(status)
+
+
+def _refused(status: os.stat_result) -> str:
+    """The name of what is no request, whatever it is called."""
+    return job_name(status.st_uid, f"refused-{status.st_ino:x}")
+
+
+def _reread(job: str, claimed: Claimed) -> tuple[Record, os.stat_result]:
     uid, name = split_job(job)
-    descriptor = os.open(claimed.path, READ)
+    try:
+        descriptor = os.open(claimed.path, READ)
+    except PermissionError:
+        raise Refused(f"request file {quoted(name)} can't be read by the service") from None
     with closing(descriptor):
         status = os.fstat(descriptor)
-        found = (status.st_ino, status.st_mtime_ns, status.st_uid)
-        if found != (claimed.inode, claimed.modified, uid):
-            raise Refused(f"request file {quoted(name)} was replaced meanwhile")
         data = read_all(descriptor, MAX_REQUEST_BYTES)
     if len(data) > MAX_REQUEST_BYTES:
         raise _too_large(name)
-    return Record.of(uid, account_name(uid, f"request file {quoted(name)}"), name, data)
+    user = account_name(uid, f"request file {quoted(name)}")
+    return Record.of(uid, user, name, data), status
 
 
 def _too_large(name: str) -> Refused:

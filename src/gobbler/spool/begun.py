@@ -38,6 +38,12 @@ class Begun:
                 hint="To ask again, write a new request file.",
             ) from None
 
+    def note(self, status: os.stat_result) -> None:
+        """Note that a request file in the spool was taken, which may be said again."""
+        mark = f"{_file(status)}taken{_written(status)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
+
     def knows(self, status: os.stat_result) -> bool:
         """Whether that file was begun, under which name ever, and not written since."""
         start, end = _file(status), _written(status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -25,7 +25,8 @@ from gobbler.disk.opening import (
 )
 from gobbler.disk.writing import FILE_MODE
 from gobbler.errors import Refused, quoted
-from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.transfer.copying import Check, StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.transfer.execute import Meter
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 
 
@@ -107,9 +108,9 @@ class Taken(NamedTuple):
     stamp: Stamp
 
 
-def run_batch(batch: Batch) -> list[Taken]:
+def run_batch(batch: Batch, meter: Meter) -> list[Taken]:
     """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
-    check = StillWanted(batch.tree)
+    check = StillWanted(batch.tree, meter)
     taken: list[Taken] = []
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
@@ -120,9 +121,10 @@ def run_batch(batch: Batch) -> list[Taken]:
             target = f"{batch.tree}/{directory}" if directory else batch.tree
             with closing(opened), closing(open_directory(target)) as into:
                 for name in names:
-                    check()
+                    check(0)
                     path = f"{directory}/{name}" if directory else name
                     taken.append(_take(batch, opened, into, name, path, check))
+                    meter.add_file(taken[-1].size)
     return taken
 
 
@@ -134,9 +136,7 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(
-    batch: Batch, parent: int, into: int, name: str, path: str, check: Callable[[], None]
-) -> Taken:
+def _take(batch: Batch, parent: int, into: int, name: str, path: str, check: Check) -> Taken:
     try:
         opened = os.open(name, READ, dir_fd=parent)
     except OSError as error:
@@ -166,7 +166,7 @@ def _take(
     return Taken(path, size, md5sum, False, stamp)
 
 
-def _is_whole(into: int, name: str, earlier: Taken, check: Callable[[], None]) -> bool:
+def _is_whole(into: int, name: str, earlier: Taken, check: Check) -> bool:
     try:
         with closing(os.open(name, READ, dir_fd=into)) as copy:
             return hash_file(copy, check) == (earlier.size, earlier.md5sum)
@@ -175,7 +175,7 @@ def _is_whole(into: int, name: str, earlier: Taken, check: Callable[[], None]) -
 
 
 def _copy(
-    batch: Batch, opened: int, into: int, name: str, size: int, check: Callable[[], None]
+    batch: Batch, opened: int, into: int, name: str, size: int, check: Check
 ) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with closing(os.open(name, flags, FILE_MODE, dir_fd=into)) as copy:
@@ -212,7 +212,7 @@ def _unchanged(opened: int, stamp: Stamp, size: int, path: str) -> None:
         )
 
 
-def _is_same(opened: int, real: str, size: int, check: Callable[[], None]) -> bool:
+def _is_same(opened: int, real: str, size: int, check: Check) -> bool:
     try:
         with closing(os.open(real, READ)) as other:
             return same_content(opened, other, size, check)
@@ -231,12 +231,12 @@ class ConfirmBatch:
     files: dict[str, tuple[int, str]]
 
 
-def run_confirm_batch(batch: ConfirmBatch) -> list[str]:
+def run_confirm_batch(batch: ConfirmBatch, meter: Meter) -> list[str]:
     """Remove each copy that is byte for byte the same as the other file; their paths."""
-    check = StillWanted(batch.tree)
+    check = StillWanted(batch.tree, meter)
     confirmed = []
     for path, (size, real) in batch.files.items():
-        check()
+        check(0)
         copy = f"{batch.tree}/{path}"
         with closing(os.open(copy, READ)) as opened:
             same = _is_same(opened, real, size, check)

@@ -29,7 +29,7 @@ from gobbler.transfer.batch import (
     run_batch,
     run_confirm_batch,
 )
-from gobbler.transfer.execute import Watcher, cut, is_light, run_all, run_here
+from gobbler.transfer.execute import Meter, Watcher, cut, is_light, run_all, run_here
 from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
 from gobbler.transfer.salvaging import noting, salvage
 
@@ -103,7 +103,9 @@ def _taken(
     batches = _batches(shop, job, source, plan, twins, earlier, adopt=adopt)
     light = is_light(plan.copies)
     with noting(job) as note:
-        for taken in hand_out(shop, job, run_batch, batches, light=light, watcher=watcher):
+        for taken in hand_out(
+            shop, job, run_batch, batches, light=light, watcher=watcher, is_expected=True
+        ):
             note(taken)
             yield taken
 
@@ -169,7 +171,9 @@ def hash_files(
     batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in cut(files))
     light = is_light(files)
     watcher.expect(len(files), sum(files.values()))
-    for hashed in hand_out(shop, job, run_hash_batch, batches, light=light, watcher=watcher):
+    for hashed in hand_out(
+        shop, job, run_hash_batch, batches, light=light, watcher=watcher, is_expected=True
+    ):
         watcher.advance(1, hashed.size)
         yield hashed
 
@@ -182,18 +186,20 @@ def _hash_batches(job: Job, root: str, files: dict[str, str]) -> Iterator[HashBa
 def hand_out(
     shop: Workshop,
     job: Job,
-    function: Callable[[B], list[R]],
+    function: Callable[[B, Meter], list[R]],
     batches: Iterator[B],
     *,
     light: bool,
     watcher: Watcher,
+    is_expected: bool = False,
 ) -> Iterator[R]:
     """Run ``function`` on the batches of a job; their results, in any order.
 
-    Batches must end when the job's tree is gone. ``light`` work is done here and now, so
+    ``is_expected``: ``watcher`` has been told to expect this work. Batches must end when
+    the job's tree is gone. ``light`` work is done here and now, so
     that a small job never waits for the large ones that occupy the executor.
     """
-    watcher = _LivingJob(job, watcher)
+    watcher = _LivingJob(job, watcher, is_expected)
     if light:
         results = run_here(function, batches, watcher=watcher)
     else:
@@ -215,12 +221,17 @@ class _LivingJob:
 
     job: Job
     watcher: Watcher
+    is_expected: bool
 
     def expect(self, files: int, size: int) -> None:
         self.watcher.expect(files, size)
 
     def advance(self, files: int, size: int) -> None:
         self.watcher.advance(files, size)
+
+    def under_way(self, files: int, size: int) -> None:
+        if self.is_expected:
+            self.watcher.under_way(files, size)
 
     def check(self) -> None:
         self.job.sign_of_life()

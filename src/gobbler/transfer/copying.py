@@ -12,6 +12,7 @@ from gobbler.disk import flushing
 from gobbler.disk.opening import is_there, read_all
 from gobbler.disk.writing import write_all
 from gobbler.errors import Cancelled
+from gobbler.transfer.execute import Meter
 
 CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time from a large file; two chunks are in memory at once."""
@@ -26,15 +27,27 @@ CHECK_EVERY = 0.2
 """Seconds between two looks whether the work is still wanted."""
 
 
-class StillWanted:
-    """Tells a batch, wherever it runs, that its job was given up: its ``path`` is gone."""
+Check = Callable[[int], None]
+"""Is told of each part of so many bytes that is done, and may raise to give up."""
 
-    def __init__(self, path: str) -> None:
+
+class StillWanted:
+    """Tells a batch, wherever it runs, that its job was given up: its ``path`` is gone.
+
+    ``meter`` counts what is done.
+    """
+
+    def __init__(self, path: str, meter: Meter) -> None:
         self._path = path
+        self._meter = meter
         self._next = 0.0
 
-    def __call__(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` if the job was given up."""
+    def __call__(self, size: int) -> None:
+        """``size`` bytes more are done.
+
+        Raises :class:`~gobbler.errors.Cancelled` if the job was given up.
+        """
+        self._meter.add(size)
         now = time.monotonic()
         if now >= self._next:
             if not is_there(self._path):
@@ -46,28 +59,27 @@ def copy_and_hash(
     source: int,
     target: int,
     expected: int,
-    check: Callable[[], None],
+    check: Check,
     *,
     write_out: bool = False,
 ) -> tuple[int, str]:
     """Copy one open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that the source seemed to have; all that is there
-    is copied. ``check`` is called now and then and may raise to give up. ``write_out``:
+    is copied. ``check`` is told of each part and may raise to give up. ``write_out``:
     data goes to the disk as it comes, rather than all of it with the next flush.
     """
     if expected < CHUNK:
         data = read_all(source, expected)
         if len(data) <= expected:
             write_all(target, data)
+            check(len(data))
             return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
         os.lseek(source, 0, os.SEEK_SET)  # it grew
     return _copy_in_step(source, target, check, write_out=write_out)
 
 
-def _copy_in_step(
-    source: int, target: int, check: Callable[[], None], *, write_out: bool
-) -> tuple[int, str]:
+def _copy_in_step(source: int, target: int, check: Check, *, write_out: bool) -> tuple[int, str]:
     # Hashing bounds the speed, and it leaves the interpreter's lock, as writing does; so
     # one chunk is written while the next is read and hashed.
     digest = hashlib.md5(usedforsecurity=False)
@@ -88,7 +100,7 @@ def _copy_in_step(
             digest.update(part)
             size += count
             turn = 1 - turn
-            check()
+            check(count)
 
 
 def _write(target: int, part: memoryview, offset: int, *, write_out: bool) -> None:
@@ -99,7 +111,7 @@ def _write(target: int, part: memoryview, offset: int, *, write_out: bool) -> No
             flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
 
-def hash_file(source: int, check: Callable[[], None]) -> tuple[int, str]:
+def hash_file(source: int, check: Check) -> tuple[int, str]:
     """The size in bytes and the MD5 of an open file."""
     digest = hashlib.md5(usedforsecurity=False)
     view = memoryview(bytearray(CHUNK))
@@ -107,11 +119,11 @@ def hash_file(source: int, check: Callable[[], None]) -> tuple[int, str]:
     while count := os.readv(source, [view]):
         digest.update(view[:count])
         size += count
-        check()
+        check(count)
     return size, digest.hexdigest()
 
 
-def same_content(one: int, other: int, size: int, check: Callable[[], None]) -> bool:
+def same_content(one: int, other: int, size: int, check: Check) -> bool:
     """Whether two open files hold the same ``size`` bytes and no more."""
     offset = 0
     while offset <= size:
@@ -122,5 +134,5 @@ def same_content(one: int, other: int, size: int, check: Callable[[], None]) -> 
         if not part:
             break
         offset += len(part)
-        check()
+        check(len(part))
     return offset == size

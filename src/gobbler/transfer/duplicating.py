@@ -16,7 +16,7 @@ from gobbler.errors import Fault, quoted
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.build import Workshop, hand_out
 from gobbler.transfer.copying import StillWanted, copy_and_hash
-from gobbler.transfer.execute import Watcher, cut, is_light
+from gobbler.transfer.execute import Meter, Watcher, cut, is_light
 
 
 class Duplicate(NamedTuple):
@@ -39,12 +39,12 @@ class DuplicateBatch:
     whitelist: tuple[str, ...]
 
 
-def run_duplicate_batch(batch: DuplicateBatch) -> list[str]:
+def run_duplicate_batch(batch: DuplicateBatch, meter: Meter) -> list[str]:
     """Copy the files of a batch; the sources that are not what they must be."""
-    check = StillWanted(batch.job)
+    check = StillWanted(batch.job, meter)
     wrong = []
     for target, wanted in batch.files.items():
-        check()
+        check(0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with (
             closing(_open(wanted.source, batch.whitelist)) as source,

@@ -23,6 +23,35 @@ B = TypeVar("B")
 R = TypeVar("R")
 
 
+class Meter:
+    """Counts what a batch has done, while it is at it.
+
+    Whoever handed it out sees that only where the batch runs in the same process; in
+    another one there is a meter of its own, which nobody reads.
+    """
+
+    def __init__(self) -> None:
+        self.files = 0
+        self._whole = self._part = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of files that are done, and of the one that is not."""
+        return self._whole + self._part
+
+    def __reduce__(self) -> tuple[type[Meter], tuple[()]]:
+        return Meter, ()
+
+    def add(self, size: int) -> None:
+        """So many bytes more of the present file are done."""
+        self._part += size
+
+    def add_file(self, size: int) -> None:
+        """The present file, of so many bytes, is done."""
+        self.files += 1
+        self._whole, self._part = self._whole + size, 0
+
+
 class Watcher(Protocol):
     """What the caller of long work may want to see and say."""
 
@@ -34,6 +63,9 @@ class Watcher(Protocol):
 
     def advance(self, files: int, size: int) -> None:
         """So many files more, of so many bytes together, are done."""
+
+    def under_way(self, files: int, size: int) -> None:
+        """So much is done of batches that have not ended; it is told again when they have."""
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
@@ -58,17 +90,19 @@ def is_light(files: dict[str, int]) -> bool:
     return len(files) <= MAX_FILES and sum(files.values()) <= LIGHT_BYTES
 
 
-def run_here(function: Callable[[B], R], batches: Iterable[B], *, watcher: Watcher) -> Iterator[R]:
+def run_here(
+    function: Callable[[B, Meter], R], batches: Iterable[B], *, watcher: Watcher
+) -> Iterator[R]:
     """Run ``function`` on each batch in the calling thread."""
     for batch in batches:
         watcher.check()
-        yield function(batch)
+        yield function(batch, Meter())
 
 
 def run_all(
     executor: Executor,
     width: int,
-    function: Callable[[B], R],
+    function: Callable[[B, Meter], R],
     batches: Iterable[B],
     *,
     watcher: Watcher,
@@ -82,18 +116,20 @@ def run_all(
     end), those that run are waited for, and the error is raised.
     """
     waiting = iter(batches)
-    running: set[Future[R]] = set()
+    running: dict[Future[R], Meter] = {}
     try:
         while True:
+            meters = running.values()
+            watcher.under_way(sum(m.files for m in meters), sum(m.bytes for m in meters))
             watcher.check()
-            running |= {
-                executor.submit(function, batch)
-                for batch in islice(waiting, width + 1 - len(running))
-            }
+            for batch in islice(waiting, width + 1 - len(running)):
+                meter = Meter()
+                running[executor.submit(function, batch, meter)] = meter
             if not running:
                 return
-            done, running = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
             for future in done:
+                del running[future]
                 yield future.result()
     except BaseException:
         give_up()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.disk.naming import fault_of
 from gobbler.disk.opening import closing, kind_of, open_beneath, open_directory
-from gobbler.transfer.copying import StillWanted, hash_file
+from gobbler.transfer.copying import Check, StillWanted, hash_file
+from gobbler.transfer.execute import Meter
 
 
 @dataclass(frozen=True)
@@ -47,20 +47,24 @@ MISTAKES = {
 """Errors that tell what stands at a path, or who may read it."""
 
 
-def run_hash_batch(batch: HashBatch) -> list[Hashed]:
+def run_hash_batch(batch: HashBatch, meter: Meter) -> list[Hashed]:
     """Hash the files of a batch. What can't be read is reported, not raised."""
-    check = StillWanted(batch.job)
+    check = StillWanted(batch.job, meter)
     try:
         directory = open_directory(batch.root)
     except OSError as error:
         # A whitelisted directory may be on a filesystem that is not there now.
         return [_unreadable(error, path, batch.root) for path in batch.files]
     with closing(directory) as root:
-        return [_hash(root, inner, path, check) for path, inner in batch.files.items()]
+        found = []
+        for path, inner in batch.files.items():
+            found.append(_hash(root, inner, path, check))
+            meter.add_file(found[-1].size)
+        return found
 
 
-def _hash(root: int, inner: str, path: str, check: Callable[[], None]) -> Hashed:
-    check()
+def _hash(root: int, inner: str, path: str, check: Check) -> Hashed:
+    check(0)
     try:
         with closing(open_beneath(root, inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
             mode = os.fstat(opened).st_mode

@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
 
 from gobbler.disk.incoming import Job
-from gobbler.disk.opening import is_there
-from gobbler.disk.writing import PRIVATE_FILE_MODE
+from gobbler.disk.opening import closing, is_there
+from gobbler.disk.writing import PRIVATE_FILE_MODE, write_all
 from gobbler.names import is_internal
 from gobbler.transfer.batch import Taken
 
 TAKEN = "taken"
-WRITE_EVERY = 1.0
-"""Seconds for which what was taken may be known to nobody else."""
-
 
 Note = Callable[[Taken], None]
 
@@ -100,17 +96,13 @@ def noting(job: Job) -> Iterator[Note]:
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     path = f"{job.path}/{TAKEN}"
-    with open(os.open(path, flags, PRIVATE_FILE_MODE), "wb") as lines:
-        written = 0.0
+    with closing(os.open(path, flags, PRIVATE_FILE_MODE)) as lines:
 
         def note(taken: Taken) -> None:
-            nonlocal written
+            # At once: the next one may be hours away.
             if not taken.same:
-                lines.write(msgspec.json.encode(taken) + b"\n")
-            if time.monotonic() - written > WRITE_EVERY:
-                lines.flush()
-                written = time.monotonic()
+                write_all(lines, msgspec.json.encode(taken) + b"\n")
 
         # A line that was cut short must not spoil the next one.
-        lines.write(b"\n")
+        write_all(lines, b"\n")
         yield note
