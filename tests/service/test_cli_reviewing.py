@@ -204,10 +204,12 @@ def test_usage(run, as_json, published, service):
 
 
 @pytest.mark.parametrize("remote", [(), ("--remote",)])
-def test_cat(service, published, capfdbinary, remote):
+def test_cat(service, client, published, capfdbinary, remote):
     data = bytes(range(256)) * 5000
     file = Path(service.registry, published, "a", "1", "foo")
     file.write_bytes(data)
+    for version in ("1", "2"):
+        client.reindex_version(published, "a", version)
     for address, content in (("a/@latest/foo", data), ("a/1/whee/blah", b"stuff")):
         assert cat(service, f"{published}/{address}", *remote) == 0
         out, err = capfdbinary.readouterr()
