@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from .processes import Place, _identity, account, interpreter, own_name, wait_for
+from .processes import Place, account, identity, interpreter, own_name, wait_for
 
 SERVICE, ALICE, BOB = "gtservice", "gtalice", "gtbob"
 
@@ -43,7 +43,7 @@ class Workers:
         log = self.place.top / f"worker-{len(self.processes)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stderr=output, env=environment, cwd="/", **_identity(self._user)
+                command, stderr=output, env=environment, cwd="/", **identity(self._user)
             )
         self.processes.append(process)
         return process
@@ -100,7 +100,7 @@ def shell(user: str | None, script: str, place: Place) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=60,
-        **(_identity(user) if user else {}),
+        **(identity(user) if user else {}),
     )
     return done.stdout.decode()
 
