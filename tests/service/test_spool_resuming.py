@@ -177,7 +177,7 @@ def test_garbage_is_set_aside_while_the_rest_goes_on(hall: Place) -> None:
         new = hall.staging / "..spool/new"
         alice = uid_of(ALICE)
         for number in range(200):
-            path = new / f"request-upload-{number}"
+            path = hall.staging / "..spool/tmp" / f"request-upload-{number}"
             kind = number % 6
             if kind == 0:
                 path.symlink_to("/etc/shadow")
@@ -192,15 +192,18 @@ def test_garbage_is_set_aside_while_the_rest_goes_on(hall: Place) -> None:
                 path.write_bytes(b"[" * 100_000 if kind == 4 else b"{}")
                 path.chmod(0o600 if kind == 5 else 0o644)
             os.chown(path, alice, -1, follow_symlinks=False)
+            path.rename(new / path.name)
         stop = threading.Event()
 
         def keep_throwing() -> None:
             number = 0
             while not stop.wait(0.01):
                 number += 1
-                path = new / os.fsdecode(b"garbage-\xff-%d" % number)
+                name = os.fsdecode(b"garbage-\xff-%d" % number)
+                path = hall.staging / "..spool/tmp" / name
                 os.mkfifo(path)
                 os.chown(path, alice, -1)
+                path.rename(new / name)
 
         thread = threading.Thread(target=keep_throwing)
         thread.start()

@@ -18,8 +18,8 @@ from .doctoring import FAULT, OK, TOPIC, WARNING
     ("behind", "verdict", "said"),
     [
         (0, OK, "differ by 0.0"),
-        (1.5, OK, "differ by 1.5"),
-        (-1.5, OK, "differ by 1.5"),
+        (1.5, OK, "differ by 1."),
+        (-1.5, OK, "differ by 1."),
         (5, WARNING, "5.0 seconds behind this host's"),
         (-5, WARNING, "5.0 seconds ahead of this host's"),
         (29, WARNING, "29.0 seconds behind"),
