@@ -127,6 +127,19 @@ def test_the_cache_that_is_configured(run, service, project, place):
     assert Client(force_remote=True).fetch_file(f"{project}/..usage").startswith(f"{place}/mine/")
 
 
+def test_readers_through_fsspec_find_it_too(run, service, project, place):
+    fsspec = pytest.importorskip("fsspec")
+    run("config", "set", "service.lab.url", service.url)
+    run("config", "set", "service.gone.url", "http://127.0.0.1:1")
+    run("config", "set", "default", "lab")
+    for options in ({}, {"service": "lab"}, {"service": service.url}, {"url": service.url}):
+        found = fsspec.filesystem("gobbler", skip_instance_cache=True, **options)
+        assert project in found.ls("", detail=False), options
+    far = fsspec.filesystem("gobbler", skip_instance_cache=True, service="gone")
+    with pytest.raises(OSError, match="no service answers"):
+        far.ls("")
+
+
 @pytest.fixture
 def broken(place) -> Path:
     file = place / "user" / "gobbler" / "config.toml"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -17,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from gobbler.cli.completing import completed
-from gobbler.client import Client, configuring
+from gobbler.client import Client
 from gobbler.client.addresses import Address
-from gobbler.client.locating import locate, locate_cache
+from gobbler.client.finding import find_client
 from gobbler.errors import quoted
 from gobbler.records import Uploader
 
@@ -118,7 +117,7 @@ def reads(function: Command) -> Command:
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
-        client = _client(service, given, cache=cache, force_remote=remote)
+        client = find_client(given, service=service, cache=cache, force_remote=remote)
         return function(client=client, **rest)
 
     return command
@@ -151,30 +150,9 @@ def changes(function: Command) -> Command:
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "staging": staging, "registry": registry}
-        return function(client=_client(service, given), **rest)
+        return function(client=find_client(given, service=service), **rest)
 
     return command
-
-
-def _client(
-    service: str | None,
-    given: Mapping[str, str | None],
-    *,
-    cache: str | None = None,
-    force_remote: bool = False,
-) -> Client:
-    """The client of the service that options, environment and configuration mean."""
-    stated = {name: value for name, value in given.items() if value}
-    files = configuring.read_all(os.environ)
-    located = locate(stated, service, os.environ, files)
-    found = locate_cache(os.environ, files)
-    return Client(
-        located.get("url"),
-        staging=located.get("staging"),
-        registry=located.get("registry"),
-        cache=cache or (found.value if found else None),
-        force_remote=force_remote,
-    )
 
 
 def print_json(document: object) -> None:

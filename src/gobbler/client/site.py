@@ -56,6 +56,11 @@ class Site:
         """The address of the service, if it has one."""
         return self._located.get("url")
 
+    @property
+    def whereabouts(self) -> dict[str, str | None]:
+        """``url`` and ``registry`` as they are known without asking the service."""
+        return {name: self._located.get(name) for name in ("url", "registry")}
+
     @functools.cached_property
     def _http(self) -> Http:
         if not self.url:
