@@ -168,12 +168,21 @@ def test_tree_as_json(as_json, published):
     }
 
 
-def test_a_damaged_version_does_not_hide_the_others(run, published, service):
-    Path(service.registry, published, "a", "1", "..manifest").write_text("{")
-    lines = run("tree", f"{published}/a")[1].splitlines()
+@pytest.fixture
+def damaged(published, service):
+    """A project of which one version is damaged; others read the whole registry afterwards."""
+    manifest = Path(service.registry, published, "a", "1", "..manifest")
+    whole = manifest.read_bytes()
+    manifest.write_text("{")
+    yield published
+    manifest.write_bytes(whole)
+
+
+def test_a_damaged_version_does_not_hide_the_others(run, damaged):
+    lines = run("tree", f"{damaged}/a")[1].splitlines()
     assert "damaged" in lines[1]
     assert "latest" in lines[2]
-    code, out, err = run("tree", f"{published}/a/1")
+    code, out, err = run("tree", f"{damaged}/a/1")
     assert (code, out) == (1, "")
     assert "damaged" in err
 
