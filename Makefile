@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test faults bench lint check format clean
+.PHONY: help demo test faults bench docs lint check format clean
 .DEFAULT_GOAL := help
 
 help:  ## show what can be made
@@ -25,6 +25,9 @@ faults: .venv/installed  ## kill and fail the service at every system call (ARGS
 
 bench: .venv/installed  ## time it against yardsticks (ARGS="--scale 0.1 --case upload ...")
 	$(BIN)/python -m bench $(ARGS)
+
+docs: .venv/installed  ## make docs/reference from the code
+	$(BIN)/python -m docs.generate
 
 lint: .venv/installed  ## formatting, linting and strict types
 	$(BIN)/ruff format --check .

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+for variable in [name for name in os.environ if name.startswith("GOBBLER_")]:
+    if variable != "GOBBLER_SWAP_ROUNDS":
+        del os.environ[variable]
+# Nor does what the one who runs the tests has configured play a part.
+os.environ["GOBBLER_CONFIG"] = os.devnull
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

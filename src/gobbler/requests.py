@@ -8,10 +8,10 @@ request is refused and the reason names the place.
 from __future__ import annotations
 
 import json
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from gobbler.errors import Refused, quoted
 from gobbler.names import file_name_problem
@@ -22,6 +22,17 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 PREFIX = "request-"
 
+Project = Annotated[str, Meta(description="Name of the project.")]
+Asset = Annotated[str, Meta(description="Name of the asset in the project.")]
+Version = Annotated[str, Meta(description="Name of the version of the asset.")]
+Spoof = Annotated[
+    str | None,
+    Meta(description="User to act for, where the service allows that to the requester."),
+]
+Force = Annotated[
+    bool | None, Meta(description="Go on where records can't be read; `false` if absent.")
+]
+
 
 class HealthCheck(Struct, frozen=True):
     """``health_check``: nothing is asked."""
@@ -30,111 +41,127 @@ class HealthCheck(Struct, frozen=True):
 class CreateProject(Struct, frozen=True):
     """``create_project``: a new project, owned by the requester unless it says otherwise."""
 
-    project: str
+    project: Project
     permissions: LoosePermissions | None = None
 
 
 class Upload(Struct, frozen=True):
     """``upload``: publish the directory ``source`` of staging as a new version."""
 
-    project: str
-    asset: str
-    version: str
-    source: str
-    on_probation: bool | None = None
-    consume: bool | None = None
-    ignore_dot: bool | None = None
-    spoof: str | None = None
+    project: Project
+    asset: Asset
+    version: Version
+    source: Annotated[
+        str, Meta(description="Bare name of a directory in staging that the requester owns.")
+    ]
+    on_probation: Annotated[
+        bool | None, Meta(description="Publish it, but not as final; `false` if absent.")
+    ] = None
+    consume: Annotated[
+        bool | None,
+        Meta(description="Whether files may be moved out of `source`; `false` if absent."),
+    ] = None
+    ignore_dot: Annotated[
+        bool | None,
+        Meta(description="Leave out names that start with a dot; `false` if absent."),
+    ] = None
+    spoof: Spoof = None
 
 
 class SetPermissions(Struct, frozen=True):
     """``set_permissions``: of the project, or of its ``asset``."""
 
-    project: str
+    project: Project
     permissions: LoosePermissions
-    asset: str | None = None
-    spoof: str | None = None
+    asset: Annotated[
+        str | None, Meta(description="Name of an asset, to set what it has of its own.")
+    ] = None
+    spoof: Spoof = None
 
 
 class OfVersion(Struct, frozen=True):
     """A request about one version: ``reindex_version``, ``validate_version``."""
 
-    project: str
-    asset: str
-    version: str
+    project: Project
+    asset: Asset
+    version: Version
 
 
 class Approve(OfVersion, frozen=True):
     """``approve_probation``."""
 
-    spoof: str | None = None
+    spoof: Spoof = None
 
 
 class Reject(OfVersion, frozen=True):
     """``reject_probation``; ``force``: even if its records can't be read."""
 
-    force: bool | None = None
-    spoof: str | None = None
+    force: Force = None
+    spoof: Spoof = None
 
 
 class DeleteProject(Struct, frozen=True):
     """``delete_project``."""
 
-    project: str
+    project: Project
 
 
 class DeleteAsset(Struct, frozen=True):
     """``delete_asset``; ``force``: even if records in it can't be read."""
 
-    project: str
-    asset: str
-    force: bool | None = None
+    project: Project
+    asset: Asset
+    force: Force = None
 
 
 class DeleteVersion(OfVersion, frozen=True):
     """``delete_version``; ``force``: even if its records can't be read."""
 
-    force: bool | None = None
+    force: Force = None
 
 
 class ListJobs(Struct, frozen=True):
     """``list_jobs``: the requester's, or with ``all`` everybody's."""
 
-    all: bool | None = None
+    all: Annotated[
+        bool | None, Meta(description="Those of all users, for administrators; `false` if absent.")
+    ] = None
 
 
 class CancelJob(Struct, frozen=True):
     """``cancel_job``; ``job`` is its name, or that of its request file."""
 
-    job: str
+    job: Annotated[str, Meta(description="Name of the job, or of its request file.")]
 
 
 class RefreshLatest(Struct, frozen=True):
     """``refresh_latest``."""
 
-    project: str
-    asset: str
+    project: Project
+    asset: Asset
 
 
 class RefreshUsage(Struct, frozen=True):
     """``refresh_usage``."""
 
-    project: str
+    project: Project
 
 
 class Doomed(Struct, frozen=True):
     """What is to be deleted: a project, one of its assets, or one version."""
 
-    project: str
-    asset: str | None = None
-    version: str | None = None
+    project: Project
+    asset: Annotated[str | None, Meta(description="Name of one of its assets.")] = None
+    version: Annotated[str | None, Meta(description="Name of one version of that asset.")] = None
 
 
 class RerouteLinks(Struct, frozen=True):
     """``reroute_links``; ``dry_run``: only tell what would be changed."""
 
-    to_delete: tuple[Doomed, ...]
-    dry_run: bool | None = None
+    to_delete: Annotated[tuple[Doomed, ...], Meta(description="What links must no longer lead to.")]
+    dry_run: Annotated[
+        bool | None, Meta(description="Tell what would be changed; `false` if absent.")
+    ] = None
 
 
 R = TypeVar("R", bound=Struct)

@@ -21,6 +21,7 @@ COMMANDS = {
     "cat": "print the content of a file",
     "clone": "start a next version as a tree of links",
     "completion": "have the shell complete commands and addresses",
+    "config": "show or change which service is used",
     "create-project": "make a new project",
     "delete": "delete a project, an asset or a version",
     "demo": "see it work: publish, fetch and compare a real directory",
@@ -86,9 +87,9 @@ def cli() -> None:
     Review it:        gobbler probation list weather
     Run a service:    gobbler serve --staging /data/staging --registry /data/registry
 
-    The service is found by --url or GOBBLER_URL. Exit codes: 0 done, 1 the service
-    failed, 2 wrong usage, 3 refused, 4 not allowed, 5 not there, 6 no service answers,
-    130 interrupted.
+    The service is found by --url, GOBBLER_URL or what 'gobbler config' tells. Exit codes:
+    0 done, 1 the service failed, 2 wrong usage, 3 refused, 4 not allowed, 5 not there, 6 no
+    service answers, 130 interrupted.
     """
 
 

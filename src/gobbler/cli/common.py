@@ -18,6 +18,7 @@ from rich.text import Text
 from gobbler.cli.completing import completed
 from gobbler.client import Client
 from gobbler.client.addresses import Address
+from gobbler.client.finding import find_client
 from gobbler.errors import quoted
 from gobbler.records import Uploader
 
@@ -70,24 +71,26 @@ jobs = click.option(
     help="Files that are copied at a time.",
 )
 
-_url = click.option(
-    "--url", envvar="GOBBLER_URL", metavar="URL", help="Address of the service.  [GOBBLER_URL]"
+# Variables of the environment are not click's business: which of them count depends on the
+# others, and on the configuration files. See gobbler.client.locating.
+service = click.option(
+    "--service",
+    metavar="NAME",
+    help="Which service of those that are configured.  [GOBBLER_SERVICE]",
 )
+_url = click.option("--url", metavar="URL", help="Address of the service.  [GOBBLER_URL]")
 _staging = click.option(
     "--staging",
-    envvar="GOBBLER_STAGING",
     metavar="DIR",
     help="Its staging directory; the service knows.  [GOBBLER_STAGING]",
 )
 _registry = click.option(
     "--registry",
-    envvar="GOBBLER_REGISTRY",
     metavar="DIR",
     help="Its registry; the service knows.  [GOBBLER_REGISTRY]",
 )
 _cache = click.option(
     "--cache",
-    envvar="GOBBLER_CACHE",
     metavar="DIR",
     help="Where downloads are kept; by default with your other data.  [GOBBLER_CACHE]",
 )
@@ -100,17 +103,22 @@ def reads(function: Command) -> Command:
     """Give a command the options of whoever reads, and their client as ``client``."""
 
     @_url
+    @service
     @_registry
     @_cache
     @_remote
     @functools.wraps(function)
     def command(
-        url: str | None, registry: str | None, cache: str | None, remote: bool, **rest: object
-    ) -> None:
-        client = Client(
-            url or None, registry=registry or None, cache=cache or None, force_remote=remote
-        )
-        function(client=client, **rest)
+        url: str | None,
+        service: str | None,
+        registry: str | None,
+        cache: str | None,
+        remote: bool,
+        **rest: object,
+    ) -> Any:  # noqa: ANN401 - an exit code, or nothing
+        given = {"url": url, "registry": registry}
+        client = find_client(given, service=service, cache=cache, force_remote=remote)
+        return function(client=client, **rest)
 
     return command
 
@@ -130,12 +138,19 @@ def changes(function: Command) -> Command:
     """Give a command the options of whoever changes something, and their ``client``."""
 
     @_url
+    @service
     @_staging
     @_registry
     @functools.wraps(function)
-    def command(url: str | None, staging: str | None, registry: str | None, **rest: object) -> None:
-        client = Client(url or None, staging=staging or None, registry=registry or None)
-        function(client=client, **rest)
+    def command(
+        url: str | None,
+        service: str | None,
+        staging: str | None,
+        registry: str | None,
+        **rest: object,
+    ) -> Any:  # noqa: ANN401 - an exit code, or nothing
+        given = {"url": url, "staging": staging, "registry": registry}
+        return function(client=find_client(given, service=service), **rest)
 
     return command
 

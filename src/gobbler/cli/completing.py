@@ -7,7 +7,6 @@ moment, or fails, completes to nothing.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from click.shell_completion import CompletionItem
 
 from gobbler.client import Client
 from gobbler.client.addresses import LATEST, Address, resolve
+from gobbler.client.finding import find_client
 from gobbler.errors import GobblerError
 from gobbler.names import is_internal
 
@@ -42,13 +42,10 @@ def completed(options: Mapping[str, Any], incomplete: str) -> list[CompletionIte
 
 
 def _client(options: Mapping[str, Any]) -> Client:
-    def option(name: str) -> str | None:
-        return options.get(name) or os.environ.get(f"GOBBLER_{name.upper()}") or None
-
-    return Client(
-        option("url"),
-        registry=option("registry"),
-        cache=option("cache"),
+    return find_client(
+        {"url": options.get("url"), "registry": options.get("registry")},
+        service=options.get("service"),
+        cache=options.get("cache"),
         force_remote=bool(options.get("remote")),
     )
 

@@ -12,9 +12,9 @@ from click.shell_completion import get_completion_class
 def command(context: click.Context, shell: str) -> None:
     """Print a script that has SHELL complete commands, options and addresses.
 
-    Addresses are those of the registry that GOBBLER_URL or GOBBLER_REGISTRY tells of, or the
-    options that are on the line already. Without an answer within two seconds there is
-    nothing to complete.
+    Addresses are those of the service that commands would use (see 'gobbler config show'), or
+    that the options mean that are on the line already. Without an answer within two seconds
+    there is nothing to complete.
 
     \b
     Examples:

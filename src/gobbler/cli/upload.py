@@ -67,8 +67,8 @@ def command(
     linked to which file, and fails as the upload would where something would be refused.
 
     With --no-wait the command ends as soon as the service has the request, and prints the
-    name of its job: see 'gobbler jobs'. Without --url and GOBBLER_URL requests go through
-    the filesystem, to whoever works on the --staging directory.
+    name of its job: see 'gobbler jobs'. Where the service has no address (see 'gobbler
+    config show') requests go through the filesystem, to whoever works on --staging.
     """
     place = parse_as(address, "version")
     if place.version == LATEST:

@@ -14,6 +14,9 @@ class Client(Caching, Uploads, Changes, Administration, Versions):
 
     ``url`` is the address of the service. ``staging`` and ``registry`` are its directories
     as they are mounted here; what is not given is asked of the service when it is needed.
+    With none of these the service is found: by ``GOBBLER_URL`` (and ``GOBBLER_STAGING``,
+    ``GOBBLER_REGISTRY``), else as ``GOBBLER_SERVICE`` or the configuration files say. With
+    ``service`` it is the one of that name in these files, but for what is given besides.
     Reads go straight to ``registry`` where that is a directory here, else (or with
     ``force_remote``) over HTTP into ``cache``, by default the user's own (see
     :func:`~gobbler.client.cache.default_cache`). Changes need ``staging``.

@@ -17,8 +17,8 @@ from typing import Any, BinaryIO, NoReturn
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from gobbler.client.addresses import Address, not_there, resolve
-from gobbler.client.client import Client
 from gobbler.client.contents import Known
+from gobbler.client.finding import find_client
 from gobbler.client.fsspec_terms import (
     Info,
     directory_info,
@@ -36,11 +36,12 @@ from gobbler.errors import Refused
 class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
     """A registry, read only: local where it is mounted, else over HTTP.
 
-    ``url`` is the address of the service, ``registry`` its registry as it is mounted here,
-    by default ``GOBBLER_URL`` and ``GOBBLER_REGISTRY``; one of the two is needed. ``service``
-    is another name for ``url``, for zarr and others that have an ``url`` of their own and
-    can't pass one on. ``cache`` is where downloads are kept, by default ``GOBBLER_CACHE`` or
-    the user's own. With ``force_remote`` the registry is read over HTTP though it is mounted.
+    ``url`` is the address of the service, ``registry`` its registry as it is mounted here;
+    what is not given is found as :class:`~gobbler.client.client.Client` finds it: by the
+    environment, or the configuration files. ``service`` is the name of a service in these; or
+    an address, for zarr and others that have an ``url`` of their own and can't pass one on.
+    ``cache`` is where downloads are kept. With ``force_remote`` the registry is read over HTTP
+    though it is mounted.
 
     Over HTTP, a file of up to 16 MiB is fetched whole when it is opened, verified and kept
     in the cache; what is final is never asked for again. Of larger files, and of those of a
@@ -64,21 +65,24 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         **options: Any,  # noqa: ANN401 - those of every filesystem
     ) -> None:
         super().__init__(**options)
-        self._url = url or service or os.environ.get("GOBBLER_URL") or None
-        self._registry = registry or os.environ.get("GOBBLER_REGISTRY") or None
-        if self._url is None and self._registry is None:
+        if service and "://" in service:
+            url, service = url or service, None
+        self.client = find_client(
+            {"url": url, "registry": registry},
+            service=service,
+            cache=cache,
+            force_remote=force_remote,
+        )
+        if not self.client.can_read:
             raise Refused(
                 "it is not known where to read gobbler:// from: "
                 "the address of the service is needed, or the registry",
                 hint='Set GOBBLER_URL, or give storage_options={"service": "http://..."}.',
             )
-        self.client = Client(
-            self._url, registry=self._registry, cache=cache, force_remote=force_remote
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where this is unpacked, on a worker of dask for example, the environment may differ.
-        found = {"url": self._url, "service": None, "registry": self._registry}
+        found = {"service": None, **self.client.whereabouts}
         function, (kind, arguments, options) = super().__reduce__()
         return function, (kind, (), _named(arguments) | options | found)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 import os
 
+from gobbler.client import configuring
 from gobbler.client.cache import Cache, default_cache
 from gobbler.client.http import Http
 from gobbler.client.local import LocalSource
+from gobbler.client.locating import Found, Located, locate, locate_cache
 from gobbler.client.reading import Source
 from gobbler.client.remote import RemoteSource, ServiceInfo
 from gobbler.errors import Refused
@@ -29,19 +31,43 @@ class Site:
         registry: StrPath | None = None,
         cache: StrPath | None = None,
         force_remote: bool = False,
+        service: str | None = None,
     ) -> None:
-        self.url = url
-        self._staging = staging
-        self._registry = registry
+        given = {"url": url, "staging": staging, "registry": registry}
+        self._given = {name: os.fspath(value) for name, value in given.items() if value is not None}
+        self._service = service
         self._cache_root = cache
         self._force_remote = force_remote
+
+    @property
+    def _is_told(self) -> bool:
+        """Whether it was told what to use, so that it must not look for anything else."""
+        return bool(self._given) and self._service is None
+
+    @functools.cached_property
+    def _located(self) -> Located:
+        if self._is_told:
+            return Located(None, {name: Found(v, "given") for name, v in self._given.items()})
+        files = configuring.read_all(os.environ)
+        return locate(self._given, self._service, os.environ, files)
+
+    @property
+    def url(self) -> str | None:
+        """The address of the service, if it has one."""
+        return self._located.get("url")
+
+    @property
+    def whereabouts(self) -> dict[str, str | None]:
+        """``url`` and ``registry`` as they are known without asking the service."""
+        return {name: self._located.get(name) for name in ("url", "registry")}
 
     @functools.cached_property
     def _http(self) -> Http:
         if not self.url:
             raise Refused(
                 "the address of the service is needed for that",
-                hint="Give it as `url`, on the command line as --url or GOBBLER_URL.",
+                hint="Give it as `url` (--url), set GOBBLER_URL, or once and for all: "
+                "gobbler config set service.NAME.url URL",
             )
         return Http(self.url)
 
@@ -52,12 +78,14 @@ class Site:
     @functools.cached_property
     def staging(self) -> str:
         """The staging directory."""
-        return os.fspath(self._staging) if self._staging is not None else self.info().staging
+        known = self._located.get("staging")
+        return self.info().staging if known is None else known
 
     @functools.cached_property
     def registry(self) -> str:
         """The registry, whether or not it is a directory on this machine."""
-        return os.fspath(self._registry) if self._registry is not None else self.info().registry
+        known = self._located.get("registry")
+        return self.info().registry if known is None else known
 
     @functools.cached_property
     def _local(self) -> LocalSource | None:
@@ -76,7 +104,7 @@ class Site:
     @property
     def can_read(self) -> bool:
         """Whether it is known where to read: a service, or a registry."""
-        return bool(self.url) or self._registry is not None
+        return bool(self.url) or self._located.get("registry") is not None
 
     @functools.cached_property
     def _source(self) -> Source:
@@ -85,7 +113,12 @@ class Site:
     @functools.cached_property
     def cache(self) -> str:
         """The directory for what is fetched over HTTP."""
-        return default_cache() if self._cache_root is None else os.fspath(self._cache_root)
+        if self._cache_root is not None:
+            return os.fspath(self._cache_root)
+        if self._is_told:
+            return default_cache()
+        found = locate_cache(os.environ, configuring.read_all(os.environ))
+        return default_cache() if found is None else found.value
 
     @functools.cached_property
     def _cache(self) -> Cache:

@@ -19,6 +19,7 @@ from gobbler.actions.site import Site
 from gobbler.disk.clock import FilesystemClock
 from gobbler.errors import GobblerError
 from gobbler.registry import Registry
+from gobbler.service import openapi
 from gobbler.service.answers import CORS, failure, json_answer
 from gobbler.service.archiving import Archiving
 from gobbler.service.fetching import Fetching
@@ -44,6 +45,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._description = openapi.description(settings.prefix)
         site = make_site(settings)
         intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
@@ -64,9 +66,13 @@ class Application:
             routes=[
                 Route(f"{prefix}/info", self._info),
                 Route(f"{prefix}/list", self._list),
+                Route(f"{prefix}{openapi.ROUTE}", self._openapi),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
                 *self.following.routes(prefix),
+                # What these methods ask does not come here; other methods are told of them.
+                *(Route(f"{r}{{path:path}}", self._root, methods=["GET"]) for r in self._reading),
+                Route(f"{self._posting}{{path:path}}", self._root, methods=["POST"]),
             ],
             exception_handlers={
                 HTTPException: _http_error,
@@ -99,6 +105,10 @@ class Application:
     async def _root(self, request: Request) -> Response:
         del request
         return json_answer({"name": "gobbler API", "version": __version__})
+
+    async def _openapi(self, request: Request) -> Response:
+        del request
+        return json_answer(self._description)
 
     async def _list(self, request: Request) -> Response:
         query = request.query_params
@@ -145,7 +155,9 @@ def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
     reason = f"{request.method} {request.url.path}: {phrase}"
-    return json_answer({"status": "ERROR", "reason": reason}, error.status_code)
+    answer = json_answer({"status": "ERROR", "reason": reason}, error.status_code)
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _unexpected(request: Request, error: Exception) -> Response:

@@ -66,6 +66,8 @@ class Following:
     async def _events(self, request: Request) -> Response:
         first = await self._look(request.path_params["job"])
         headers = {CORS[0]: CORS[1], "cache-control": "no-store"}
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=headers)
         return StreamingResponse(
             self._changes(first), media_type="text/event-stream", headers=headers
         )

@@ -1,0 +1,156 @@
+"""``gobbler config``: which service is used, and why; and changing that."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import click
+
+from gobbler.cli import common
+from gobbler.client import configuring
+from gobbler.client.cache import default_cache
+from gobbler.client.configuration import KEYS, SERVICE_KEYS, Configuration
+from gobbler.client.locating import SETTINGS, Found, Located, locate, locate_cache, names
+
+_site = click.option(
+    "--site", is_flag=True, help="In the file for all users of this machine, not in your own."
+)
+
+
+class _Described(click.Group):
+    """Tells the settings below its help, from the one place that knows them."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Settings"):
+            service = {f"service.NAME.{key}": text for key, text in SERVICE_KEYS.items()}
+            formatter.write_dl(list({**KEYS, **service}.items()))
+
+
+@click.group("config", cls=_Described)
+def command() -> None:
+    """Show or change which service is used, and how it is reached.
+
+    The nearest counts: options such as --url, the environment (GOBBLER_URL, ...), your
+    configuration file, the file for all users. A directory counts only with the address
+    that it stands beside.
+
+    \b
+    Examples:
+      gobbler config set service.lab.url http://gobbler.example.org:8080
+      gobbler config set default lab
+      gobbler config show
+      gobbler ls --service other
+    """
+
+
+@command.command(short_help="Show each setting and where it comes from.")
+@common.service
+@common.as_json
+def show(service: str | None, as_json: bool) -> None:
+    """Show each setting that would be used, and where it comes from.
+
+    \b
+    Examples:
+      gobbler config show
+      gobbler config show --service other
+      gobbler config show --json
+    """
+    files = configuring.read_all(os.environ)
+    located = locate({}, service, os.environ, files)
+    found = _settings(located, files)
+    if as_json:
+        common.print_json(
+            {
+                "settings": {
+                    name: None if each is None else {"value": each.value, "source": each.source}
+                    for name, each in found.items()
+                },
+                "services": names(files),
+                "files": [file.path for file in files],
+            }
+        )
+        return
+    rows = [[name, *(each or _absent(name, located))] for name, each in found.items()]
+    common.print_table(["setting", "value", "from"], rows)
+
+
+def _settings(located: Located, files: list[Configuration]) -> dict[str, Found | None]:
+    cache = locate_cache(os.environ, files) or Found(default_cache(), "default")
+    settings = {name: located.settings.get(name) for name in SETTINGS}
+    return {"service": located.service, **settings, "cache": cache}
+
+
+def _absent(name: str, located: Located) -> Found:
+    """What is told of a setting that has no value."""
+    if name in ("staging", "registry") and located.get("url") is not None:
+        return Found("", "the service is asked")
+    return Found("", "not set")
+
+
+@command.command(short_help="Print the path of your configuration file.")
+@_site
+@common.as_json
+def path(site: bool, as_json: bool) -> None:
+    """Print the path of your configuration file, which need not be there yet.
+
+    \b
+    Examples:
+      cat "$(gobbler config path)"
+      gobbler config path --site
+    """
+    found = _path(site)
+    if as_json:
+        common.print_json({"path": found, "exists": os.path.exists(found)})
+    else:
+        click.echo(found)
+
+
+@command.command("set", short_help="Write a setting into your configuration file.")
+@click.argument("setting")
+@click.argument("value")
+@_site
+@common.as_json
+def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
+    """Write VALUE for SETTING into your configuration file; its comments stay.
+
+    \b
+    Examples:
+      gobbler config set service.lab.url http://gobbler.example.org:8080
+      gobbler config set service.lab.registry /mnt/registry
+      gobbler config set cache '/scratch/$USER/gobbler'
+      sudo gobbler config set --site default lab
+    """
+    file = _path(site)
+    configuring.set_value(file, setting, value, os.environ)
+    _tell(file, {"setting": setting, "value": value}, as_json=as_json)
+
+
+@command.command(short_help="Remove a setting from your configuration file.")
+@click.argument("setting")
+@_site
+@common.as_json
+def unset(setting: str, site: bool, as_json: bool) -> None:
+    """Remove SETTING, or a whole service, from your configuration file.
+
+    \b
+    Examples:
+      gobbler config unset service.lab.registry
+      gobbler config unset service.lab
+    """
+    file = _path(site)
+    configuring.unset_value(file, setting, os.environ)
+    _tell(file, {"setting": setting}, as_json=as_json)
+
+
+def _path(site: bool) -> str:
+    files = configuring.site_files(os.environ) if site else []
+    return files[0] if files else configuring.users_file(os.environ)
+
+
+def _tell(file: str, changed: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        common.print_json(changed | {"path": file})
+    else:
+        click.echo(f"changed {common.printable(file)}")

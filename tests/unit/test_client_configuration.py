@@ -1,0 +1,237 @@
+"""Configuration files: what they say, and what is said of those that make no sense."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gobbler.client import configuring
+from gobbler.client.configuration import InvalidConfiguration, Service, decode
+from gobbler.errors import Forbidden, Missing, Refused
+
+WHOLE = """\
+# mine
+default = "lab"
+cache = "~/data/$WHO/cache"
+
+[service.lab] # the nearest
+url = "http://lab.example.org:8080/"
+staging = "/data/staging"
+registry = "${DATA}/registry"
+
+[service.files-only]
+staging = "/other/staging"
+registry = "/other/registry"
+"""
+AROUND = {"HOME": "/home/ada", "WHO": "ada", "DATA": "/data"}
+
+
+def test_what_a_file_says():
+    found = decode(WHOLE, "/f", AROUND)
+    assert found.default == "lab"
+    assert found.cache == "/home/ada/data/ada/cache"
+    assert found.services == {
+        "lab": Service("http://lab.example.org:8080", "/data/staging", "/data/registry"),
+        "files-only": Service(None, "/other/staging", "/other/registry"),
+    }
+    assert found.place("default") == "/f, line 2"
+
+
+def test_an_empty_file_says_nothing():
+    found = decode("", "/f", {})
+    assert (found.default, found.cache, dict(found.services)) == (None, None, {})
+
+
+BAD = {
+    'x = 1\n\ndefault = "a\n': (3, ""),
+    'default = "a"\ndefault = "b"': (2, ""),
+    "[service.lab": (1, ""),
+    '\ndefualt = "lab"': (2, '"defualt" is not a setting'),
+    'cache = "/a"\n[service.lab]\nulr = "http://x"': (3, "service.lab.ulr is not a setting"),
+    '[service.lab]\nurl = "http://x"\nstaging = 1': (3, "service.lab.staging is not text"),
+    '[service.lab]\nstaging = [\n"/a",\n"/b"]\n': (4, "service.lab.staging is not text"),
+    'service = "lab"': (1, "service is not a table"),
+    'service.lab = "http://x"': (1, "service.lab is not a table"),
+    '[service."the lab"]\nurl = "http://x"': (1, '"the lab" can\'t name a service'),
+    '[service.lab]\nurl = "lab.example.org"': (2, "is not the address of a service"),
+    '[service.lab]\nurl = "http://x:port"': (2, "is not the address of a service"),
+    '[service.lab]\n\nregistry = "data"': (3, "is not an absolute path"),
+    'cache = "/a/$UNKNOWN/b"\ndefault = "x"': (1, "is not an absolute path"),
+    'default = ""': (1, "default is not text"),
+}
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_a_bad_file_is_told_by_file_and_line(text):
+    line, what = BAD[text]
+    with pytest.raises(InvalidConfiguration) as caught:
+        decode(text, "/home/ada/config.toml", {})
+    assert caught.value.reason.startswith(f"/home/ada/config.toml, line {line}: ")
+    assert what in caught.value.reason
+    assert "\n" not in caught.value.told
+    assert caught.value.hint
+    assert caught.value.exit_code == 3
+
+
+@given(st.text(max_size=40))
+def test_whatever_stands_there_is_read_or_refused(text):
+    try:
+        decode(text, "/f", {})
+    except InvalidConfiguration as error:
+        refused = error
+    else:
+        return
+    assert refused.reason.startswith("/f, line ")
+
+
+@pytest.fixture
+def around(tmp_path, monkeypatch):
+    """An environment with a user's and a site's directory for configuration."""
+    monkeypatch.delenv("GOBBLER_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/site:{tmp_path}/site2")
+    monkeypatch.setattr(configuring, "SITE", str(tmp_path / "etc"))
+    monkeypatch.setenv("WHO", "ada")
+    monkeypatch.setenv("DATA", "/data")
+    return os.environ
+
+
+def write(path: str | Path, text: str) -> str:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(text)
+    return str(path)
+
+
+def test_where_files_are(around, tmp_path):
+    assert configuring.read_all(around) == []
+    assert configuring.users_file(around) == f"{tmp_path}/user/gobbler/config.toml"
+    places = ["user", "site", "site2", "etc"]
+    paths = [f"{tmp_path}/{place}/gobbler/config.toml" for place in places]
+    assert [configuring.users_file(around), *configuring.site_files(around)] == paths
+    for path in paths:
+        write(path, WHOLE)
+    assert [found.path for found in configuring.read_all(around)] == paths
+    monkeypatched = {**around, "GOBBLER_CONFIG": paths[2]}
+    assert [found.path for found in configuring.read_all(monkeypatched)] == [paths[2]]
+
+
+def test_a_user_whose_home_has_no_configuration_uses_that_of_the_site():
+    assert configuring.site_files({}) == ["/etc/gobbler/config.toml"]
+
+
+def test_files_that_cannot_be_read(around, tmp_path):
+    path = Path(configuring.users_file(around))
+    path.mkdir(parents=True)
+    with pytest.raises(InvalidConfiguration, match="can't be read: Is a directory"):
+        configuring.read_all(around)
+    path.rmdir()
+    path.write_bytes(b'\ndefault = "\xff"')
+    with pytest.raises(InvalidConfiguration, match=r"config.toml, line 2: it is not UTF-8"):
+        configuring.read_all(around)
+    path.write_bytes(b"#" * (configuring.MAX_BYTES + 1))
+    with pytest.raises(InvalidConfiguration, match="larger than 1 MiB"):
+        configuring.read_all(around)
+    nowhere = {"GOBBLER_CONFIG": str(tmp_path / "nowhere")}
+    with pytest.raises(InvalidConfiguration, match=r"GOBBLER_CONFIG names .*nowhere, which does"):
+        configuring.read_all(nowhere)
+
+
+def test_setting_keeps_what_is_there(around):
+    path = write(configuring.users_file(around), '# mine\ncache = "/a" # short\n')
+    os.chmod(path, 0o600)
+    for key, value in {
+        "service.lab.url": "http://x",
+        "service.lab.registry": "/data",
+        "default": "lab",
+        "cache": "/b",
+    }.items():
+        configuring.set_value(path, key, value, around)
+    text = Path(path).read_text()
+    assert text.startswith("# mine\n")
+    assert "# short" in text
+    found = decode(text, path, around)
+    assert (found.default, found.cache) == ("lab", "/b")
+    assert found.services == {"lab": Service("http://x", None, "/data")}
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    assert os.listdir(os.path.dirname(path)) == ["config.toml"]
+
+
+def test_a_new_file_is_made_where_there_is_none(around):
+    path = configuring.users_file(around)
+    configuring.set_value(path, "service.lab.url", "http://x", around)
+    assert decode(Path(path).read_text(), path, {}).services == {"lab": Service("http://x")}
+
+
+def test_a_link_to_the_file_stays_one(around, tmp_path):
+    real = write(tmp_path / "dotfiles" / "gobbler.toml", "")
+    path = Path(configuring.users_file(around))
+    path.parent.mkdir(parents=True)
+    path.symlink_to(real)
+    configuring.set_value(str(path), "cache", "/a", around)
+    assert path.is_symlink()
+    assert Path(real).read_text() == 'cache = "/a"\n'
+
+
+def test_unsetting(around):
+    path = write(configuring.users_file(around), WHOLE)
+    configuring.unset_value(path, "service.lab.staging", around)
+    configuring.unset_value(path, "service.files-only", around)
+    configuring.unset_value(path, "cache", around)
+    for key in ("cache", "service.none", "service.lab.staging"):
+        with pytest.raises(Missing, match="is not set"):
+            configuring.unset_value(path, key, around)
+    found = decode(Path(path).read_text(), path, around)
+    assert found.services == {"lab": Service("http://lab.example.org:8080", None, "/data/registry")}
+    assert "# the nearest" in found.text
+
+
+def test_the_last_setting_takes_its_service_along(around):
+    path = configuring.users_file(around)
+    configuring.set_value(path, "service.lab.url", "http://x", around)
+    configuring.unset_value(path, "service.lab.url", around)
+    assert dict(decode(Path(path).read_text(), path, {}).services) == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("url", "http://x", '"url" is not a setting'),
+        ("service.lab.port", "1", "is not a setting"),
+        ("service.lab.url", "x", "service.lab.url is not the address"),
+        ("service.the lab.url", "http://x", "can't name a service"),
+        ("cache", "here", "cache is not an absolute path"),
+        ("default", "none", "there is no service"),
+    ],
+)
+def test_nothing_is_written_that_makes_no_sense(around, key, value, reason):
+    path = write(configuring.users_file(around), 'cache = "/a"\n')
+    with pytest.raises((Refused, Missing), match=reason) as caught:
+        configuring.set_value(path, key, value, around)
+    assert caught.value.hint
+    assert "line" not in caught.value.reason
+    assert Path(path).read_text() == 'cache = "/a"\n'
+
+
+def test_a_bad_file_is_not_changed(around):
+    path = write(configuring.users_file(around), "cache = ")
+    with pytest.raises(InvalidConfiguration, match="line 1"):
+        configuring.set_value(path, "cache", "/a", around)
+    assert Path(path).read_text() == "cache = "
+
+
+def test_a_file_that_cannot_be_written_stays_whole(around, monkeypatch):
+    path = write(configuring.users_file(around), 'cache = "/a"\n')
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(Forbidden, match="you can't write"):
+        configuring.set_value(path, "cache", "/b", around)
+    assert Path(path).read_text() == 'cache = "/a"\n'
+    assert os.listdir(os.path.dirname(path)) == ["config.toml"]

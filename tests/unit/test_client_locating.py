@@ -1,0 +1,148 @@
+"""Which service is meant: the rule, on values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gobbler.client.configuration import InvalidConfiguration, decode
+from gobbler.client.locating import DIRECTORIES, SETTINGS, locate, locate_cache
+from gobbler.errors import GobblerError, Missing, Refused
+
+LAB = '[service.lab]\nurl = "http://lab"\nstaging = "/lab/staging"\nregistry = "/lab/registry"\n'
+TWO = LAB + '[service.two]\nurl = "http://two"\n[service.disk]\nstaging = "/s"\nregistry = "/r"\n'
+
+
+def found(given=None, service=None, environment=None, user=None, site=None):
+    """Settings by name; and which service it is, if it has a name."""
+    texts = {"/user": user, "/site": site}
+    files = [decode(text, path, {}) for path, text in texts.items() if text is not None]
+    located = locate(given or {}, service, environment or {}, files)
+    settings = {name: each.value for name, each in located.settings.items()}
+    return settings, located.service and located.service.value
+
+
+ALL_OF_LAB = {"url": "http://lab", "staging": "/lab/staging", "registry": "/lab/registry"}
+
+
+def test_nothing_is_known():
+    assert found() == ({}, None)
+
+
+def test_the_only_service_is_the_one():
+    assert found(user=LAB) == (ALL_OF_LAB, "lab")
+    assert found(site=LAB) == (ALL_OF_LAB, "lab")
+
+
+def test_the_default_is_the_users_then_the_sites():
+    two, lab = 'default = "two"\n', 'default = "lab"\n'
+    assert found(site=two + TWO) == ({"url": "http://two"}, "two")
+    assert found(user=lab, site=two + TWO) == (ALL_OF_LAB, "lab")
+
+
+def test_several_without_a_default_have_to_be_chosen_from():
+    with pytest.raises(InvalidConfiguration, match=r"several services \(disk, lab, two\)"):
+        found(user=TWO)
+    assert found(service="two", user=TWO) == ({"url": "http://two"}, "two")
+    assert found(environment={"GOBBLER_SERVICE": "two"}, user=TWO) == ({"url": "http://two"}, "two")
+    assert found({"url": "http://x"}, user=TWO) == ({"url": "http://x"}, None)
+    assert found({"registry": "/r"}, user=TWO) == ({"registry": "/r"}, None)
+
+
+def test_what_is_nearer_counts():
+    environment = {"GOBBLER_URL": "http://env", "GOBBLER_REGISTRY": "/env", "GOBBLER_STAGING": ""}
+    assert found(environment=environment, user=LAB)[0] == {"url": "http://env", "registry": "/env"}
+    assert found({"url": "http://x"}, environment=environment, user=LAB)[0] == {"url": "http://x"}
+
+
+def test_directories_belong_to_their_address():
+    """Those beside the same address count, and those that stand alone."""
+    assert found({"url": "http://lab/"}, user=LAB)[0] == {**ALL_OF_LAB, "url": "http://lab/"}
+    assert found(environment={"GOBBLER_URL": "http://lab"}, user=LAB)[0] == ALL_OF_LAB
+    mounted = {"GOBBLER_REGISTRY": "/mnt"}
+    assert found(environment=mounted, user=LAB)[0] == {**ALL_OF_LAB, "registry": "/mnt"}
+    assert found({"url": "http://x"}, environment=mounted)[0] == {
+        "url": "http://x",
+        "registry": "/mnt",
+    }
+
+
+def test_a_service_of_several_files():
+    user = '[service.lab]\nregistry = "/mnt"\n'
+    assert found(user=user, site=LAB)[0] == {**ALL_OF_LAB, "registry": "/mnt"}
+    user = '[service.lab]\nurl = "http://moved"\n'
+    assert found(user=user, site=LAB)[0] == {"url": "http://moved"}
+
+
+def test_a_chosen_service_is_taken_as_it_is():
+    environment = {"GOBBLER_URL": "http://env", "GOBBLER_STAGING": "/env"}
+    settings = {"staging": "/s", "registry": "/r"}
+    assert found(service="disk", environment=environment, user=TWO) == (settings, "disk")
+    given = {"staging": "/mine"}
+    assert found(given, "disk", environment, TWO) == ({**settings, **given}, "disk")
+
+
+def test_a_service_without_an_address_does_not_mix_with_one():
+    disk = '[service.disk]\nstaging = "/s"\nregistry = "/r"\n'
+    assert found({"url": "http://x"}, user=disk) == ({"url": "http://x"}, None)
+
+
+def test_contradictions_are_told():
+    with pytest.raises(Refused, match="an address and the name"):
+        found({"url": "http://lab"}, "lab", user=TWO)
+    both = {"GOBBLER_URL": "http://x", "GOBBLER_SERVICE": "lab"}
+    with pytest.raises(InvalidConfiguration, match="GOBBLER_URL and GOBBLER_SERVICE"):
+        found(environment=both, user=TWO)
+    both["GOBBLER_URL"] = "http://lab/"
+    assert found(environment=both, user=TWO)[1] == "lab"
+
+
+def test_a_service_that_is_not_there():
+    with pytest.raises(Missing, match=r'no service "none" in the configuration .--service') as e:
+        found(service="none", user=TWO)
+    assert "disk, lab, two" in e.value.hint
+    with pytest.raises(Missing, match=r"/user, line 1"):
+        found(user='default = "none"\n' + TWO)
+    with pytest.raises(Missing, match="GOBBLER_SERVICE"):
+        found(environment={"GOBBLER_SERVICE": "none"})
+
+
+def test_the_cache():
+    files = [decode(f'cache = "/{name}"', f"/{name}", {}) for name in ("user", "site")]
+    assert locate_cache({}, files) == ("/user", "/user")
+    assert locate_cache({}, files[1:]) == ("/site", "/site")
+    assert locate_cache({"GOBBLER_CACHE": "/env"}, files) == ("/env", "GOBBLER_CACHE")
+    assert locate_cache({}, []) is None
+
+
+layers = st.fixed_dictionaries(
+    {},
+    optional={
+        "url": st.sampled_from(["http://a", "http://b"]),
+        "staging": st.sampled_from(["/1", "/2"]),
+        "registry": st.sampled_from(["/3", "/4"]),
+    },
+)
+
+
+def _file(table):
+    lines = "".join(f'{key} = "{value}"\n' for key, value in table.items())
+    return f"[service.lab]\n{lines}" if table else ""
+
+
+@given(layers, layers, layers, layers)
+def test_no_directory_is_taken_from_beside_another_address(given, env, user, site):
+    environment = {f"GOBBLER_{key.upper()}": value for key, value in env.items()}
+    try:
+        settings, _ = found(given, None, environment, _file(user), _file(site))
+    except GobblerError:
+        pytest.fail("nothing of this contradicts itself")
+    ordered = [given, env, user, site]
+    assert settings.get("url") == next((x["url"] for x in ordered if "url" in x), None)
+    for name in DIRECTORIES:
+        if name in settings:
+            beside = [x for x in ordered if x.get(name) == settings[name]]
+            assert any(x.get("url") in (None, settings.get("url")) for x in beside)
+    assert set(settings) <= set(SETTINGS)
+    assert {**settings, **given} == settings, "what is given counts in any case"
