@@ -5,30 +5,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gobbler.jobs import JobState
-from gobbler.service.bodies import TOLD, Accepted, Failure, Info, Root
+from gobbler.service.bodies import TOLD, Accepted, Info, Root
 from gobbler.service.contents import Links
+from gobbler.service.describing import (
+    TEXT,
+    Operation,
+    completed,
+    json_response,
+    operation,
+    parameter,
+    response,
+)
 from gobbler.service.schemas import Schema, reference
 
-Operation = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-
-_CORS: Schema = {"Access-Control-Allow-Origin": {"schema": {"const": "*"}}}
 _FILE_HEADERS: Schema = {
     "ETag": {"description": "A strong validator of this content.", "schema": TEXT},
     "Last-Modified": {"description": "When the file was last changed.", "schema": TEXT},
     "Accept-Ranges": {"schema": {"const": "bytes"}},
-}
-
-FAILURES = {
-    400: "The request is wrong; the reason names the field, the file or the path.",
-    403: "The user may not do that.",
-    404: "What was asked for is not there.",
-    405: "The endpoint has no such method; `Allow` tells those that it has.",
-    500: "The service or its filesystem failed; nothing was changed.",
 }
 
 
@@ -45,94 +39,17 @@ def paths() -> dict[str, dict[str, Operation]]:
         "/jobs/{job}/events": {"get": _events()},
         "/openapi.json": {"get": _openapi()},
     }
-    return {path: _completed(operations) for path, operations in found.items()}
-
-
-def _completed(operations: dict[str, Operation]) -> dict[str, Operation]:
-    made = dict(operations)
-    if "get" in operations:
-        made["head"] = _head(operations["get"])
-    parameters = [
-        parameter
-        for parameter in next(iter(operations.values())).get("parameters", [])
-        if parameter["in"] == "path"
-    ]
-    made["options"] = {
-        "tags": ["all endpoints"],
-        "operationId": "options_" + str(next(iter(operations.values()))["operationId"]),
-        "summary": "What browsers ask beforehand",
-        **({"parameters": parameters} if parameters else {}),
-        "responses": {"204": {"description": "Pages of any origin may ask.", "headers": _CORS}},
-    }
-    return made
-
-
-def _head(get: Operation) -> Operation:
-    """The same as ``get`` without bodies."""
-    return {
-        **{key: value for key, value in get.items() if key not in ("description", "responses")},
-        "operationId": "head_" + get["operationId"],
-        "summary": f"The same without a body: {get['summary'][0].lower()}{get['summary'][1:]}",
-        "responses": {
-            status: {key: value for key, value in response.items() if key != "content"}
-            for status, response in get["responses"].items()
-        },
-    }
-
-
-def _operation(
-    name: str,
-    tag: str,
-    summary: str,
-    description: str,
-    answers: dict[int, Schema],
-    failures: tuple[int, ...] = (),
-    parameters: tuple[Schema, ...] = (),
-) -> Operation:
-    responses = dict(answers)
-    for status in (*failures, 500):
-        responses[status] = json_response(FAILURES[status], reference(Failure))
-    return {
-        "tags": [tag],
-        "operationId": name,
-        "summary": summary,
-        **({"description": description} if description else {}),
-        **({"parameters": list(parameters)} if parameters else {}),
-        "responses": {str(status): responses[status] for status in sorted(responses)},
-    }
-
-
-def response(
-    description: str, media_type: str = "", schema: Schema | None = None, **headers: Schema
-) -> Schema:
-    """One answer: its meaning, the type and schema of its body, and its headers."""
-    made: Schema = {
-        "description": description,
-        "headers": {**_CORS, **{name.replace("_", "-"): told for name, told in headers.items()}},
-    }
-    if media_type:
-        made["content"] = {media_type: {"schema": schema} if schema else {}}
-    return made
-
-
-def json_response(description: str, schema: Schema, **headers: Schema) -> Schema:
-    """An answer in JSON."""
-    return response(description, "application/json", schema, **headers)
-
-
-def _parameter(name: str, where: str, description: str, schema: Schema = TEXT) -> Schema:
-    told = {"name": name, "in": where, "description": description, "schema": schema}
-    return {**told, "required": True} if where == "path" else told
+    return {path: completed(operations) for path, operations in found.items()}
 
 
 def _root() -> Operation:
     answers = {200: json_response("The service's name.", reference(Root))}
-    return _operation("root", "reading", "Which service this is", "", answers)
+    return operation("root", "reading", "Which service this is", "", answers)
 
 
 def _info() -> Operation:
     answers = {200: json_response("Its directories.", reference(Info))}
-    return _operation(
+    return operation(
         "info",
         "reading",
         "Where staging and the registry are",
@@ -143,12 +60,12 @@ def _info() -> Operation:
 
 def _openapi() -> Operation:
     answers = {200: json_response("An OpenAPI 3.1 document.", {"type": "object"})}
-    return _operation("openapi", "reading", "This description", "", answers)
+    return operation("openapi", "reading", "This description", "", answers)
 
 
 def _list() -> Operation:
     names: Schema = {"type": "array", "items": TEXT, "uniqueItems": True}
-    return _operation(
+    return operation(
         "list",
         "reading",
         "What is in a directory of the registry",
@@ -157,13 +74,13 @@ def _list() -> Operation:
         {200: json_response("The paths.", names)},
         (400, 404),
         (
-            _parameter(
+            parameter(
                 "path",
                 "query",
                 "The directory, relative to the registry, which it is if absent.",
                 {**TEXT, "default": ""},
             ),
-            _parameter(
+            parameter(
                 "recursive",
                 "query",
                 "`true` or `1`: every file, and empty directories with a trailing `/`. Else the "
@@ -178,7 +95,7 @@ def _fetch() -> Operation:
     condition = "As RFC 9110 tells, section 13."
     length = {"Content_Length": {"description": "Bytes of the body.", "schema": TEXT}}
     anything = "*/*"
-    return _operation(
+    return operation(
         "fetch",
         "reading",
         "A file of the registry",
@@ -205,17 +122,17 @@ def _fetch() -> Operation:
         },
         (400, 404),
         (
-            _parameter(
+            parameter(
                 "path",
                 "path",
                 "The file, relative to the registry. Slashes may stand as they are.",
             ),
-            _parameter("Range", "header", "The bytes wanted, such as `bytes=1000-1999`."),
-            _parameter("If-Match", "header", condition),
-            _parameter("If-None-Match", "header", condition),
-            _parameter("If-Modified-Since", "header", condition),
-            _parameter("If-Unmodified-Since", "header", condition),
-            _parameter(
+            parameter("Range", "header", "The bytes wanted, such as `bytes=1000-1999`."),
+            parameter("If-Match", "header", condition),
+            parameter("If-None-Match", "header", condition),
+            parameter("If-Modified-Since", "header", condition),
+            parameter("If-Unmodified-Since", "header", condition),
+            parameter(
                 "If-Range", "header", "The `ETag` or date for which `Range` holds; else the file."
             ),
         ),
@@ -227,7 +144,7 @@ def _named(headers: Schema) -> Schema:
 
 
 def _archive() -> Operation:
-    return _operation(
+    return operation(
         "archive",
         "reading",
         "A version as one archive",
@@ -244,20 +161,20 @@ def _archive() -> Operation:
         },
         (400, 404),
         (
-            _parameter(
+            parameter(
                 "path",
                 "path",
                 "`{project}/{asset}/{version}`, or a directory in it. Slashes may stand as they "
                 "are.",
             ),
-            _parameter(
+            parameter(
                 "links",
                 "query",
                 "`files`: each link is a file with the content that it leads to. `links`: it is a "
                 "relative symbolic link, as in the registry.",
                 {"enum": [choice.value for choice in Links], "default": Links.FILES.value},
             ),
-            _parameter(
+            parameter(
                 "max_size",
                 "query",
                 "Leave out files that are larger, in bytes.",
@@ -270,7 +187,7 @@ def _archive() -> Operation:
 def _new() -> Operation:
     kinds = {told.answer.__name__: told.answer for told in TOLD.values()}
     answers: Schema = {"anyOf": [reference(kind) for _, kind in sorted(kinds.items())]}
-    return _operation(
+    return operation(
         "new",
         "changing",
         "Carry out a request",
@@ -288,12 +205,12 @@ def _new() -> Operation:
         },
         (400, 403, 404),
         (
-            _parameter(
+            parameter(
                 "request",
                 "path",
                 "Name of the request file: `request-{action}-{anything}`.",
             ),
-            _parameter(
+            parameter(
                 "wait",
                 "query",
                 "`false`, `0` or `no`: answer at once, with the name of a job.",
@@ -303,12 +220,12 @@ def _new() -> Operation:
     )
 
 
-_JOB = _parameter("job", "path", "Name of the job: `{user id}-{name of the request file}`.")
+_JOB = parameter("job", "path", "Name of the job: `{user id}-{name of the request file}`.")
 
 
 def _job() -> Operation:
     answers = {200: json_response("How far it is, or what came of it.", reference(JobState))}
-    return _operation(
+    return operation(
         "job",
         "jobs",
         "How far a job is",
@@ -320,7 +237,7 @@ def _job() -> Operation:
 
 
 def _events() -> Operation:
-    return _operation(
+    return operation(
         "events",
         "jobs",
         "How far a job is, as it goes",
@@ -333,7 +250,7 @@ def _events() -> Operation:
 
 
 def _cancel() -> Operation:
-    return _operation(
+    return operation(
         "cancel",
         "jobs",
         "Give a job up",
@@ -342,7 +259,7 @@ def _cancel() -> Operation:
         (400, 403, 404),
         (
             _JOB,
-            _parameter(
+            parameter(
                 "request",
                 "query",
                 "Name of a request file `request-cancel_job-{anything}` in staging, empty or not, "
