@@ -14,6 +14,7 @@ from gobbler.service import performing
 
 from .checks import report
 from .effects import KILLED, Effect, Failure, Kill, LastingFailure, Recording, intercepted
+from .sampling import STEP, sampled
 from .spooling import SCENES, Scene, is_published, prepare, problems, spool_of, state, work
 from .test_kills import in_a_child
 from .world import World, violations
@@ -47,7 +48,7 @@ def changes(worlds: Path, scene: Scene) -> list[Effect]:
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_a_kill_at_any_call_loses_nothing_and_doubles_nothing(scene: Scene, worlds: Path) -> None:
     wrong: list[str] = []
-    for effect in changes(worlds, scene):
+    for effect in sampled(changes(worlds, scene), scene.name):
         for torn in (False, True) if effect.function == "write" else (False,):
             world = a_world(worlds, scene, "world")
             code = in_a_child(world, Kill(effect.change, torn), lambda: work(world))  # noqa: B023
@@ -87,7 +88,7 @@ def test_two_kills_are_like_one(scene: Scene, worlds: Path) -> None:
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_a_call_that_fails_leaves_an_answer(scene: Scene, worlds: Path) -> None:
     wrong: list[str] = []
-    for n in itertools.count(1):
+    for n in itertools.count(1, STEP):
         world = a_world(worlds, scene, "world")
         failure = Failure(n)
         with intercepted(world.base, failure):
@@ -104,7 +105,7 @@ def test_a_call_that_fails_leaves_an_answer(scene: Scene, worlds: Path) -> None:
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_a_disk_that_fails_for_good_loses_nothing(scene: Scene, worlds: Path) -> None:
     wrong: list[str] = []
-    for effect in changes(worlds, scene):
+    for effect in sampled(changes(worlds, scene), scene.name):
         world = a_world(worlds, scene, "world")
         with intercepted(world.base, LastingFailure(effect.change)):
             work(world)

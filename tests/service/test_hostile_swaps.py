@@ -21,7 +21,7 @@ __all__ = ["public_place"]
 
 SERVICE, HOSTILE, VICTIM = "gtservice", "gtbob", "gtalice"
 
-ROUNDS = int(os.environ.get("GOBBLER_SWAP_ROUNDS", "150"))
+ROUNDS = int(os.environ.get("GOBBLER_SWAP_ROUNDS", "60"))
 
 MINE, SECRET, PUBLISHED = "mine", "only the service may read this", "published before"
 

@@ -35,7 +35,7 @@ from .spools import (
 
 __all__ = ["hall", "public_place"]
 
-JOBS = int(os.environ.get("GOBBLER_SPOOL_JOBS", "80"))
+JOBS = int(os.environ.get("GOBBLER_SPOOL_JOBS", "50"))
 PATIENCE = 60 + JOBS / 2
 USERS = (ALICE, BOB, own_name())
 

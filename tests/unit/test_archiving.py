@@ -437,8 +437,8 @@ def test_who_goes_away_stops_the_look_at_what_there_is(
 
     def slow(self: Contents, member: str, entry: os.DirEntry[str]) -> int:
         seen.append(member)
-        begun.set()
         if len(seen) == 2:
+            begun.set()
             stopping.wait(30)
         return real(self, member, entry)
 
