@@ -28,7 +28,7 @@ class Case:
     unit = "files"
     amount = 0
     yardstick_title = ""
-    slow = False
+    work: Callable[[], None]
 
     def __init__(self, peer: Peer, scale: float) -> None:
         self.peer = peer
@@ -49,10 +49,6 @@ class Case:
 
     def before(self) -> None:
         """What one run needs."""
-
-    def work(self) -> None:
-        """What is measured."""
-        raise NotImplementedError
 
     def after(self) -> None:
         """Clear away after a run."""
@@ -313,7 +309,6 @@ class RerouteChain(Case):
 
     title = "reroute, chain of 1,000 versions"
     unit = "versions"
-    slow = True
 
     def prepare(self) -> None:
         self.amount = self.scaled(1_000)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 import pytest
 
-for variable in [name for name in os.environ if name.startswith("GOBBLER_")]:
-    if variable != "GOBBLER_SWAP_ROUNDS":
-        del os.environ[variable]
+OURS = {"GOBBLER_SWAP_ROUNDS", "GOBBLER_SPOOL_JOBS", "GOBBLER_FAULTS_STEP"}
+"""Variables that are about the tests, not about what is tested."""
+
+for variable in {name for name in os.environ if name.startswith("GOBBLER_")} - OURS:
+    del os.environ[variable]
 # Nor does what the one who runs the tests has configured play a part.
 os.environ["GOBBLER_CONFIG"] = os.devnull
+# The cache of whoever runs them is theirs, too.
+_data = tempfile.TemporaryDirectory(prefix="gobbler-tests-")
+os.environ["XDG_DATA_HOME"] = _data.name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -259,6 +259,18 @@ def test_the_host_is_looked_at() -> None:
         assert found.verdict is verdict
 
 
+@pytest.mark.parametrize(("content", "verdict"), [("1\n", OK), ("0\n", WARNING), (None, OK)])
+def test_whether_users_can_link_files_of_others(
+    tmp_path: Path, content: str | None, verdict: Verdict
+) -> None:
+    setting = tmp_path / "protected_hardlinks"
+    if content is not None:
+        setting.write_text(content)
+    found = host.hard_links(TOPIC, str(setting))
+    assert found.verdict is verdict
+    assert ("sysctl" in found.remedy) == (verdict is WARNING)
+
+
 def test_the_umask_is_the_services_while_it_probes_and_put_back(world: World) -> None:
     before = os.umask(0o077)
     try:

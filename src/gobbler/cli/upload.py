@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.cli.versions import count
 from gobbler.client import Client
-from gobbler.client.addresses import LATEST, parse_as
+from gobbler.client.addresses import LATEST, Address, parse_as
 from gobbler.client.planning import UploadPlan
 from gobbler.errors import Refused
 
@@ -76,68 +77,63 @@ def command(
             f"{LATEST} stands for a version that is there already",
             hint="Give the new version a name of its own.",
         )
-    version = (place.project, place.asset, place.version)
     if dry_run:
-        _print_plan(client.plan_upload(*version, directory, ignore_dot=ignore_dot), as_json)
+        plan = client.plan_upload(*_names(place), directory, ignore_dot=ignore_dot)
+        _print_plan(plan, as_json)
         return
-    if no_wait:
-        with Bar("copying to staging") as bar:
-            job = client.submit(
-                *version,
-                directory,
-                probation=probation,
-                consume=consume,
-                ignore_dot=ignore_dot,
-                spoof=spoof,
-                concurrent=jobs,
-                progress=bar,
-            )
-        if as_json:
-            common.print_json(common.named(place) | {"job": job.name})
-        elif job.name:
-            click.echo(job.name)
-            click.echo(f"Follow it with: gobbler jobs follow {job.name}", err=True)
-        else:
-            click.echo(f"published {common.printable(str(place))}; the service knows no jobs")
-        return
+    upload = _submit if no_wait else _upload
+    upload(
+        client,
+        place,
+        as_json,
+        directory=directory,
+        probation=probation,
+        consume=consume,
+        ignore_dot=ignore_dot,
+        spoof=spoof,
+        concurrent=jobs,
+    )
+
+
+def _names(place: Address) -> tuple[str, str, str]:
+    return place.project, place.asset, place.version
+
+
+def _submit(client: Client, place: Address, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on
+    with Bar("copying to staging") as bar:
+        job = client.submit(*_names(place), progress=bar, **options)
+    if as_json:
+        common.print_json(common.named(place) | {"job": job.name})
+    elif job.name:
+        click.echo(job.name)
+        click.echo(f"Follow it with: gobbler jobs follow {job.name}", err=True)
+    else:
+        click.echo(f"published {common.printable(str(place))}; the service knows no jobs")
+
+
+def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on
     begun = time.monotonic()
     with Bar("copying to staging", afterwards="publishing") as bar:
-        client.upload(
-            *version,
-            directory,
-            probation=probation,
-            consume=consume,
-            ignore_dot=ignore_dot,
-            spoof=spoof,
-            concurrent=jobs,
-            progress=bar,
-            publishing=bar.next("publishing"),
-        )
+        publishing = bar.next("publishing")
+        client.upload(*_names(place), progress=bar, publishing=publishing, **options)
     seconds = time.monotonic() - begun
-    if not client.can_read:
-        if as_json:
-            common.print_json(common.named(place) | {"seconds": round(seconds, 3)})
-        else:
-            click.echo(f"published {common.printable(str(place))} in {seconds:.1f} s")
-        return
-    stored, linked = count(client.manifest(*version, overwrite=True))
-    on_probation = client.summary(*version, overwrite=True).on_probation
+    told: dict[str, object] = {}
+    lines = [f"published {common.printable(str(place))} in {seconds:.1f} s"]
+    if client.can_read:
+        stored, linked = count(client.manifest(*_names(place), overwrite=True))
+        on_probation = client.summary(*_names(place), overwrite=True).on_probation
+        told = {
+            "on_probation": on_probation,
+            "stored": stored._asdict(),
+            "linked": linked._asdict(),
+        }
+        lines += [f"stored    {stored}", f"linked    {linked}"]
+        if on_probation:
+            lines.append("The version is on probation: an owner of the project must approve it.")
     if as_json:
-        common.print_json(
-            common.named(place)
-            | {
-                "on_probation": on_probation,
-                "stored": stored._asdict(),
-                "linked": linked._asdict(),
-                "seconds": round(seconds, 3),
-            }
-        )
-        return
-    click.echo(f"published {common.printable(str(place))} in {seconds:.1f} s")
-    click.echo(f"stored    {stored}")
-    click.echo(f"linked    {linked}")
-    if on_probation:
-        click.echo("The version is on probation: an owner of the project must approve it.")
+        common.print_json(common.named(place) | told | {"seconds": round(seconds, 3)})
+    else:
+        click.echo("\n".join(lines))
 
 
 def _print_plan(plan: UploadPlan, as_json: bool) -> None:

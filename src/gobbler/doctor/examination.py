@@ -82,6 +82,7 @@ def _examine(staging: Place, registry: Place, umask: int, seams: Seams) -> Itera
     yield Topic("host", "installation").attempt(host.installation)
     yield Topic("host", "umask").attempt(host.umask, umask)
     yield Topic("host", "open files").attempt(host.open_files)
+    yield Topic("host", "links to others' files").attempt(host.hard_links)
     found = list(permissions(staging, registry))
     yield from found
     usable = []

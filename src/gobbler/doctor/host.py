@@ -25,6 +25,8 @@ UMASK = 0o022
 
 ENOUGH_FILES = 4096
 
+PROTECTED_HARDLINKS = "/proc/sys/fs/protected_hardlinks"
+
 
 def named(uid: int) -> str:
     """The account with the number ``uid``, for a sentence."""
@@ -147,6 +149,24 @@ def umask(topic: Topic, before: int) -> Finding:
     if before == UMASK:
         return topic.ok(f"{before:03o}, as the service sets it")
     return topic.ok(f"{before:03o} here; the service sets its own, {UMASK:03o}")
+
+
+def hard_links(topic: Topic, setting: str = PROTECTED_HARDLINKS) -> Finding:
+    """Whether users can give files of others another name: see ``proc_sys_fs(5)``.
+
+    Within its minute, a request could be sent once more by whoever has linked it meanwhile.
+    """
+    try:
+        with open(setting, encoding="ascii") as handle:
+            protected = handle.read().strip() != "0"
+    except OSError:
+        return topic.ok("this kernel does not tell whether users can link files of others")
+    if protected:
+        return topic.ok("users can't link files of others that they can't write")
+    return topic.warning(
+        "users can give files of others another name, and so repeat a request of theirs",
+        "sysctl -w fs.protected_hardlinks=1, and the same in /etc/sysctl.d/.",
+    )
 
 
 def open_files(

@@ -10,20 +10,16 @@ import time
 
 from gobbler.actions.site import Requester
 from gobbler.disk.clock import FilesystemClock
-from gobbler.disk.naming import naming
 from gobbler.disk.opening import (
     account_name,
     closing,
     open_directory,
     open_users_file,
-    read_all,
 )
 from gobbler.errors import Refused, quoted
-from gobbler.requests import MAX_REQUEST_BYTES, check_request_name
+from gobbler.requests import check_request_name
 from gobbler.spool.begun import Begun
-
-EXPIRES_AFTER = 60.0
-"""Seconds after its last change at which a request is refused."""
+from gobbler.spool.taking import EXPIRES_AFTER, check_size, read_request
 
 LOOKS = 3
 PAUSE = 0.02
@@ -48,15 +44,10 @@ class Intake:
             descriptor, status = _open(staging, name)
         with closing(descriptor):
             self._check_age(name, status)
-            if status.st_size > MAX_REQUEST_BYTES:
-                raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
+            check_size(name, status)
             owner = account_name(status.st_uid, f"request file {quoted(name)}")
             self._begun.begin(name, status)
-            with naming("read request file", name):
-                data = read_all(descriptor, MAX_REQUEST_BYTES)
-        if len(data) > MAX_REQUEST_BYTES:
-            raise Refused(f"request file {quoted(name)} is larger than 16 MiB")
-        return Requester(status.st_uid, owner), data
+            return Requester(status.st_uid, owner), read_request(name, descriptor)
 
     def _check_age(self, name: str, status: os.stat_result) -> None:
         # The owner can set the modification time, but not the change time: one in the

@@ -24,19 +24,15 @@ from gobbler.disk.opening import (
     is_there,
     open_directory,
     open_users_file,
-    read_all,
 )
 from gobbler.disk.writing import remove_quietly
 from gobbler.errors import GobblerError, Refused, quoted
 from gobbler.jobs import is_fit, job_name, split_job
-from gobbler.requests import MAX_REQUEST_BYTES
 from gobbler.rules.fairness import Waiting
 from gobbler.spool.begun import Begun
 from gobbler.spool.jobs import Spool, check_job_name
 from gobbler.spool.records import Claimed, Record
-
-EXPIRES_AFTER = 60.0
-"""Seconds between the last change of a request file and its move into the spool."""
+from gobbler.spool.taking import EXPIRES_AFTER, check_size, read_request
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +94,7 @@ class Arrivals:
             if not os.path.samestat(status, seen):
                 return None  # it is looked at again
             self._check(name, status)
-            data = read_all(descriptor, MAX_REQUEST_BYTES)
-            if len(data) > MAX_REQUEST_BYTES:
-                raise _too_large(name)
+            data = read_request(name, descriptor)
             user = account_name(status.st_uid, f"request file {quoted(name)}")
             record = Record.of(status.st_uid, user, name, data)
             self._forget_former(job, status)
@@ -114,9 +108,9 @@ class Arrivals:
             return job
 
     def _check(self, name: str, status: os.stat_result) -> None:
-        if status.st_size > MAX_REQUEST_BYTES:
-            raise _too_large(name)
-        # Moving it is the last change of the file itself. An old file that somebody else
+        check_size(name, status)
+        # Moving it is the last change of the file itself; how long it waits here does not
+        # matter. An old file that somebody else
         # has given another name must not be carried out again.
         if status.st_ctime - status.st_mtime >= EXPIRES_AFTER or self._begun.knows(status):
             raise Refused(
@@ -225,12 +219,6 @@ def _reread(job: str, claimed: Claimed) -> tuple[Record, os.stat_result]:
         raise Refused(f"request file {quoted(name)} can't be read by the service") from None
     with closing(descriptor):
         status = os.fstat(descriptor)
-        data = read_all(descriptor, MAX_REQUEST_BYTES)
-    if len(data) > MAX_REQUEST_BYTES:
-        raise _too_large(name)
+        data = read_request(name, descriptor)
     user = account_name(uid, f"request file {quoted(name)}")
     return Record.of(uid, user, name, data), status
-
-
-def _too_large(name: str) -> Refused:
-    return Refused(f"request file {quoted(name)} is larger than 16 MiB")
