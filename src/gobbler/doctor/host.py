@@ -157,8 +157,10 @@ def hard_links(topic: Topic, setting: str = PROTECTED_HARDLINKS) -> Finding:
     Within its minute, a request could be sent once more by whoever has linked it meanwhile.
     """
     try:
-        with open(setting, encoding="ascii") as handle:
-            protected = handle.read().strip() != "0"
+        # As bytes: a codec is loaded when first asked for, and the account that probes may not
+        # be able to read the interpreter's own files.
+        with open(setting, "rb") as handle:
+            protected = handle.read().strip() != b"0"
     except OSError:
         return topic.ok("this kernel does not tell whether users can link files of others")
     if protected:
