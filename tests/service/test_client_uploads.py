@@ -64,6 +64,16 @@ def test_what_would_be_refused_is_refused(
         client.plan_upload(*asset, "2", source)
 
 
+def test_another_staging_directory_is_told(
+    service, project: str, source: Path, tmp_path: Path
+) -> None:
+    other = Client(service.url, staging=tmp_path, registry=service.registry)
+    with pytest.raises(Refused, match="is not the staging directory of http") as caught:
+        other.upload(project, "a", "1", source)
+    assert "GOBBLER_STAGING" in caught.value.hint
+    assert os.listdir(tmp_path) == ["source"]
+
+
 def test_the_command_tells_the_plan(
     run, client: Client, asset: tuple[str, str], source: Path
 ) -> None:

@@ -70,6 +70,17 @@ def test_names(client):
     assert client.directories("p/a/v") == ["argo", "whee"]
 
 
+def test_a_directory_that_is_no_registry_is_told_from_one(registry, tmp_path):
+    with pytest.raises(Refused, match="is not a registry") as caught:
+        Client(registry=registry / "p").projects()
+    assert "--registry" in caught.value.hint
+    (tmp_path / "new").mkdir()
+    assert Client(registry=tmp_path / "new").projects() == []
+    (tmp_path / "copy").mkdir()
+    (registry / "p").rename(tmp_path / "copy/p")
+    assert Client(registry=tmp_path / "copy").projects() == ["p"]
+
+
 ALL = ["..manifest", "..summary", "argo/naut/", "foo", "link", "whee/..links", "whee/blah", "whee2"]
 
 

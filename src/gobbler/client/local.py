@@ -6,6 +6,9 @@ import os
 
 from gobbler.client.errors import NotThere
 from gobbler.errors import Refused, quoted
+from gobbler.names import INCOMING, LOGS, USAGE
+
+NO_REGISTRY = "The registry is the directory that the service was started with as --registry."
 
 
 class LocalSource:
@@ -15,13 +18,28 @@ class LocalSource:
         self.root = root
 
     def directories(self, path: str) -> list[str]:
-        """Names of the directories in ``path``, internal ones too."""
+        """Names of the directories in ``path``, internal ones too.
+
+        Raises :class:`~gobbler.errors.Refused` if the root is asked for and is no registry.
+        """
         try:
             with os.scandir(self._join(path)) as entries:
                 # An administrator may have put a link to another disk for a project.
-                return [entry.name for entry in entries if entry.is_dir()]
+                found = [entry.name for entry in entries if entry.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(path) from None
+        if path == "." and found and not self._is_registry(found):
+            raise Refused(
+                f"{self.root} is not a registry: no directory in it is a project", hint=NO_REGISTRY
+            )
+        return found
+
+    def _is_registry(self, names: list[str]) -> bool:
+        # A copy of some projects has nothing but these; an asset may have permissions, too.
+        return any(
+            name in (LOGS, INCOMING) or os.path.exists(self._join(f"{name}/{USAGE}"))
+            for name in names
+        )
 
     def walk(self, path: str) -> list[str]:
         """Relative paths of every file below ``path``, and of empty directories."""

@@ -36,6 +36,10 @@ def submit(
     _write(path, _encode(fields), staging)
     try:
         answer = http.post(f"/new/{name}" if wait else f"/new/{name}?wait=false")
+    except Refused as error:
+        if name in error.reason and "does not exist" in error.reason and os.path.exists(path):
+            raise _another_staging(staging, http) from error
+        raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
@@ -92,6 +96,14 @@ def _write(path: str, data: bytes, staging: str) -> None:
     except BaseException:
         os.unlink(path)
         raise
+
+
+def _another_staging(staging: str, http: Http) -> Refused:
+    return Refused(
+        f"{staging} is not the staging directory of {http.url}: it does not see files there",
+        hint="Give its own as --staging (or `staging`, or GOBBLER_STAGING), as it is mounted "
+        "here; gobbler info --url shows it.",
+    )
 
 
 def staging_missing(staging: str) -> NotThere:
