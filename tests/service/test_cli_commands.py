@@ -245,7 +245,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(published, service, source, c
     running.stderr.close()
 
 
-def test_ctrl_c_cleans_up(service, project, tmp_path, nothing_left_in_staging):
+@pytest.mark.parametrize(
+    ("number", "word"),
+    [
+        (signal.SIGINT, b"interrupted"),
+        (signal.SIGTERM, b"terminated"),
+        (signal.SIGHUP, b"hung up"),
+    ],
+)
+def test_what_is_stopped_cleans_up(
+    service, project, tmp_path, nothing_left_in_staging, number, word
+):
     source = tmp_path / "large"
     source.mkdir()
     with (source / "big").open("wb") as file:
@@ -258,8 +268,8 @@ def test_ctrl_c_cleans_up(service, project, tmp_path, nothing_left_in_staging):
     before = set(os.listdir(service.staging))
     while set(os.listdir(service.staging)) <= before and time.monotonic() < deadline:
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=60)
-    assert (running.returncode, out) == (130, b"")
-    assert err.strip() == b"interrupted"
+    assert (running.returncode, out) == (128 + number, b"")
+    assert err.strip() == word
     assert not Path(service.registry, project, "a").exists()

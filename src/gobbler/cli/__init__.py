@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from gobbler import __version__
+from gobbler.cli.stopping import outcome
 from gobbler.errors import GobblerError
 
 COMMANDS = {
@@ -89,7 +90,7 @@ def cli() -> None:
 
     The service is found by --url, GOBBLER_URL or what 'gobbler config' tells. Exit codes:
     0 done, 1 the service failed, 2 wrong usage, 3 refused, 4 not allowed, 5 not there, 6 no
-    service answers, 130 interrupted.
+    service answers, 130 interrupted, 143 terminated.
     """
 
 
@@ -108,9 +109,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(130)
+    except (click.Abort, KeyboardInterrupt) as error:
+        word, code = outcome(error)
+        click.echo(word, err=True)
+        sys.exit(code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
         click.echo(f"error: {place}{error.strerror or error}", err=True)

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gobbler.cli.completing import completed
+from gobbler.cli.stopping import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.addresses import Address
 from gobbler.client.finding import find_client
@@ -118,7 +119,8 @@ def reads(function: Command) -> Command:
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
         client = find_client(given, service=service, cache=cache, force_remote=remote)
-        return function(client=client, **rest)
+        with stopping_cleanly():
+            return function(client=client, **rest)
 
     return command
 
@@ -129,7 +131,8 @@ def about_the_cache(function: Command) -> Command:
     @_cache
     @functools.wraps(function)
     def command(cache: str | None, **rest: object) -> Any:  # noqa: ANN401 - an exit code, or nothing
-        return function(client=Client(cache=cache or None), **rest)
+        with stopping_cleanly():
+            return function(client=Client(cache=cache or None), **rest)
 
     return command
 
@@ -150,7 +153,9 @@ def changes(function: Command) -> Command:
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "staging": staging, "registry": registry}
-        return function(client=find_client(given, service=service), **rest)
+        client = find_client(given, service=service)
+        with stopping_cleanly():
+            return function(client=client, **rest)
 
     return command
 

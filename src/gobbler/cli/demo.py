@@ -5,20 +5,19 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import signal
 import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 import click
 from rich.filesize import decimal
 
 from gobbler.cli import common
 from gobbler.cli.demo_data import copy_tree, differences, same_content
+from gobbler.cli.stopping import stopping_cleanly
 from gobbler.cli.versions import Amount, count
 from gobbler.client import Client
 from gobbler.client.testing import TestService
@@ -46,7 +45,7 @@ def command(as_json: bool) -> None:
       gobbler demo
     """
     demo = Demo(quiet=as_json)
-    with _terminated_like_interrupted(), _temporary_directory() as root:
+    with stopping_cleanly(), _temporary_directory() as root:
         demo.run(root)
     if as_json:
         common.print_json({"steps": demo.steps})
@@ -182,20 +181,3 @@ def _temporary_directory() -> Iterator[str]:
         yield root
     finally:
         shutil.rmtree(root, ignore_errors=True)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """Clean up after SIGTERM and SIGHUP, too."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import click
 from rich.console import Console
@@ -15,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gobbler.cli import common
+from gobbler.cli.stopping import stopping_cleanly
 from gobbler.doctor.examination import examine
 from gobbler.doctor.findings import Finding, Verdict, worst
 from gobbler.doctor.host import as_account, present_account
@@ -55,7 +54,7 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
       sudo gobbler doctor --user gobbler --staging /data/staging --registry /data/registry
     """
     directories = (os.path.abspath(staging), os.path.abspath(registry))
-    with _ended_in_good_order():
+    with stopping_cleanly():
         findings = as_account(user, examine, *directories) if user else examine(*directories)
     verdict = worst(findings)
     if as_json:
@@ -74,21 +73,6 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
         rows = [[f.verdict.value, f.where, f.what, f.sentence, f.remedy] for f in findings]
         common.print_table(["verdict", "where", "what", "found", "remedy"], rows)
     return int(verdict is Verdict.FAULT)
-
-
-@contextmanager
-def _ended_in_good_order() -> Iterator[None]:
-    """On SIGTERM, too, what was made for probing is removed."""
-
-    def stop(number: int, frame: object) -> None:
-        del frame
-        sys.exit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _print_for_people(findings: Sequence[Finding]) -> None:
