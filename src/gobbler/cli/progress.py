@@ -70,10 +70,12 @@ class Bar:
     def advance(self, files: int, size: int) -> None:
         """Know what is done."""
         self._done += files
-        title = self._title
         if self._afterwards and self._done == self._files:
-            title = self._afterwards
-        self._progress.update(self._task, advance=size, done=self._done, description=title)
+            self._progress.reset(
+                self._task, description=self._afterwards, total=None, done=0, files="?"
+            )
+        else:
+            self._progress.update(self._task, advance=size, done=self._done)
 
     def next(self, title: str) -> _Phase:
         """What comes after that, under another ``title``; a progress of its own."""
