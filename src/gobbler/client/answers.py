@@ -31,6 +31,12 @@ def translated(url: str) -> Iterator[None]:
         ) from error
     except exceptions.Timeout as error:
         raise TooSlow(f"the service at {url} did not answer in time") from error
+    except exceptions.SSLError as error:
+        raise NoAnswer(
+            f"{url} can't be trusted: {_cause(error)}",
+            hint="If its certificate is of your own institution, set REQUESTS_CA_BUNDLE to the "
+            "file with the certificates to trust.",
+        ) from error
     except exceptions.ConnectionError as error:
         if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
             raise TooSlow(f"the service at {url} did not answer in time") from error

@@ -140,6 +140,8 @@ class Http:
         options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         # A redirected POST would turn into a GET and seem to succeed.
         options["allow_redirects"] = method == "GET"
+        if not self._use_environment:
+            options["verify"] = _certificates()
         with (
             translated(self.url),
             _session(self._use_environment).request(
@@ -154,6 +156,11 @@ class Http:
 def fetch_endpoint(path: str) -> str:
     """The endpoint of the registry's file ``path``, every component percent-encoded."""
     return "/fetch/" + quote(path, safe="/")
+
+
+def _certificates() -> str | bool:
+    """What ``requests`` takes from the environment where that is asked for."""
+    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
 def _is_loopback(host: str) -> bool:
