@@ -5,6 +5,7 @@ One range is served; a request for several gets the whole file, as the RFC allow
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,12 @@ class File:
     @property
     def last_modified(self) -> str:
         """The time of change as an HTTP date."""
-        return formatdate(self.modified // 1_000_000_000, usegmt=True)
+        return _date(self.modified // 1_000_000_000)
+
+
+@functools.lru_cache(1024)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import mimetypes
 import os
 import posixpath
@@ -18,7 +19,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gobbler.errors import GobblerError, Refused
-from gobbler.names import is_internal
+from gobbler.names import LOGS, is_internal
 from gobbler.service.answers import CORS, failure
 from gobbler.service.asgi import while_there
 from gobbler.service.conditional import Decision, File, decide
@@ -27,6 +28,17 @@ from gobbler.service.listing import registry_path
 
 PART = 1024 * 1024
 """Bytes that are read and sent at a time."""
+
+CONDITIONAL = {
+    name.encode(): name
+    for name in (
+        *("if-match", "if-none-match", "if-modified-since", "if-unmodified-since"),
+        *("if-range", "range"),
+    )
+}
+"""The headers that matter for what is sent."""
+
+_ALWAYS = ((CORS[0].encode(), CORS[1].encode()), (b"accept-ranges", b"bytes"))
 
 AT_ONCE = 64 * 1024
 """Bytes that are read in the event loop itself: going to a thread would take longer."""
@@ -59,7 +71,9 @@ class Fetching:
         status = os.fstat(descriptor)
         file = File(status.st_size, status.st_mtime_ns, status.st_ino)
         headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+            CONDITIONAL[name]: value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in CONDITIONAL
         }
         decision = decide(headers, file)
         if decision.status in (412, 416):
@@ -86,25 +100,33 @@ class Fetching:
 
 
 def _headers(decision: Decision, file: File, path: str) -> list[tuple[bytes, bytes]]:
-    found = {
-        CORS[0]: CORS[1],
-        "accept-ranges": "bytes",
-        "etag": file.etag,
-        "last-modified": file.last_modified,
-    }
+    found = [
+        *_ALWAYS,
+        (b"etag", file.etag.encode()),
+        (b"last-modified", file.last_modified.encode()),
+    ]
     if decision.status != 304:
-        found["content-type"] = _media_type(path)
-        found["x-content-type-options"] = "nosniff"
-        found["content-length"] = str(decision.stop - decision.start)
+        found += (
+            (b"content-type", _media_type(path)),
+            (b"x-content-type-options", b"nosniff"),
+            (b"content-length", b"%d" % (decision.stop - decision.start)),
+        )
     if decision.status == 206:
-        found["content-range"] = f"bytes {decision.start}-{decision.stop - 1}/{file.size}"
-    return [(name.encode(), value.encode()) for name, value in found.items()]
+        part = b"bytes %d-%d/%d" % (decision.start, decision.stop - 1, file.size)
+        found.append((b"content-range", part))
+    return found
 
 
-def _media_type(path: str) -> str:
-    name = posixpath.basename(path)
-    if is_internal(name) or "/..logs/" in f"/{path}":
-        return "application/json"
+def _media_type(path: str) -> bytes:
+    name = path.rpartition("/")[2]
+    if is_internal(name) or path.startswith(LOGS + "/"):
+        return b"application/json"
+    return _guessed(posixpath.splitext(name)[1]).encode()
+
+
+@functools.lru_cache(1024)
+def _guessed(extension: str) -> str:
+    name = "name" + extension
     guess, encoding = mimetypes.guess_type(name)
     # A compressed file is sent as it is: naming its encoding would make clients unpack it.
     if encoding is not None or guess is None:

@@ -13,6 +13,7 @@ import posixpath
 import stat
 
 from gobbler.disk.opening import Beneath, closing, kind_of, open_beneath, open_directory
+from gobbler.disk.resolving import opener, read_link
 from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.names import has_internal
 from gobbler.rules.links import absolute_target, below
@@ -31,6 +32,7 @@ class Files:
     def __init__(self, registry: str, whitelist: tuple[str, ...]) -> None:
         self._registry = registry
         self._whitelist = whitelist
+        self._open = opener()
         self.directory = open_directory(registry)
 
     def open(self, path: str, beneath: Beneath | None = None) -> int:
@@ -45,7 +47,7 @@ class Files:
             try:
                 if beneath is not None:
                     return checked(beneath.open(where, FLAGS), path)
-                return checked(open_beneath(self.directory, where, FLAGS), path)
+                return checked(self._open(self.directory, where, FLAGS), path)
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise not_there(error, path) from None
@@ -65,7 +67,7 @@ class Files:
 
     def _target(self, where: str, path: str) -> str:
         try:
-            text = os.readlink(where, dir_fd=self.directory)
+            text = read_link(self.directory, where)
         except OSError as error:
             raise not_there(error, path) from None
         return absolute_target(posixpath.dirname(f"{self._registry}/{where}"), text)
