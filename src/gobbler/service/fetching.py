@@ -156,14 +156,23 @@ async def _send_part(
 
 async def _send_parts(send: Send, threads: Executor, descriptor: int, decision: Decision) -> None:
     loop = asyncio.get_running_loop()
-    offset = decision.start
-    while offset < decision.stop:
+
+    def read(offset: int) -> asyncio.Future[bytes]:
         count = min(PART, decision.stop - offset)
-        part = await loop.run_in_executor(threads, _read, descriptor, count, offset)
-        offset += len(part)
-        await send(
-            {"type": "http.response.body", "body": part, "more_body": offset < decision.stop}
-        )
+        return loop.run_in_executor(threads, _read, descriptor, count, offset)
+
+    offset = decision.start
+    reading = read(offset)
+    try:
+        while offset < decision.stop:
+            part = await reading
+            offset += len(part)
+            more = offset < decision.stop
+            if more:
+                reading = read(offset)  # while this part is sent
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+    finally:
+        reading.cancel()
 
 
 def _read(descriptor: int, count: int, offset: int) -> bytes:
