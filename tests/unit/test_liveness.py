@@ -102,8 +102,22 @@ def test_another_namespace_is_believed_by_its_lock_only_where_locks_exclude(
 
 
 def test_without_proc_the_lock_decides(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "_namespace", lambda: "")
+    nowhere = msgspec.structs.replace(this_process(), namespace="")
+    monkeypatch.setattr(liveness, "this_process", lambda: nowhere)
     assert gone(path)
+
+
+def test_a_process_that_was_forked_is_another_one() -> None:
+    ours = this_process()
+    readable, writable = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(writable, describe(this_process()))
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = msgspec.json.decode(os.read(readable, 4096))
+    os.close(readable)
+    os.close(writable)
+    assert (theirs["pid"], theirs["boot"]) == (child, ours.boot)
 
 
 def test_this_host_booted_anew_and_another_host(path: str) -> None:

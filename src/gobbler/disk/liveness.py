@@ -75,9 +75,13 @@ def _namespace() -> str:
         return ""
 
 
+@cache
 def this_process() -> Holder:
-    """The process that is us."""
+    """The process that is us; found out once, for every job tells it."""
     return Holder(socket.gethostname(), _boot(), _namespace(), os.getpid(), process_start("self"))
+
+
+os.register_at_fork(after_in_child=this_process.cache_clear)
 
 
 def describe(holder: Holder) -> bytes:
