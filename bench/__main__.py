@@ -17,9 +17,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.cases import CASES, Case
@@ -30,11 +32,7 @@ from bench.peers import OurService, Peer
 def main() -> int:
     """Run the cases that the command line asks for."""
     options = _options()
-    chosen = [
-        case
-        for case in CASES
-        if not options.case or any(word in case.title for word in options.case)
-    ]
+    chosen = list(_chosen(options.case))
     if not chosen:
         print(f"no case is called {' or '.join(options.case)}", file=sys.stderr)
         return 2
@@ -55,6 +53,16 @@ def main() -> int:
     if options.json:
         Path(options.json).write_text(json.dumps(results, indent=2) + "\n")
     return 0
+
+
+def _chosen(words: list[str]) -> Iterator[type[Case]]:
+    for case in CASES:
+        if not any(word in case.title for word in words) if words else case.by_name:
+            continue
+        if case.needs and shutil.which(case.needs) is None:
+            print(f"left out, for it needs {case.needs}: {case.title}", file=sys.stderr)
+            continue
+        yield case
 
 
 def _options() -> argparse.Namespace:
@@ -93,10 +101,15 @@ def _compare(
     calls: list[dict[str, int] | None] = [None for _ in cases]
     memory = [0 for _ in cases]
     try:
-        for number in range(options.runs):
+        for number in range(1 if kind.by_name else options.runs):
             for index, case in enumerate(cases):
                 case.before()
-                samples[index].append(measured(case.work, case.peer.pid))
+                if kind.by_name and case.peer.pid is not None:
+                    with watching(case.peer.pid) as seen:
+                        samples[index].append(measured(case.work, case.peer.pid))
+                    memory[index] = max(seen)
+                else:
+                    samples[index].append(measured(case.work, case.peer.pid))
                 case.after()
             if kind.yardstick is not Case.yardstick:
                 yard.append(measured(cases[number % len(cases)].yardstick, None))
@@ -117,7 +130,7 @@ def _compare(
         _row(case, taken, yard, counted, most)
         for case, taken, counted, most in zip(cases, samples, calls, memory, strict=True)
     ]
-    _print(kind, found, yard)
+    _print(kind, cases, found, yard)
     return found
 
 
@@ -142,16 +155,20 @@ def _row(
         least = min(sample.processor or 0.0 for sample in yard)
         if used and least:
             row["processor_ratio"] = min(used) / least
+    if memory:
+        row["memory"] = memory
     if calls is not None:
         row["calls_each"] = sum(calls.values()) / case.amount
         row["calls"] = dict(sorted(calls.items(), key=lambda item: -item[1])[:8])
-        row["memory"] = memory
+    row.update(case.found)
     return row
 
 
-def _print(kind: type[Case], rows: list[dict[str, object]], yard: list[Sample]) -> None:
+def _print(
+    kind: type[Case], cases: list[Case], rows: list[dict[str, object]], yard: list[Sample]
+) -> None:
     print(f"\n{kind.title}")
-    for row in rows:
+    for case, row in zip(cases, rows, strict=True):
         line = f"  {row['peer']:16} {row['seconds']:8.3f} s (median {row['median']:.3f})"
         line += f" {row['rate']:12,.0f} {row['unit']}/s"
         if row["processor"] is not None:
@@ -168,6 +185,7 @@ def _print(kind: type[Case], rows: list[dict[str, object]], yard: list[Sample]) 
         ]
         if "memory" in row:
             more.append(f"memory {int(str(row['memory'])) / 1e6:.0f} MB")
+        more += [f"{name} {value:.2f}" for name, value in case.found.items()]
         if more:
             print(f"  {'':16} {', '.join(more)}")
     if yard:

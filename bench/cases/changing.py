@@ -1,0 +1,138 @@
+"""Requests that change little, one after the other and many at a time; links."""
+
+from __future__ import annotations
+
+import threading
+
+from bench import data
+from bench.cases.base import Case, numbers
+from bench.peers import Peer
+
+
+class SmallRequests(Case):
+    """Requests that do next to nothing (``health_check``), one after the other."""
+
+    title = "small requests, one after the other"
+    unit = "requests"
+    clients = 1
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(1_000)
+
+    def work(self) -> None:
+        each = self.amount // self.clients
+        threads = [
+            threading.Thread(target=self._many, args=(each, client))
+            for client in range(self.clients)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def _many(self, requests: int, client: int) -> None:
+        peer = self.peer.again()
+        for _ in range(requests):
+            self.one(peer, client)
+
+    def one(self, peer: Peer, client: int) -> None:
+        """One request, of one of the clients."""
+        del client
+        peer.ask("health_check")
+
+
+class SmallRequestsFromMany(SmallRequests):
+    """The same from 16 clients at a time."""
+
+    title = "small requests from 16 clients"
+    clients = 16
+
+
+class SmallChanges(SmallRequests):
+    """Permissions of as many projects as there are clients, by one client."""
+
+    title = "set_permissions, one after the other"
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(500)
+        self.projects = [self.peer.project() for _ in range(self.clients)]
+
+    def one(self, peer: Peer, client: int) -> None:
+        permissions = {"uploaders": [{"id": "nobody"}]}
+        peer.ask("set_permissions", project=self.projects[client], permissions=permissions)
+
+    def finish(self) -> None:
+        for project in self.projects:
+            self.peer.remove(project)
+        super().finish()
+
+
+class SmallChangesFromMany(SmallChanges):
+    """The same by 16 clients at a time, each of a project of its own."""
+
+    title = "set_permissions from 16 clients"
+    clients = 16
+
+
+class Publications(SmallRequests):
+    """Versions of one small file, from 16 clients into one asset."""
+
+    title = "small versions from 16 clients into one asset"
+    unit = "versions"
+    clients = 16
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(480)
+        self.source = data.small_files(self.staged(), 1, 100)
+
+    def one(self, peer: Peer, client: int) -> None:
+        del client
+        peer.upload(f"{self.project}/asset/{next(numbers)}", self.source)
+
+
+class Reroute(Case):
+    """The root of a chain of three versions of 10,000 files is to be deleted."""
+
+    title = "reroute, 10,000-file root of a chain"
+    unit = "links"
+
+    def prepare(self) -> None:
+        files = self.scaled(10_000)
+        self.amount = 2 * files
+        self.source = data.small_files(self.staged(), files, 64)
+
+    def before(self) -> None:
+        self.asset = f"asset-{next(numbers)}"
+        for version in "123":
+            self.peer.upload(f"{self.project}/{self.asset}/{version}", self.source)
+
+    def work(self) -> None:
+        doomed = {"project": self.project, "asset": self.asset, "version": "1"}
+        changes = self.peer.ask("reroute_links", to_delete=[doomed])["changes"]
+        assert isinstance(changes, list)
+        assert len(changes) == self.amount
+
+    def after(self) -> None:
+        self.peer.ask("delete_asset", project=self.project, asset=self.asset)
+
+
+class RerouteChain(Case):
+    """The root of a chain of 1,000 versions of 3 files is to be deleted."""
+
+    title = "reroute, chain of 1,000 versions"
+    unit = "versions"
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(1_000)
+        self.source = data.small_files(self.staged(), 3, 64)
+
+    def before(self) -> None:
+        self.asset = f"asset-{next(numbers)}"
+        for version in range(self.amount):
+            self.peer.upload(f"{self.project}/{self.asset}/{version}", self.source)
+
+    def work(self) -> None:
+        doomed = {"project": self.project, "asset": self.asset, "version": "0"}
+        self.peer.ask("reroute_links", to_delete=[doomed])
+
+    after = Reroute.after
