@@ -121,7 +121,9 @@ def test_parts_of_different_files_are_not_mixed(ranges, site, outdated, before, 
     assert outdated == [1]
 
 
-@pytest.mark.parametrize("content", [DATA[:50], DATA + b"more", b""])
+@pytest.mark.parametrize(
+    "content", [DATA[:50], DATA + b"more", b""], ids=["less", "more", "nothing"]
+)
 def test_a_file_of_another_size_is_another_file(ranges, site, content):
     site.content = content
     with pytest.raises(Changed):
