@@ -6,10 +6,17 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 
 import pytest
 
 ALICE, BOB, CAROL = ACCOUNTS = ("gtalice", "gtbob", "gtcarol")
+
+USERADD = (
+    *("flock", f"{tempfile.gettempdir()}/gobbler-tests-useradd", "sh", "-c"),
+    'id "$0" || useradd --no-create-home --shell /usr/sbin/nologin "$0"',
+)
+"""Makes an account unless it is there; one at a time, for tests may run side by side."""
 
 NOBODYS_UID = 54_321
 """A number that no account of a test machine has."""
@@ -24,7 +31,7 @@ def ensure_accounts() -> None:
             continue
         if shutil.which("useradd") is None:
             pytest.skip(f"there is no account {name}, and no useradd to make it with")
-        command = ["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
+        command = [*USERADD, name]
         subprocess.run(command, check=True, capture_output=True)
 
 

@@ -31,6 +31,13 @@ PATIENCE = 30.0
 """Seconds that anything may take."""
 
 
+USERADD = (
+    *("flock", f"{tempfile.gettempdir()}/gobbler-tests-useradd", "sh", "-c"),
+    'id "$0" || useradd --no-create-home --shell /usr/sbin/nologin "$0"',
+)
+"""Makes an account unless it is there; one at a time, for tests may run side by side."""
+
+
 def wait_for(what: str, condition: Callable[[], T], patience: float = PATIENCE) -> T:
     """Wait until ``condition()`` is true; its value."""
     deadline = time.monotonic() + patience
@@ -57,7 +64,7 @@ def account(name: str) -> int:
     except KeyError:
         if shutil.which("useradd") is None:
             pytest.skip(f"there is no account {name}, and no useradd to make it with")
-    command = ["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", name]
+    command = [*USERADD, name]
     subprocess.run(command, check=True, capture_output=True)
     return pwd.getpwnam(name).pw_uid
 

@@ -6,8 +6,15 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 
 from .operations import OTHER
+
+USERADD = (
+    *("flock", f"{tempfile.gettempdir()}/gobbler-tests-useradd", "sh", "-c"),
+    'id "$0" || useradd --no-create-home --shell /usr/sbin/nologin "$0"',
+)
+"""Makes an account unless it is there; one at a time, for tests may run side by side."""
 
 
 def why_no_accounts() -> str:
@@ -19,6 +26,6 @@ def why_no_accounts() -> str:
     except KeyError:
         if shutil.which("useradd") is None:
             return f"there is no account {OTHER}, and no useradd to make it with"
-        command = ["useradd", "--no-create-home", "--shell", "/usr/sbin/nologin", OTHER]
+        command = [*USERADD, OTHER]
         subprocess.run(command, check=True, capture_output=True)
     return ""
