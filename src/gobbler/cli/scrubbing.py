@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import shlex
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -12,8 +14,8 @@ from rich.filesize import decimal
 from gobbler.cli import common, sweeping
 from gobbler.client import Budget, Client, Scrub, Verified
 from gobbler.errors import Refused
+from gobbler.names import LINKS, MANIFEST
 from gobbler.records import format_time
-from gobbler.rules.sweeping import next_command
 
 
 def scrub(
@@ -143,3 +145,15 @@ def status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
         for address, last in known.items()
     ]
     common.print_table(("version", "verified", "result", ">files", ">size"), rows)
+
+
+def next_command(address: str, problems: Sequence[str]) -> str:
+    """What to try with a version that has ``problems``.
+
+    Records that are damaged can be made anew from the files; anything else is to be looked
+    at first, for then the files may not be what was published.
+    """
+    remade = (f"{MANIFEST} is damaged", f"{LINKS} is damaged")
+    if all(any(text in problem for text in remade) for problem in problems):
+        return f"gobbler reindex {shlex.quote(address)}"
+    return f"gobbler validate {shlex.quote(address)}"

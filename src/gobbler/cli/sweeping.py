@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,10 +15,10 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from gobbler.cli import common
 from gobbler.client.addresses import parse_as
+from gobbler.client.pace import Pace
 from gobbler.client.sweep import Sweep
 from gobbler.errors import Unreachable
 from gobbler.records import format_time
-from gobbler.rules.sweeping import Work, seconds_left
 
 R = TypeVar("R")
 
@@ -90,22 +89,18 @@ class SweepBar:
         self._unit = unit
         self._task = self._progress.add_task(title, total=None, told="")
         self._turn = threading.Lock()
-        self._started = time.monotonic()
-        self._expected = self._done = self._files = self._bytes = 0
-        self._size: int | None = None
+        self._pace = Pace()
 
     def expect(self, tasks: int, size: int | None) -> None:
         """Know what there is to do."""
         with self._turn:
-            self._expected, self._size = tasks, size
+            self._pace.expect(tasks, size)
             self._tell()
 
     def advance(self, tasks: int, files: int, size: int) -> None:
         """Know what is done."""
         with self._turn:
-            self._done += tasks
-            self._files += files
-            self._bytes += size
+            self._pace.advance(tasks, files, size)
             self._tell()
 
     def note(self, text: str) -> None:
@@ -113,19 +108,17 @@ class SweepBar:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _tell(self) -> None:
-        elapsed = time.monotonic() - self._started
-        parts = [f"{self._done}/{self._expected} {self._unit}"]
-        if self._files:
-            parts.append(f"{self._files} files")
-        if self._bytes > 0:
-            of = "" if self._size is None else f"/{decimal(self._size)}"
-            parts.append(f"{decimal(self._bytes)}{of}, {decimal(int(self._bytes / elapsed))}/s")
-        left = Work(self._expected - self._done, max(0, (self._size or 0) - self._bytes))
-        seconds = seconds_left(elapsed, Work(self._done, max(0, self._bytes)), left)
-        if seconds is not None:
-            parts.append(f"{_duration(seconds)} left")
+        pace = self._pace
+        parts = [f"{pace.tasks}/{pace.expected} {self._unit}"]
+        if pace.files:
+            parts.append(number(pace.files, "file"))
+        if pace.bytes > 0:
+            of = "" if pace.size is None else f"/{decimal(pace.size)}"
+            parts.append(f"{decimal(pace.bytes)}{of}, {decimal(int(pace.rate))}/s")
+        if (left := pace.seconds_left) is not None:
+            parts.append(f"{_duration(left)} left")
         self._progress.update(
-            self._task, total=self._expected, completed=self._done, told=", ".join(parts)
+            self._task, total=pace.expected, completed=pace.tasks, told=", ".join(parts)
         )
 
     def __enter__(self) -> SweepBar:

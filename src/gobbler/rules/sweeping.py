@@ -5,12 +5,11 @@ Moments are seconds since the epoch.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from gobbler.names import LINKS, MANIFEST, VersionKey
+from gobbler.names import VersionKey
 from gobbler.records import Summary
 
 MANY_FILES = 5_000
@@ -118,15 +117,3 @@ def seconds_left(elapsed: float, done: Work, left: Work) -> float | None:
 def takes_long(files: int, size: int) -> bool:
     """Whether a version of so many ``files`` and bytes is worth a job of its own."""
     return files >= MANY_FILES or size >= MANY_BYTES
-
-
-def next_command(address: str, problems: Sequence[str]) -> str:
-    """What to try with a version that has ``problems``.
-
-    Records that are damaged can be made anew from the files; anything else is to be looked
-    at first, for then the files may not be what was published.
-    """
-    remade = (f"{MANIFEST} is damaged", f"{LINKS} is damaged")
-    if all(any(text in problem for text in remade) for problem in problems):
-        return f"gobbler reindex {shlex.quote(address)}"
-    return f"gobbler validate {shlex.quote(address)}"
