@@ -40,7 +40,9 @@ def published(client, project, source):
     for asset in "ab":
         for version in "123":
             client.upload(project, asset, version, source)
-    return project
+    yield project
+    # Nobody else's listing of the registry should meet what was damaged.
+    client.delete_project(project)
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -85,6 +85,10 @@ class Repairs(Sweep[Repaired]):
         self._progress.expect(len(self.tasks), None)
         super()._begin(ledger)
 
+    def _may_mend(self, result: Repaired) -> bool:
+        # Links are looked up in the manifest of the version that they lead to.
+        return self.action == "reindex" and bool(result.problem)
+
     def _is_done(self, ledger: Ledger, task: str) -> bool:
         run = self._run or ledger.unfinished(self.action, self.scope)
         return run is None or ledger.is_done(run, task)

@@ -102,7 +102,7 @@ class Sweep(ABC, Generic[R]):
             self._begin(ledger)
             elsewhere: list[str] = []
 
-            def carry_out(task: str, stop: Stop) -> R | None:
+            def carry_out(task: str, stop: Stop) -> tuple[str, R | None]:
                 try:
                     result = self._carry_out(task, stop, attendance)
                     with ledger.together():
@@ -112,19 +112,30 @@ class Sweep(ABC, Generic[R]):
                     ledger.release(attendance.name, task)
                     raise
                 self._count(task)
-                return result
+                return task, result
 
-            pending = self._pending(ledger, attendance, elsewhere)
-            for result in in_turn(carry_out, pending, self._parallel):
-                if result is not None:
-                    yield result
+            tasks: Sequence[str] = self.tasks
+            while tasks:
+                pending = self._pending(tasks, ledger, attendance, elsewhere)
+                held: dict[str, R] = {}
+                has_changed = False
+                for task, result in in_turn(carry_out, pending, self._parallel):
+                    if result is not None and self._may_mend(result):
+                        held[task] = result
+                        continue
+                    has_changed = True
+                    if result is not None:
+                        yield result
+                tasks = list(held) if has_changed else ()
+                if not tasks:
+                    yield from held.values()
             self._conclude(ledger, elsewhere)
 
     def _pending(
-        self, ledger: Ledger, attendance: Attendance, elsewhere: list[str]
+        self, tasks: Sequence[str], ledger: Ledger, attendance: Attendance, elsewhere: list[str]
     ) -> Iterator[str]:
-        """The tasks that nobody else is at or has done, claimed one by one."""
-        for task in self.tasks:
+        """Those of ``tasks`` that nobody else is at or has done, claimed one by one."""
+        for task in tasks:
             if self._may_not_begin():
                 self.is_used_up = True
                 return
@@ -148,8 +159,10 @@ class Sweep(ABC, Generic[R]):
 
     def _count(self, task: str) -> None:
         with self._turn:
+            is_new = task not in self._done
             self._done.add(task)
-        self._progress.advance(1, 0, 0)
+        if is_new:
+            self._progress.advance(1, 0, 0)
 
     _ends_run = True
 
@@ -157,6 +170,11 @@ class Sweep(ABC, Generic[R]):
         self._run = ledger.begin(self.action, self.scope, restart=self._restart)
 
     def _may_not_begin(self) -> bool:
+        return False
+
+    def _may_mend(self, result: R) -> bool:
+        """Whether it should be tried again once others are done, on which it may depend."""
+        del result
         return False
 
     @abstractmethod
