@@ -65,7 +65,7 @@ def test_refresh_all(run, as_json, registry, published):
     assert json.loads((registry / "..usage").read_text()) == {"total": 38}
     code, out, err = run("refresh", f"{published}/b", "--all", "--parallel", "3")
     assert (code, out) == (0, "")
-    assert err.startswith("refreshed  1 records in ")
+    assert err.startswith("refreshed  1 record in ")
     assert run("refresh", "usage", published)[0] == 0
     assert run("refresh", "--all", "no-such-project")[0] == 5
     assert run("refresh", "--all", f"{published}/a/1")[0] == 3

@@ -507,3 +507,21 @@ def test_through_the_spool_alone(service, published):
     with pytest.raises(RequestFailed):
         client.validate_version(published, "a", "1")
     assert time.time() - found[0].finished.timestamp() < 600
+
+
+def test_interrupted(run, service, published, monkeypatch):
+    """What was found is told, and that it can be gone on with."""
+    damage(service, f"{published}/a/1")
+    ask = scrub.Carrier.request
+
+    def request(self, *words, **fields):
+        if fields["version"] == "3":
+            raise KeyboardInterrupt
+        return ask(self, *words, **fields)
+
+    monkeypatch.setattr(scrub.Carrier, "request", request)
+    code, out, err = run("validate", "--all", published)
+    assert code == 130
+    assert [line.split("\t")[0] for line in out.splitlines()] == [f"{published}/a/1"]
+    assert "remaining  4" in err
+    assert "the same command goes on with the rest" in err

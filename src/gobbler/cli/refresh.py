@@ -62,7 +62,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
         ),
         "refreshing",
         "refreshed",
-        unit="records",
+        unit="record",
         as_json=as_json,
         confirm=(lambda _: None) if as_json else sweeping.tell_resumed,
     )

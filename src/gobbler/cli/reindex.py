@@ -78,7 +78,7 @@ def command(
         ),
         "reindexing",
         "reindexed",
-        unit="versions",
+        unit="version",
         as_json=as_json,
         confirm=confirm,
     )

@@ -32,7 +32,7 @@ def repair(
 ) -> int:
     """Go over what ``plan`` answers, once ``confirm`` has returned; the exit code."""
     results: list[Repaired] = []
-    bar = sweeping.SweepBar(doing, unit)
+    bar = sweeping.SweepBar(doing, f"{unit}s")
     found = plan(bar)
     confirm(found)
     started = time.monotonic()
@@ -63,14 +63,17 @@ def _tell(found: Repairs, results: list[Repaired], done: str, unit: str, seconds
         for result in failed
     ]
     sweeping.table(("what", "problem", "try next"), rows)
-    facts = [(done, f"{len(results) - len(failed)} {unit} in {seconds:.1f} s")]
+    count = sweeping.number(len(results) - len(failed), unit)
+    facts = [(done, f"{count} in {seconds:.1f} s")]
     if found.left:
         facts.append(("remaining", f"{found.left}: the same command goes on with them"))
     if found.done_before:
         facts.append(("before", str(found.done_before)))
     common.print_facts(facts, err=True)
     if failed:
-        click.echo(f"error: {len(failed)} of {len(results)} {unit} failed", err=True)
+        click.echo(
+            f"error: {len(failed)} of {sweeping.number(len(results), unit)} failed", err=True
+        )
 
 
 def _document(found: Repairs, results: list[Repaired], done: str, seconds: float) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def scrub(
             progress=bar,
         )
         if not as_json:
-            sweeping.tell_resumed(found)
+            sweeping.tell_resumed(found, bar.note)
 
         def tell() -> None:
             bar.end()

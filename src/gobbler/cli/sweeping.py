@@ -58,14 +58,17 @@ def only_with_all(given: Mapping[str, object]) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --all.")
 
 
-def tell_resumed(sweep: Sweep[Any]) -> None:
-    """Say that it is gone on with what was begun before."""
+def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -> None:
+    """Say that it is gone on with what was begun before; with ``note`` if there is a bar."""
     if sweep.resumed is not None:
-        click.echo(
+        text = (
             f"going on with what was begun at {format_time(sweep.resumed)}: {sweep.done_before} "
-            f"done, {sweep.left} to go (--restart begins anew)",
-            err=True,
+            f"done, {sweep.left} to go (--restart begins anew)"
         )
+        if note is None:
+            click.echo(text, err=True)
+        else:
+            note(text)
 
 
 class SweepBar:

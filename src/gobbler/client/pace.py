@@ -38,6 +38,8 @@ class Pace:
     @property
     def seconds_left(self) -> float | None:
         """How long the rest will take, if anything is known about that."""
-        left = Work(self.expected - self.tasks, max(0, (self.size or 0) - self.bytes))
-        done = Work(self.tasks, max(0, self.bytes))
+        done, left = Work(self.tasks, 0), Work(self.expected - self.tasks, 0)
+        if self.size is not None:
+            done = Work(self.tasks, max(0, self.bytes))
+            left = Work(left.versions, max(0, self.size - self.bytes))
         return seconds_left(time.monotonic() - self._started, done, left)
