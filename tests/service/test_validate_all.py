@@ -407,11 +407,13 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     assert (code, out) == (6, "")
     restart()
     code, out, err = run("validate", "--all", "--json", "--url", made.url)
-    assert (code, err) == (0, "")
-    assert json.loads(out)["verified"] == 4
+    assert (code, err) == (3, "")
+    told = json.loads(out)
+    assert (told["verified"], told["remaining"]) == (4, 0)
+    assert [one["asset"] for one in told["wrong"]] == ["a1"]
 
 
-def test_the_command(run, as_json, service, published):
+def test_the_command(run, service, published):
     code, out, err = run("validate", "--all", published)
     assert (code, out) == (0, "")
     assert err.startswith("verified  6 versions in ")
@@ -420,10 +422,11 @@ def test_the_command(run, as_json, service, published):
     Path(service.registry, published, "a", "3", "..manifest").write_text("[")
     code, out, err = run("validate", "--all", f"{published}/", "--parallel", "2")
     assert code == 3
+    a, b = f"{published}/a/3", f"{published}/b/1"
     rows = [line.split("\t") for line in sorted(out.splitlines())]
-    assert [(row[0], row[1], row[3]) for row in rows] == [
-        (f"{published}/a/3", "1", f"gobbler reindex {published}/a/3"),
-        (f"{published}/b/1", "1", f"gobbler validate {published}/b/1"),
+    assert [(row[0], row[2], row[4]) for row in rows] == [
+        (a, "1", f"gobbler reindex {a} && gobbler validate {a}"),
+        (b, "1", f"gobbler validate {b}"),
     ]
     assert err.endswith("error: 2 versions have problems\n")
     code, out, _ = run("validate", "--all", f"{published}/b", "--json")
@@ -431,13 +434,36 @@ def test_the_command(run, as_json, service, published):
     told = json.loads(out)
     assert [one["version"] for one in told["wrong"]] == ["1"]
     assert "foo" in told["wrong"][0]["problems"][0]
+
+
+def test_what_is_wrong_is_told_until_it_is_well(run, as_json, client, service, published):
+    damage(service, f"{published}/b/1")
+    assert run("validate", "--all", published)[0] == 3
     code, out, err = run("validate", "--all", published, "--since", "1h")
-    assert (code, out) == (0, "")
+    assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (3, [f"{published}/b/1"])
     assert "verified  0 versions" in err
     assert "before    6, which are not due" in err
-    code, out, err = run("validate", "--all", published, "--budget", "1KB", "--budget", "1h")
-    assert code == 3
-    assert run("validate", "--all", published, "--restart", "--since", "1d")[0] == 2
+    client.reindex_version(published, "b", "1")
+    assert run("validate", f"{published}/b/1")[0] == 0
+    assert run("validate", "--all", published, "--since", "1h")[:2] == (0, "")
+    # What a version alone is found to be counts, too.
+    damage(service, f"{published}/a/1")
+    assert run("validate", f"{published}/a/1")[0] == 3
+    (wrong,) = client.validate_all(
+        published, since=dt.datetime.now().astimezone() - dt.timedelta(hours=1)
+    ).known_wrong
+    assert (wrong.address, wrong.files, wrong.bytes) == (f"{published}/a/1", 3, 19)
+    assert list(client.last_verified(published))[-1] == f"{published}/a/1"
+
+
+def test_where_nothing_can_be_kept(run, published, state):
+    state.write_text("a file")
+    code, out, err = run("validate", f"{published}/a/1")
+    assert (code, out) == (0, f"valid {published}/a/1\n")
+    assert err.startswith("warning: what was done can't be kept in")
+    code, out, err = run("validate", "--all", published)
+    assert (code, out) == (1, "")
+    assert "XDG_STATE_HOME" in err
 
 
 def test_a_budget_on_the_command_line(run, as_json, client, project, tmp_path):
@@ -488,6 +514,7 @@ def test_status(run, as_json, service, published):
         (["weather/a"], 3, "gobbler validate --all weather/a"),
         (["--all", "weather/a/1"], 3, "not the address"),
         (["--all", "--budget", "5"], 2, "no budget"),
+        (["--all", "--restart", "--since", "1d"], 2, "--restart makes no sense"),
         (["--all", "--since", "soon"], 2, "neither an age nor a date"),
     ],
 )

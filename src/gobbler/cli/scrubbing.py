@@ -13,8 +13,10 @@ from rich.filesize import decimal
 
 from gobbler.cli import common, sweeping
 from gobbler.client import Budget, Client, Scrub, Verified
-from gobbler.errors import Refused
-from gobbler.names import LINKS, MANIFEST
+from gobbler.client.addresses import Address
+from gobbler.client.scrub import keep_verified
+from gobbler.errors import GobblerError, Refused
+from gobbler.names import LINKS, MANIFEST, VersionKey
 from gobbler.records import format_time
 
 
@@ -56,16 +58,22 @@ def scrub(
         common.print_json(_document(found, results, time.monotonic() - started))
     else:
         tell()
-    return 0 if all(result.is_valid for result in results) else Refused.exit_code
+    return Refused.exit_code if _wrong(found, results) else 0
+
+
+def _wrong(found: Scrub, results: list[Verified]) -> list[Verified]:
+    """What is known to be wrong, be it since now or since an earlier run."""
+    return [result for result in (*found.known_wrong, *results) if not result.is_valid]
 
 
 def _tell(found: Scrub, results: list[Verified], seconds: float) -> None:
-    wrong = [result for result in results if not result.is_valid]
+    wrong = _wrong(found, results)
     sweeping.table(
-        ("version", ">problems", "the first", "try next"),
+        ("version", "verified", ">problems", "the first", "try next"),
         [
             (
                 result.address,
+                format_time(result.finished),
                 str(len(result.problems)),
                 result.problems[0],
                 next_command(result.address, result.problems),
@@ -99,7 +107,7 @@ def _document(found: Scrub, results: list[Verified], seconds: float) -> dict[str
         "not_due": found.done_before,
         "remaining": found.left,
         "budget_used_up": found.is_used_up,
-        "wrong": [_described(result) for result in results if not result.is_valid],
+        "wrong": [_described(result) for result in _wrong(found, results)],
     }
 
 
@@ -114,6 +122,15 @@ def _described(result: Verified) -> dict[str, Any]:
         "bytes": result.bytes,
         "problems": result.problems,
     }
+
+
+def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]) -> None:
+    """Know what came of verifying one version alone, too; say so if that can't be."""
+    key = VersionKey(place.project, place.asset, place.version)
+    try:
+        keep_verified(client, key, seconds, tuple(problems))
+    except GobblerError as error:
+        click.echo(f"warning: {error.reason}", err=True)
 
 
 def status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
@@ -153,7 +170,8 @@ def next_command(address: str, problems: Sequence[str]) -> str:
     Records that are damaged can be made anew from the files; anything else is to be looked
     at first, for then the files may not be what was published.
     """
+    name = shlex.quote(address)
     remade = (f"{MANIFEST} is damaged", f"{LINKS} is damaged")
     if all(any(text in problem for text in remade) for problem in problems):
-        return f"gobbler reindex {shlex.quote(address)}"
-    return f"gobbler validate {shlex.quote(address)}"
+        return f"gobbler reindex {name} && gobbler validate {name}"
+    return f"gobbler validate {name}"

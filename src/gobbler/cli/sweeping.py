@@ -72,7 +72,7 @@ def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -
 
 
 class SweepBar:
-    """A :class:`gobbler.client.SweepProgress` for people; vanishes in the end.
+    """A :class:`gobbler.client.sweep.SweepProgress` for people; vanishes in the end.
 
     ``title`` says what is under way, ``unit`` what is counted.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from typing import Any
 
 import click
@@ -57,7 +58,8 @@ def command(
     first that never were verified, then the one verified the longest ago. What is verified is
     kept in your state directory (XDG_STATE_HOME): the same command goes on where it was
     stopped, by Ctrl-C, the end of the --budget or a power cut. Several may run at a time, and
-    share the work. It prints what is wrong, a line a version, with the command to try next.
+    share the work. It prints what is wrong, a line a version, with the command to try next;
+    also what is known from before, until it is verified again and found well.
 
     \b
     Examples:
@@ -93,12 +95,14 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
         )
     place = resolve(client, parse_as(address, "version"))
     problems: list[str] = []
+    started = time.monotonic()
     try:
         client.validate_version(place.project, place.asset, place.version)
     except RequestFailed as error:
         problems = error.problems
         if not problems:
             raise
+    scrubbing.keep(client, place, time.monotonic() - started, problems)
     if as_json:
         common.print_json(common.named(place) | {"valid": not problems, "problems": problems})
     elif problems:

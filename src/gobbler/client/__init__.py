@@ -21,7 +21,6 @@ from gobbler.client.pruning import Pruned
 from gobbler.client.remote import ServiceInfo
 from gobbler.client.repairs import Repaired, Repairs
 from gobbler.client.scrub import Scrub, Verified
-from gobbler.client.sweep import SweepProgress
 from gobbler.client.version import Version
 from gobbler.rules.difference import Difference, Pair
 from gobbler.rules.sweeping import Budget
@@ -44,7 +43,6 @@ __all__ = [
     "RequestFailed",
     "Scrub",
     "ServiceInfo",
-    "SweepProgress",
     "TooSlow",
     "Verified",
     "Version",

@@ -70,7 +70,8 @@ class Scrub(Sweep[Verified]):
     """The versions that are due to be verified; iterate to have that done, one by one.
 
     See :meth:`Client.validate_all`. It may end before nothing is ``left``: once the budget
-    is used up, which ``is_used_up`` tells, or if others are at the rest.
+    is used up, which ``is_used_up`` tells, or if others are at the rest. ``known_wrong`` are
+    those that are not due, with what was wrong when they were verified the last time.
     """
 
     action = "validate"
@@ -113,6 +114,11 @@ class Scrub(Sweep[Verified]):
             self._before = since.timestamp()
         keys = due(versions, known, self._stamps, self._before)
         self._keys = {key.path: key for key in keys}
+        self.known_wrong = tuple(
+            _verified(key, kept)
+            for key, kept in sorted(self._known.items())
+            if kept.problems and key.path not in self._keys
+        )
         self._sizes = {key: self._known[key].bytes for key in keys if key in self._known}
         self._begun_bytes = 0
         super().__init__(
@@ -196,6 +202,16 @@ class Scrub(Sweep[Verified]):
                 *(finished, result.seconds, result.files, result.bytes, result.problems),
             ),
         )
+
+
+def keep_verified(
+    client: Overseeing, key: VersionKey, seconds: float, problems: tuple[str, ...]
+) -> None:
+    """Know what came of verifying a version alone, which took so long."""
+    files, size = client._stored(key) or (0, 0)
+    kept = Kept(client._version_stamp(key), time.time(), round(seconds, 3), files, size, problems)
+    with Ledger(*client._registry_of()) as ledger:
+        ledger.keep(key, kept)
 
 
 def last_verified(

@@ -50,11 +50,28 @@ class Sweeps(Overseeing):
                     print(result.address, result.problems)
             print(scrub.left, "versions remain")
 
-        Those that never were verified come first, then the one verified the longest ago;
-        with ``since`` (a moment with its offset) only what was not verified since then. Nothing
-        more is begun when the ``budget`` is used up. A version that was published anew under
+        Those that never were verified come first, then the one verified the longest ago. What
+        came of each is kept at once, in the user's state directory, so that the same call goes
+        on where it was stopped, whatever stopped it. A version that was published anew under
         the same name is another one. What can't be verified is a problem of its version; one
         that is deleted meanwhile is left out.
+
+        Args:
+            project: Only the versions in this project.
+            asset: Only those in this asset of it.
+            since: Only those not verified since that moment, which has an offset. Without it
+                a pass over all is gone on with, or another one begun.
+            budget: When it is used up, nothing more is begun.
+            parallel: How many versions are verified at a time.
+            restart: Begin another pass at once.
+            patience: Seconds for which requests are repeated where no service answers.
+            progress: Told how far it is; see :class:`gobbler.client.sweep.SweepProgress`.
+
+        Raises:
+            errors.Missing: There is no such project or asset.
+            errors.Forbidden: The user is no administrator.
+            errors.Unreachable: No service answered for that long.
+            errors.Fault: Nothing can be kept in the state directory.
         """
         return Scrub(
             self,
@@ -90,6 +107,7 @@ class Sweeps(Overseeing):
 
         Or of one project with its assets, or the latest version of one asset. Yields what
         came of each; what can't be done is told, and does not keep the rest from being done.
+        Goes on where it was stopped; the parameters are those of :meth:`validate_all`.
         """
         return Repairs(
             self,
@@ -114,7 +132,7 @@ class Sweeps(Overseeing):
         """Make manifests and links anew, of all versions or those of a project or an asset.
 
         Whatever the files are then, is recorded as right: have them verified before. Yields
-        what came of each version, as :meth:`refresh_all` does.
+        what came of each version, and goes on where it was stopped, as :meth:`refresh_all`.
         """
         return Repairs(
             self,
