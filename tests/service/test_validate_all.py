@@ -133,6 +133,17 @@ def test_it_is_gone_on_with(client, published):
     assert (again.resumed, len(again.tasks)) == (None, COUNT)
 
 
+def test_nothing_is_lost_when_it_is_ended_early(client, service, published):
+    results = iter(client.validate_all(published, parallel=3))
+    first = next(results)
+    results.close()
+    known = {address for address, last in client.last_verified(published).items() if last}
+    assert first.address in known
+    with Ledger(service.url, service.registry) as ledger:
+        assert ledger.holders() == set()
+    assert len(client.validate_all(published).tasks) == COUNT - len(known)
+
+
 def test_begun_anew(client, published):
     next(iter(client.validate_all(published)))
     begun = dt.datetime.now().astimezone()
@@ -186,8 +197,10 @@ def test_what_is_deleted_meanwhile_is_left_out(client, published):
 
 def test_names_that_can_be_none_are_told(client, service, published):
     Path(service.registry, published, "a", "back\\slash").mkdir()
+    os.mkdir(os.fsencode(f"{service.registry}/{published}/a/") + b"\xff")
     found = {result.address: result for result in client.validate_all(published, "a")}
-    assert len(found) == 4
+    assert len(found) == 5
+    assert "UTF-8" in found[f"{published}/a/\\udcff"].problems[0]
     (problem,) = found[f"{published}/a/back\\slash"].problems
     assert "backslash" in problem
 

@@ -38,7 +38,7 @@ histories = st.dictionaries(st.sampled_from(KEYS), onces)
 @given(histories, st.sets(st.sampled_from(KEYS)), moments)
 def test_due(last, listed, before):
     stamps = dict.fromkeys(last, "new")
-    found = due(listed, last, stamps, before)
+    found = due(listed, last, stamps, before, 20.0)
     valid = {key: once for key, once in last.items() if once.stamp == "new"}
     never = listed - valid.keys()
     # All that never were, and nothing else than what was not since then.
@@ -55,12 +55,18 @@ def test_due(last, listed, before):
 def test_what_was_verified_is_not_due_again_until_all_others_were(last, listed, now):
     """Going on after each, as after being killed, comes to an end, with each done once."""
     stamps = dict.fromkeys(KEYS, "new")
-    expected_count = len(due(listed, last, stamps, now))
+    expected_count = len(due(listed, last, stamps, now, now))
     done: list[VersionKey] = []
-    while left := due(listed, last, stamps, now):
+    while left := due(listed, last, stamps, now, now):
         last = {**last, left[0]: Once("new", now + len(done))}
         done.append(left[0])
     assert len(done) == len(set(done)) == expected_count
+
+
+def test_a_clock_that_was_wrong():
+    """What was verified in a year to come would not be verified again before."""
+    last = {KEYS[0]: Once("new", 1e9), KEYS[1]: Once("new", 130.0)}
+    assert due(KEYS[:2], last, dict.fromkeys(last, "new"), 120.0, 100.0) == [KEYS[0]]
 
 
 @given(summaries, summaries)

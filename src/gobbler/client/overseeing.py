@@ -30,7 +30,7 @@ class Overseeing(Administration, Reads):
         Asks the service, so that a wrong address is found out at once.
         """
         if self.url:
-            return self.url, self.info().registry
+            return self._http.url, self.info().registry
         return None, os.path.realpath(self.registry)
 
     def _version_stamp(self, key: VersionKey) -> str:

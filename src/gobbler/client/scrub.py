@@ -112,7 +112,7 @@ class Scrub(Sweep[Verified]):
         self._before = time.time() if run is None else run.begun
         if since is not None:
             self._before = since.timestamp()
-        keys = due(versions, known, self._stamps, self._before)
+        keys = due(versions, known, self._stamps, self._before, time.time())
         self._keys = {key.path: key for key in keys}
         self.known_wrong = tuple(
             _verified(key, kept)
@@ -228,7 +228,7 @@ def last_verified(
         key.path: _verified(key, known[key])
         if key in found and still_holds(known[key], found[key])
         else None
-        for key in due(versions, known, found, float("inf"))
+        for key in due(versions, known, found, float("inf"), time.time())
     }
 
 

@@ -74,6 +74,8 @@ class Survey:
             return []
         for name in found:
             if (problem := name_problem(name)) is not None:
-                project, asset, version = (*above, name, "", "")[:3]
+                # Bytes that are not UTF-8 could neither be printed nor written as JSON.
+                told = name.encode("utf-8", "backslashreplace").decode()
+                project, asset, version = (*above, told, "", "")[:3]
                 self.odd.append(Odd(project, asset, version, f"its name {problem}"))
         return [name for name in found if name_problem(name) is None]

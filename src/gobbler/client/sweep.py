@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import threading
@@ -119,13 +120,15 @@ class Sweep(ABC, Generic[R]):
                 pending = self._pending(tasks, ledger, attendance, elsewhere)
                 held: dict[str, R] = {}
                 has_changed = False
-                for task, result in in_turn(carry_out, pending, self._parallel):
-                    if result is not None and self._may_mend(result):
-                        held[task] = result
-                        continue
-                    has_changed = True
-                    if result is not None:
-                        yield result
+                # Closed at once, so that nobody writes into a ledger that is closed.
+                with contextlib.closing(in_turn(carry_out, pending, self._parallel)) as ended:
+                    for task, result in ended:
+                        if result is not None and self._may_mend(result):
+                            held[task] = result
+                            continue
+                        has_changed = True
+                        if result is not None:
+                            yield result
                 tasks = list(held) if has_changed else ()
                 if not tasks:
                     yield from held.values()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TypeVar
@@ -76,7 +76,9 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
         future.result()
 
 
-def in_turn(task: Callable[[T, Stop], R], items: Iterable[T], concurrent: int) -> Iterator[R]:
+def in_turn(
+    task: Callable[[T, Stop], R], items: Iterable[T], concurrent: int
+) -> Generator[R, None, None]:
     """What ``task(item, stop)`` returns, as they end, ``concurrent`` of them at a time.
 
     An item is taken, by whoever iterates, when there is somebody free to begin with it. The

@@ -16,6 +16,9 @@ MANY_FILES = 5_000
 MANY_BYTES = 256 << 20
 """From which on a version takes long enough to be worth a job, whose progress can be told."""
 
+CLOCKS_DIFFER = 3600.0
+"""Seconds by which the clocks of hosts may differ that use one ledger."""
+
 VERSION_COSTS = 1 << 20
 """Bytes that are hashed in about the time that a version takes whatever is in it."""
 
@@ -52,19 +55,21 @@ def due(
     last: Mapping[VersionKey, Once],
     stamps: Mapping[VersionKey, str],
     before: float,
+    now: float,
 ) -> list[VersionKey]:
     """The versions that were not verified at or after ``before``, in the order to verify them.
 
     Those that never were come first, by their names, then the one verified the longest ago.
     ``stamps`` tells of every version that is in ``last``; one whose stamp differs is another
-    version of the same name, which was never verified.
+    version of the same name, which was never verified. Nor does it count that one was verified
+    long after ``now``: that tells of a clock that was wrong.
     """
     ordered: list[tuple[float, str, VersionKey]] = []
     for key in versions:
         known = last.get(key)
         finished = float("-inf")
         if known is not None and still_holds(known, stamps[key]):
-            finished = known.finished
+            finished = known.finished if known.finished < now + CLOCKS_DIFFER else finished
         if finished < before:
             ordered.append((finished, key.path, key))
     return [key for _, _, key in sorted(ordered, key=lambda each: each[:2])]
