@@ -14,9 +14,10 @@ for variable in {name for name in os.environ if name.startswith("GOBBLER_")} - O
     del os.environ[variable]
 # Nor does what the one who runs the tests has configured play a part.
 os.environ["GOBBLER_CONFIG"] = os.devnull
-# The cache of whoever runs them is theirs, too.
+# The cache of whoever runs them is theirs, too, and so is what they know of registries.
 _data = tempfile.TemporaryDirectory(prefix="gobbler-tests-")
-os.environ["XDG_DATA_HOME"] = _data.name
+os.environ["XDG_DATA_HOME"] = f"{_data.name}/data"
+os.environ["XDG_STATE_HOME"] = f"{_data.name}/state"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -22,6 +22,9 @@ MAX_REQUEST_BYTES = 16 * 1024 * 1024
 
 PREFIX = "request-"
 
+SEND_AGAIN = "Nothing was changed; send the request again."
+"""How the reason ends when a request was given up though nothing is wrong with it."""
+
 Project = Annotated[str, Meta(description="Name of the project.")]
 Asset = Annotated[str, Meta(description="Name of the asset in the project.")]
 Version = Annotated[str, Meta(description="Name of the version of the asset.")]

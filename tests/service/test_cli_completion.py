@@ -92,6 +92,12 @@ def test_bash_completes_commands_options_and_addresses(published, service):
     assert complete("gobbler", "dif") == ["diff"]
     assert complete("gobbler", "probation", "a") == ["approve"]
     assert "--name-status" in complete("gobbler", "diff", "--n")
+    assert complete("gobbler", "validate", "--all", "--bu") == ["--budget"]
+    assert complete("gobbler", "refresh", "--a") == ["--all"]
+    assert complete("gobbler", "refresh", "--all", "--rest") == ["--restart"]
+    assert complete("gobbler", "refresh", "--all", published[:-1]) == complete(
+        "gobbler", "ls", published[:-1]
+    )
     assert complete("gobbler", "diff", f"{published}/wind/1", f"{published}/st") == [
         f"{published}/stations/{version}" for version in ("1.1", "1.2", "@latest")
     ]

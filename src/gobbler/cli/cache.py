@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Any
 
 import click
 from rich.filesize import decimal
 
 from gobbler.cli import common
+from gobbler.cli.amounts import age
 from gobbler.client import Cached, Client, Pruned
-from gobbler.errors import quoted
-
-_UNITS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 DAMAGED = 1
 """The exit code when there is damage."""
-
-
-def _age(text: str) -> float:
-    """The seconds of a length of time such as ``12h`` or ``30d``."""
-    match = re.fullmatch(r"(\d{1,6})([mhdw]?)", text, re.ASCII)
-    if match is None:
-        raise click.BadParameter(f"{quoted(text)} is not an age; write it like 12h, 30d or 2w.")
-    return float(int(match[1]) * _UNITS[match[2] or "d"])
 
 
 @click.group()
@@ -106,7 +95,7 @@ def _conclude(client: Client, count: int, *, remove: bool) -> None:
 @command.command(short_help="Remove what was not used for long.")
 @click.option(
     "--older-than",
-    type=_age,
+    type=age,
     default="30d",
     show_default=True,
     metavar="AGE",

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, sweeping
+from gobbler.cli.repairing import repair
 from gobbler.client import Client
 from gobbler.client.addresses import parse_as
 
+ALL = "--all"
 
-@click.group()
+
+class _WithAll(click.Group):
+    """A group in which ``--all`` stands for a command, wherever it stands."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        before = args[: args.index(ALL)] if ALL in args else args
+        if ALL in args and not set(before) & set(self.commands):
+            rest = [word for word in args if word != ALL]
+            args = ["--", ALL, *rest]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_WithAll)
 def command() -> None:
     """Find anew which version is the latest, or how much a project takes.
 
@@ -19,7 +33,39 @@ def command() -> None:
     Examples:
       gobbler refresh latest weather/stations
       gobbler refresh usage weather
+      gobbler refresh --all
     """
+
+
+@command.command(ALL, short_help="Both, of all projects and assets.")
+@common.address("address", metavar="[PROJECT[/ASSET]]", default="")
+@sweeping.parallel
+@sweeping.restart
+@common.changes
+@common.as_json
+def everything(client: Client, address: str, parallel: int, restart: bool, as_json: bool) -> int:
+    """Find anew the usage of every project and the latest version of every asset.
+
+    Or those of PROJECT, or the latest version of PROJECT/ASSET. What is done is kept in your
+    state directory (XDG_STATE_HOME): the same command goes on where it was stopped. What
+    fails does not keep the rest from being done; it is told in the end, which is with 1 then.
+
+    \b
+    Examples:
+      gobbler refresh --all
+      gobbler refresh --all weather --json
+    """
+    project, asset = sweeping.scope(address)
+    return repair(
+        lambda bar: client.refresh_all(
+            project, asset, parallel=parallel, restart=restart, progress=bar
+        ),
+        "refreshing",
+        "refreshed",
+        unit="record",
+        as_json=as_json,
+        confirm=(lambda _: None) if as_json else sweeping.tell_resumed,
+    )
 
 
 @command.command()

@@ -19,10 +19,14 @@ from gobbler.client.jobs import Job
 from gobbler.client.permissions import NewPermissions
 from gobbler.client.pruning import Pruned
 from gobbler.client.remote import ServiceInfo
+from gobbler.client.repairs import Repaired, Repairs
+from gobbler.client.scrub import Scrub, Verified
 from gobbler.client.version import Version
 from gobbler.rules.difference import Difference, Pair
+from gobbler.rules.sweeping import Budget
 
 __all__ = [
+    "Budget",
     "Cached",
     "Client",
     "Damage",
@@ -34,8 +38,12 @@ __all__ = [
     "NotThere",
     "Pair",
     "Pruned",
+    "Repaired",
+    "Repairs",
     "RequestFailed",
+    "Scrub",
     "ServiceInfo",
     "TooSlow",
+    "Verified",
     "Version",
 ]

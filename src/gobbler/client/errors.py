@@ -45,6 +45,10 @@ class RequestMissing(RequestFailed, Missing):
     """The service answered 404: what was asked for is not there."""
 
 
+class RequestUnavailable(RequestFailed, Unreachable):
+    """A proxy answered 502, 503 or 504: there is no service behind it now."""
+
+
 class NoAnswer(Unreachable, requests.ConnectionError):
     """No service answered, or the connection broke before the answer was complete."""
 
@@ -69,7 +73,12 @@ class NotThere(Missing, FileNotFoundError):
         return type(self), (self.reason, self.filename)
 
 
-_BY_STATUS = {400: RequestRefused, 403: RequestForbidden, 404: RequestMissing}
+_BY_STATUS = {
+    400: RequestRefused,
+    403: RequestForbidden,
+    404: RequestMissing,
+    **dict.fromkeys((502, 503, 504), RequestUnavailable),
+}
 
 
 def request_failed(

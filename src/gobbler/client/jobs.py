@@ -133,16 +133,22 @@ class Job:
         return progress.bytes, progress.bytes_expected
 
     def wait(
-        self, *, timeout: float | None = None, progress: Progress | None = None
+        self,
+        *,
+        timeout: float | None = None,
+        progress: Progress | None = None,
+        pause: Callable[[float], object] = time.sleep,
     ) -> dict[str, object]:
         """Wait until it has ended; the service's answer.
+
+        ``pause`` waits so many seconds before the next look; what it raises ends the wait.
 
         Raises :class:`~gobbler.client.errors.RequestFailed` with the service's reason, and
         :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         teller = _Teller(progress or Silent())
-        pause = FIRST_PAUSE
+        seconds = FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:
             teller.tell(state)
@@ -151,8 +157,8 @@ class Job:
                     f"job {self.name} did not end within {timeout:g} seconds",
                     hint=f"It goes on; ask with 'gobbler jobs show {self.name}'.",
                 )
-            time.sleep(pause)
-            pause = min(pause * 1.3, LONGEST_PAUSE)
+            pause(seconds)
+            seconds = min(seconds * 1.3, LONGEST_PAUSE)
             state = self._state_soon()
         teller.tell(state)
         return answer_of(state)

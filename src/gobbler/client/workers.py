@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import islice
 from typing import TypeVar
 
 from gobbler.errors import Cancelled
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stop:
@@ -72,3 +74,32 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
     # Those that ended later may have been stopped; these have the reason.
     for future in done:
         future.result()
+
+
+def in_turn(
+    task: Callable[[T, Stop], R], items: Iterable[T], concurrent: int
+) -> Generator[R, None, None]:
+    """What ``task(item, stop)`` returns, as they end, ``concurrent`` of them at a time.
+
+    An item is taken, by whoever iterates, when there is somebody free to begin with it. The
+    first error, Ctrl-C, or closing the iterator stops the others.
+    """
+    stop = Stop()
+    if concurrent <= 1:
+        for item in items:
+            yield task(item, stop)
+        return
+    queue = iter(items)
+    running: set[Future[R]] = set()
+    with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
+        try:
+            while True:
+                while len(running) < concurrent and (more := list(islice(queue, 1))):
+                    running.add(pool.submit(task, more[0], stop))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            stop.set()

@@ -18,6 +18,7 @@ from starlette.types import Receive, Scope, Send
 from gobbler.actions.site import Requester, Site
 from gobbler.disk.naming import fault_in
 from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.requests import SEND_AGAIN
 from gobbler.service.answers import json_answer
 from gobbler.service.asgi import disconnected
 from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
@@ -50,7 +51,7 @@ class HttpWatcher:
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
         if self._stop.is_set():
-            raise Cancelled(self._reason, hint="Nothing was changed; send the request again.")
+            raise Cancelled(self._reason, hint=SEND_AGAIN)
 
 
 class Submitting:

@@ -1,0 +1,70 @@
+"""Lengths of time, moments and amounts as people write them: ``30d``, ``2026-11-20``, ``500GB``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+
+import click
+
+from gobbler.client import Budget
+from gobbler.errors import quoted
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_BYTES = {
+    f"{prefix}{unit}": base**power
+    for power, prefix in enumerate("kmgtp", 1)
+    for unit, base in (("b", 1000), ("ib", 1024))
+}
+
+
+def age(text: str) -> float:
+    """The seconds of a length of time such as ``12h`` or ``30d``; days without a unit."""
+    seconds = _seconds(text if re.search(r"\D\Z", text) else f"{text}d")
+    if seconds is None:
+        raise click.BadParameter(f"{quoted(text)} is not an age; write it like 12h, 30d or 2w.")
+    return seconds
+
+
+def moment(text: str) -> dt.datetime:
+    """The moment ``2026-11-20`` or ``2026-11-20T18:00`` (here), or so long ago: ``30d``."""
+    now = dt.datetime.now().astimezone()
+    try:
+        seconds = _seconds(text)
+        if seconds is not None:
+            return now - dt.timedelta(seconds=seconds)
+        # Python 3.10 does not read the Z for UTC.
+        found = dt.datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text)).astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{quoted(text)} is neither an age nor a date; write it like 30d or 2026-11-20."
+        ) from None
+    if found > now:
+        raise click.BadParameter(f"{quoted(text)} is still to come.")
+    return found
+
+
+def budget(text: str) -> Budget:
+    """How much may be spent: ``90m``, ``2h``, ``1d``, or ``500GB``, ``2TiB``."""
+    seconds = _seconds(text)
+    match = re.fullmatch(r"(\d{1,12})([a-z]+)", text.lower(), re.ASCII)
+    size = int(match[1]) * _BYTES[match[2]] if match and match[2] in _BYTES else None
+    if not seconds and not size:
+        raise click.BadParameter(
+            f"{quoted(text)} is no budget; write it like 2h, 90m, 500GB or 2TiB."
+        )
+    return Budget(seconds or None, size)
+
+
+def budgets(given: Sequence[Budget]) -> Budget:
+    """The budget of which all that are ``given`` are a part: the smallest of each kind counts."""
+    return Budget(
+        min((b.seconds for b in given if b.seconds is not None), default=None),
+        min((b.bytes for b in given if b.bytes is not None), default=None),
+    )
+
+
+def _seconds(text: str) -> float | None:
+    match = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
+    return None if match is None else float(int(match[1]) * _SECONDS[match[2]])

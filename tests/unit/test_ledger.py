@@ -1,0 +1,198 @@
+"""What is kept of sweeps: by several processes, and whatever becomes of the file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from gobbler.client import statefile
+from gobbler.client.attendance import attending
+from gobbler.client.ledger import Kept, Ledger, ledger_path
+from gobbler.errors import Fault
+from gobbler.names import VersionKey
+
+KEY = VersionKey("p", "a", "1")
+KEPT = Kept("ada 1 2", 12.5, 0.25, 3, 4096, ("one", "two"))
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+@pytest.fixture(params=[True, False], ids=["local", "network"])
+def ledger(request, monkeypatch):
+    """On a disk of this host, and as on one that other hosts share."""
+    monkeypatch.setattr(statefile, "tells_all_changes", lambda path: request.param)
+    with Ledger("http://x", "/data") as opened:
+        yield opened
+
+
+def test_each_registry_has_its_own(state):
+    paths = {
+        ledger_path(*of)
+        for of in [("http://x", "/a"), ("http://x", "/b"), ("http://y", "/a"), (None, "/a")]
+    }
+    assert len(paths) == 4
+    assert all(Path(path).is_relative_to(state) for path in paths)
+
+
+def test_versions(ledger):
+    assert ledger.verified() == {}
+    assert ledger.verified_at(KEY) is None
+    ledger.keep(KEY, KEPT)
+    with Ledger("http://x", "/data") as other:
+        assert other.verified() == {KEY: KEPT}
+        assert other.verified_at(KEY) == 12.5
+        other.keep(KEY, Kept("new", 13.0, 0.0, 0, 0, ()))
+    assert ledger.verified()[KEY].stamp == "new"
+    ledger.forget(KEY)
+    assert ledger.verified() == {}
+
+
+def test_all_of_a_change_or_nothing(ledger):
+    def fail():
+        with ledger.together():
+            ledger.keep(KEY, KEPT)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert ledger.verified() == {}
+    ledger.keep(KEY, KEPT)
+    assert ledger.verified() == {KEY: KEPT}
+
+
+def test_runs(ledger):
+    assert ledger.unfinished("refresh", "p") is None
+    run = ledger.begin("refresh", "p", restart=False)
+    ledger.finish(run, "x")
+    ledger.finish(run, "x")
+    with Ledger("http://x", "/data") as other:
+        assert other.begin("refresh", "p", restart=False) == run
+        assert other.done(run) == {"x"}
+        assert (other.is_done(run, "x"), other.is_done(run, "y")) == (True, False)
+    assert ledger.unfinished("refresh", "") is ledger.unfinished("reindex", "p") is None
+    anew = ledger.begin("refresh", "p", restart=True)
+    assert anew.id != run.id
+    assert ledger.done(anew) == ledger.done(run) == set()
+    ledger.end(anew)
+    assert ledger.unfinished("refresh", "p") is None
+
+
+def test_claims(ledger):
+    with attending(ledger) as one, attending(ledger) as other:
+        assert one.claim("validate", "x")
+        assert one.claim("validate", "x")
+        assert not other.claim("validate", "x")
+        assert other.claim("reindex", "x")
+        ledger.release(one.name, "x")
+        assert other.claim("validate", "x")
+        assert one.claim("validate", "y")
+    with attending(ledger) as third:
+        assert third.claim("validate", "x")
+        assert third.claim("validate", "y")
+    assert os.listdir(f"{ledger.path}.runs") == []
+
+
+CLAIMANT = """
+    import sys, time
+    from gobbler.client.attendance import attending
+    from gobbler.client.ledger import Ledger
+
+    with Ledger("http://x", "/data") as ledger, attending(ledger) as attendance:
+        assert attendance.claim("validate", "x")
+        print("claimed", flush=True)
+        time.sleep(600)
+"""
+
+
+def test_claims_of_the_dead(ledger):
+    """Of one that is killed while others are at work, and of one before them."""
+    command = [sys.executable, "-c", textwrap.dedent(CLAIMANT)]
+    for is_early in (True, False):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as claimant:
+            try:
+                assert claimant.stdout is not None
+                assert claimant.stdout.readline() == "claimed\n"
+                if is_early:
+                    claimant.send_signal(signal.SIGKILL)
+                    claimant.wait()
+                with attending(ledger) as ours:
+                    if not is_early:
+                        assert not ours.claim("validate", "x")
+                        claimant.send_signal(signal.SIGKILL)
+                        claimant.wait()
+                    assert ours.claim("validate", "x")
+            finally:
+                claimant.kill()
+    assert os.listdir(f"{ledger.path}.runs") == []
+
+
+WRITER = """
+    import sys
+    from gobbler.client.ledger import Kept, Ledger
+    from gobbler.names import VersionKey
+
+    for i in range(20):
+        with Ledger("http://x", "/data") as ledger:
+            ledger.keep(VersionKey("p", sys.argv[1], str(i)), Kept("", 1.0, 1.0, 1, 1, ()))
+"""
+
+
+def test_several_processes_write():
+    command = [sys.executable, "-c", textwrap.dedent(WRITER)]
+    writers = [subprocess.Popen([*command, name]) for name in "abc"]
+    assert [writer.wait(120) for writer in writers] == [0, 0, 0]
+    with Ledger("http://x", "/data") as ledger:
+        assert len(ledger.verified()) == 60
+
+
+@pytest.mark.parametrize("damage", ["text", "zeros", "cut"])
+def test_what_is_damaged_is_set_aside(damage, caplog):
+    with Ledger("http://x", "/data") as ledger:
+        for i in range(200):
+            ledger.keep(VersionKey("p", "a", str(i)), KEPT)
+    path = Path(ledger.path)
+    content = path.read_bytes()
+    if damage == "text":
+        path.write_bytes(b"What is this? " * 1000)
+    elif damage == "zeros":
+        path.write_bytes(content[:4096] + bytes(len(content) - 4096))
+    else:
+        path.write_bytes(content[: len(content) // 2])
+    with Ledger("http://x", "/data") as anew:
+        assert anew.verified() == {}
+        anew.keep(KEY, KEPT)
+    (aside,) = [p for p in path.parent.iterdir() if ".damaged-" in p.name]
+    (record,) = caplog.records
+    assert str(aside) in record.getMessage()
+    with Ledger("http://x", "/data") as again:
+        assert again.verified() == {KEY: KEPT}
+
+
+def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
+    monkeypatch.setattr("gobbler.client.ledger.FORMAT", 2)
+    with Ledger("http://x", "/data") as later:
+        later.keep(KEY, KEPT)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_STATE_HOME", str(Path(later.path).parents[2]))
+    with pytest.raises(Fault, match="newer") as caught:
+        Ledger("http://x", "/data")
+    assert "XDG_STATE_HOME" in caught.value.hint
+    assert len([p for p in Path(later.path).parent.iterdir() if "damaged" in p.name]) == 0
+
+
+def test_where_nothing_can_be_kept(state):
+    state.parent.mkdir(exist_ok=True)
+    state.write_text("a file")
+    with pytest.raises(Fault, match="can't be kept") as caught:
+        Ledger("http://x", "/data")
+    assert "XDG_STATE_HOME" in caught.value.hint

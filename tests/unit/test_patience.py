@@ -1,0 +1,73 @@
+"""Asking again where there was no answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
+from gobbler.client.patience import patiently
+from gobbler.client.workers import Stop
+from gobbler.errors import Cancelled, Unreachable
+from gobbler.requests import SEND_AGAIN
+
+
+class Service:
+    """Fails as it is told, then answers."""
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.asked = 0
+        self.told: list[str] = []
+
+    def __call__(self):
+        self.asked += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "answer"
+
+    def ask(self, patience=60.0, stop=None):
+        return patiently(self, stop or Stop(), self.told.append, patience)
+
+
+class NoPause(Stop):
+    def wait(self, seconds: float) -> None:
+        self.check()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoAnswer("connection refused"),
+        TooSlow("no answer in time"),
+        request_failed(503, "POST failed: HTTP 503"),
+        request_failed(500, f"the service is stopping. {SEND_AGAIN}"),
+    ],
+)
+def test_what_may_pass_is_asked_again(error):
+    service = Service(error, error)
+    assert service.ask(stop=NoPause()) == "answer"
+    assert service.asked == 3
+    (told,) = service.told
+    assert error.reason in told
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+def test_what_will_not_pass_is_raised(status):
+    service = Service(request_failed(status, "no"))
+    with pytest.raises(RequestFailed, match="no"):
+        service.ask()
+    assert (service.asked, service.told) == (1, [])
+
+
+def test_patience_has_an_end():
+    service = Service(*[NoAnswer("away")] * 5)
+    with pytest.raises(Unreachable, match="away"):
+        service.ask(patience=0.0)
+    assert service.asked == 1
+
+
+def test_nobody_waits_for_what_nobody_wants():
+    stop = Stop()
+    stop.set()
+    with pytest.raises(Cancelled):
+        Service(NoAnswer("away")).ask(stop=stop)

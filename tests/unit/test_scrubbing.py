@@ -1,0 +1,30 @@
+"""What is told of versions that are wrong, and how far a sweep is."""
+
+from __future__ import annotations
+
+from gobbler.cli.scrubbing import next_command
+from gobbler.client.pace import Pace
+
+
+def test_next_command():
+    records = ["p/a/1/..manifest is damaged: odd", "p/a/1/x/..links is damaged: odd"]
+    assert next_command("p/a/1", records) == "gobbler reindex p/a/1 && gobbler validate p/a/1"
+    lost = [*records, '"foo" is missing']
+    assert next_command("p/a b/1", lost) == "gobbler validate 'p/a b/1'"
+    assert next_command("p/a/1", ["p/a/1/..summary is damaged: odd"]) == "gobbler validate p/a/1"
+
+
+def test_pace():
+    pace = Pace()
+    assert (pace.rate, pace.seconds_left) == (0, None)
+    pace.expect(4, None)
+    pace.advance(1, 0, 0)
+    assert pace.seconds_left is not None
+    pace.expect(4, 4000)
+    pace.advance(1, 5, 2000)
+    assert (pace.tasks, pace.files, pace.bytes) == (2, 5, 2000)
+    pace.advance(0, -5, -2000)
+    assert (pace.files, pace.bytes, pace.rate) == (0, 0, 0)
+    pace.advance(2, 8, 4000)
+    assert pace.rate > 0
+    assert pace.seconds_left == 0
