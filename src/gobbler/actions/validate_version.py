@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gobbler.actions.inspecting import Found, look_at, places_of
 from gobbler.actions.site import Call
@@ -10,7 +11,7 @@ from gobbler.actions.versions import check_admin, existing_version
 from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import GobblerError, Missing, Refused, quoted
 from gobbler.names import VersionKey
-from gobbler.records import Manifest
+from gobbler.records import Link, Manifest
 from gobbler.registry import Registry
 from gobbler.requests import OfVersion
 from gobbler.rules.comparison import Version, problems_of, summary_problems
@@ -59,7 +60,8 @@ def _problems(call: Call, key: VersionKey) -> list[str]:
     places = places_of(call, key)
     at = registry.path(key.path)
     links = {**found.links, **dict.fromkeys(found.damaged)}
-    version = Version(key, at, found.scan, hashes, links, linked)
+    gone = _gone(call, manifest)
+    version = Version(key, at, found.scan, hashes, links, linked, gone)
     return [*problems, *unreadable, *unhashed, *problems_of(version, manifest, places)]
 
 
@@ -83,6 +85,23 @@ def _linked(
                 found[linked] = None
                 problems.append(error.reason)
     return found, problems
+
+
+def _gone(call: Call, manifest: Manifest) -> set[Link]:
+    """The real files of links that are not on disk, each directory being listed once."""
+    ends = {entry.link.end for entry in manifest.values() if entry.link is not None}
+    wanted: dict[str, dict[str, Link]] = {}
+    for end in ends:
+        directory, _, name = call.site.registry.path(end.key.file(end.path)).rpartition("/")
+        wanted.setdefault(directory, {})[name] = end
+    gone: set[Link] = set()
+    for directory, files in wanted.items():
+        call.watcher.check()
+        there: set[str] = set()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
+            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+        gone.update(end for name, end in files.items() if name not in there)
+    return gone
 
 
 def _hashes(

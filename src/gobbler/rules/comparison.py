@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gobbler.errors import quoted
@@ -30,6 +30,7 @@ class Version:
     targets of its links into whitelisted directories. ``links``: the ``..links`` that
     are there, by directory, ``None`` for one that can't be read. ``linked``: the
     manifests of the versions that it links to, ``None`` for one that is not there.
+    ``gone``: the real files of its links that are not on disk.
     """
 
     key: VersionKey
@@ -38,6 +39,7 @@ class Version:
     hashes: Mapping[str, tuple[int, str]]
     links: Mapping[str, Links | None]
     linked: Mapping[VersionKey, Manifest | None]
+    gone: Collection[Link]
 
 
 def problems_of(version: Version, manifest: Manifest, places: Places) -> Iterator[str]:
@@ -129,6 +131,8 @@ def _linked_problems(version: Version, entry: Entry, link: Link) -> Iterator[str
             yield f"links to {quoted(where)}, which has another size or checksum"
         elif linked == link.end and found.link is not None:
             yield f"links to {quoted(where)} as the real file, which is a link itself"
+        elif linked in version.gone:
+            yield f"links to {quoted(where)}, which is not on disk"
         elif linked != link.end and (found.link is None or bare(found.link.end) != link.end):
             yield f"links to {quoted(where)}, which does not lead to the same file"
 
