@@ -17,8 +17,8 @@ help:  ## show what can be made
 demo: .venv/installed  ## publish a real directory, fetch it back, compare
 	@$(BIN)/gobbler demo
 
-test: .venv/installed  ## run all tests
-	$(BIN)/python -m pytest
+test: .venv/installed  ## run all tests, one file on each processor at a time
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 faults: .venv/installed  ## kill and fail the service at every system call (ARGS="--step 5 ...")
 	$(BIN)/python -m tests.syscalls $(ARGS)
