@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -55,6 +58,71 @@ def wrong_with(service: TestService, version: str) -> Iterator[str]:
         yield f"{version} is there without {missing}"
 
 
+WATCH = r"""
+import contextlib, hashlib, json, os, sys
+
+def files(version):
+    with open(f"{version}/..manifest", "rb") as file:
+        manifest = json.load(file)
+    with open(f"{version}/..summary", "rb") as file:
+        json.load(file)
+    for path, entry in manifest.items():
+        with open(f"{version}/{path}", "rb") as file:
+            content = file.read()
+        if (len(content), hashlib.md5(content).hexdigest()) != (entry["size"], entry["md5sum"]):
+            raise ValueError(f"{path} has {len(content)} bytes, not {entry}")
+    # It goes when the last link was led around what will be deleted.
+    with contextlib.suppress(FileNotFoundError), open(f"{version}/..links", "rb") as file:
+        json.load(file)
+
+top, only_new = sys.argv[1], sys.argv[2] == "new"
+known = set()
+looks = 0
+while not os.path.exists(f"{top}/stop"):
+    for asset in ("a", "b"):
+        try:
+            names = os.listdir(f"{top}/{asset}")
+        except FileNotFoundError:
+            continue
+        for name in names:
+            version = f"{top}/{asset}/{name}"
+            if name.startswith("..") or only_new and version in known:
+                continue
+            try:
+                files(version)
+            except (OSError, ValueError) as error:
+                # What was deleted meanwhile is gone altogether.
+                if os.path.exists(version):
+                    print(f"{asset}/{name}: {error}", flush=True)
+            known.add(version)
+            looks += 1
+        if only_new:
+            known &= {f"{top}/{asset}/{name}" for name in names} | {
+                version for version in known if f"/{asset}/" not in version
+            }
+print("looks", looks)
+"""
+"""Reads the versions of a project, all or those that are new, as fast as it can."""
+
+
+@contextmanager
+def watched(project: Path) -> Iterator[list[str]]:
+    """Two readers next to the service during the block; what they said, afterwards."""
+    said: list[str] = []
+    words = [sys.executable, "-c", WATCH, str(project)]
+    readers = [
+        subprocess.Popen([*words, kind], stdout=subprocess.PIPE, text=True)
+        for kind in ("new", "all")
+    ]
+    try:
+        yield said
+    finally:
+        (project / "stop").touch()
+        for reader in readers:
+            said += reader.communicate(timeout=60)[0].splitlines()
+        (project / "stop").unlink()
+
+
 def test_readers_see_what_is_whole(
     service: TestService, client: Client, project: str, tmp_path: Path
 ) -> None:
@@ -63,19 +131,22 @@ def test_readers_see_what_is_whole(
     for number in range(FILES):
         (source / f"f{number}").write_bytes(b"%d" % number * 30_000)
     changing = threading.Thread(target=change, args=(client, project, source))
-    changing.start()
     wrong: list[str] = []
     seen = 0
-    while changing.is_alive():
-        for asset in ("a", "b"):
-            at = f"{project}/{asset}"
-            answer = requests.get(f"{service.url}/list", params={"path": at}, timeout=60)
-            if answer.ok:
-                names = [name[:-1] for name in answer.json() if not name.startswith("..")]
-                for name in names[-3:]:
-                    wrong += wrong_with(service, f"{at}/{name}")
-                    seen += 1
-    changing.join()
+    with watched(Path(service.registry, project)) as said:
+        changing.start()
+        while changing.is_alive():
+            for asset in ("a", "b"):
+                at = f"{project}/{asset}"
+                answer = requests.get(f"{service.url}/list", params={"path": at}, timeout=60)
+                if answer.ok:
+                    names = [name[:-1] for name in answer.json() if not name.startswith("..")]
+                    for name in names[-3:]:
+                        wrong += wrong_with(service, f"{at}/{name}")
+                        seen += 1
+        changing.join()
     assert wrong == []
+    assert [line for line in said if not line.startswith("looks")] == []
     assert seen > 5
+    assert [int(line.split()[1]) > 5 for line in said] == [True, True]
     assert len(client.versions(project, "a")) == 2 * ROUNDS
