@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from gobbler.disk.opening import is_there, read_file
+from gobbler.disk.naming import at
+from gobbler.disk.opening import DIRECTORY, closing, is_there, open_directory, read_file
 from gobbler.errors import Missing, quoted
 from gobbler.names import (
+    MANIFEST,
     AssetKey,
     VersionKey,
     is_internal,
@@ -28,8 +30,8 @@ from gobbler.records import (
 T = TypeVar("T")
 
 
-Stamp = tuple[int, int]
-"""The inode of a file and the time in ns at which it was written."""
+Stamp = tuple[int, int, int]
+"""A state of a file: its inode, its size in bytes, and the time in ns at which it was written."""
 
 
 class Registry:
@@ -85,6 +87,15 @@ class Registry:
         """The manifest of a version."""
         return decode_manifest(read_file(self.path(key.manifest), key.manifest), key.manifest)
 
+    def stamped_manifest(self, key: VersionKey) -> tuple[Stamp, bytes]:
+        """The content of a version's manifest, and the stamp of what was read."""
+        path = self.path(key.manifest)
+        try:
+            with at(path), open(path, "rb") as handle:
+                return _stamp(os.fstat(handle.fileno())), handle.read()
+        except (FileNotFoundError, NotADirectoryError):
+            raise Missing(f"{key.manifest} does not exist") from None
+
     def has(self, relative: str) -> bool:
         """Whether anything stands at ``relative``, whatever it is."""
         return is_there(self.path(relative))
@@ -94,8 +105,28 @@ class Registry:
         try:
             status = os.stat(self.path(relative))
         except (FileNotFoundError, NotADirectoryError):
-            return 0, 0
-        return status.st_ino, status.st_mtime_ns
+            return 0, 0, 0
+        return _stamp(status)
+
+    def stamps(self, *within: str) -> dict[VersionKey, Stamp]:
+        """The stamp of the manifest of each version, in the order of their keys.
+
+        ``within``: a project, or a project and one of its assets; else it is all of them.
+        A directory without a manifest is no version: another service may have left it.
+        That costs one call for each version.
+        """
+        found: dict[VersionKey, Stamp] = {}
+        with closing(open_directory(self.root)) as top:
+            for project, assets in _inside(top, self.root, within[:1]):
+                for asset, versions in _inside(assets, self.path(project), within[1:]):
+                    with at(self.path(f"{project}/{asset}")):
+                        for version in _names(versions):
+                            try:
+                                status = os.stat(f"{version}/{MANIFEST}", dir_fd=versions)
+                            except (FileNotFoundError, NotADirectoryError):
+                                continue
+                            found[VersionKey(project, asset, version)] = _stamp(status)
+        return found
 
     def projects(self) -> Iterator[str]:
         """The names of all projects."""
@@ -110,10 +141,32 @@ class Registry:
         return (asset.version(name) for name in self._directories(asset.path))
 
     def _directories(self, relative: str) -> Iterator[str]:
-        with os.scandir(self.path(relative)) as entries:
-            names = [
-                entry.name
-                for entry in entries
-                if not is_internal(entry.name) and entry.is_dir(follow_symlinks=False)
-            ]
-        return iter(sorted(names))
+        return iter(_names(self.path(relative)))
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _names(directory: str | int) -> list[str]:
+    """The names of the directories in ``directory`` that are not internal, in order."""
+    with os.scandir(directory) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not is_internal(entry.name) and entry.is_dir(follow_symlinks=False)
+        )
+
+
+def _inside(parent: int, path: str, only: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """The directories in the open ``parent`` by name, each open for the moment."""
+    with at(path):
+        names = only or _names(parent)
+    for name in names:
+        try:
+            with at(f"{path}/{name}"):
+                descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # it has just gone
+        with closing(descriptor):
+            yield name, descriptor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,11 +12,13 @@ import pytest
 
 from gobbler.disk import flushing
 from gobbler.errors import Refused
+from gobbler.index import Index
+from gobbler.rules.dedup import Dedup
 
 from .changes import P
 from .checks import complete, report, tidy
 from .effects import KILLED, Behaviour, Effect, Kill, Recording, intercepted, is_called_by
-from .operations import BUILDING, Operation, plant, upload
+from .operations import BUILDING, Operation, of_version, plant, upload
 from .test_kills import in_a_child
 from .world import ADMIN, OWNER, Unwatched, World, violations
 
@@ -146,3 +149,58 @@ def test_a_kill_after_that_is_put_right(worlds: Path, what: str) -> None:
         world.remove()
     assert n > 1
     report(wrong)
+
+
+def linked_by(world: World, version: str) -> set[str]:
+    """The versions that links of ``version`` name."""
+    manifest = json.loads((world.registry / version / "..manifest").read_bytes())
+    links = [entry["link"] for entry in manifest.values() if "link" in entry]
+    return {f"{link['project']}/{link['asset']}/{link['version']}" for link in links}
+
+
+def reroute_and_delete(world: World) -> None:
+    """Have version 1 store what it had in common with version 0, which goes."""
+    world.act("reroute_links", {"to_delete": [of_version("0")]}, ADMIN)
+    world.act("delete_version", of_version("0"), ADMIN)
+
+
+GOES: dict[str, tuple[bytes, Callable[[World], object], set[str]]] = {
+    "the version is deleted": (
+        b"1",
+        lambda w: w.act("delete_version", of_version("1"), ADMIN),
+        set(),
+    ),
+    "its asset is deleted": (
+        b"1",
+        lambda w: w.act("delete_asset", {**P, "asset": "a"}, ADMIN),
+        set(),
+    ),
+    "another has the content then": (b"always the same", reroute_and_delete, {"p/a/1"}),
+}
+
+
+@pytest.mark.parametrize("what", GOES)
+@pytest.mark.parametrize("consume", [False, True])
+def test_what_was_nominated_for_deduplication_may_go(
+    worlds: Path, what: str, consume: bool
+) -> None:
+    """The upload is begun anew, and links to what is there then, if anything is."""
+    same, act, linked = GOES[what]
+    content = {"g": same, "new": b"new"}
+    operation = upload("upload", "p/b/1", dict(content), content, consume=consume)
+    world = World(worlds / "template")
+    operation.prepare(world)
+    index = Index(str(worlds / "index.db"), world.site.registry)
+    world.site = replace(world.site, index=index, dedup=Dedup.PROJECT)
+    plain = world.copy_to(worlds / "plain")
+    plain.site = replace(
+        plain.site, index=Index(str(worlds / "plain.db"), plain.site.registry), dedup=Dedup.PROJECT
+    )
+    operation.run(plain)
+    assert linked_by(plain, "p/b/1") - linked  # so that something is nominated that will go
+    meanwhile = AtTheLastFlush(lambda: act(world))
+    with intercepted(world.base, meanwhile):
+        operation.run(world)
+    assert meanwhile.done
+    assert violations(world) + complete(operation, world) + tidy(world) == []
+    assert linked_by(world, "p/b/1") == linked

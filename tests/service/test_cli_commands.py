@@ -212,6 +212,7 @@ def test_without_a_service_but_with_the_registry(run, published, service, monkey
 
 
 GROUPS = {
+    "index": ("rebuild", "status"),
     "permissions": ("get", "set", "add", "remove"),
     "probation": ("list", "approve", "reject"),
     "refresh": ("latest", "usage"),

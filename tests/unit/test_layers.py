@@ -16,7 +16,8 @@ BASE = {"errors", "names", "records", "requests", "jobs"}
 DISK = {"rules", "disk", *BASE}
 REGISTRY = {"registry", *DISK}
 DOCTOR = {"doctor", "disk", "names", "errors", "jobs"}
-ACTIONS = {"transfer", "actions", "spool", *REGISTRY}
+INDEX = {"index", *REGISTRY}
+ACTIONS = {"transfer", "actions", "spool", *INDEX}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": BASE,
@@ -27,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rules": {"rules", *BASE},
     "disk": DISK,
     "registry": REGISTRY,
+    "index": INDEX,
     "transfer": {"transfer", *REGISTRY},
     "spool": {"spool", *REGISTRY},
     "actions": ACTIONS,
@@ -35,12 +37,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"client", "version", *DISK},
     "pygobbler": {"client", "pygobbler", "version"},
     "gocept": {"spool", "gocept"},
-    # `gobbler serve`, `gobbler worker` and `gobbler doctor` are the commands that are not clients.
+    # `gobbler serve`, `gobbler worker`, `gobbler doctor` and `gobbler index` are the commands that
+    # are not clients.
     "cli": {"cli", "client", "version", *BASE},
     "cli.serve": {"cli", "service", "version", *DISK},
     "cli.serving": {"cli", "service", "version", *DISK},
     "cli.worker": {"cli", "service", "version", *DISK},
     "cli.doctor": {"cli", "version", *DOCTOR},
+    "cli.index": {"cli", "version", *INDEX},
     "__main__": {"cli"},
     "version": set(),
 }

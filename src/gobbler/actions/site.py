@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 from gobbler.disk.flushing import Durability
 from gobbler.disk.incoming import Job, new_job
+from gobbler.index import Index, Search
 from gobbler.registry import Registry
+from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoofing import Spoofable
 from gobbler.transfer.build import Workshop
 from gobbler.transfer.execute import Watcher
@@ -21,7 +23,8 @@ class Site:
     """One installation: its directories, its rules, and the means to work with.
 
     ``staging`` is an absolute path. ``width`` is how many batches of one job run at a
-    time on ``executor``.
+    time on ``executor``. ``index`` makes searching the registry quick; ``dedup`` beyond the
+    latest version needs it.
     """
 
     staging: str
@@ -32,6 +35,13 @@ class Site:
     durability: Durability
     executor: Executor
     width: int
+    index: Index | None = None
+    dedup: Dedup = Dedup.LATEST
+
+    @property
+    def search(self) -> Search:
+        """The means of one request to search the registry."""
+        return Search(self.registry, self.index)
 
     @property
     def workshop(self) -> Workshop:

@@ -7,6 +7,7 @@ import os
 
 from gobbler.actions.consuming import cut_off, remove_sources
 from gobbler.actions.inspecting import published_versions
+from gobbler.actions.nominating import twins_for
 from gobbler.actions.publishing import Publication, publish
 from gobbler.actions.site import Call
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
@@ -14,12 +15,11 @@ from gobbler.disk.clock import now
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
 from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
-from gobbler.errors import Fault, Forbidden, Missing, Refused, quoted
-from gobbler.names import AssetKey, VersionKey, is_internal
+from gobbler.errors import Fault, Forbidden, Refused, quoted
+from gobbler.names import VersionKey, is_internal
 from gobbler.records import Manifest, Permissions, Summary, format_time
 from gobbler.registry import Registry
 from gobbler.requests import Upload
-from gobbler.rules.dedup import Twins
 from gobbler.rules.links import Places, absolute_target, locate, usage_of
 from gobbler.rules.permissions import UploadRight
 from gobbler.rules.planning import (
@@ -30,8 +30,9 @@ from gobbler.rules.planning import (
     make_plan,
 )
 from gobbler.transfer.batch import Source, Stamp
-from gobbler.transfer.build import fetch_content, make_symlinks, write_records
+from gobbler.transfer.build import make_symlinks, write_records
 from gobbler.transfer.scan import scan
+from gobbler.transfer.taking import fetch_content
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def _identify(call: Call, name: str) -> Source:
 def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> None:
     registry = call.site.registry
     right = authorise(call, key)
-    twins = _twins(registry, key.of_asset)
+    twins = twins_for(call, key.of_asset)
     with source.opened() as directory:
         found = scan(
             directory,
@@ -145,17 +146,6 @@ def _intent(key: VersionKey, source: Source, summary: Summary, *, adopted: bool)
         source=source.name,
         adopted=adopted,
     )
-
-
-def _twins(registry: Registry, asset: AssetKey) -> Twins | None:
-    latest = registry.latest(asset)
-    if latest is None:
-        return None
-    key = asset.version(latest)
-    try:
-        return Twins.of(key, registry.manifest(key))
-    except Missing:
-        return None  # removed since; the record is put right by this publication
 
 
 def _plan(call: Call, key: VersionKey, source: Source, found: Scan) -> Plan:

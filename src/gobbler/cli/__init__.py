@@ -29,6 +29,7 @@ COMMANDS = {
     "diff": "show what differs between two versions",
     "doctor": "say whether two directories are fit for the service",
     "fetch": "get a file, a directory or a version",
+    "index": "look after the index of a service",
     "info": "show a service and its directories",
     "jobs": "list, follow or cancel what one has asked for",
     "ls": "list projects, assets, versions or files",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import click
 
 from gobbler.disk.flushing import Durability
+from gobbler.rules.dedup import Dedup
 from gobbler.service.logs import LogFormat
 from gobbler.service.settings import Settings, read_spoofing, read_whitelist
 
@@ -84,6 +85,20 @@ _OPTIONS = (
         help="Batches of files that an HTTP worker copies at a time; of the spool, each job.",
     ),
     click.option(
+        "--index",
+        metavar="FILE",
+        help="An index of all manifests, made when it is missing, in a directory of the "
+        "service's own on a local disk. Finding links is quick with it.",
+    ),
+    click.option(
+        "--dedup",
+        type=click.Choice([choice.value for choice in Dedup]),
+        default=Dedup.LATEST.value,
+        show_default=True,
+        help="Where a new file is looked for, so that it is stored once: in the latest version "
+        "of its asset, or in all of the asset, or of the project, which needs --index.",
+    ),
+    click.option(
         "--log-format",
         "form",
         type=click.Choice([choice.value for choice in LogFormat]),
@@ -112,10 +127,14 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
         durability: str,
         grace: float,
         concurrency: int,
+        index: str | None,
+        dedup: str,
         form: str,
         debug: bool,
         **rest: object,
     ) -> None:
+        if Dedup(dedup) is not Dedup.LATEST and not index:
+            raise click.UsageError(f"--dedup {dedup} finds files by the index: say --index FILE.")
         settings = Settings(
             staging=os.path.abspath(staging),
             registry=os.path.abspath(registry),
@@ -125,6 +144,8 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
             durability=Durability(durability),
             grace=grace,
             concurrency=concurrency,
+            index=os.path.abspath(index) if index else None,
+            dedup=Dedup(dedup),
         )
         function(settings=settings, form=LogFormat(form), debug=debug, **rest)
 

@@ -23,20 +23,31 @@ LABELS = {
 
 @click.command()
 @common.address("address", metavar="PROJECT[/ASSET[/VERSION]]")
+@click.option("--links", is_flag=True, help="What is linked to a version, or has its content.")
 @common.reads
 @common.as_json
-def command(client: Client, address: str, as_json: bool) -> None:
+def command(client: Client, address: str, links: bool, as_json: bool) -> None:
     """Show what there is to know about a project, an asset or a version.
 
     That is who published it and when, how much is in it, and who may do what. For what is
     in it, see `gobbler ls`.
+
+    With --links: each link of another version that leads into this one, whether a copy or
+    another link would have to take its place if this one were deleted, to which file it leads,
+    and the bytes that this would add; and the other versions that have some of the same
+    content, with how many different contents that are, their bytes, and how many of these are
+    stored there rather than linked.
 
     \b
     Examples:
       gobbler show weather
       gobbler show weather/stations
       gobbler show weather/stations/@latest
+      gobbler show --links weather/stations/1.0
     """
+    if links:
+        _show_links(client, resolve(client, parse_as(address, "version")), as_json=as_json)
+        return
     place = resolve(client, parse_as(address, "project", "asset", "version"))
     if place.version:
         told = _version(client, place)
@@ -49,6 +60,34 @@ def command(client: Client, address: str, as_json: bool) -> None:
         common.print_json(told)
     else:
         common.print_facts(_facts(told))
+
+
+def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
+    found = client.relations(place.project, place.asset, place.version)
+    if as_json:
+        common.print_json(common.named(place) | plain(found))
+        return
+    links = [
+        [each.path, "copy" if each.copy else "link", each.source, common.size(each.usage)]
+        for each in found.links
+    ]
+    shared = [
+        [each.version, str(each.files), common.size(each.size), common.size(each.stored)]
+        for each in found.shared
+    ]
+    if not common.for_people():
+        # One list of lines for scripts that cut fields; the first tells what a line is about.
+        common.print_table([], [["link", *row] for row in links] + [["shared", *r] for r in shared])
+        return
+    if links:
+        common.print_table(["link", "would become", "leads to", ">added"], links)
+    else:
+        click.echo("no link of another version leads here")
+    click.echo()
+    if shared:
+        common.print_table(["same content in", ">contents", ">size", ">stored there"], shared)
+    else:
+        click.echo("no other version has any of this content")
 
 
 def _project(client: Client, place: Address) -> dict[str, Any]:

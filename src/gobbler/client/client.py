@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from gobbler.client.caching import Caching
 from gobbler.client.changes import Changes
+from gobbler.client.relating import Relating
 from gobbler.client.sweeps import Sweeps
 from gobbler.client.uploads import Uploads
 from gobbler.client.version import Versions
 
 
-class Client(Caching, Uploads, Changes, Sweeps, Versions):
+class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
     """A service and its registry, as one user on one machine sees them.
 
     ``url`` is the address of the service. ``staging`` and ``registry`` are its directories

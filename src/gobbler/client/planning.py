@@ -1,7 +1,8 @@
 """What an upload would do, found out before anything is copied or asked.
 
 The service decides by the same rules; what it alone knows (which directories are
-whitelisted, and whatever changes meanwhile) it decides when the upload comes.
+whitelisted, where besides the latest version it looks for the same files, and whatever changes
+meanwhile) it decides when the upload comes.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import Struct
 from gobbler.errors import Missing, Refused, quoted
 from gobbler.names import VersionKey, file_name_problem, is_internal
 from gobbler.records import Manifest
-from gobbler.rules.dedup import Twins
+from gobbler.rules.dedup import TwinsOfVersion
 from gobbler.rules.links import OUTSIDE, Places, Target, absolute_target, locate
 from gobbler.rules.planning import Plan, PublishedVersion, Scan, linked_versions, make_plan
 
@@ -65,12 +66,16 @@ def plan_upload(
     decided = {path: to for path, to in targets.items() if to != OUTSIDE}
     versions = {linked: lookup(linked) for linked in linked_versions(decided)}
     plan = make_plan(key, scan, decided, versions)
-    twins = None if latest is None else Twins.of(*latest)
+    twins = None if latest is None else TwinsOfVersion.of(*latest)
     return _told(directory, plan, key, twins, undecided)
 
 
 def _told(
-    directory: str, plan: Plan, key: VersionKey, twins: Twins | None, undecided: dict[str, str]
+    directory: str,
+    plan: Plan,
+    key: VersionKey,
+    twins: TwinsOfVersion | None,
+    undecided: dict[str, str],
 ) -> UploadPlan:
     stored: dict[str, int] = {}
     linked = {

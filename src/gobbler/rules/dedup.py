@@ -1,4 +1,4 @@
-"""Deduplication: which files of the latest version a new file may be the same as.
+"""Deduplication: which published files a new file may be the same as.
 
 Size and checksum only *nominate*: before a link replaces content, the bytes are compared
 (two files can be crafted to share an MD5).
@@ -6,15 +6,42 @@ Size and checksum only *nominate*: before a link replaces content, the bytes are
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from gobbler.names import VersionKey
 from gobbler.records import Link, Manifest
 from gobbler.rules.links import link_to
+from gobbler.rules.relations import Content
+
+
+class Dedup(enum.Enum):
+    """Where a new file is looked for: in the latest version of its asset alone, or also in
+    all other final versions of the asset, or of the project.
+    """
+
+    LATEST = "latest"
+    ASSET = "asset"
+    PROJECT = "project"
+
+
+class Twins(Protocol):
+    """Published files that new ones may be the same as."""
+
+    def same_path(self, path: str, size: int) -> tuple[str, Link] | None:
+        """The file at the same ``path`` of the latest version, if it has the same ``size``.
+
+        Its checksum, and the link that a new file gets which is the same.
+        """
+
+    def nominees(self, contents: Collection[Content]) -> dict[Content, Link]:
+        """For each of ``contents`` that is published, the link to a file that has it."""
 
 
 @dataclass(frozen=True)
-class Twins:
+class TwinsOfVersion:
     """The files of one published version, by size and checksum."""
 
     key: VersionKey
@@ -22,7 +49,7 @@ class Twins:
     _by_size: dict[int, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, key: VersionKey, manifest: Manifest) -> Twins:
+    def of(cls, key: VersionKey, manifest: Manifest) -> TwinsOfVersion:
         """The twins that version ``key`` offers."""
         by_size: dict[int, dict[str, str]] = {}
         for path, entry in manifest.items():
@@ -30,22 +57,21 @@ class Twins:
                 by_size.setdefault(entry.size, {}).setdefault(entry.md5sum, path)
         return cls(key, manifest, by_size)
 
-    def same_path(self, path: str, size: int) -> str | None:
-        """The checksum of the file at the same ``path``, if it has the same ``size``."""
+    def same_path(self, path: str, size: int) -> tuple[str, Link] | None:
+        """See :class:`Twins`."""
         entry = self.manifest.get(path)
         if entry is None or entry.is_directory or entry.size != size:
             return None
-        return entry.md5sum
+        return entry.md5sum, link_to(self.key, path, self.manifest)
+
+    def nominees(self, contents: Collection[Content]) -> dict[Content, Link]:
+        """See :class:`Twins`."""
+        return {
+            (size, md5sum): link_to(self.key, path, self.manifest)
+            for size, md5sum in contents
+            if (path := self.of_size(size).get(md5sum)) is not None
+        }
 
     def of_size(self, size: int) -> dict[str, str]:
         """Paths by checksum, of the files of ``size`` bytes."""
         return self._by_size.get(size, {})
-
-    def link(self, path: str) -> Link:
-        """The link that a new file gets which is the same as ``path`` here."""
-        return link_to(self.key, path, self.manifest)
-
-    def real_path(self, path: str) -> str:
-        """Where the bytes of ``path`` stand, relative to the registry."""
-        end = self.link(path).end
-        return end.key.file(end.path)

@@ -25,7 +25,9 @@ from gobbler.service.archiving import Archiving
 from gobbler.service.fetching import Fetching
 from gobbler.service.files import Files
 from gobbler.service.following import Following
+from gobbler.service.indexing import index_of
 from gobbler.service.intake import Intake
+from gobbler.service.linking import LINKS, Linking
 from gobbler.service.listing import list_directory
 from gobbler.service.settings import Settings
 from gobbler.service.submitting import Submitting
@@ -69,6 +71,7 @@ class Application:
                 Route(f"{prefix}{openapi.ROUTE}", self._openapi),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
+                Route(f"{prefix}{LINKS}{{path:path}}", Linking(site, self._readers).answer),
                 *self.following.routes(prefix),
                 # What these methods ask does not come here; other methods are told of them.
                 *(Route(f"{r}{{path:path}}", self._root, methods=["GET"]) for r in self._reading),
@@ -132,6 +135,8 @@ def make_site(settings: Settings) -> Site:
         durability=settings.durability,
         executor=ThreadPoolExecutor(settings.concurrency, thread_name_prefix="batch"),
         width=settings.concurrency,
+        index=index_of(settings),
+        dedup=settings.dedup,
     )
 
 

@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gobbler.jobs import JobState
 from gobbler.records import Size
+from gobbler.rules.relations import Shared
 
 
 class Success(Struct, frozen=True):
@@ -95,6 +96,21 @@ class Root(Struct, frozen=True):
 
     name: Literal["gobbler API"]
     version: Annotated[str, Meta(description="Version of the software.")]
+
+
+class LinksFound(Struct, frozen=True):
+    """What is linked to a version, and what has the same content."""
+
+    links: Annotated[
+        tuple[LinkChanged, ...],
+        Meta(
+            description="Links of other versions to files of this one, and what `reroute_links` "
+            "would make of each: those with `copy` have no other place to lead to."
+        ),
+    ]
+    shared: Annotated[
+        tuple[Shared, ...], Meta(description="Other versions that have some of its contents.")
+    ]
 
 
 class Told(NamedTuple):

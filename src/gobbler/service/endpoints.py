@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from gobbler.jobs import JobState
-from gobbler.service.bodies import TOLD, Accepted, Info, Root
+from gobbler.service.bodies import TOLD, Accepted, Info, LinksFound, Root
 from gobbler.service.contents import Links
 from gobbler.service.describing import (
     TEXT,
@@ -34,6 +34,7 @@ def paths() -> dict[str, dict[str, Operation]]:
         "/list": {"get": _list()},
         "/fetch/{path}": {"get": _fetch()},
         "/archive/{path}.tar": {"get": _archive()},
+        "/links/{path}": {"get": _links()},
         "/new/{request}": {"post": _new()},
         "/jobs/{job}": {"get": _job(), "delete": _cancel()},
         "/jobs/{job}/events": {"get": _events()},
@@ -179,6 +180,26 @@ def _archive() -> Operation:
                 "query",
                 "Leave out files that are larger, in bytes.",
                 {"type": "integer", "minimum": 0},
+            ),
+        ),
+    )
+
+
+def _links() -> Operation:
+    return operation(
+        "links",
+        "reading",
+        "What is linked to a version",
+        "Which links of other versions lead into it, so that they would break if it were deleted; "
+        "and which versions have some of the same content. Where the service has no index, all "
+        "manifests are read for that.",
+        {200: json_response("What was found.", reference(LinksFound))},
+        (400, 404),
+        (
+            parameter(
+                "path",
+                "path",
+                "`{project}/{asset}/{version}`. Slashes may stand as they are.",
             ),
         ),
     )

@@ -20,7 +20,7 @@ from gobbler.records import (
     Summary,
     Usage,
 )
-from gobbler.service.bodies import TOLD, Accepted, Failure, Info, Root
+from gobbler.service.bodies import TOLD, Accepted, Failure, Info, LinksFound, Root
 
 Schema = dict[str, Any]
 
@@ -55,7 +55,7 @@ def reference(kind: type) -> Schema:
 def components() -> dict[str, Schema]:
     """The schemas by name, each with a description."""
     kinds: list[Any] = [
-        *(Info, Root, Accepted, Failure, JobState),
+        *(Info, Root, Accepted, Failure, JobState, LinksFound),
         *(told.answer for told in TOLD.values()),
         *(action.request for action in ACTIONS.values()),
         *(Summary, Latest, Permissions, LooseUploader, Usage, Quota, LogEntry),

@@ -26,6 +26,7 @@ from granian.log import LogLevels
 from gobbler import __version__
 from gobbler.disk.inheriting import close_inherited
 from gobbler.service.app import Application
+from gobbler.service.indexing import check_index
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
 from gobbler.service.settings import Settings, check_address, check_directories
@@ -56,6 +57,7 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
     check_directories(settings)
+    check_index(settings)
     check_address(settings.host, settings.port)
     allow_many_files()
     sweep(settings)

@@ -14,6 +14,7 @@ from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
 from gobbler.doctor.places import BEGUN, Place
 from gobbler.errors import GobblerError
+from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoofing import Spoofable, parse_spoofing
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ class Settings:
     Paths are absolute. ``concurrency`` is the number of batches of files that one HTTP
     worker copies at a time, and each job of the spool; ``grace`` is in seconds; with
     ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
-    are carried out at a time.
+    are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
+    beyond the latest version needs it.
     """
 
     staging: str
@@ -47,6 +49,8 @@ class Settings:
     grace: float = 30.0
     probation_days: float = -1.0
     jobs: int = 4
+    index: str | None = None
+    dedup: Dedup = Dedup.LATEST
 
     @property
     def begun(self) -> str:

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.service.app import make_site
+from gobbler.service.indexing import check_index, keep_index
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
 from gobbler.service.settings import Settings, check_directories
@@ -37,6 +38,7 @@ def work(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
     check_directories(settings)
+    check_index(settings)
     allow_many_files()
     sweep(settings)
     start_upkeep(settings)
@@ -50,6 +52,7 @@ def _run(settings: Settings) -> None:
     threads = settings.jobs * (settings.concurrency + 1)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="batch")
     site = dataclasses.replace(make_site(settings), executor=executor)
+    threading.Thread(target=keep_index, args=(settings,), name="index", daemon=True).start()
     worker = Worker(site, settings.begun, settings.jobs)
     ended = threading.Event()
     idle = False

@@ -222,7 +222,7 @@ def _is_same(opened: int, real: str, size: int, check: Check) -> bool:
 
 @dataclass(frozen=True)
 class ConfirmBatch:
-    """Copied files whose size and MD5 are those of a file of the latest version.
+    """Copied files whose size and MD5 are those of a published file.
 
     ``files``: for each path, the size in bytes and where the bytes of the other stand.
     """

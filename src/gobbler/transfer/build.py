@@ -6,32 +6,19 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from gobbler.disk.incoming import Job
-from gobbler.disk.writing import DIRECTORY_MODE, write_new
+from gobbler.disk.writing import write_new
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.records import Entry, Manifest, Summary, encode
 from gobbler.registry import Registry
-from gobbler.rules.dedup import Twins
 from gobbler.rules.links import InWhitelist, links_by_directory, symlink_text
 from gobbler.rules.planning import Plan
-from gobbler.transfer.batch import (
-    Batch,
-    ConfirmBatch,
-    Source,
-    Stamp,
-    Taken,
-    Twin,
-    run_batch,
-    run_confirm_batch,
-)
 from gobbler.transfer.execute import Meter, Watcher, cut, is_light, run_all, run_here
 from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
-from gobbler.transfer.salvaging import noting, salvage
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -49,89 +36,6 @@ class Workshop:
     executor: Executor
     width: int
     write_out: bool
-
-
-def fetch_content(
-    shop: Workshop,
-    job: Job,
-    source: Source,
-    plan: Plan,
-    twins: Twins | None,
-    *,
-    consume: bool,
-    adopt: bool,
-    watcher: Watcher,
-) -> tuple[Manifest, dict[str, Stamp]]:
-    """Bring the files of ``plan`` into the tree of ``job``.
-
-    Returns their entries (linked to ``twins`` where the content is the same), and if the
-    source is to be consumed, the state in which each of its files was read.
-    """
-    watcher.expect(len(plan.copies), sum(plan.copies.values()))
-    earlier = salvage(job, plan.directories, {} if adopt else plan.copies)
-    _make_directories(job.tree, plan.directories)
-    entries: Manifest = {}
-    stamps: dict[str, Stamp] = {}
-    renamed: dict[str, str] = {}
-    entries.update(hash_kept(shop, job, plan, watcher=watcher))
-    for taken in _taken(shop, job, source, plan, twins, earlier, adopt=adopt, watcher=watcher):
-        link = twins.link(taken.path) if taken.same and twins is not None else None
-        entries[taken.path] = Entry(taken.size, taken.md5sum, link)
-        if consume:
-            stamps[taken.path] = taken.stamp
-        watcher.advance(1, taken.size)
-        if link is None and twins is not None:
-            nominee = twins.of_size(taken.size).get(taken.md5sum)
-            if nominee is not None:
-                renamed[taken.path] = nominee
-    if twins is not None and renamed:
-        entries.update(_linked(shop, job, twins, entries, renamed, watcher=watcher))
-    return entries, stamps
-
-
-def _taken(
-    shop: Workshop,
-    job: Job,
-    source: Source,
-    plan: Plan,
-    twins: Twins | None,
-    earlier: dict[str, Taken],
-    *,
-    adopt: bool,
-    watcher: Watcher,
-) -> Iterator[Taken]:
-    batches = _batches(shop, job, source, plan, twins, earlier, adopt=adopt)
-    light = is_light(plan.copies)
-    with noting(job) as note:
-        for taken in hand_out(
-            shop, job, run_batch, batches, light=light, watcher=watcher, is_expected=True
-        ):
-            note(taken)
-            yield taken
-
-
-def _linked(
-    shop: Workshop,
-    job: Job,
-    twins: Twins,
-    entries: Manifest,
-    renamed: dict[str, str],
-    *,
-    watcher: Watcher,
-) -> Manifest:
-    """The entries of those of ``renamed`` whose content is indeed that of their twin."""
-    confirmed = hand_out(
-        shop,
-        job,
-        run_confirm_batch,
-        _confirm_batches(shop, job, twins, entries, renamed),
-        light=is_light({path: entries[path].size for path in renamed}),
-        watcher=watcher,
-    )
-    return {
-        path: Entry(entries[path].size, entries[path].md5sum, twins.link(renamed[path]))
-        for path in confirmed
-    }
 
 
 def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
@@ -236,45 +140,6 @@ class _LivingJob:
     def check(self) -> None:
         self.job.sign_of_life()
         self.watcher.check()
-
-
-def _make_directories(tree: str, directories: list[str]) -> None:
-    for directory in (tree, *(f"{tree}/{inner}" for inner in directories)):
-        with suppress(FileExistsError):  # of an earlier attempt
-            os.mkdir(directory, DIRECTORY_MODE)
-
-
-def _batches(
-    shop: Workshop,
-    job: Job,
-    source: Source,
-    plan: Plan,
-    twins: Twins | None,
-    earlier: dict[str, Taken],
-    *,
-    adopt: bool,
-) -> Iterator[Batch]:
-    for files in cut(plan.copies):
-        same: dict[str, Twin] = {}
-        if twins is not None:
-            for path, size in files.items():
-                if (md5sum := twins.same_path(path, size)) is not None:
-                    same[path] = Twin(md5sum, shop.registry.path(twins.real_path(path)))
-        known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
-        yield Batch(source, job.tree, files, same, adopt, shop.write_out, known)
-
-
-def _confirm_batches(
-    shop: Workshop, job: Job, twins: Twins, entries: Manifest, renamed: dict[str, str]
-) -> Iterator[ConfirmBatch]:
-    for files in cut({path: entries[path].size for path in renamed}):
-        yield ConfirmBatch(
-            job.tree,
-            {
-                path: (size, shop.registry.path(twins.real_path(renamed[path])))
-                for path, size in files.items()
-            },
-        )
 
 
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest) -> None:

@@ -1,0 +1,108 @@
+"""``gobbler index``: look after the index of a service, on its host."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress
+
+from gobbler.cli import common
+from gobbler.errors import Fault, Refused
+from gobbler.index import Index
+from gobbler.index.database import Unusable
+from gobbler.registry import Registry
+
+
+def _index(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that say which index, and the ``index``."""
+
+    @click.option("--registry", required=True, metavar="DIR", help="The registry.")
+    @click.option("--index", "path", required=True, metavar="FILE", help="The file of the index.")
+    @functools.wraps(function)
+    def command(registry: str, path: str, **rest: Any) -> None:  # noqa: ANN401 - click's
+        root = os.path.abspath(registry)
+        if not os.path.isdir(root):
+            raise Refused(f"the registry {root} is not a directory on this machine")
+        _check_account(os.path.dirname(os.path.abspath(path)))
+        index = Index(os.path.abspath(path), Registry(root))
+        try:
+            function(index=index, **rest)
+        except Unusable as error:
+            raise Fault(f"the index {index.path} can't be used: {error}") from error
+
+    return command
+
+
+def _check_account(directory: str) -> None:
+    """Refuse to leave files that the service could not open."""
+    try:
+        owner = os.stat(directory).st_uid
+    except OSError as error:
+        raise Refused(f"the directory {directory} can't be used: {error.strerror}") from None
+    if owner != os.geteuid():
+        raise Refused(
+            f"the directory {directory} belongs to another account, the service's",
+            hint=f"Run this as that account: sudo -u '#{owner}' gobbler index ...",
+        )
+
+
+@click.group()
+def command() -> None:
+    """Look after the index of a service, on its host and as its account.
+
+    The index is what `gobbler serve --index FILE` makes and keeps up to date by itself: a
+    cache of what all manifests say. It may be removed at any time.
+
+    \b
+    Examples:
+      gobbler index status --registry /data/registry --index /var/lib/gobbler/index.db
+      gobbler index rebuild --registry /data/registry --index /var/lib/gobbler/index.db
+    """
+
+
+@command.command()
+@_index
+def rebuild(index: Index) -> None:
+    """Make the index anew from the registry.
+
+    The service may run meanwhile: it goes without the index until that is done.
+
+    \b
+    Example:
+      sudo -u gobbler gobbler index rebuild --registry /data/registry \\
+          --index /var/lib/gobbler/index.db
+    """
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("reading manifests", total=None)
+        index.rebuild(lambda done, of: progress.update(task, completed=done, total=of))
+    status = index.status()
+    click.echo(f"indexed {status['versions']} versions")
+
+
+@command.command()
+@_index
+@common.as_json
+def status(index: Index, as_json: bool) -> None:
+    """Show how much is in the index, and how far it is behind the registry.
+
+    Being behind does no harm: it is brought up to date before each use.
+
+    \b
+    Example:
+      gobbler index status --registry /data/registry --index /var/lib/gobbler/index.db
+    """
+    found = {"index": index.path, **index.status(), "size": os.path.getsize(index.path)}
+    if as_json:
+        common.print_json(found)
+        return
+    labels = {"links": "links between versions", "behind": "versions behind"}
+    common.print_facts((labels.get(what, what), str(value)) for what, value in found.items())

@@ -1,0 +1,163 @@
+"""The file of the index: opened for each use, set aside when it is spoilt.
+
+::
+
+    FILE                the database; beside it, SQLite's own FILE-wal and FILE-shm
+    FILE.lock           held shared by whoever has it open, exclusively by who sets it aside
+    FILE.spoilt         the last one that was set aside
+
+Any number of threads and processes use it at the same time. Nothing is kept open between
+two uses, so a process may be forked, or the file removed, at any moment between them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from gobbler.disk.locks import try_lock
+from gobbler.disk.opening import closing
+from gobbler.disk.writing import PRIVATE_FILE_MODE
+
+BUSY_SECONDS = 5.0
+"""How long to wait for another process that writes; each does for a moment only."""
+
+SCHEMA = 1
+"""What the tables below are; a file of another number is made anew."""
+
+_TABLES = """
+CREATE TABLE registry (path BLOB NOT NULL);
+CREATE TABLE version (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    stamp TEXT NOT NULL,
+    is_odd INTEGER NOT NULL
+);
+CREATE TABLE link (
+    target BLOB NOT NULL, source INTEGER NOT NULL, PRIMARY KEY (target, source)
+) WITHOUT ROWID;
+CREATE INDEX link_by_source ON link (source);
+CREATE TABLE content (
+    md5 BLOB NOT NULL, size INTEGER NOT NULL, linked INTEGER NOT NULL, version INTEGER NOT NULL,
+    PRIMARY KEY (md5, size, linked, version)
+) WITHOUT ROWID;
+CREATE INDEX content_by_version ON content (version);
+"""
+
+
+class Unusable(Exception):
+    """The index can't be used now; the text says why. Everything works without it."""
+
+
+class Spoilt(Unusable):
+    """What is in the file is no index of this kind, or is damaged."""
+
+
+class Foreign(Unusable):
+    """It is the index of another registry."""
+
+
+class Database:
+    """The index in the file ``path`` of the registry in the directory ``root``."""
+
+    def __init__(self, path: str, root: str) -> None:
+        self.path = path
+        self._root = os.fsencode(os.path.realpath(root))
+
+    @contextmanager
+    def connected(self) -> Iterator[sqlite3.Connection]:
+        """A connection for the calling thread, to a database whose tables are there.
+
+        Transactions are up to the caller. Raises :class:`Unusable`, also for what SQLite
+        raises within the block.
+        """
+        with self._lock(fcntl.LOCK_SH) as free:
+            if not free:
+                raise Unusable("another process is about to make it anew")
+            connection = None
+            try:
+                connection = sqlite3.connect(
+                    self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=True
+                )
+                self._prepare(connection)
+                yield connection
+            except sqlite3.ProgrammingError:
+                raise  # a mistake in this program
+            except sqlite3.Error as error:
+                raise _translated(error) from error
+            finally:
+                if connection is not None:
+                    with suppress(sqlite3.Error):
+                        connection.close()
+
+    def set_aside(self, inode: int) -> bool:
+        """Take the file ``inode`` out of the way; whether that could be done.
+
+        It can't while somebody has it open, or once it is another file.
+        """
+        with self._lock(fcntl.LOCK_EX) as free:
+            if not free or self.inode() != inode:
+                return False
+            os.replace(self.path, f"{self.path}.spoilt")
+            for ending in ("-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    os.unlink(self.path + ending)
+            return True
+
+    def inode(self) -> int:
+        """Which file it is; 0 if there is none."""
+        try:
+            return os.stat(self.path).st_ino
+        except OSError:
+            return 0
+
+    @contextmanager
+    def _lock(self, operation: int) -> Iterator[bool]:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            descriptor = os.open(f"{self.path}.lock", flags, PRIVATE_FILE_MODE)
+        except OSError as error:
+            raise Unusable(f"{self.path}.lock can't be opened: {error.strerror}") from error
+        with closing(descriptor):
+            yield try_lock(descriptor, operation)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if _schema(connection) == 0:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN IMMEDIATE")
+            if _schema(connection) == 0:  # else another process was quicker
+                self._make_tables(connection)
+            connection.execute("COMMIT")
+        # After a power cut some of what was written last may be missing, which is noticed.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if (found := _schema(connection)) != SCHEMA:
+            raise Spoilt(f"it is of another version ({found}, not {SCHEMA})")
+        rows = connection.execute("SELECT path FROM registry").fetchall()
+        if rows != [(self._root,)]:
+            told = os.fsdecode(rows[0][0]) if rows else "none"
+            raise Foreign(f"it is the index of another registry: {told}")
+
+    def _make_tables(self, connection: sqlite3.Connection) -> None:
+        if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
+            raise Spoilt("it is a database of something else")
+        for statement in _TABLES.strip().split(";\n"):
+            connection.execute(statement)
+        connection.execute("INSERT INTO registry VALUES (?)", (self._root,))
+        connection.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def _schema(connection: sqlite3.Connection) -> int:
+    (number,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(number)
+
+
+def _translated(error: sqlite3.Error) -> Unusable:
+    text = str(error)
+    # A full disk, a lock that is held, or an unreadable file says nothing about what is in it.
+    is_outside = isinstance(error, sqlite3.OperationalError) and not text.startswith(
+        ("no such", "Could not decode")
+    )
+    return Unusable(text) if is_outside else Spoilt(text)

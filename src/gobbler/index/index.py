@@ -1,0 +1,162 @@
+"""The index of a registry, brought up to date before each answer.
+
+Nobody has to tell it what has changed: the stamps of all manifests are compared with those
+that were indexed, and what differs is read. So it can't miss a change, whoever made it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from gobbler.errors import Fault, Missing
+from gobbler.index.database import Database, Spoilt, Unusable
+from gobbler.index.tables import Facts, Tables, packed, reading, told, writing
+from gobbler.names import VersionKey
+from gobbler.records import Manifest, decode_manifest
+from gobbler.registry import Registry, Stamp
+
+T = TypeVar("T")
+
+Follow = Callable[[int, int], None]
+"""Told again and again how many manifests of how many have been read; it may raise."""
+
+ATTEMPTS = 5
+"""How often to look again at a registry that changes meanwhile."""
+
+PATIENCE = 10.0
+"""Seconds to wait until nobody uses an index that is to be made anew."""
+
+ROWS = 50_000
+"""Rows that are written at a time: others may have to wait for that."""
+
+logger = logging.getLogger(__name__)
+
+
+class Index:
+    """The index of ``registry`` in the file ``path``, which is made when it is missing.
+
+    May be shared between threads, and used by any number of processes at a time.
+    """
+
+    def __init__(self, path: str, registry: Registry) -> None:
+        self.path = path
+        self._registry = registry
+        self._database = Database(path, registry.root)
+
+    def ask(
+        self,
+        question: Callable[[Tables, Mapping[VersionKey, Stamp]], T],
+        *within: str,
+        follow: Follow,
+    ) -> T:
+        """The answer to ``question``, which is asked with the index up to date.
+
+        It gets the tables and the stamps that these agree with. ``within``: a project, or a
+        project and one of its assets; only what is in there is up to date then. Raises
+        :class:`~gobbler.index.database.Unusable`, ``OSError`` where the registry can't be
+        read, and what ``question`` and ``follow`` raise. A file that is spoilt is set aside
+        and made anew.
+        """
+        inode = self._database.inode()
+        try:
+            return self._ask(question, within, follow)
+        except Spoilt as error:
+            if not self._database.set_aside(inode):
+                raise
+            logger.warning("the index %s is made anew: %s", self.path, error)
+        return self._ask(question, within, follow)
+
+    def probe(self) -> None:
+        """Make the file if it is missing; raises :class:`~gobbler.index.database.Unusable`.
+
+        What is spoilt is left to :meth:`ask`.
+        """
+        with self._database.connected():
+            pass
+
+    def bring_up_to_date(self, *within: str, follow: Follow) -> None:
+        """Read what has changed; raises like :meth:`ask`."""
+        self.ask(lambda *_: None, *within, follow=follow)
+
+    def rebuild(self, follow: Follow) -> None:
+        """Make it anew; raises like :meth:`ask`. What asks meanwhile goes without it."""
+        deadline = time.monotonic() + PATIENCE
+        while (inode := self._database.inode()) and not self._database.set_aside(inode):
+            if time.monotonic() > deadline:
+                raise Unusable(f"others have been using it for {PATIENCE:g} seconds; try again")
+            time.sleep(0.05)
+        self.bring_up_to_date(follow=follow)
+
+    def status(self) -> dict[str, int]:
+        """How many versions, links between versions and contents are indexed, and how many
+        versions are to be read again or forgotten (``behind``). Changes nothing in it.
+        """
+        if not os.path.exists(self.path):
+            raise Unusable("there is no such file yet")
+        with self._database.connected() as connection, reading(connection) as tables:
+            known, wanted = tables.stamps(()), _told(self._registry.stamps())
+            behind = sum(1 for path in {*known, *wanted} if known.get(path) != wanted.get(path))
+            return {**tables.counts(), "behind": behind}
+
+    def _ask(
+        self,
+        question: Callable[[Tables, Mapping[VersionKey, Stamp]], T],
+        within: Sequence[str],
+        follow: Follow,
+    ) -> T:
+        with self._database.connected() as connection:
+            for _ in range(ATTEMPTS):
+                stamps = self._registry.stamps(*within)
+                wanted = _told(stamps)
+                # One transaction: what is asked is what was compared.
+                with reading(connection) as tables:
+                    known = tables.stamps(within)
+                    if known == wanted:
+                        return question(tables, stamps)
+                changed = [key for key in stamps if _differs(key, known, wanted)]
+                for batch in self._read(changed, follow):
+                    with writing(connection) as tables:
+                        for facts in batch:
+                            tables.learn(facts)
+                with writing(connection) as tables:
+                    for path in known.keys() - wanted.keys():
+                        tables.forget(path)
+            raise Unusable("the registry changes faster than it can be followed")
+
+    def _read(self, keys: Sequence[VersionKey], follow: Follow) -> Iterator[list[Facts]]:
+        """The facts of the manifests of ``keys``, in batches; read while nothing is locked."""
+        batch: list[Facts] = []
+        weight = 0
+        for number, key in enumerate(keys):
+            follow(number, len(keys))
+            try:
+                stamp, data = self._registry.stamped_manifest(key)
+            except Missing:
+                continue  # it has just gone
+            batch.append(Facts.of(key, stamp, _readable(data, key)))
+            weight += batch[-1].weight
+            if weight >= ROWS:
+                yield batch
+                batch, weight = [], 0
+        yield batch
+        follow(len(keys), len(keys))
+
+
+def _readable(data: bytes, key: VersionKey) -> Manifest | None:
+    try:
+        return decode_manifest(data, key.manifest)
+    except Fault:
+        return None
+
+
+def _told(stamps: Mapping[VersionKey, Stamp]) -> dict[bytes, str]:
+    return {packed(key.path): told(stamp) for key, stamp in stamps.items()}
+
+
+def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes, str]) -> bool:
+    path = packed(key.path)
+    return known.get(path) != wanted[path]
