@@ -14,15 +14,28 @@ from hypothesis import strategies as st
 from gobbler.disk.opening import closing, open_directory
 from gobbler.errors import Cancelled
 from gobbler.rules.planning import Scan
+from gobbler.transfer import looking
 from gobbler.transfer import scan as scanning
 from gobbler.transfer.scan import MAX_DEPTH, MAX_PATH_BYTES, scan
 
 from .strategies import file_names
 
 
+@pytest.fixture(params=["local", "slow"], autouse=True)
+def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All is found alike where each look seems to take long, so that threads look ahead."""
+    if request.param == "slow":
+        monkeypatch.setattr(looking, "SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(looking, "FIRST_LOOKS", 1)
+        monkeypatch.setattr(looking, "PART", 3)
+
+
 def look(path: Path, *, ignore_dot: bool = False, owner: int | None = None) -> Scan:
+    before = len(os.listdir("/proc/self/fd"))
     with closing(open_directory(str(path))) as descriptor:
-        return scan(descriptor, ignore_dot=ignore_dot, owner=owner)
+        found = scan(descriptor, ignore_dot=ignore_dot, owner=owner, width=4)
+    assert len(os.listdir("/proc/self/fd")) == before, "descriptors were left open"
+    return found
 
 
 def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: Path) -> None:
@@ -199,3 +212,31 @@ def test_everything_is_found_once(
         parent = directory.rpartition("/")[0]
         position = found.directories.index
         assert parent == "" or position(parent) < position(directory)
+
+
+def test_many_directories_and_files_are_found_in_their_order(tmp_path: Path) -> None:
+    wanted = sorted(f"d{i:02}/e{j}/f{k}" for i in range(40) for j in range(2) for k in range(3))
+    for path in wanted:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(path.encode())
+    found = look(tmp_path)
+    assert found.files == {path: len(path) for path in wanted}
+    assert list(found.files) == wanted
+    assert found.directories == sorted(found.directories)
+
+
+def test_giving_up_in_the_midst_leaves_no_directory_open(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"d{number}/e").mkdir(parents=True)
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 50:
+            raise Cancelled("enough")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with closing(open_directory(str(tmp_path))) as descriptor, pytest.raises(Cancelled):
+        scan(descriptor, ignore_dot=False, owner=None, check=check, width=4)
+    assert len(os.listdir("/proc/self/fd")) == before

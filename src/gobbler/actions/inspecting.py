@@ -35,7 +35,9 @@ def look_at(call: Call, key: VersionKey) -> Found:
     registry = call.site.registry
     top = registry.path(key.path)
     with at(top), closing(open_directory(top)) as directory:
-        found = scan(directory, ignore_dot=False, owner=None, check=call.watcher.check)
+        found = scan(
+            directory, ignore_dot=False, owner=None, check=call.watcher.check, width=call.site.width
+        )
     links: dict[str, Links] = {}
     damaged: dict[str, str] = {}
     for directory_path in ("", *found.directories):

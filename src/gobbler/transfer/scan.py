@@ -7,12 +7,14 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.disk.naming import fault_of
-from gobbler.disk.opening import DIRECTORY, closing, kind_of
+from gobbler.disk.opening import closing, kind_of
 from gobbler.errors import Refused, quoted
 from gobbler.names import file_name_problem, is_internal
 from gobbler.rules.planning import Scan
+from gobbler.transfer.looking import Directory, Looker, Opening, is_directory, parts
 
 MAX_DEPTH = 256
 """Directories within directories; each takes a descriptor while the scan is below it."""
@@ -26,41 +28,47 @@ class _Scanner:
     ignore_dot: bool
     owner: int | None
     check: Callable[[], None]
+    looker: Looker
     found: Scan
 
-    def directory(self, descriptor: int, prefix: str, depth: int) -> int:
+    def directory(self, opened: Directory, prefix: str, depth: int) -> int:
         """Scan one open directory; how many entries of it are taken."""
-        self.check()
-        with os.scandir(descriptor) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-        taken = 0
-        for entry in ordered:
-            name = entry.name
-            if is_internal(name) or (self.ignore_dot and name.startswith(".")):
-                continue
-            taken += 1
-            path = prefix + name
+        names = sorted(name for name in opened.names if not self._is_ignored(name))
+        for part in parts(names):
+            self.check()
+            statuses = opened.statuses or self.looker.statuses(opened.descriptor, part)
+            directories = [name for name in part if is_directory(statuses.get(name))]
+            opening = self.looker.directories(opened.descriptor, directories)
             try:
-                problem = _path_problem(name, path) or self._entry(descriptor, entry, path, depth)
-            except OSError as error:
-                problem = vanished(error, path)
-            if problem is not None:
-                self.found.odd[path] = problem
-        return taken
+                for name in part:
+                    path = prefix + name
+                    at = _At(opened.descriptor, name, statuses.get(name), opening, path, depth)
+                    try:
+                        problem = _path_problem(name, path) or self._entry(at)
+                    except OSError as error:
+                        problem = vanished(error, path)
+                    if problem is not None:
+                        self.found.odd[path] = problem
+            finally:
+                opening.close()
+        return len(names)
 
-    def _entry(self, parent: int, entry: os.DirEntry[str], path: str, depth: int) -> str | None:
+    def _is_ignored(self, name: str) -> bool:
+        return is_internal(name) or (self.ignore_dot and name.startswith("."))
+
+    def _entry(self, at: _At) -> str | None:
         """Note an entry; what is wrong with it, if anything."""
-        status = entry.stat(follow_symlinks=False)
+        status = at.status or self.looker.status(at.parent, at.name)
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
                 return FOREIGN_LINK
-            self.found.files[path] = status.st_size
+            self.found.files[at.path] = status.st_size
         elif stat.S_ISLNK(status.st_mode):
-            self.found.symlinks[path] = os.readlink(entry.name, dir_fd=parent)
+            self.found.symlinks[at.path] = os.readlink(at.name, dir_fd=at.parent)
         elif stat.S_ISDIR(status.st_mode):
-            if depth == MAX_DEPTH:
+            if at.depth == MAX_DEPTH:
                 return f"is nested in more than {MAX_DEPTH} directories"
-            self._subdirectory(parent, entry.name, path, depth)
+            self._subdirectory(at)
         else:
             return (
                 f"is {kind_of(status.st_mode)}; only files, directories and symbolic links "
@@ -68,11 +76,23 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, parent: int, name: str, path: str, depth: int) -> None:
-        with closing(os.open(name, DIRECTORY, dir_fd=parent)) as descriptor:
-            self.found.directories.append(path)
-            if self.directory(descriptor, path + "/", depth + 1) == 0:
-                self.found.empty.append(path)
+    def _subdirectory(self, at: _At) -> None:
+        opened = at.opening.open(at.name)
+        with closing(opened.descriptor):
+            self.found.directories.append(at.path)
+            if self.directory(opened, at.path + "/", at.depth + 1) == 0:
+                self.found.empty.append(at.path)
+
+
+class _At(NamedTuple):
+    """One entry: ``name`` in the open directory ``parent``, and its status if it is known."""
+
+    parent: int
+    name: str
+    status: os.stat_result | None
+    opening: Opening
+    path: str
+    depth: int
 
 
 def _path_problem(name: str, path: str) -> str | None:
@@ -89,14 +109,17 @@ def scan(
     ignore_dot: bool,
     owner: int | None,
     check: Callable[[], None] = lambda: None,
+    width: int = 1,
 ) -> Scan:
     """What is below the open ``directory``.
 
     With ``owner`` (a user ID), hard links to others' files are odd. ``check`` is called for
-    every directory and may raise to give up.
+    every directory and may raise to give up. Up to ``width`` threads look where that is slow.
     """
     found = Scan({}, {}, [], [], {})
-    _Scanner(ignore_dot, owner, check, found).directory(directory, "", 0)
+    with Looker(width) as looker:
+        top = Directory(directory, os.listdir(directory), {})
+        _Scanner(ignore_dot, owner, check, looker, found).directory(top, "", 0)
     return found
 
 

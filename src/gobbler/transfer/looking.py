@@ -1,0 +1,176 @@
+"""Looking at directories and files: one at a time, or many where each look takes long.
+
+On a local disk a look takes microseconds, and threads would only be in each other's way. On
+NFS or Lustre it takes a millisecond or so, most of which is waiting. Which of them it is shows
+as soon as a few files have been looked at.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import NamedTuple
+
+from gobbler.disk.opening import DIRECTORY
+from gobbler.disk.pace import SLOW_SECONDS
+
+FIRST_LOOKS = 8
+"""Looks from which it is told how long one takes."""
+
+PART = 1000
+"""Files that are looked at before the first of them is used."""
+
+AHEAD = 64
+"""Directories that are open before it is their turn, of all those that are being scanned."""
+
+Statuses = dict[str, os.stat_result]
+
+
+class Directory(NamedTuple):
+    """An open directory, what it holds, and the status of some of that, all without order."""
+
+    descriptor: int
+    names: list[str]
+    statuses: Statuses
+
+
+class Looker:
+    """Looks at files and directories, with up to ``width`` threads. A context manager."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._pool: ThreadPoolExecutor | None = None
+        self._looks = 0
+        self._seconds = 0.0
+        self._ahead = 0
+
+    def __enter__(self) -> Looker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def status(self, parent: int, name: str) -> os.stat_result:
+        """The status of ``name`` in the open directory ``parent``; of a link, its own."""
+        if self._looks >= FIRST_LOOKS:
+            return _status(parent, name)
+        begun = time.monotonic()
+        try:
+            return _status(parent, name)
+        finally:
+            self._looks += 1
+            self._seconds += time.monotonic() - begun
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether many should be looked at at a time."""
+        slow = self._looks >= FIRST_LOOKS and self._seconds > SLOW_SECONDS * self._looks
+        return slow and self._width > 1
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="look")
+        return self._pool
+
+    def statuses(self, parent: int, names: list[str]) -> Statuses:
+        """The statuses of ``names``, if looks are slow; what fails is left out."""
+        if not self.is_slow or len(names) < 2:
+            return {}
+        each = -(-len(names) // self._width)
+        parts = [names[i : i + each] for i in range(0, len(names), each)]
+        found: Statuses = {}
+        for part in self._threads().map(lambda part: _statuses(parent, part), parts):
+            found.update(part)
+        return found
+
+    def directories(self, parent: int, names: list[str]) -> Opening:
+        """Ready to open ``names`` in the open directory ``parent`` in this order."""
+        return Opening(self, parent, names)
+
+    def ahead(self, parent: int, name: str) -> Future[Directory] | None:
+        """Begin to open a directory, unless there are enough."""
+        if self._ahead >= AHEAD:
+            return None
+        self._ahead += 1
+        return self._threads().submit(_open, parent, name, with_statuses=True)
+
+    def taken(self) -> None:
+        """A directory that was opened ahead has had its turn."""
+        self._ahead -= 1
+
+
+class Opening:
+    """Opens directories of one parent in order: ahead of time if looks are slow."""
+
+    def __init__(self, looker: Looker, parent: int, names: list[str]) -> None:
+        self._looker = looker
+        self._parent = parent
+        self._names = deque(names)
+        self._begun: dict[str, Future[Directory]] = {}
+
+    def open(self, name: str) -> Directory:
+        """Open the directory ``name``; its descriptor is the caller's to close."""
+        if self._looker.is_slow:
+            while self._names and (future := self._looker.ahead(self._parent, self._names[0])):
+                self._begun[self._names.popleft()] = future
+        begun = self._begun.pop(name, None)
+        if begun is None:
+            return _open(self._parent, name, with_statuses=False)
+        self._looker.taken()
+        return begun.result()
+
+    def close(self) -> None:
+        """Close those that were opened and not asked for."""
+        while self._begun:
+            _, future = self._begun.popitem()
+            self._looker.taken()
+            if not future.cancel() and future.exception() is None:
+                os.close(future.result().descriptor)
+
+
+def _open(parent: int, name: str, *, with_statuses: bool) -> Directory:
+    descriptor = os.open(name, DIRECTORY, dir_fd=parent)
+    try:
+        names = os.listdir(descriptor)
+        few = names if with_statuses and len(names) <= FIRST_LOOKS else []
+        return Directory(descriptor, names, _statuses(descriptor, few))
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _status(parent: int, name: str) -> os.stat_result:
+    return os.stat(name, dir_fd=parent, follow_symlinks=False)
+
+
+def _statuses(parent: int, names: list[str]) -> Statuses:
+    found = {}
+    for name in names:
+        try:
+            found[name] = _status(parent, name)
+        except OSError:
+            continue  # whoever asks for this one meets the error
+    return found
+
+
+def parts(names: list[str]) -> Iterator[list[str]]:
+    """``names`` in parts of at most :data:`PART`; the first is for finding out what it takes."""
+    yield names[:FIRST_LOOKS]
+    for i in range(FIRST_LOOKS, len(names), PART):
+        yield names[i : i + PART]
+
+
+def is_directory(status: os.stat_result | None) -> bool:
+    """Whether the status is known, and that of a directory."""
+    return status is not None and stat.S_ISDIR(status.st_mode)
