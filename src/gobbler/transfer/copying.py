@@ -20,6 +20,9 @@ CHUNK = 4 * 1024 * 1024
 UNWRITTEN = 16 * CHUNK
 """Bytes of a large file that may be on their way to the disk at a time."""
 
+SMALL = 64 * 1024
+"""Bytes that are read at a time even of a file that seems to be smaller."""
+
 COMPARED = 256 * 1024
 """Bytes that are compared at a time."""
 
@@ -111,10 +114,11 @@ def _write(target: int, part: memoryview, offset: int, *, write_out: bool) -> No
             flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
 
-def hash_file(source: int, check: Check) -> tuple[int, str]:
-    """The size in bytes and the MD5 of an open file."""
+def hash_file(source: int, check: Check, expected: int = CHUNK) -> tuple[int, str]:
+    """The size in bytes and the MD5 of an open file, which seemed to have ``expected`` bytes."""
     digest = hashlib.md5(usedforsecurity=False)
-    view = memoryview(bytearray(CHUNK))
+    # Memory for a chunk comes from the kernel and goes back to it, which all threads wait for.
+    view = memoryview(bytearray(min(CHUNK, max(expected, SMALL))))
     size = 0
     while count := os.readv(source, [view]):
         digest.update(view[:count])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.disk.naming import fault_of
-from gobbler.disk.opening import closing, kind_of, open_beneath, open_directory
+from gobbler.disk.opening import Beneath, closing, kind_of, open_directory
 from gobbler.transfer.copying import Check, StillWanted, hash_file
 from gobbler.transfer.execute import Meter
 
@@ -56,21 +56,25 @@ def run_hash_batch(batch: HashBatch, meter: Meter) -> list[Hashed]:
         # A whitelisted directory may be on a filesystem that is not there now.
         return [_unreadable(error, path, batch.root) for path in batch.files]
     with closing(directory) as root:
-        found = []
-        for path, inner in batch.files.items():
-            found.append(_hash(root, inner, path, check))
-            meter.add_file(found[-1].size)
-        return found
+        beneath = Beneath(root)
+        try:
+            found = []
+            for path, inner in batch.files.items():
+                found.append(_hash(beneath, inner, path, check))
+                meter.add_file(found[-1].size)
+            return found
+        finally:
+            beneath.close()
 
 
-def _hash(root: int, inner: str, path: str, check: Check) -> Hashed:
+def _hash(root: Beneath, inner: str, path: str, check: Check) -> Hashed:
     check(0)
     try:
-        with closing(open_beneath(root, inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
-            mode = os.fstat(opened).st_mode
-            if not stat.S_ISREG(mode):
-                return Hashed(path, 0, "", f"is {kind_of(mode)}, not a regular file")
-            size, md5sum = hash_file(opened, check)
+        with closing(root.open(inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
+            status = os.fstat(opened)
+            if not stat.S_ISREG(status.st_mode):
+                return Hashed(path, 0, "", f"is {kind_of(status.st_mode)}, not a regular file")
+            size, md5sum = hash_file(opened, check, status.st_size)
     except OSError as error:
         return _unreadable(error, path, path)
     return Hashed(path, size, md5sum, "")
