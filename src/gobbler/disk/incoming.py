@@ -29,6 +29,7 @@ from contextlib import contextmanager, suppress
 
 from gobbler.disk.opening import is_there
 from gobbler.disk.presence import Presence, appear, inherit
+from gobbler.disk.removing import remove_tree
 from gobbler.disk.writing import DIRECTORY_MODE, remove_quietly
 from gobbler.errors import Fault
 from gobbler.names import INCOMING
@@ -134,7 +135,7 @@ def _begin(path: str, *, resume: bool) -> Job:
         )
     try:
         if not resume and is_there(path):
-            shutil.rmtree(path)
+            remove_tree(path)
         with suppress(FileExistsError):
             os.mkdir(path, DIRECTORY_MODE)
     except BaseException:
