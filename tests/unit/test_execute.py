@@ -18,8 +18,17 @@ from gobbler.disk.incoming import new_job
 from gobbler.errors import Cancelled
 from gobbler.registry import Registry
 from gobbler.transfer import execute
-from gobbler.transfer.build import Workshop, hand_out
-from gobbler.transfer.execute import MAX_BYTES, MAX_FILES, Meter, cut, run_all
+from gobbler.transfer.execute import (
+    MAX_BYTES,
+    MAX_FILES,
+    MIN_FILES,
+    TURNS,
+    Meter,
+    batch_size,
+    cut,
+    run_all,
+)
+from gobbler.transfer.workshop import Workshop, hand_out
 
 sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
 
@@ -41,6 +50,15 @@ def test_no_batch_has_too_many_files() -> None:
     assert [len(b) for b in cut(dict.fromkeys(map(str, range(2500)), 0))] == [1000, 1000, 500]
     assert MAX_FILES == 1000
     assert list(cut({})) == []
+
+
+@given(st.integers(0, 10**7), st.integers(1, 64))
+def test_there_are_batches_for_all_that_run_at_a_time(files: int, width: int) -> None:
+    size = batch_size(files, width)
+    assert MIN_FILES <= size <= MAX_FILES
+    if size > MIN_FILES:
+        assert files / size > width, "each of those that run has one"
+    assert size == MAX_FILES or files / size <= width * TURNS, "and they are not too small"
 
 
 class Watching:
@@ -108,6 +126,25 @@ def test_only_few_batches_are_made_and_handed_out_at_a_time(pool: Executor) -> N
     for _ in run_all(pool, 2, double, batches(), watcher=Watching(), give_up=nothing):
         taken += 1
     assert most <= 2 * (2 + 1) + 1
+
+
+def test_light_work_that_takes_long_goes_to_the_executor_after_all(
+    pool: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "..incoming").mkdir()
+    mine = threading.get_ident()
+
+    def work(number: int, meter: Meter) -> list[tuple[int, bool]]:
+        return [(number, threading.get_ident() == mine)]
+
+    with new_job(str(tmp_path)) as job:
+        shop = Workshop(Registry(str(tmp_path)), executor=pool, width=2, write_out=False)
+        for seconds, here in ((60.0, 10), (-1.0, 1)):
+            monkeypatch.setattr(execute, "LIGHT_SECONDS", seconds)
+            batches = iter(range(10))
+            done = list(hand_out(shop, job, work, batches, light=True, watcher=Watching()))
+            assert sorted(number for number, _ in done) == list(range(10))
+            assert sum(is_here for _, is_here in done) == here
 
 
 def test_the_first_failure_gives_the_rest_up_and_waits_for_what_runs(pool: Executor) -> None:

@@ -23,7 +23,7 @@ def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
     """Copy the files of which no other copy survives into the job, verifying each."""
     registry = call.site.registry
     copies = {
-        f"{job.path}/{_name(number)}": Duplicate(
+        _name(number): Duplicate(
             registry.path(change.former.end.key.file(change.former.end.path)),
             change.entry.size,
             change.entry.md5sum,

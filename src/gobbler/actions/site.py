@@ -14,8 +14,8 @@ from gobbler.index import Index, Search
 from gobbler.registry import Registry
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoofing import Spoofable
-from gobbler.transfer.build import Workshop
 from gobbler.transfer.execute import Watcher
+from gobbler.transfer.workshop import Workshop
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.disk.clock import now
 from gobbler.disk.incoming import Job
 from gobbler.disk.intents import Intent
+from gobbler.disk.naming import at
 from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
 from gobbler.errors import Fault, Forbidden, Refused, quoted
 from gobbler.names import VersionKey, is_internal
@@ -65,13 +66,15 @@ def _identify(call: Call, name: str) -> Source:
     with closing(open_directory(call.site.staging)) as staging:
         descriptor, status = open_users_directory(staging, name, "source directory")
         os.close(descriptor)
+        with at(call.site.staging):
+            is_inside = status.st_dev == os.fstat(staging).st_dev
     if status.st_uid != call.requester.uid:
         owner = account_name(status.st_uid, f"source directory {quoted(name)}")
         raise Forbidden(
             f"source directory {quoted(name)} belongs to {quoted(owner)}, "
             f"not to the requester {quoted(call.requester.name)}"
         )
-    return Source(call.site.staging, name, status.st_dev, status.st_ino, status.st_uid)
+    return Source(call.site.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
 
 
 def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> None:
@@ -84,6 +87,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
             ignore_dot=bool(request.ignore_dot),
             owner=source.owner,
             check=call.watcher.check,
+            width=call.site.width,
         )
     plan = _plan(call, key, source, found)
     # Only what belongs to the service's own account, both file and directory, may keep

@@ -10,9 +10,13 @@ from collections.abc import Callable
 import click
 
 from gobbler.disk.flushing import Durability
+from gobbler.disk.pace import is_slow
 from gobbler.rules.dedup import Dedup
 from gobbler.service.logs import LogFormat
 from gobbler.service.settings import Settings, read_spoofing, read_whitelist
+
+WAITING = 16
+"""Batches at a time where each mostly waits: for a cluster, or for a filesystem."""
 
 _ONE_DASH = re.compile(r"-[a-z][a-z-]+(=.*)?", re.DOTALL)
 
@@ -79,8 +83,7 @@ _OPTIONS = (
     ),
     click.option(
         "--concurrency",
-        default=lambda: max(2, os.cpu_count() or 1),
-        show_default="number of processors",
+        show_default=f"number of processors; {WAITING} with --dask or a slow filesystem",
         type=click.IntRange(min=1),
         help="Batches of files that an HTTP worker copies at a time; of the spool, each job.",
     ),
@@ -99,6 +102,12 @@ _OPTIONS = (
         "of its asset, or in all of the asset, or of the project, which needs --index.",
     ),
     click.option(
+        "--dask",
+        default="",
+        metavar="tcp://HOST:PORT",
+        help="Scheduler of a Dask cluster that batches are sent to. It needs gobbler[dask].",
+    ),
+    click.option(
         "--log-format",
         "form",
         type=click.Choice([choice.value for choice in LogFormat]),
@@ -108,6 +117,10 @@ _OPTIONS = (
     ),
     click.option("--debug", is_flag=True, help="Log more."),
 )
+
+
+def _concurrency(registry: str, dask: str) -> int:
+    return WAITING if dask or is_slow(registry) else max(2, os.cpu_count() or 1)
 
 
 def service_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -126,9 +139,10 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
         spoof: str | None,
         durability: str,
         grace: float,
-        concurrency: int,
+        concurrency: int | None,
         index: str | None,
         dedup: str,
+        dask: str,
         form: str,
         debug: bool,
         **rest: object,
@@ -143,9 +157,10 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
             spoofing=read_spoofing(spoof) if spoof else (),
             durability=Durability(durability),
             grace=grace,
-            concurrency=concurrency,
+            concurrency=concurrency or _concurrency(registry, dask),
             index=os.path.abspath(index) if index else None,
             dedup=Dedup(dedup),
+            dask=dask,
         )
         function(settings=settings, form=LogFormat(form), debug=debug, **rest)
 

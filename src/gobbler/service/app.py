@@ -15,17 +15,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler import __version__
-from gobbler.actions.site import Site
 from gobbler.disk.clock import FilesystemClock
 from gobbler.errors import GobblerError
-from gobbler.registry import Registry
 from gobbler.service import openapi
 from gobbler.service.answers import CORS, failure, json_answer
 from gobbler.service.archiving import Archiving
+from gobbler.service.executors import make_executor, make_site
 from gobbler.service.fetching import Fetching
 from gobbler.service.files import Files
 from gobbler.service.following import Following
-from gobbler.service.indexing import index_of
 from gobbler.service.intake import Intake
 from gobbler.service.linking import LINKS, Linking
 from gobbler.service.listing import list_directory
@@ -48,7 +46,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._description = openapi.description(settings.prefix)
-        site = make_site(settings)
+        site = make_site(settings, make_executor(settings, settings.concurrency))
         intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
         self.submitting = Submitting(site, intake, threads, settings.prefix)
@@ -122,22 +120,6 @@ class Application:
             lambda: list_directory(self._settings.registry, path, recursive=recursive),
         )
         return json_answer(found)
-
-
-def make_site(settings: Settings) -> Site:
-    """The installation that ``settings`` describe, with an executor of its own."""
-    return Site(
-        staging=settings.staging,
-        registry=Registry(settings.registry),
-        admins=settings.admins,
-        whitelist=settings.whitelist,
-        spoofing=dict(settings.spoofing),
-        durability=settings.durability,
-        executor=ThreadPoolExecutor(settings.concurrency, thread_name_prefix="batch"),
-        width=settings.concurrency,
-        index=index_of(settings),
-        dedup=settings.dedup,
-    )
 
 
 async def _options(scope: Scope, receive: Receive, send: Send) -> None:

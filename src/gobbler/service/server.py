@@ -26,6 +26,7 @@ from granian.log import LogLevels
 from gobbler import __version__
 from gobbler.disk.inheriting import close_inherited
 from gobbler.service.app import Application
+from gobbler.service.cluster import check_cluster
 from gobbler.service.indexing import check_index
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
@@ -59,6 +60,8 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     check_directories(settings)
     check_index(settings)
     check_address(settings.host, settings.port)
+    if settings.dask:
+        check_cluster(settings.dask)
     allow_many_files()
     sweep(settings)
     # Workers learn that the service stops by the end of this pipe: it works in a signal

@@ -32,7 +32,8 @@ class Settings:
     worker copies at a time, and each job of the spool; ``grace`` is in seconds; with
     ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
     are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
-    beyond the latest version needs it.
+    beyond the latest version needs it. ``dask`` is the address of the scheduler of a Dask cluster
+    that batches are sent to; empty: there is none.
     """
 
     staging: str
@@ -51,6 +52,7 @@ class Settings:
     jobs: int = 4
     index: str | None = None
     dedup: Dedup = Dedup.LATEST
+    dask: str = ""
 
     @property
     def begun(self) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import logging.config
 import multiprocessing
+import multiprocessing.popen_spawn_posix  # see KeptWorker
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
-from gobbler.service.app import make_site
+from gobbler.service.cluster import check_cluster
+from gobbler.service.executors import make_executor, make_site
 from gobbler.service.indexing import check_index, keep_index
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
@@ -30,8 +32,18 @@ PAUSE = 1.0
 logger = logging.getLogger(__name__)
 
 
-def work(settings: Settings, form: LogFormat, *, debug: bool) -> None:
+def work(
+    settings: Settings,
+    form: LogFormat = LogFormat.TEXT,
+    *,
+    debug: bool = False,
+    executor: Executor | None = None,
+) -> None:
     """Carry out the jobs of the spool until told to stop with SIGTERM or SIGINT.
+
+    Batches of files are run by threads, or the cluster that ``settings`` name, unless an
+    ``executor`` is given: any whose processes run as the same account, with the same version
+    of gobbler, and see the same directories. Call it in the main thread.
 
     Raises :class:`~gobbler.service.settings.Misconfigured` if the directories don't allow it.
     """
@@ -39,19 +51,20 @@ def work(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     logging.config.dictConfig(log_config(form, debug=debug))
     check_directories(settings)
     check_index(settings)
+    if settings.dask:
+        check_cluster(settings.dask)
     allow_many_files()
     sweep(settings)
     start_upkeep(settings)
     logger.info("gobbler %s works on the jobs in %s", __version__, settings.staging)
-    _run(settings)
+    _run(settings, executor)
 
 
-def _run(settings: Settings) -> None:
+def _run(settings: Settings, given: Executor | None = None) -> None:
     # Each job has threads of its own: one user's huge files must not fill a queue in which
     # everybody's files wait. A job hands out one batch more than it wants to run.
     threads = settings.jobs * (settings.concurrency + 1)
-    executor = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-    site = dataclasses.replace(make_site(settings), executor=executor)
+    site = make_site(settings, make_executor(settings, threads, given))
     threading.Thread(target=keep_index, args=(settings,), name="index", daemon=True).start()
     worker = Worker(site, settings.begun, settings.jobs)
     ended = threading.Event()
@@ -104,7 +117,9 @@ class KeptWorker:
         self._thread.start()
 
     def _keep(self) -> None:
-        # Nothing is shared with a process that runs threads: it is not forked from it.
+        # Nothing is shared with a process that runs threads: it is not forked from it. What
+        # this needs is imported at the top, for an HTTP worker that is forked while a thread
+        # imports something can't ever import it.
         context = multiprocessing.get_context("spawn")
         while not self._stopping.is_set():
             self._process = context.Process(

@@ -25,6 +25,7 @@ from gobbler.disk.opening import (
 )
 from gobbler.disk.writing import FILE_MODE
 from gobbler.errors import Refused, quoted
+from gobbler.transfer.apart import Made, Own, own_directory
 from gobbler.transfer.copying import Check, StillWanted, copy_and_hash, hash_file, same_content
 from gobbler.transfer.execute import Meter
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
@@ -34,7 +35,8 @@ from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 class Source:
     """A directory in staging that was identified: where it is, which one, and whose.
 
-    ``device`` and ``inode`` tell it from whatever its owner may put in its place.
+    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
+    host may know the device by another number: if ``is_inside``, it is that of staging.
     """
 
     staging: str
@@ -42,6 +44,7 @@ class Source:
     device: int
     inode: int
     owner: int
+    is_inside: bool = False
 
     @contextmanager
     def opened(self) -> Iterator[int]:
@@ -53,8 +56,11 @@ class Source:
                 raise refusal(error, self.name) from None
             with closing(descriptor), at(f"{self.staging}/{self.name}"):
                 status = os.fstat(descriptor)
-                found = (status.st_dev, status.st_ino, status.st_uid)
-                if found != (self.device, self.inode, self.owner):
+                is_same_device = status.st_dev == self.device or (
+                    self.is_inside and status.st_dev == os.fstat(staging).st_dev
+                )
+                found = (status.st_ino, status.st_uid)
+                if not is_same_device or found != (self.inode, self.owner):
                     raise Refused(f"the source {quoted(self.name)} was replaced meanwhile")
                 yield descriptor
 
@@ -82,7 +88,8 @@ class Batch:
     version, where it has the same size. ``tree``: the directory that is being built.
     ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
     large files go to the disk as they come. ``earlier``: copies in the tree that an earlier
-    attempt may have completed.
+    attempt may have completed. ``apart``: where each run makes a directory of its own for
+    its files (see :mod:`gobbler.transfer.apart`); if empty, they are made in the tree.
     """
 
     source: Source
@@ -92,6 +99,7 @@ class Batch:
     adopt: bool
     write_out: bool = False
     earlier: dict[str, Taken] = field(default_factory=dict)
+    apart: str = ""
 
 
 class Taken(NamedTuple):
@@ -110,7 +118,17 @@ class Taken(NamedTuple):
 
 def run_batch(batch: Batch, meter: Meter) -> list[Taken]:
     """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
-    check = StillWanted(batch.tree, meter)
+    return _run(batch, None, StillWanted(batch.tree, meter), meter)
+
+
+def run_batch_apart(batch: Batch, meter: Meter) -> tuple[list[Taken], Made]:
+    """The same, but the tree stays as it is: the files are made in a directory of this run."""
+    with own_directory(batch.apart, flush=batch.write_out) as own:
+        taken = _run(batch, own, StillWanted(own.path, meter), meter)
+    return taken, own.made()
+
+
+def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[Taken]:
     taken: list[Taken] = []
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
@@ -123,9 +141,25 @@ def run_batch(batch: Batch, meter: Meter) -> list[Taken]:
                 for name in names:
                     check(0)
                     path = f"{directory}/{name}" if directory else name
-                    taken.append(_take(batch, opened, into, name, path, check))
+                    at = _At(opened, name, into, own, path)
+                    taken.append(_take(batch, at, check))
                     meter.add_file(taken[-1].size)
     return taken
+
+
+class _At(NamedTuple):
+    """Where one file is: ``name`` in the open directories of source and tree; its path."""
+
+    source: int
+    name: str
+    tree: int
+    own: Own | None
+    path: str
+
+    @property
+    def into(self) -> tuple[int, str]:
+        """The open directory, and the name in it, that the copy goes to."""
+        return (self.tree, self.name) if self.own is None else self.own.place(self.path)
 
 
 def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
@@ -136,9 +170,10 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, parent: int, into: int, name: str, path: str, check: Check) -> Taken:
+def _take(batch: Batch, at: _At, check: Check) -> Taken:
+    path = at.path
     try:
-        opened = os.open(name, READ, dir_fd=parent)
+        opened = os.open(at.name, READ, dir_fd=at.source)
     except OSError as error:
         raise refusal(error, path) from None
     with closing(opened), naming("copy", f"{batch.source.name}/{path}"):
@@ -150,18 +185,21 @@ def _take(batch: Batch, parent: int, into: int, name: str, path: str, check: Che
         stamp = Stamp(before.st_ino, before.st_size, before.st_mtime_ns)
         earlier = batch.earlier.get(path)
         if earlier is not None:
-            if earlier.stamp == stamp and _is_whole(into, name, earlier, check):
+            if earlier.stamp == stamp and _is_whole(at.tree, at.name, earlier, check):
                 return earlier
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=into)
+            if at.own is None:
+                with suppress(FileNotFoundError):
+                    os.unlink(at.name, dir_fd=at.tree)
+            else:
+                at.own.drop(path)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
         twin = batch.twins.get(path)
         if twin is not None and _is_same(opened, twin.real, before.st_size, check):
             return Taken(path, before.st_size, twin.md5sum, True, stamp)
-        if batch.adopt and _adopt(parent, name, before, into):
+        if batch.adopt and _adopt(at, before):
             size, md5sum = hash_file(opened, check)
         else:
-            size, md5sum = _copy(batch, opened, into, name, before.st_size, check)
+            size, md5sum = _copy(batch, opened, at, before.st_size, check)
         _unchanged(opened, stamp, size, path)
     return Taken(path, size, md5sum, False, stamp)
 
@@ -174,15 +212,16 @@ def _is_whole(into: int, name: str, earlier: Taken, check: Check) -> bool:
         return False
 
 
-def _copy(
-    batch: Batch, opened: int, into: int, name: str, size: int, check: Check
-) -> tuple[int, str]:
+def _copy(batch: Batch, opened: int, at: _At, size: int, check: Check) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    with closing(os.open(name, flags, FILE_MODE, dir_fd=into)) as copy:
+    directory, name = at.into
+    with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
+        if at.own is not None:
+            os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
         return copy_and_hash(opened, copy, size, check, write_out=batch.write_out)
 
 
-def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:
+def _adopt(at: _At, before: os.stat_result) -> bool:
     """Hard-link the service's own file instead of copying it; whether that was done.
 
     The source stays whole until the version is published; then its name is removed.
@@ -191,14 +230,15 @@ def _adopt(parent: int, name: str, before: os.stat_result, into: int) -> bool:
     mode = stat.S_IMODE(before.st_mode)
     if before.st_uid != os.geteuid() or before.st_nlink != 1 or mode != FILE_MODE:
         return False
+    into, called = at.into
     try:
-        os.link(name, name, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
+        os.link(at.name, called, src_dir_fd=at.source, dst_dir_fd=into, follow_symlinks=False)
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             return False
         raise
-    if os.stat(name, dir_fd=into, follow_symlinks=False).st_ino != before.st_ino:
-        os.unlink(name, dir_fd=into)  # swapped since it was opened
+    if os.stat(called, dir_fd=into, follow_symlinks=False).st_ino != before.st_ino:
+        os.unlink(called, dir_fd=into)  # swapped since it was opened
         return False
     return True
 
@@ -232,15 +272,15 @@ class ConfirmBatch:
 
 
 def run_confirm_batch(batch: ConfirmBatch, meter: Meter) -> list[str]:
-    """Remove each copy that is byte for byte the same as the other file; their paths."""
+    """The paths of those copies that are byte for byte the same as the other file.
+
+    It changes nothing, so it may run twice: whoever handed it out removes the copies.
+    """
     check = StillWanted(batch.tree, meter)
     confirmed = []
     for path, (size, real) in batch.files.items():
         check(0)
-        copy = f"{batch.tree}/{path}"
-        with closing(os.open(copy, READ)) as opened:
-            same = _is_same(opened, real, size, check)
-        if same:
-            os.unlink(copy)
-            confirmed.append(path)
+        with closing(os.open(f"{batch.tree}/{path}", READ)) as opened:
+            if _is_same(opened, real, size, check):
+                confirmed.append(path)
     return confirmed

@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Iterator
 
 from gobbler.disk.incoming import Job
 from gobbler.disk.writing import write_new
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.records import Entry, Manifest, Summary, encode
-from gobbler.registry import Registry
 from gobbler.rules.links import InWhitelist, links_by_directory, symlink_text
 from gobbler.rules.planning import Plan
-from gobbler.transfer.execute import Meter, Watcher, cut, is_light, run_all, run_here
+from gobbler.transfer.execute import Watcher, batch_size, cut, is_light
 from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
-
-B = TypeVar("B")
-R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """Where and with what trees are built: ``width`` batches at a time on ``executor``.
-
-    ``write_out``: what is written will be flushed, so large files had better go to the
-    disk as they come.
-    """
-
-    registry: Registry
-    executor: Executor
-    width: int
-    write_out: bool
+from gobbler.transfer.workshop import Workshop, hand_out
 
 
 def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
@@ -64,7 +43,12 @@ def hash_listed(
     for root in dict.fromkeys(target.root for target in kept.values()):
         files = {path: target.path for path, target in kept.items() if target.root == root}
         yield from hand_out(
-            shop, job, run_hash_batch, _hash_batches(job, root, files), light=False, watcher=watcher
+            shop,
+            job,
+            run_hash_batch,
+            _hash_batches(shop, job, root, files),
+            light=False,
+            watcher=watcher,
         )
 
 
@@ -72,7 +56,7 @@ def hash_files(
     shop: Workshop, job: Job, root: str, files: dict[str, int], *, watcher: Watcher
 ) -> Iterator[Hashed]:
     """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
-    batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in cut(files))
+    batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in shop.cut(files))
     light = is_light(files)
     watcher.expect(len(files), sum(files.values()))
     for hashed in hand_out(
@@ -82,64 +66,11 @@ def hash_files(
         yield hashed
 
 
-def _hash_batches(job: Job, root: str, files: dict[str, str]) -> Iterator[HashBatch]:
-    for part in cut(dict.fromkeys(files, 0)):
+def _hash_batches(
+    shop: Workshop, job: Job, root: str, files: dict[str, str]
+) -> Iterator[HashBatch]:
+    for part in cut(dict.fromkeys(files, 0), batch_size(len(files), shop.width)):
         yield HashBatch(job.tree, root, {path: files[path] for path in part})
-
-
-def hand_out(
-    shop: Workshop,
-    job: Job,
-    function: Callable[[B, Meter], list[R]],
-    batches: Iterator[B],
-    *,
-    light: bool,
-    watcher: Watcher,
-    is_expected: bool = False,
-) -> Iterator[R]:
-    """Run ``function`` on the batches of a job; their results, in any order.
-
-    ``is_expected``: ``watcher`` has been told to expect this work. Batches must end when
-    the job's tree is gone. ``light`` work is done here and now, so
-    that a small job never waits for the large ones that occupy the executor.
-    """
-    watcher = _LivingJob(job, watcher, is_expected)
-    if light:
-        results = run_here(function, batches, watcher=watcher)
-    else:
-        results = run_all(
-            shop.executor,
-            shop.width,
-            function,
-            batches,
-            watcher=watcher,
-            give_up=lambda: shutil.rmtree(job.tree, ignore_errors=True),
-        )
-    for result in results:
-        yield from result
-
-
-@dataclass(frozen=True)
-class _LivingJob:
-    """Shows that the job goes on whenever it is asked for, for one batch may take hours."""
-
-    job: Job
-    watcher: Watcher
-    is_expected: bool
-
-    def expect(self, files: int, size: int) -> None:
-        self.watcher.expect(files, size)
-
-    def advance(self, files: int, size: int) -> None:
-        self.watcher.advance(files, size)
-
-    def under_way(self, files: int, size: int) -> None:
-        if self.is_expected:
-            self.watcher.under_way(files, size)
-
-    def check(self) -> None:
-        self.job.sign_of_life()
-        self.watcher.check()
 
 
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest) -> None:

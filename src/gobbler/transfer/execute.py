@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import islice
@@ -10,11 +11,25 @@ from typing import Protocol, TypeVar
 MAX_FILES = 1000
 """Files in one batch."""
 
+MIN_FILES = 16
+"""Files for which a batch is worth its own cost, which is that of about one file; light work
+is done in batches of so many.
+"""
+
+TURNS = 4
+"""Batches for each of those that run at a time, so that all end at about the same time."""
+
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes in one batch, unless a single file is larger."""
 
 LIGHT_BYTES = 4 * 1024 * 1024
 """Bytes in all up to which work is done at once, without waiting for the executor."""
+
+LIGHT_SECONDS = 0.1
+"""Seconds after which work that seemed to be light goes to the executor after all."""
+
+LEFT_AFTER = 1.0
+"""Seconds that given up batches have to end, if nobody need wait for them."""
 
 LOOK_EVERY = 0.1
 """Seconds between two looks whether the caller still wants the result."""
@@ -52,6 +67,15 @@ class Meter:
         self._whole, self._part = self._whole + size, 0
 
 
+class Elsewhere(Executor):
+    """An executor that runs batches in other processes, perhaps on other hosts.
+
+    When a process dies, or seems to be dead, it may run a batch anew: so a batch may run
+    more than once, even at the same time, and go on after its result was taken from another
+    run, or after the process that handed it out has died. See :mod:`gobbler.transfer.apart`.
+    """
+
+
 class Watcher(Protocol):
     """What the caller of long work may want to see and say."""
 
@@ -71,12 +95,21 @@ class Watcher(Protocol):
         """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
 
 
-def cut(files: dict[str, int]) -> Iterator[dict[str, int]]:
-    """Cut ``files`` (sizes in bytes by path) into batches, keeping their order."""
+def batch_size(files: int, width: int) -> int:
+    """How many of ``files`` should be in one batch, if ``width`` of them run at a time.
+
+    Where each call takes long (NFS, Lustre) only those that run at a time make it fast, so
+    there must be enough of them, but none so small that its own cost matters.
+    """
+    return min(MAX_FILES, max(MIN_FILES, -(-files // (width * TURNS))))
+
+
+def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]]:
+    """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``, in order."""
     batch: dict[str, int] = {}
     size = 0
     for path, bytes_ in files.items():
-        if batch and (len(batch) >= MAX_FILES or size + bytes_ > MAX_BYTES):
+        if batch and (len(batch) >= most or size + bytes_ > MAX_BYTES):
             yield batch
             batch, size = {}, 0
         batch[path] = bytes_
@@ -91,12 +124,18 @@ def is_light(files: dict[str, int]) -> bool:
 
 
 def run_here(
-    function: Callable[[B, Meter], R], batches: Iterable[B], *, watcher: Watcher
+    function: Callable[[B, Meter], R], batches: Iterator[B], *, watcher: Watcher
 ) -> Iterator[R]:
-    """Run ``function`` on each batch in the calling thread."""
+    """Run ``function`` in the calling thread on as many of ``batches`` as are really light.
+
+    Where they take longer than light work does, the rest is still in ``batches`` at the end.
+    """
+    until = time.monotonic() + LIGHT_SECONDS
     for batch in batches:
         watcher.check()
         yield function(batch, Meter())
+        if time.monotonic() > until:
+            return
 
 
 def run_all(
@@ -113,7 +152,8 @@ def run_all(
     At most ``width`` + 1 batches are handed out at a time, so that memory stays flat and
     one job leaves room for others. On the first failure, or when ``watcher`` says that
     the work is no longer wanted, ``give_up`` is called (it must make running batches
-    end), those that run are waited for, and the error is raised.
+    end), those that run are waited for, and the error is raised. What runs elsewhere may
+    go on for a while: it does no harm.
     """
     waiting = iter(batches)
     running: dict[Future[R], Meter] = {}
@@ -135,5 +175,5 @@ def run_all(
         give_up()
         for future in running:
             future.cancel()
-        wait(running)
+        wait(running, timeout=LEFT_AFTER if isinstance(executor, Elsewhere) else None)
         raise

@@ -13,7 +13,6 @@ disk in part. So what it lists is hashed again before it is believed.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
@@ -21,6 +20,7 @@ import msgspec
 
 from gobbler.disk.incoming import Job
 from gobbler.disk.opening import closing, is_there
+from gobbler.disk.removing import remove_tree
 from gobbler.disk.writing import PRIVATE_FILE_MODE, write_all
 from gobbler.names import is_internal
 from gobbler.transfer.batch import Taken
@@ -79,7 +79,7 @@ def _prune(tree: str, inner: str, directories: set[str], files: set[str]) -> Non
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
+        remove_tree(path)  # a batch of the earlier attempt may still be run elsewhere
     else:
         os.unlink(path)
 

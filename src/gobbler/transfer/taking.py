@@ -20,11 +20,13 @@ from gobbler.transfer.batch import (
     Taken,
     Twin,
     run_batch,
+    run_batch_apart,
     run_confirm_batch,
 )
-from gobbler.transfer.build import Workshop, hand_out, hash_kept
-from gobbler.transfer.execute import Watcher, cut, is_light
+from gobbler.transfer.build import hash_kept
+from gobbler.transfer.execute import Watcher, is_light
 from gobbler.transfer.salvaging import noting, salvage
+from gobbler.transfer.workshop import Files, Workshop, hand_out, make_files
 
 NOMINATED = 100_000
 """Files for which the same published ones are looked for at a time, so that memory stays flat."""
@@ -78,12 +80,12 @@ def _taken(
     adopt: bool,
     watcher: Watcher,
 ) -> Iterator[Taken]:
-    batches = _batches(shop, job, source, plan, twins, earlier, adopt=adopt)
-    light = is_light(plan.copies)
+    def batches(apart: str) -> Iterator[Batch]:
+        return _batches(shop, job, source, plan, twins, earlier, apart, adopt=adopt)
+
+    files = Files(run_batch, run_batch_apart, batches, job.tree, is_light(plan.copies))
     with noting(job) as note:
-        for taken in hand_out(
-            shop, job, run_batch, batches, light=light, watcher=watcher, is_expected=True
-        ):
+        for taken in make_files(shop, job, files, watcher=watcher, is_expected=True):
             note(taken)
             yield taken
 
@@ -111,9 +113,11 @@ def _linked(
         light=is_light({path: entries[path].size for path in links}),
         watcher=watcher,
     )
-    return {
-        path: Entry(entries[path].size, entries[path].md5sum, links[path]) for path in confirmed
-    }
+    linked = {}
+    for path in confirmed:
+        os.unlink(f"{job.tree}/{path}")
+        linked[path] = Entry(entries[path].size, entries[path].md5sum, links[path])
+    return linked
 
 
 def _content(entry: Entry) -> Content:
@@ -133,10 +137,11 @@ def _batches(
     plan: Plan,
     twins: Twins | None,
     earlier: dict[str, Taken],
+    apart: str,
     *,
     adopt: bool,
 ) -> Iterator[Batch]:
-    for files in cut(plan.copies):
+    for files in shop.cut(plan.copies):
         same: dict[str, Twin] = {}
         if twins is not None:
             for path, size in files.items():
@@ -144,13 +149,13 @@ def _batches(
                     md5sum, link = found
                     same[path] = Twin(md5sum, _real(shop, link))
         known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
-        yield Batch(source, job.tree, files, same, adopt, shop.write_out, known)
+        yield Batch(source, job.tree, files, same, adopt, shop.write_out, known, apart)
 
 
 def _confirm_batches(
     shop: Workshop, job: Job, entries: Manifest, links: dict[str, Link]
 ) -> Iterator[ConfirmBatch]:
-    for files in cut({path: entries[path].size for path in links}):
+    for files in shop.cut({path: entries[path].size for path in links}):
         yield ConfirmBatch(
             job.tree,
             {path: (size, _real(shop, links[path])) for path, size in files.items()},

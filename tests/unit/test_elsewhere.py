@@ -1,0 +1,274 @@
+"""Batches in other processes: same results and errors, safe to run twice, by equals only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gobbler.actions.site import Unwatched
+from gobbler.disk.incoming import Job, new_job
+from gobbler.errors import Cancelled, Fault, GobblerError, Refused
+from gobbler.registry import Registry
+from gobbler.rules.planning import Plan
+from gobbler.service import elsewhere
+from gobbler.service.elsewhere import AnyExecutor, conditions_of, run_there
+from gobbler.service.settings import Settings
+from gobbler.transfer import execute
+from gobbler.transfer.apart import apart_of, put_in_place, remove_apart
+from gobbler.transfer.batch import Batch, Source, Taken, run_batch_apart
+from gobbler.transfer.execute import Meter
+from gobbler.transfer.salvaging import salvage
+from gobbler.transfer.taking import fetch_content
+from gobbler.transfer.workshop import Workshop
+
+
+class Place:
+    """A source with files, and a registry with a job."""
+
+    def __init__(self, top: Path, job: Job) -> None:
+        self.top, self.job = top, job
+        self.path = top / "staging/source"
+        status = self.path.stat()
+        self.source = Source(
+            str(top / "staging"), "source", status.st_dev, status.st_ino, status.st_uid, True
+        )
+        self.files = {
+            str(path.relative_to(self.path)): path.stat().st_size
+            for path in sorted(self.path.rglob("*"))
+            if path.is_file()
+        }
+        self.tree = Path(job.tree)
+
+    def batch(self, apart: str, **more: Any) -> Batch:
+        return Batch(self.source, self.job.tree, self.files, {}, False, apart=apart, **more)
+
+    def plan(self) -> Plan:
+        return Plan(["d"], self.files, {}, {}, [])
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    (tmp_path / "staging/source/d").mkdir(parents=True)
+    (tmp_path / "registry/..incoming").mkdir(parents=True)
+    for name, content in (("a", b"one"), ("d/b", b"two two"), ("d/c", b"")):
+        (tmp_path / "staging/source" / name).write_bytes(content)
+    with new_job(str(tmp_path / "registry"), "1-task") as job:
+        (Path(job.tree) / "d").mkdir(parents=True)
+        yield Place(tmp_path, job)
+
+
+def contents(tree: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(tree)): p.read_bytes() for p in tree.rglob("*") if p.is_file()}
+
+
+WHOLE = {"a": b"one", "d/b": b"two two", "d/c": b""}
+
+
+def test_of_two_runs_one_is_taken_and_the_other_leaves_no_trace(place: Place) -> None:
+    with apart_of(place.job) as apart:
+        first, made = run_batch_apart(place.batch(apart), Meter())
+        second, others = run_batch_apart(place.batch(apart), Meter())
+        assert first == second
+        assert not contents(place.tree), "a run touches nothing but its own directory"
+        put_in_place(made, place.job.tree)
+        assert contents(place.tree) == WHOLE
+        assert others.directory != made.directory
+    assert contents(place.tree) == WHOLE
+    assert os.listdir(place.job.path) == ["tree"]
+
+
+class Paused(Meter):
+    """Stops a run after its first file until told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def add_file(self, size: int) -> None:
+        self.begun.set()
+        assert self.go_on.wait(30)
+
+
+def give_up(place: Place, apart: str) -> None:
+    remove_apart(apart)
+
+
+def take_up_again(place: Place, apart: str) -> None:
+    """As the next worker does, when the one that handed the batch out has died."""
+    assert not salvage(place.job, ["d"], place.files)
+    assert os.listdir(place.job.path) == ["tree"]
+
+
+@pytest.mark.parametrize("then", [give_up, take_up_again])
+def test_a_run_whose_result_nobody_wants_any_more_ends(place: Place, then: Any) -> None:
+    meter = Paused()
+    with apart_of(place.job) as apart, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_batch_apart, place.batch(apart), meter)
+        assert meter.begun.wait(30)
+        then(place, apart)
+        meter.go_on.set()
+        with pytest.raises(GobblerError):
+            running.result(30)
+        with pytest.raises(Cancelled):
+            run_batch_apart(place.batch(apart), Meter())
+    assert not contents(place.tree)
+    assert os.listdir(place.job.path) == ["tree"]
+
+
+def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
+    before = os.umask(0o077)
+    try:
+        with apart_of(place.job) as apart:
+            _, made = run_batch_apart(place.batch(apart), Meter())
+            put_in_place(made, place.job.tree)
+    finally:
+        os.umask(before)
+    assert (place.tree / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> None:
+    with apart_of(place.job) as apart:
+        taken, made = run_batch_apart(place.batch(apart), Meter())
+        put_in_place(made, place.job.tree)
+    (place.tree / "d/b").write_bytes(b"damaged")
+    kept = (place.tree / "a").stat().st_ino
+    earlier = {t.path: t for t in taken}
+    with apart_of(place.job) as apart:
+        again, made = run_batch_apart(place.batch(apart, earlier=earlier), Meter())
+        assert again == taken
+        assert set(made.names) == {"d/b"}
+        put_in_place(made, place.job.tree)
+    assert contents(place.tree) == WHOLE
+    assert (place.tree / "a").stat().st_ino == kept
+
+
+def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place) -> None:
+    with apart_of(place.job) as apart:
+        taken, made = run_batch_apart(place.batch(apart), Meter())
+        put_in_place(made, place.job.tree)
+    (place.path / "a").write_bytes(b"changed, and damaged in the tree")
+    (place.tree / "a").write_bytes(b"???")
+    with apart_of(place.job) as apart:
+        stale = {t.path: t for t in taken}
+        _, made = run_batch_apart(place.batch(apart, earlier=stale), Meter())
+        assert made.drop == ["a"]
+        assert (place.tree / "a").read_bytes() == b"???"
+        put_in_place(made, place.job.tree)
+    assert (place.tree / "a").read_bytes() == b"changed, and damaged in the tree"
+
+
+class Twice(Executor):
+    """Runs everything twice, and gives the result of the second run, as if the first had died."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        fn(*args, **kwargs)
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@pytest.mark.parametrize("kind", [Twice, lambda: ProcessPoolExecutor(2)])
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_tree_is_built_by_any_executor(
+    place: Place, kind: Any, adopt: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "LIGHT_BYTES", -1)
+    shutil.rmtree(place.tree)
+    settings = Settings(str(place.top / "staging"), str(place.top / "registry"), frozenset())
+    with AnyExecutor(kind(), conditions_of(settings)) as executor:
+        shop = Workshop(Registry(settings.registry), executor, 2, write_out=True)
+        entries, _ = fetch_content(
+            shop,
+            place.job,
+            place.source,
+            place.plan(),
+            None,
+            consume=adopt,
+            adopt=adopt,
+            watcher=Unwatched(),
+        )
+    assert set(entries) == set(WHOLE)
+    assert contents(place.tree) == WHOLE
+    assert set(os.listdir(place.job.path)) == {"tree", "taken"}
+
+
+def refuse(batch: object, meter: Meter) -> list[Taken]:
+    raise Refused(f"{batch} is wrong", hint="Mend it.", fields={"problems": ["x"]})
+
+
+def fail(batch: object, meter: Meter) -> list[Taken]:
+    raise ZeroDivisionError("in the batch")
+
+
+def die(batch: object, meter: Meter) -> list[Taken]:
+    os._exit(1)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    for name in ("staging", "registry"):
+        (tmp_path / name).mkdir()
+    return Settings(str(tmp_path / "staging"), str(tmp_path / "registry"), frozenset())
+
+
+def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
+    with AnyExecutor(ProcessPoolExecutor(1), conditions_of(settings)) as executor:
+        refused = executor.submit(refuse, "this", Meter()).exception(60)
+        assert isinstance(refused, Refused)
+        assert refused.answer() == {
+            "status": "ERROR",
+            "reason": "this is wrong. Mend it.",
+            "problems": ["x"],
+        }
+        failed = executor.submit(fail, "this", Meter()).exception(60)
+        assert isinstance(failed, Fault)
+        assert "ZeroDivisionError: in the batch" in failed.reason
+        died = executor.submit(die, "this", Meter()).exception(60)
+        assert isinstance(died, Fault)
+        assert "could not be run elsewhere: BrokenProcessPool" in died.reason
+
+
+def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:
+    class Never(Executor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            return Future()
+
+    future = AnyExecutor(Never(), conditions_of(settings)).submit(refuse, "this", Meter())
+    assert future.cancel()
+    assert future.cancelled()
+
+
+@pytest.mark.parametrize("what", ["version", "account", "directory", "another directory"])
+def test_who_is_no_equal_is_told_so(
+    settings: Settings, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version, uid, directories = conditions_of(settings)
+    expected = {
+        "version": "the service 0.0.0",
+        "account": f"the service as user ID {uid + 54321}",
+        "directory": "can't see",
+        "another directory": "sees another directory at",
+    }[what]
+    if what == "version":
+        version = "0.0.0"
+    elif what == "account":
+        uid += 54321
+    else:
+        shutil.rmtree(settings.staging)
+        if what == "another directory":
+            with suppress(FileExistsError):
+                Path(settings.staging + "2").mkdir()
+            Path(settings.staging).symlink_to(settings.staging + "2")
+            directories = ((settings.staging, directories[0][1] + 10**6), directories[1])
+    with pytest.raises(Fault, match=expected) as caught:
+        run_there((version, uid, directories), b"not even looked at")
+    assert caught.value.hint
+    assert not elsewhere._met & {(version, uid, directories)}
