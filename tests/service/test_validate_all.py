@@ -53,7 +53,7 @@ def reader(request, client, remote, service) -> Client:
 
 
 def damage(service: TestService, version: str) -> None:
-    Path(service.registry, version, "foo").unlink()
+    Path(service.registry, version, "foo").write_text("quite another size")
 
 
 class Notes(Unseen):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -308,6 +310,26 @@ def test_what_a_living_process_has_is_left_alone(tmp_path):
         with workplace(tmp_path) as other, other.part("k") as mine:
             assert not (mine / "content").exists()
         assert (part / "content").exists()
+
+
+def test_what_is_put_away_is_nobodys_until_it_is_gone(tmp_path, monkeypatch):
+    left = tmp_path / "temp" / "left"
+    left.mkdir(parents=True)
+    (left / "lock").touch()  # of a process that was killed before it could write its name
+    put_away = []
+
+    def rmtree(path: Path, **options: object) -> None:
+        if path == left and not put_away:
+            put_away.append(left)
+            with open(left / "lock", "rb") as lock, pytest.raises(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil_rmtree(path, **options)
+
+    shutil_rmtree = shutil.rmtree
+    monkeypatch.setattr("gobbler.client.workplace.shutil.rmtree", rmtree)
+    with workplace(tmp_path):
+        assert not left.exists()
+    assert put_away == [left]
 
 
 def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):

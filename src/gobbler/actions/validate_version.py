@@ -88,7 +88,7 @@ def _linked(
 
 
 def _gone(call: Call, manifest: Manifest) -> set[Link]:
-    """The real files of links that are not on disk, each directory being listed once."""
+    """The files that links lead to and that are not on disk, each directory being listed once."""
     ends = {entry.link.end for entry in manifest.values() if entry.link is not None}
     wanted: dict[str, dict[str, Link]] = {}
     for end in ends:
@@ -99,7 +99,8 @@ def _gone(call: Call, manifest: Manifest) -> set[Link]:
         call.watcher.check()
         there: set[str] = set()
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
-            there = {entry.name for entry in entries if entry.is_file(follow_symlinks=False)}
+            # One that is a link leads out of the registry, which its own version tells of.
+            there = {entry.name for entry in entries}
         gone.update(end for name, end in files.items() if name not in there)
     return gone
 

@@ -101,8 +101,8 @@ def _start(temp: Path) -> tuple[Path, Presence | None]:
 def sweep(root: Path) -> None:
     """Put away what processes have left that are no more: keep large parts, remove the rest."""
     for left in _listed(root / "temp"):
-        with contextlib.suppress(OSError):
-            if _is_left(left):
+        with contextlib.suppress(OSError), _taken(left) as taken:
+            if taken:
                 for part in left.glob(f"{_PART}*"):
                     _keep(root, part)
                 shutil.rmtree(left, ignore_errors=True)
@@ -120,14 +120,18 @@ def _listed(directory: Path) -> list[Path]:
         return []
 
 
-def _is_left(directory: Path) -> bool:
+@contextlib.contextmanager
+def _taken(directory: Path) -> Iterator[bool]:
+    """Whether it was left behind; nobody else can think it theirs during the block."""
     if not (directory / _LOCK).exists():
-        return time.time() - directory.stat().st_mtime > ABANDONED_SECONDS
+        yield time.time() - directory.stat().st_mtime > ABANDONED_SECONDS
+        return
     presence = inherit(str(directory / _LOCK))
-    if presence is None:
-        return False
-    presence.close()
-    return True
+    try:
+        yield presence is not None
+    finally:
+        if presence is not None:
+            presence.close()
 
 
 def _keep(root: Path, part: Path) -> None:

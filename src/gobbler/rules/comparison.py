@@ -30,7 +30,7 @@ class Version:
     targets of its links into whitelisted directories. ``links``: the ``..links`` that
     are there, by directory, ``None`` for one that can't be read. ``linked``: the
     manifests of the versions that it links to, ``None`` for one that is not there.
-    ``gone``: the real files of its links that are not on disk.
+    ``gone``: the files that its links lead to and that are not on disk.
     """
 
     key: VersionKey

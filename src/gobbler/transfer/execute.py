@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import islice
 from typing import Protocol, TypeVar
+
+from gobbler.transfer.pacing import Pace, amount
 
 MAX_FILES = 1000
 """Files in one batch."""
@@ -149,31 +151,45 @@ def run_all(
 ) -> Iterator[R]:
     """Run ``function`` on each batch; the results as they come, not in order.
 
-    At most ``width`` + 1 batches are handed out at a time, so that memory stays flat and
-    one job leaves room for others. On the first failure, or when ``watcher`` says that
+    At most ``width`` batches run at a time; in this process, as many as get most done (see
+    :mod:`gobbler.transfer.pacing`). No more are handed out, so memory stays flat, and one job
+    leaves room for others. On the first failure, or when ``watcher`` says that
     the work is no longer wanted, ``give_up`` is called (it must make running batches
     end), those that run are waited for, and the error is raised. What runs elsewhere may
     go on for a while: it does no harm.
     """
     waiting = iter(batches)
     running: dict[Future[R], Meter] = {}
+    pace = None if isinstance(executor, Elsewhere) else Pace(width)
+    ready: list[R] = []
+    ended = 0.0
     try:
         while True:
-            meters = running.values()
-            watcher.under_way(sum(m.files for m in meters), sum(m.bytes for m in meters))
             watcher.check()
-            for batch in islice(waiting, width + 1 - len(running)):
+            if pace is not None:
+                pace.look(time.monotonic(), ended + amount(*_under_way(running)))
+            # Elsewhere the way there takes a while, so that one more should be on it.
+            wanted = width + 1 if pace is None else pace.at_a_time
+            for batch in islice(waiting, max(0, wanted - len(running))):
                 meter = Meter()
                 running[executor.submit(function, batch, meter)] = meter
+            yield from ready
+            watcher.under_way(*_under_way(running))
             if not running:
                 return
             done, _ = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+            ready = [future.result() for future in done]
             for future in done:
-                del running[future]
-                yield future.result()
+                meter = running.pop(future)
+                ended += amount(meter.files, meter.bytes)
     except BaseException:
         give_up()
         for future in running:
             future.cancel()
         wait(running, timeout=LEFT_AFTER if isinstance(executor, Elsewhere) else None)
         raise
+
+
+def _under_way(running: Mapping[Future[R], Meter]) -> tuple[int, int]:
+    meters = running.values()
+    return sum(m.files for m in meters), sum(m.bytes for m in meters)
