@@ -87,13 +87,14 @@ class Assumptions:
 
 def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:
     """The files of other versions that are linked to, each with what it must be."""
-    found: dict[VersionKey, dict[str, Entry]] = {}
+    found: dict[tuple[str, str, str], dict[str, Entry]] = {}
     for entry in manifest.values():
         if entry.link is not None:
             for link in (entry.link, entry.link.end):
-                if link.key != key:
-                    found.setdefault(link.key, {})[link.path] = entry
-    return found
+                place = (link.project, link.asset, link.version)
+                found.setdefault(place, {})[link.path] = entry
+    found.pop((key.project, key.asset, key.version), None)
+    return {VersionKey(*place): files for place, files in found.items()}
 
 
 def _stands(registry: Registry, version: VersionKey, files: dict[str, Entry]) -> bool:

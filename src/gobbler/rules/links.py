@@ -112,7 +112,11 @@ def _in_registry(path: str) -> Target:
 
 def relative_target(at: str, to: str) -> str:
     """The text of a symbolic link at ``at`` that leads to ``to`` (paths in the registry)."""
-    return posixpath.relpath("/" + to, posixpath.dirname("/" + at))
+    here, there = at.split("/")[:-1], to.split("/")
+    common = 0
+    while common < min(len(here), len(there) - 1) and here[common] == there[common]:
+        common += 1
+    return "/".join([".."] * (len(here) - common) + there[common:])
 
 
 def symlink_text(key: VersionKey, path: str, link: Link) -> str:
@@ -129,7 +133,7 @@ def link_to(key: VersionKey, path: str, manifest: Manifest) -> Link:
 
 def bare(link: Link) -> Link:
     """The same without an ancestor."""
-    return Link.to(link.key, link.path)
+    return link if link.ancestor is None else Link.to(link.key, link.path)
 
 
 def link_problem(link: Link) -> str | None:
