@@ -44,10 +44,13 @@ def main() -> int:
             for url, staging, registry in options.peer
         ]
         results = []
+        made: list[Case] = []
         try:
-            for case in chosen:
-                results += _compare(case, peers, options)
+            for kind in chosen:
+                results += _compare(kind, peers, options, made)
         finally:
+            for case in made:
+                case.finish()
             for service in services:
                 service.stop()
     if options.json:
@@ -93,39 +96,36 @@ def _ours(top: Path) -> list[OurService]:
 
 
 def _compare(
-    kind: type[Case], peers: list[Peer], options: argparse.Namespace
+    kind: type[Case], peers: list[Peer], options: argparse.Namespace, made: list[Case]
 ) -> list[dict[str, object]]:
     cases = [kind(peer, options.scale) for peer in peers]
+    made += cases
     samples: list[list[Sample]] = [[] for _ in cases]
     yard: list[Sample] = []
     calls: list[dict[str, int] | None] = [None for _ in cases]
     memory = [0 for _ in cases]
-    try:
-        for number in range(1 if kind.by_name else options.runs):
-            for index, case in enumerate(cases):
-                case.before()
-                if kind.by_name and case.peer.pid is not None:
-                    with watching(case.peer.pid) as seen:
-                        samples[index].append(measured(case.work, case.peer.pid))
-                    memory[index] = max(seen)
-                else:
-                    samples[index].append(measured(case.work, case.peer.pid))
-                case.after()
-            if kind.yardstick is not Case.yardstick:
-                yard.append(measured(cases[number % len(cases)].yardstick, None))
+    for number in range(1 if kind.by_name else options.runs):
         for index, case in enumerate(cases):
-            if case.peer.pid is not None and kind.yardstick is not Case.yardstick:
-                case.before()
-                calls[index] = system_calls(case.work, case.peer.pid)
-                case.after()
+            case.before()
+            if kind.by_name and case.peer.pid is not None:
                 with watching(case.peer.pid) as seen:
-                    case.before()
-                    case.work()
-                    case.after()
+                    samples[index].append(measured(case.work, case.peer.pid))
                 memory[index] = max(seen)
-    finally:
-        for case in cases:
-            case.finish()
+            else:
+                samples[index].append(measured(case.work, case.peer.pid))
+            case.after()
+        if kind.yardstick is not Case.yardstick:
+            yard.append(measured(cases[number % len(cases)].yardstick, None))
+    for index, case in enumerate(cases):
+        if case.peer.pid is not None and kind.yardstick is not Case.yardstick:
+            case.before()
+            calls[index] = system_calls(case.work, case.peer.pid)
+            case.after()
+            with watching(case.peer.pid) as seen:
+                case.before()
+                case.work()
+                case.after()
+            memory[index] = max(seen)
     found = [
         _row(case, taken, yard, counted, most)
         for case, taken, counted, most in zip(cases, samples, calls, memory, strict=True)

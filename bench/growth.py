@@ -40,9 +40,9 @@ def main() -> int:
         service = OurService(Path(top), "service")
         index = OurService(Path(top), "index", "--index", f"{top}/index.sqlite")
         try:
-            _table("files of a version", given.files, _of_files(service.peer))
-            _table("versions of a registry", given.versions, _of_versions(service, index, given))
             _table("uploaders of a project", given.users, _of_users(service.peer, given))
+            _table("versions of a registry", given.versions, _of_versions(service, index, given))
+            _table("files of a version", given.files, _of_files(service.peer))
         finally:
             service.stop()
             index.stop()
@@ -50,15 +50,12 @@ def main() -> int:
 
 
 def _table(what: str, sizes: list[int], measure: Callable[[int], dict[str, str]]) -> None:
-    rows = [(size, measure(size)) for size in sorted(sizes)]
-    if not rows:
-        return
-    titles = list(rows[0][1])
-    print(f"\n| {what} | {' | '.join(titles)} |")
-    print("| ---: " * (len(titles) + 1) + "|")
-    for size, row in rows:
-        print(f"| {size:,} | {' | '.join(row[title] for title in titles)} |")
-    sys.stdout.flush()
+    for number, size in enumerate(sorted(sizes)):
+        row = measure(size)
+        if number == 0:
+            print(f"\n| {what} | {' | '.join(row)} |")
+            print("| ---: " * (len(row) + 1) + "|")
+        print(f"| {size:,} | {' | '.join(row.values())} |", flush=True)
 
 
 def _told(found: float) -> str:
@@ -89,9 +86,6 @@ def _of_files(peer: Peer) -> Callable[[int], dict[str, str]]:
                 "list": _told(seconds(lambda: get(listed))),
             }
         manifest = (peer.registry / project / asset / "1/..manifest").stat().st_size
-        row["delete"] = _told(
-            seconds(lambda: peer.ask("delete_asset", project=project, asset=asset))
-        )
         row["manifest"] = f"{manifest / 1e6:.1f} MB"
         row["memory"] = f"{max(seen) / 1e6:.0f} MB"
         return row

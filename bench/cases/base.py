@@ -53,13 +53,17 @@ class Case:
         """What one run needs."""
 
     def after(self) -> None:
-        """Clear away after a run."""
+        """Clear away what is large after a run.
+
+        Many files stay until all is done: where a filesystem does not use an inode again
+        for minutes (ext4 without a journal), whoever makes files next would pay.
+        """
 
     def yardstick(self) -> None:
         """What it is compared with."""
 
     def finish(self) -> None:
-        """Clear away in the end."""
+        """Clear away, once all cases are done."""
         self.peer.remove(self.project)
         for path in self.peer.staging.glob(f"bench-{os.getpid()}-*"):
             shutil.rmtree(path, ignore_errors=True)

@@ -112,9 +112,6 @@ class Reroute(Case):
         assert isinstance(changes, list)
         assert len(changes) == self.amount
 
-    def after(self) -> None:
-        self.peer.ask("delete_asset", project=self.project, asset=self.asset)
-
 
 class RerouteChain(Case):
     """The root of a chain of 1,000 versions of 3 files is to be deleted."""
@@ -134,5 +131,3 @@ class RerouteChain(Case):
     def work(self) -> None:
         doomed = {"project": self.project, "asset": self.asset, "version": "0"}
         self.peer.ask("reroute_links", to_delete=[doomed])
-
-    after = Reroute.after
