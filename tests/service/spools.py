@@ -43,7 +43,12 @@ class Workers:
         log = self.place.top / f"worker-{len(self.processes)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stderr=output, env=environment, cwd="/", **identity(self._user)
+                command,
+                stderr=output,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                **identity(self._user),
             )
         self.processes.append(process)
         return process
@@ -64,9 +69,7 @@ class Workers:
 
     def __exit__(self, *exception: object) -> None:
         for process in self.processes:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+            kill(process)
 
 
 @pytest.fixture
@@ -149,8 +152,9 @@ def drop(place: Place, requests: Iterable[tuple[int, str, object]]) -> list[str]
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill what :meth:`Workers.start` started, and what that may have started."""
     with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
