@@ -27,6 +27,9 @@ import gobbler
 
 T = TypeVar("T")
 
+ATTENTIVE = ("env", "--default-signal=HUP,INT,TERM")
+"""Runs a command that heeds signals, though whoever runs the tests may ignore some (``nohup``)."""
+
 PATIENCE = 30.0
 """Seconds that anything may take."""
 

@@ -14,6 +14,8 @@ import pytest
 
 from gobbler.cli import COMMANDS
 
+from .processes import ATTENTIVE
+
 
 def test_info(run, as_json, service):
     code, out, err = run("info")
@@ -263,7 +265,7 @@ def test_what_is_stopped_cleans_up(
         file.truncate(2_000_000_000)
     command = [sys.executable, "-m", "gobbler", "upload", str(source), f"{project}/a/1"]
     running = subprocess.Popen(
-        [*command, "--url", service.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*ATTENTIVE, *command, "--url", service.url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 20
     before = set(os.listdir(service.staging))

@@ -16,6 +16,8 @@ import pytest
 from gobbler.cli import demo, demo_data, main
 from gobbler.errors import Fault
 
+from .processes import ATTENTIVE
+
 
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
@@ -135,7 +137,7 @@ def test_an_interruption_leaves_nothing(number, word, library, temporary):
     for i in range(3000):
         (library / "json" / f"{i}.py").write_text(f"x = {i}\n")
     running = subprocess.Popen(
-        [sys.executable, "-c", DEMO, str(library)],
+        [*ATTENTIVE, sys.executable, "-c", DEMO, str(library)],
         env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

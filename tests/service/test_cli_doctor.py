@@ -14,7 +14,7 @@ import pytest
 
 from gobbler.cli import main
 
-from .processes import Place, Running, account, public_place, wait_for
+from .processes import ATTENTIVE, Place, Running, account, public_place, wait_for
 
 __all__ = ["public_place"]
 
@@ -167,7 +167,7 @@ def test_an_account_that_is_not_there(run, public_place: Place) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_doctor_that_is_stopped_cleans_up(public_place: Place, number: signal.Signals) -> None:
     running = subprocess.Popen(
-        doctor(public_place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [*ATTENTIVE, *doctor(public_place)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     wait_for("the doctor to begin", lambda: os.listdir(public_place.registry))
     running.send_signal(number)
