@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from service.processes import Place, Running
+
+from .processes import Place, Running
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 import requests
 
 from gobbler.client import Client, NoAnswer
-from service.documented import ROOT, examples
-from service.processes import Place, Running, free_port, wait_for
+
+from .documented import ROOT, examples
+from .processes import Place, Running, free_port, wait_for
 
 SELF_SIGNED = (
     *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
