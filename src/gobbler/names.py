@@ -20,6 +20,7 @@ registry and use ``/``, so they serve on the disk and in URLs alike.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from dataclasses import dataclass
 
@@ -55,6 +56,7 @@ def has_internal(path: str) -> bool:
     return path.startswith(INTERNAL_PREFIX) or "/" + INTERNAL_PREFIX in path
 
 
+@functools.lru_cache(1024)  # the links of a version name few versions, again and again
 def name_problem(name: str) -> str | None:
     """What is wrong with ``name`` for a project, asset or version; ``None`` if nothing."""
     if name == "":

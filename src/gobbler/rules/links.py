@@ -6,6 +6,7 @@ file, so chains never grow past one hop and the whole registry can be moved.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,11 +113,18 @@ def _in_registry(path: str) -> Target:
 
 def relative_target(at: str, to: str) -> str:
     """The text of a symbolic link at ``at`` that leads to ``to`` (paths in the registry)."""
-    here, there = at.split("/")[:-1], to.split("/")
+    directory, _, name = to.rpartition("/")
+    return _way(at.rpartition("/")[0], directory) + name
+
+
+@functools.lru_cache(1024)  # most links of a directory lead to one other
+def _way(here: str, there: str) -> str:
+    """From one directory to another: nothing, or steps that each end with a slash."""
+    left, right = here.split("/") if here else [], there.split("/") if there else []
     common = 0
-    while common < min(len(here), len(there) - 1) and here[common] == there[common]:
+    while common < min(len(left), len(right)) and left[common] == right[common]:
         common += 1
-    return "/".join([".."] * (len(here) - common) + there[common:])
+    return "".join(f"{step}/" for step in [".."] * (len(left) - common) + right[common:])
 
 
 def symlink_text(key: VersionKey, path: str, link: Link) -> str:
