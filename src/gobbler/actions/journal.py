@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -144,7 +143,7 @@ class _Undo:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._stack = ExitStack()
+        self._steps: list[tuple[Callable[[str, str], None], str, str]] = []
 
     def __enter__(self) -> _Undo:
         return self
@@ -156,24 +155,28 @@ class _Undo:
         trace: TracebackType | None,
     ) -> None:
         if kind is None:
-            self._stack.pop_all()
             return
-        try:
-            self._stack.close()
-        except OSError:
-            self._job.unfinished = True
+        for step, old, new in reversed(self._steps):
+            try:
+                step(old, new)
+            except OSError:
+                self._job.unfinished = True
 
     def rename(self, old: str, new: str) -> None:
         """Rename ``old`` to ``new``, where nothing stands."""
         os.rename(old, new)
-        self._stack.callback(os.rename, new, old)
+        self._steps.append((os.rename, new, old))
 
     def replace(self, inside: str, target: str) -> None:
         """Rename ``inside`` over ``target``, keeping what stood there for the way back."""
         former = f"{inside}.former"
-        os.link(target, former, follow_symlinks=False)
+        _link(target, former)
         os.rename(inside, target)
-        self._stack.callback(os.rename, former, target)
+        self._steps.append((os.rename, former, target))
         # First of all the new file gets its name in the job again: recovery needs it,
         # should the process be killed on the way back.
-        self._stack.callback(os.link, target, inside, follow_symlinks=False)
+        self._steps.append((_link, target, inside))
+
+
+def _link(old: str, new: str) -> None:
+    os.link(old, new, follow_symlinks=False)
