@@ -10,6 +10,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor
 from multiprocessing.process import BaseProcess
 
@@ -56,11 +57,21 @@ def work(
     allow_many_files()
     sweep(settings)
     start_upkeep(settings)
-    logger.info("gobbler %s works on the jobs in %s", __version__, settings.staging)
-    _run(settings, executor)
+    _run(
+        settings,
+        executor,
+        ready=lambda: logger.info(
+            "gobbler %s works on the jobs in %s", __version__, settings.staging
+        ),
+    )
 
 
-def _run(settings: Settings, given: Executor | None = None) -> None:
+def _run(
+    settings: Settings,
+    given: Executor | None = None,
+    *,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
     # Each job has threads of its own: one user's huge files must not fill a queue in which
     # everybody's files wait. A job hands out one batch more than it wants to run.
     threads = settings.jobs * (settings.concurrency + 1)
@@ -84,6 +95,7 @@ def _run(settings: Settings, given: Executor | None = None) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+    ready()  # not before: who reads that may send a signal
     worker.run()
     ended.wait()
     if not idle:
