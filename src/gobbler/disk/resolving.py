@@ -64,7 +64,8 @@ def _open_at_once(directory: int, path: str, flags: int) -> int:
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()
-        if number not in (errno.EINTR, errno.EAGAIN):
+        # Not again for EAGAIN: the holder of a lease could keep us at it.
+        if number != errno.EINTR:
             raise OSError(number, os.strerror(number), path)
 
 
