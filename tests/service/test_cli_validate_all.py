@@ -1,0 +1,157 @@
+"""``gobbler validate --all``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from gobbler.client import Client, RequestFailed, scrub
+
+from .scrubs import COUNT, damage, published, state
+
+__all__ = ["published", "state"]
+
+
+def test_the_command(run, service, published):
+    code, out, err = run("validate", "--all", published)
+    assert (code, out) == (0, "")
+    assert err.startswith("verified  6 versions in ")
+    assert err.rstrip().endswith(": 6 files, 38 bytes")
+    damage(service, f"{published}/b/1")
+    Path(service.registry, published, "a", "3", "..manifest").write_text("[")
+    code, out, err = run("validate", "--all", f"{published}/", "--parallel", "2")
+    assert code == 3
+    a, b = f"{published}/a/3", f"{published}/b/1"
+    rows = [line.split("\t") for line in sorted(out.splitlines())]
+    assert [(row[0], row[2], row[4]) for row in rows] == [
+        (a, "1", f"gobbler reindex {a} && gobbler validate {a}"),
+        (b, "1", f"gobbler validate {b}"),
+    ]
+    assert err.endswith("error: 2 versions have problems\n")
+    code, out, _ = run("validate", "--all", f"{published}/b", "--json")
+    assert code == 3
+    told = json.loads(out)
+    assert [one["version"] for one in told["wrong"]] == ["1"]
+    assert "foo" in told["wrong"][0]["problems"][0]
+
+
+def test_what_is_wrong_is_told_until_it_is_well(run, as_json, client, service, published):
+    damage(service, f"{published}/b/1")
+    assert run("validate", "--all", published)[0] == 3
+    code, out, err = run("validate", "--all", published, "--since", "1h")
+    assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (3, [f"{published}/b/1"])
+    assert "verified  0 versions" in err
+    assert "before    6, which are not due" in err
+    client.reindex_version(published, "b", "1")
+    assert run("validate", f"{published}/b/1")[0] == 0
+    assert run("validate", "--all", published, "--since", "1h")[:2] == (0, "")
+    # What a version alone is found to be counts, too.
+    damage(service, f"{published}/a/1")
+    assert run("validate", f"{published}/a/1")[0] == 3
+    (wrong,) = client.validate_all(
+        published, since=dt.datetime.now().astimezone() - dt.timedelta(hours=1)
+    ).known_wrong
+    assert (wrong.address, wrong.files, wrong.bytes) == (f"{published}/a/1", 3, 19)
+    assert list(client.last_verified(published))[-1] == f"{published}/a/1"
+
+
+def test_where_nothing_can_be_kept(run, published, state):
+    state.write_text("a file")
+    code, out, err = run("validate", f"{published}/a/1")
+    assert (code, out) == (0, f"valid {published}/a/1\n")
+    assert err.startswith("warning: what was done can't be kept in")
+    code, out, err = run("validate", "--all", published)
+    assert (code, out) == (1, "")
+    assert "XDG_STATE_HOME" in err
+
+
+def test_a_budget_on_the_command_line(run, as_json, client, project, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    for version in "123":
+        (files / "data").write_bytes(version.encode() * 2000)
+        client.upload(project, "a", version, files)
+    told = as_json("validate", "--all", project, "--budget", "3KB")
+    assert (told["verified"], told["remaining"], told["budget_used_up"]) == (2, 1, True)
+    assert (told["files"], told["bytes"]) == (2, 4000)
+    code, _, err = run("validate", "--all", project, "--budget", "3KB")
+    assert code == 0
+    assert "going on with what was begun at" in err
+    assert "2 done, 1 to go" in err
+    assert "remaining" not in err
+    code, _, err = run("validate", "--all", project, "--budget", "3KB")
+    assert "remaining  1: the budget is used up; the same command goes on" in err
+
+
+def test_status(run, as_json, service, published):
+    rows = [
+        line.split("\t") for line in run("validate", "--all", published, "--status")[1].splitlines()
+    ]
+    assert [row[:2] for row in rows] == [
+        [f"{published}/{a}/{v}", "never"] for a in "ab" for v in "123"
+    ]
+    damage(service, f"{published}/a/1")
+    run("validate", "--all", f"{published}/a")
+    told = as_json("validate", "--all", published, "--status")["versions"]
+    assert [one["asset"] for one in told] == ["b"] * 3 + ["a"] * 3
+    assert told[0] == {"project": published, "asset": "b", "version": "1", "verified": None}
+    assert dt.datetime.fromisoformat(told[3]["verified"]).tzinfo is not None
+    assert "foo" in told[3]["problems"][0]
+    _, out, _ = run("validate", "--all", f"{published}/a", "--status")
+    assert [line.split("\t")[2] for line in out.splitlines()] == ["1 problem", "valid", "valid"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 2, "--all"),
+        (["weather", "--since", "1d"], 2, "--since goes with --all"),
+        (["weather", "--budget", "1h"], 2, "--budget goes with --all"),
+        (["weather/a/1", "--parallel", "2"], 2, "--parallel goes with --all"),
+        (["weather/a/1", "--status"], 2, "--status goes with --all"),
+        (["weather"], 3, "gobbler validate --all weather"),
+        (["weather/a"], 3, "gobbler validate --all weather/a"),
+        (["--all", "weather/a/1"], 3, "not the address"),
+        (["--all", "--budget", "5"], 2, "no budget"),
+        (["--all", "--restart", "--since", "1d"], 2, "--restart makes no sense"),
+        (["--all", "--since", "soon"], 2, "neither an age nor a date"),
+    ],
+)
+def test_what_is_meant_is_to_be_said(run, words, code, told):
+    ended = run("validate", *words)
+    assert (ended[0], ended[1]) == (code, "")
+    assert told in ended[2]
+
+
+def test_through_the_spool_alone(service, published):
+    client = Client(staging=service.staging, registry=service.registry)
+    assert client.url is None
+    damage(service, f"{published}/a/1")
+    found = list(client.validate_all(published, parallel=2))
+    assert [result.address for result in found if not result.is_valid] == [f"{published}/a/1"]
+    assert len(found) == COUNT
+    with pytest.raises(RequestFailed):
+        client.validate_version(published, "a", "1")
+    assert time.time() - found[0].finished.timestamp() < 600
+
+
+def test_interrupted(run, service, published, monkeypatch):
+    """What was found is told, and that it can be gone on with."""
+    damage(service, f"{published}/a/1")
+    ask = scrub.Carrier.request
+
+    def request(self, *words, **fields):
+        if fields["version"] == "3":
+            raise KeyboardInterrupt
+        return ask(self, *words, **fields)
+
+    monkeypatch.setattr(scrub.Carrier, "request", request)
+    code, out, err = run("validate", "--all", published)
+    assert code == 130
+    assert [line.split("\t")[0] for line in out.splitlines()] == [f"{published}/a/1"]
+    assert "remaining  4" in err
+    assert "the same command goes on with the rest" in err

@@ -1,0 +1,190 @@
+"""Verifying all versions while commands are killed, share the work, and services go away."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from gobbler.client import Client, scrub
+from gobbler.client.ledger import Ledger
+from gobbler.client.testing import TestService
+
+from .processes import Place, Running, public_place, wait_for
+from .scrubs import COUNT, Notes, damage, published, state
+
+__all__ = ["public_place", "published", "state"]
+
+
+ONE_BY_ONE = """
+    import sys
+    from gobbler.client import Client
+
+    for result in Client(sys.argv[1], staging=sys.argv[2]).validate_all():
+        print(result.address, flush=True)
+        sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def eight(public_place: Place, source):
+    """A service of its own that has eight versions."""
+    with Running(public_place) as running:
+        client = Client(running.url, staging=public_place.staging)
+        client.create_project("p")
+        for number in range(8):
+            client.upload("p", f"a{number}", "1", source)
+        yield running
+
+
+def validations(running: Running) -> list[str]:
+    """How each request to validate has ended, as the service has logged it."""
+    lines = [line for line in running.output().splitlines() if "request-validate_version" in line]
+    return [line for line in lines if ": 200 in" in line]
+
+
+def test_killed_in_the_middle(eight: Running, public_place: Place):
+    """Nothing is verified twice but what was under way."""
+    command = [sys.executable, "-c", textwrap.dedent(ONE_BY_ONE), eight.url]
+    with subprocess.Popen(
+        [*command, str(public_place.staging)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as walker:
+        assert walker.stdout is not None
+        assert walker.stdin is not None
+        done = [walker.stdout.readline()]
+        for _ in range(2):
+            walker.stdin.write("\n")
+            walker.stdin.flush()
+            done.append(walker.stdout.readline())
+        # The service stands still, so that the next is under way when the walker is killed.
+        stopped = eight.processes()
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            walker.stdin.write("\n")
+            walker.stdin.flush()
+            of = (eight.url, str(public_place.registry))
+            with Ledger(*of) as ledger:
+                wait_for("the next one", ledger.holders)
+            walker.kill()
+            walker.wait()
+        finally:
+            for process in stopped:
+                os.kill(process, signal.SIGCONT)
+    command = [sys.executable, "-m", "gobbler", "validate", "--all", "--json", "--url", eight.url]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    told = json.loads(ended.stdout)
+    assert len({line for line in done if line}) == 3
+    assert (told["verified"], told["not_due"], told["remaining"]) == (5, 3, 0)
+    assert told["resumed"] is not None
+    assert 8 <= len(validations(eight)) <= 9
+
+
+def test_two_commands_at_once(client, service, published):
+    command = [sys.executable, "-m", "gobbler", "validate", "--all", published, "--json"]
+    both = [
+        subprocess.Popen([*command, "--url", service.url], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    # More only if one had ended before the other began.
+    assert sum(each["verified"] for each in told) in (COUNT, 2 * COUNT)
+    assert None not in client.last_verified(published).values()
+
+
+def test_what_another_is_at_is_left_to_it(client, published):
+    one = iter(client.validate_all(published))
+    first = next(one)
+    other = client.validate_all(published)
+    found = [result.address for result in other]
+    assert first.address not in found
+    assert len(found) == COUNT - 1
+    assert other.left == 0
+    assert list(one) == []
+
+
+@pytest.fixture
+def own(tmp_path, source):
+    """A service that can be started anew at its port, with six versions."""
+    made = TestService()
+    client = Client(made.url, staging=made.staging, registry=made.registry)
+    client.create_project("p")
+    for version in "123456":
+        client.upload("p", f"a{version}", version, source)
+    running = [made]
+
+    def restart() -> None:
+        running.append(TestService(made.staging, made.registry, made.port))
+
+    yield made, client, restart
+    running[-1].stop()
+    made.stop()
+
+
+def stop_only(service: TestService) -> None:
+    """End the service; its directories stay."""
+    kept, service._own = service._own, []
+    service.stop()
+    service._own = kept
+
+
+def test_a_service_that_is_started_anew(own):
+    made, client, restart = own
+    progress = Notes()
+    results = iter(client.validate_all(progress=progress))
+    found = [next(results)]
+    stop_only(made)
+    later = threading.Timer(0.3, restart)
+    later.start()
+    found += results
+    later.join()
+    assert len({result.address for result in found}) == len(found) == 6
+    assert all(result.is_valid for result in found)
+    assert len(progress.notes) >= 1
+    assert "trying again" in progress.notes[0]
+
+
+def test_a_service_that_stays_away(own, run, monkeypatch, state):
+    """What was found is told, and that it can be gone on with."""
+    made, _, restart = own
+    damage(made, "p/a1/1")
+    monkeypatch.setenv("GOBBLER_URL", made.url)
+    monkeypatch.setitem(Client.validate_all.__kwdefaults__, "patience", 0.0)
+    ask = scrub.Carrier.request
+    asked = []
+
+    def request(self, *words, **fields):
+        asked.append(fields)
+        if len(asked) == 3:
+            stop_only(made)
+        return ask(self, *words, **fields)
+
+    monkeypatch.setattr(scrub.Carrier, "request", request)
+    code, out, err = run("validate", "--all")
+    assert code == 6
+    assert [line.split("\t")[0] for line in out.splitlines()] == ["p/a1/1"]
+    assert "verified   2 versions" in err
+    assert "remaining  4" in err
+    assert "the same command goes on with the rest" in err
+    # When it is not there to begin with, that is told without patience.
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_STATE_HOME", str(state))
+    code, out, err = run("validate", "--all", "--url", made.url)
+    assert (code, out) == (6, "")
+    restart()
+    code, out, err = run("validate", "--all", "--json", "--url", made.url)
+    assert (code, err) == (3, "")
+    told = json.loads(out)
+    assert (told["verified"], told["remaining"]) == (4, 0)
+    assert [one["asset"] for one in told["wrong"]] == ["a1"]
