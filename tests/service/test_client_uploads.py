@@ -110,3 +110,37 @@ def test_what_was_published_is_compared_with_what_was_sent(
     with pytest.raises(Fault, match=told):
         client.upload(project, "a", "1", source)
     assert os.path.isdir(client.registry + "/" + VersionKey(project, "a", "1").path)
+
+
+def test_a_file_that_changes_while_the_service_is_at_it_is_told(
+    client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = client.request
+
+    def request(action: str, **fields: object) -> dict[str, object]:
+        os.utime(source / "foo", ns=(0, 1))
+        return real(action, **fields)
+
+    monkeypatch.setattr(client, "request", request)
+    with pytest.raises(Fault, match=r"is published, but .*foo.* changed while it was uploaded"):
+        client.upload(project, "a", "1", source)
+    assert client.versions(project, "a") == ["1"]
+
+
+def test_what_was_published_is_not_the_users_own_file(
+    client: Client, project: str, source: Path
+) -> None:
+    before = {path: path.stat() for path in source.rglob("*") if path.is_file()}
+    client.upload(project, "a", "1", source)
+    for path, status in before.items():
+        published = Path(client.registry, project, "a", "1", path.relative_to(source))
+        assert published.read_bytes() == path.read_bytes()
+        assert not published.samefile(path)
+        after = path.stat()
+        assert (after.st_ino, after.st_mode, after.st_nlink) == (
+            status.st_ino,
+            status.st_mode,
+            1,
+        )
+    (source / "foo").write_text("CHANGED AFTERWARDS")
+    client.validate_version(project, "a", "1")

@@ -9,10 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.disk import instep
 from gobbler.errors import Cancelled
 from gobbler.transfer import copying
 from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
 from gobbler.transfer.execute import Meter
+
+
+def chunks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    for module in (copying, instep):
+        monkeypatch.setattr(module, "CHUNK", size)
 
 
 def nothing(size: int) -> None:
@@ -34,7 +40,7 @@ def target(tmp_path: Path) -> Iterator[int]:
 def test_all_that_is_there_is_copied_whatever_was_expected(
     tmp_path: Path, target: int, monkeypatch: pytest.MonkeyPatch, expected: int, write_out: bool
 ) -> None:
-    monkeypatch.setattr(copying, "CHUNK", 32)
+    chunks_of(monkeypatch, 32)
     data = os.urandom(100)
     (tmp_path / "source").write_bytes(data)
     with (tmp_path / "source").open("rb") as source:
@@ -46,7 +52,7 @@ def test_all_that_is_there_is_copied_whatever_was_expected(
 def test_a_copy_can_be_given_up_at_every_chunk(
     tmp_path: Path, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copying, "CHUNK", 32)
+    chunks_of(monkeypatch, 32)
     (tmp_path / "source").write_bytes(b"x" * 1000)
     looks = 0
 
@@ -101,7 +107,7 @@ def test_content_is_the_same_only_to_the_last_byte(
 def test_each_byte_is_told_while_it_is_copied_or_hashed(
     tmp_path: Path, target: int, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(copying, "CHUNK", 32)
+    chunks_of(monkeypatch, 32)
     (tmp_path / "source").write_bytes(b"x" * size)
     copied: list[int] = []
     hashed: list[int] = []

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from gobbler.client.errors import NotThere
+from gobbler.client.lending import Lent, check_unchanged, lend
 from gobbler.client.progress import Progress
 from gobbler.client.sending import Sent, send
 from gobbler.client.submit import staging_closed, staging_missing
@@ -49,12 +50,13 @@ def _make(path: str, staging: str) -> None:
 class Staged(NamedTuple):
     """A directory that stands in staging: its bare name, and the path of it if it is our copy.
 
-    ``sent``: what was copied, by path.
+    ``sent``: what was copied, by path, and ``lent``: what was given another name instead.
     """
 
     name: str
     copy: str | None
     sent: Mapping[str, Sent] = MappingProxyType({})
+    lent: Mapping[str, Lent] = MappingProxyType({})
 
     @property
     def is_copy(self) -> bool:
@@ -71,9 +73,17 @@ class Staged(NamedTuple):
 def staged(
     directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
 ) -> Iterator[Staged]:
-    """What :func:`stage` answers, removed at the end of the block if it is a copy."""
+    """What :func:`stage` answers, removed at the end of the block if it is a copy.
+
+    Files are lent rather than copied where that is possible.
+    """
     source = stage(
-        directory, staging, ignore_dot=ignore_dot, concurrent=concurrent, progress=progress
+        directory,
+        staging,
+        ignore_dot=ignore_dot,
+        concurrent=concurrent,
+        progress=progress,
+        may_lend=True,
     )
     try:
         yield source
@@ -82,12 +92,20 @@ def staged(
 
 
 def stage(
-    directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
+    directory: str,
+    staging: str,
+    *,
+    ignore_dot: bool,
+    concurrent: int,
+    progress: Progress,
+    may_lend: bool = False,
 ) -> Staged:
     """``directory`` itself if it stands directly in ``staging``, else a copy.
 
     Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
     since the service would not take them. ``concurrent`` files are copied at a time.
+    With ``may_lend`` they must not change before the service has taken them: they may be
+    the same files, see :mod:`gobbler.client.lending`.
     """
     directory = os.path.abspath(directory)
     _check(directory, staging)
@@ -96,20 +114,28 @@ def stage(
         return Staged(name, None)
     copy = allocate_upload_directory(staging, create=False)
     sent: dict[str, Sent] = {}
-    source = Staged(os.path.basename(copy), copy, sent)
+    lent: dict[str, Lent] = {}
+    source = Staged(os.path.basename(copy), copy, sent, lent)
 
     def one(file: _File, stop: Stop) -> None:
-        def told(size: int) -> None:
-            progress.advance(0, size)
-
-        sent[os.path.relpath(file.target, copy)] = send(file.source, file.target, told, stop)
-        progress.advance(1, 0)
+        path, status = file
+        here, there = f"{directory}/{path}", f"{copy}/{path}"
+        same = lend(here, there, status) if may_lend else None
+        if same is not None:
+            stop.check()
+            lent[path] = same
+            progress.advance(1, same.size)
+        else:
+            sent[path] = send(here, there, lambda size: progress.advance(0, size), stop)
+            progress.advance(1, 0)
 
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
-        progress.expect(len(files), sum(file.size for file in files))
+        progress.expect(len(files), sum(status.st_size for _, status in files))
         for_each(one, files, concurrent)
+        for same in lent.values():
+            check_unchanged(same)
     except BaseException:
         source.remove()
         raise
@@ -129,10 +155,8 @@ def _check(directory: str, staging: str) -> None:
         )
 
 
-class _File(NamedTuple):
-    source: str
-    target: str
-    size: int
+_File = tuple[str, os.stat_result]
+"""A path below the source, and what the file was when it was listed."""
 
 
 def _prepare(source: str, target: str, ignore_dot: bool) -> Iterator[_File]:
@@ -141,12 +165,12 @@ def _prepare(source: str, target: str, ignore_dot: bool) -> Iterator[_File]:
     pending = [""]
     while pending:
         relative = pending.pop()
-        with os.scandir(os.path.join(source, relative)) as entries:
+        with os.scandir(f"{source}/{relative}") as entries:
             for entry in entries:
                 if is_internal(entry.name) or (ignore_dot and entry.name.startswith(".")):
                     continue
-                path = os.path.join(relative, entry.name)
-                copy = os.path.join(target, path)
+                path = f"{relative}/{entry.name}" if relative else entry.name
+                copy = f"{target}/{path}"
                 if entry.is_symlink():
                     link = os.readlink(entry.path)
                     os.symlink(_moved_link(link, relative, real_source), copy)
@@ -154,17 +178,17 @@ def _prepare(source: str, target: str, ignore_dot: bool) -> Iterator[_File]:
                     os.mkdir(copy)
                     pending.append(path)
                 else:
-                    yield _File(entry.path, copy, _size(entry))
+                    yield path, _status(entry)
 
 
-def _size(entry: os.DirEntry[str]) -> int:
+def _status(entry: os.DirEntry[str]) -> os.stat_result:
     status = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(status.st_mode):
         raise Refused(
             f"{quoted(entry.path)} is neither a file, nor a directory, nor a symbolic link",
             hint="Remove it, or upload another directory.",
         )
-    return status.st_size
+    return status
 
 
 def _moved_link(link: str, directory: str, source: str) -> str:

@@ -6,6 +6,7 @@ import os
 
 from gobbler.client.errors import RequestRefused
 from gobbler.client.jobs import Job
+from gobbler.client.lending import Checksums
 from gobbler.client.planning import UploadPlan, plan_upload
 from gobbler.client.progress import Progress, Silent
 from gobbler.client.reads import Reads
@@ -50,7 +51,10 @@ class Uploads(Requesting, Reads):
         ``progress`` is told of the copy; with ``publishing`` the service works on it as a
         job, and that is told how far it is.
 
-        What was copied is compared, by size and MD5, with what the service has recorded:
+        Where staging is on the same filesystem as ``directory``, files that only the user
+        may change get another name there instead of a copy; so they must not change until
+        this returns. What was sent is compared, by size and MD5, with what the service has
+        recorded:
         :class:`~gobbler.errors.Fault` if that differs; the version is published then.
         """
         key = _checked(project, asset, version)
@@ -62,14 +66,17 @@ class Uploads(Requesting, Reads):
             progress=progress or Silent(),
         ) as source:
             fields = _upload(key, source, probation, consume, ignore_dot, spoof)
-            if publishing is None:
-                self.request("upload", **fields)
-            else:
-                self.follow(publishing, "upload", **fields)
-            self._compare(key, source)
+            lent = source.lent if self.can_read else {}
+            with Checksums(lent, concurrent) as checksums:
+                if publishing is None:
+                    self.request("upload", **fields)
+                else:
+                    self.follow(publishing, "upload", **fields)
+                if self.can_read:
+                    self._compare(key, source, checksums)
 
-    def _compare(self, key: VersionKey, source: Staged) -> None:
-        if not source.sent or not self.can_read:
+    def _compare(self, key: VersionKey, source: Staged, checksums: Checksums) -> None:
+        if not source.sent and not source.lent:
             return
         try:
             manifest = self.manifest(key.project, key.asset, key.version, overwrite=True)
@@ -79,7 +86,15 @@ class Uploads(Requesting, Reads):
                 f"was sent: {error.reason}",
                 hint="Ask for it to be validated.",
             ) from error
-        for path, sent in source.sent.items():
+        try:
+            lent = checksums.result()
+        except Fault as error:
+            raise Fault(
+                f"version {quoted(key.path)} is published, but {error.reason}",
+                hint="It may hold any state of that file, or a mixture: compare them "
+                "(gobbler diff), and upload another version once nothing changes there.",
+            ) from error
+        for path, sent in (*source.sent.items(), *lent.items()):
             entry = manifest.get(path)
             if entry is None or (entry.size, entry.md5sum) != sent:
                 raise Fault(

@@ -6,16 +6,13 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from gobbler.disk import flushing
+from gobbler.disk.instep import CHUNK, read_in_step
 from gobbler.disk.opening import is_there, read_all
 from gobbler.disk.writing import write_all
 from gobbler.errors import Cancelled
 from gobbler.transfer.execute import Meter
-
-CHUNK = 4 * 1024 * 1024
-"""Bytes that are read at a time from a large file; two chunks are in memory at once."""
 
 UNWRITTEN = 16 * CHUNK
 """Bytes of a large file that may be on their way to the disk at a time."""
@@ -83,35 +80,14 @@ def copy_and_hash(
 
 
 def _copy_in_step(source: int, target: int, check: Check, *, write_out: bool) -> tuple[int, str]:
-    # Hashing bounds the speed, and it leaves the interpreter's lock, as writing does; so
-    # one chunk is written while the next is read and hashed.
-    digest = hashlib.md5(usedforsecurity=False)
-    buffers = (bytearray(CHUNK), bytearray(CHUNK))
-    size = 0
-    turn = 0
-    writing: Future[None] | None = None
-    with ThreadPoolExecutor(1) as writer:
-        while True:
-            view = memoryview(buffers[turn])
-            count = os.readv(source, [view])
-            if writing is not None:
-                writing.result()
-            if count == 0:
-                return size, digest.hexdigest()
-            part = view[:count]
-            writing = writer.submit(_write, target, part, size, write_out=write_out)
-            digest.update(part)
-            size += count
-            turn = 1 - turn
-            check(count)
+    def write(part: memoryview, offset: int) -> None:
+        write_all(target, part)
+        if write_out:
+            flushing.write_out(target, offset, len(part), wait=False)
+            if offset >= UNWRITTEN:
+                flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
-
-def _write(target: int, part: memoryview, offset: int, *, write_out: bool) -> None:
-    write_all(target, part)
-    if write_out:
-        flushing.write_out(target, offset, len(part), wait=False)
-        if offset >= UNWRITTEN:
-            flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
+    return read_in_step(source, write, check)
 
 
 def hash_file(source: int, check: Check, expected: int = CHUNK) -> tuple[int, str]:
