@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import time
 from collections.abc import Iterator
@@ -74,13 +75,14 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
     params = {} if max_size is None else {"max_size": str(max_size)}
     with _asked(http, path, params) as response:
         untar = Untar(response.iter_content(PIECE), path)
+        number = itertools.count()
         for member in untar:
             if member.is_directory:
                 sink.directory(member.path)
             elif member.size <= SMALL:
                 sink.small(member.path, untar.content())
             else:
-                file = temp / "large"
+                file = temp / f"large-{next(number)}"
                 md5sum = _write(untar, file)
                 sink.large(member.path, file, md5sum, member.size)
 

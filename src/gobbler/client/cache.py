@@ -45,11 +45,11 @@ from gobbler.client.http import Http
 from gobbler.client.objects import Objects
 from gobbler.client.paths import digest
 from gobbler.client.progress import Progress, Silent
+from gobbler.client.settling import Settling
 from gobbler.client.tree import Tree
 from gobbler.client.trouble import explained
 from gobbler.client.workers import Stop
 from gobbler.client.workplace import Workplace, workplace
-from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.errors import Fault
 from gobbler.names import MANIFEST
 from gobbler.records import Entry
@@ -181,22 +181,23 @@ class Cache:
             known = expected(path, self._http.read)
             if known.content:
                 write_file(new / MANIFEST, known.content)
-            fetched = Tree(
-                self._http,
-                path,
-                new / path,
-                known,
-                self._objects,
-                place,
-                Watched(progress, place),
-            )
-            try:
-                fetched.fetch(Path(self._root), concurrent)
-            except BaseException:
-                self._keep_large(fetched)
-                raise
-            flush_filesystem(str(new), Durability.FULL)
-            self._objects.add(fetched.verified())
+            with Settling(str(new), self._objects) as settling:
+                fetched = Tree(
+                    self._http,
+                    path,
+                    new / path,
+                    known,
+                    self._objects,
+                    settling,
+                    place,
+                    Watched(progress, place),
+                )
+                try:
+                    fetched.fetch(Path(self._root), concurrent)
+                except BaseException:
+                    self._keep_large(fetched)
+                    raise
+                settling.finish()
             os.makedirs(os.path.dirname(tree), exist_ok=True)
             _put(new, Path(tree), path, overwrite=overwrite)
 

@@ -26,6 +26,7 @@ from gobbler.client.objects import Objects
 from gobbler.client.paths import digest, listed_path
 from gobbler.client.progress import Progress
 from gobbler.client.remote import RemoteSource
+from gobbler.client.settling import Settling
 from gobbler.client.workers import Stop, for_each
 from gobbler.client.workplace import Workplace
 from gobbler.errors import Fault, quoted
@@ -49,6 +50,7 @@ class Tree:
         target: Path,
         expected: Expected,
         objects: Objects,
+        settling: Settling,
         place: Workplace,
         progress: Progress,
     ) -> None:
@@ -59,6 +61,7 @@ class Tree:
         self._entries = expected.below(path)
         self._objects = objects
         self._is_first = objects.is_empty()
+        self._settling = settling
         self._place = place
         self._progress = progress
         self._directories = {""}
@@ -110,7 +113,7 @@ class Tree:
         local = self._local(path)
         if entry is None or self._is_first or not self._objects.reuse_same(entry, data, local):
             write_file(local, data)
-        self._done(path, len(data))
+        self._done(path, len(data), entry)
 
     def large(self, path: str, file: Path, md5sum: str, size: int) -> None:
         """Store a file that has been written."""
@@ -123,7 +126,7 @@ class Tree:
             self._check_manifest(file.read_bytes())
         self.directory(os.path.dirname(path))
         file.rename(self._local(path))
-        self._done(path, size)
+        self._done(path, size, entry)
 
     def _file_by_file(self, concurrent: int) -> None:
         listed = RemoteSource(self._http).walk(self._path)
@@ -146,7 +149,7 @@ class Tree:
                 download(self._http, path, part, entry, self._progress, stop).rename(local)
         if name == MANIFEST and self._path == self._expected.version:
             self._check_manifest(Path(local).read_bytes())
-        self._got.add(name)
+        self._have(name, entry)
 
     def _check_manifest(self, content: bytes) -> None:
         if content != self._expected.content:
@@ -168,6 +171,11 @@ class Tree:
     def _local(self, path: str) -> str:
         return f"{self._target}/{path}"
 
-    def _done(self, path: str, size: int) -> None:
-        self._got.add(path)
+    def _done(self, path: str, size: int, entry: Entry | None) -> None:
+        self._have(path, entry)
         self._progress.advance(1, size)
+
+    def _have(self, path: str, entry: Entry | None) -> None:
+        self._got.add(path)
+        if entry is not None:
+            self._settling.add(self._local(path), entry)

@@ -17,7 +17,14 @@ from gobbler.errors import Fault, quoted
 from gobbler.names import is_internal
 from gobbler.rules.links import relative_target
 from gobbler.service.files import FLAGS, Files, checked, no_file, not_there
-from gobbler.service.tarring import END, directory_header, file_header, link_header, padding
+from gobbler.service.tarring import (
+    END,
+    directory_header,
+    file_header,
+    file_header_length,
+    link_header,
+    padding,
+)
 
 PART = 1024 * 1024
 """Bytes that are read and handed on at a time; small files are put together."""
@@ -79,12 +86,12 @@ class Contents:
             self._stamps[path] = _stamp(status)
             length += len(directory_header(path, _modified(status)))
             for entry in entries:
-                self._check()
                 length += self._length_of(f"{path}/{entry.name}", entry)
         self._length = length
         return length
 
     def _length_of(self, member: str, entry: os.DirEntry[str]) -> int:
+        self._check()
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
@@ -100,7 +107,7 @@ class Contents:
         size = status.st_size
         if not self._is_wanted(size):
             return 0
-        return len(file_header(member, size, _modified(status))) + size + padding(size)
+        return file_header_length(member, size, _modified(status)) + size + padding(size)
 
     def blocks(self) -> Generator[bytes, None, None]:
         """The bytes of the archive, as many as :meth:`measure` told just before.

@@ -48,6 +48,13 @@ def file_header(name: str, size: int, modified: int) -> bytes:
     )
 
 
+def file_header_length(name: str, size: int, modified: int) -> int:
+    """How many bytes :func:`file_header` has."""
+    if len(name) <= _NAME and name.isascii() and size < _SIZE and 0 <= modified < _TIME:
+        return BLOCK
+    return len(file_header(name, size, modified))
+
+
 def directory_header(name: str, modified: int) -> bytes:
     """The header of a directory."""
     return _library(name, tarfile.DIRTYPE, _DIRECTORY_MODE, modified)
