@@ -12,8 +12,9 @@ import threading
 
 import pytest
 
-from gobbler.client import Client, scrub
-from gobbler.client.ledger import Ledger
+from gobbler.client import Client
+from gobbler.client.sweeping import scrub
+from gobbler.client.sweeping.ledger import Ledger
 from gobbler.client.testing import TestService
 
 from .processes import Place, Running, public_place, wait_for

@@ -16,10 +16,10 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gobbler.client.calls.site import StrPath
+from gobbler.client.connecting.http import Http
 from gobbler.client.errors import RequestFailed
-from gobbler.client.http import Http
-from gobbler.client.remote import ServiceInfo
-from gobbler.client.site import StrPath
+from gobbler.client.reading.remote import ServiceInfo
 from gobbler.errors import Fault
 
 PATIENCE_SECONDS = 30.0
