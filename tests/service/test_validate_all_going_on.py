@@ -134,10 +134,11 @@ def own(tmp_path, source):
 
 
 def stop_only(service: TestService) -> None:
-    """End the service; its directories stay."""
+    """End the service; its directories stay, and nobody else gets its port."""
     kept, service._own = service._own, []
+    reserved, service._reserved = service._reserved, None
     service.stop()
-    service._own = kept
+    service._own, service._reserved = kept, reserved
 
 
 def test_a_service_that_is_started_anew(own):

@@ -19,7 +19,14 @@ DOCTOR = {"doctor", "disk", "names", "errors", "jobs"}
 INDEX = {"index", *REGISTRY}
 ACTIONS = {"transfer", "actions", "spool", *INDEX}
 
-CLIENT_BASE = {"client.errors", "client.paths", "client.plain", "client.progress", "client.workers"}
+CLIENT_BASE = {
+    "client.errors",
+    "client.paths",
+    "client.plain",
+    "client.ports",
+    "client.progress",
+    "client.workers",
+}
 CONNECTING = {"client.connecting", *CLIENT_BASE, *DISK}
 READING = {"client.reading", *CONNECTING}
 CACHE = {"client.cache", *READING}
