@@ -7,10 +7,10 @@ import click
 from docs.generate import commands, markdown
 from gobbler.cli.serve import command as serve
 from gobbler.cli.worker import command as worker
-from gobbler.client import configuration
-from gobbler.client.configuration import KEYS, SERVICE_KEYS
-from gobbler.client.configuring import SITE
-from gobbler.client.locating import ENVIRONMENT
+from gobbler.client.connecting import configuration
+from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS
+from gobbler.client.connecting.configuring import SITE
+from gobbler.client.connecting.locating import ENVIRONMENT
 
 NAMES = {serve: "serve", worker: "worker"}
 

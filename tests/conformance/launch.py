@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import random
 import socket
 import subprocess
 import sys
@@ -22,10 +23,26 @@ def present_user() -> str:
     return pwd.getpwuid(os.getuid()).pw_name
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def reserve_port() -> tuple[int, socket.socket]:
+    """A free port, and what is to be closed when it is no longer wanted.
+
+    Tests run side by side, and between looking for a port and listening there another may come:
+    services may even share it, and get half of the requests each. So whoever wants a port first
+    takes the UDP port of the same number, which nobody can share; gobbler.client.ports does so,
+    too. They are below those that Linux gives to connections (``ip_local_port_range``).
+    """
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(20000, 32768)
+        lock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            lock.bind(("127.0.0.1", port))
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            lock.close()
+        else:
+            return port, lock
+    pytest.exit("no port of 127.0.0.1 is free, of those from 20000 to 32767", 1)
 
 
 def new_directories(directory: Path) -> tuple[Path, Path]:
@@ -50,7 +67,7 @@ class Process:
         dash: str = "--",
         prefix: str = "",
     ) -> None:
-        port = free_port()
+        port, self._reserved = reserve_port()
         self.url = f"http://127.0.0.1:{port}" + f"/{prefix.strip('/')}".rstrip("/")
         self.output = staging.parent / f"service-{port}.log"
         own: dict[str, object] = {"staging": staging, "registry": registry, "port": port}
@@ -98,6 +115,8 @@ class Process:
             self._process.kill()
             self._process.wait()
             pytest.fail(f"the service ignored SIGTERM; its output:\n{self.output.read_text()}")
+        finally:
+            self._reserved.close()
 
     def __enter__(self) -> Process:
         return self

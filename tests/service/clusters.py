@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from .processes import PATIENCE, free_port, identity, interpreter, wait_for
+from gobbler.client.ports import HOST, ReservedPort
+
+from .processes import PATIENCE, identity, interpreter, wait_for
 
 WORKER_TTL = "2s"
 """After so long without a sign of life a worker is taken to be dead."""
@@ -20,17 +22,17 @@ WORKER_TTL = "2s"
 class DaskCluster:
     """A scheduler at ``address``; it and its workers are killed at the end of the block."""
 
-    def __init__(self, top: Path, port: int | None = None) -> None:
+    def __init__(self, top: Path) -> None:
         pytest.importorskip("distributed")
         self._top = top
         (top / "dask").mkdir()
         (top / "dask").chmod(0o1777)
-        self.port = port or free_port()
-        self.address = f"tcp://127.0.0.1:{self.port}"
+        self._port = ReservedPort()
+        self.address = f"tcp://{HOST}:{self._port.number}"
         self.workers: list[subprocess.Popen[bytes]] = []
         self._logs: list[Path] = []
         self.scheduler = self._start(
-            "dask_scheduler", "--host=127.0.0.1", f"--port={self.port}", "--no-dashboard"
+            "dask_scheduler", f"--host={HOST}", f"--port={self._port.number}", "--no-dashboard"
         )
         wait_for(f"a scheduler: {self.output()}", lambda: "Scheduler at:" in self.output())
 
@@ -115,6 +117,7 @@ class DaskCluster:
             if process.poll() is None:
                 process.kill()
             process.wait(PATIENCE)
+        self._port.release()
 
 
 def makes_files_below(directory: Path) -> Callable[[int], bool]:

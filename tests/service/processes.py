@@ -11,7 +11,6 @@ import pwd
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ import pytest
 import requests
 
 import gobbler
+from gobbler.client.ports import HOST, ReservedPort
 
 T = TypeVar("T")
 
@@ -49,13 +49,6 @@ def wait_for(what: str, condition: Callable[[], T], patience: float = PATIENCE) 
             pytest.fail(f"waited {patience:g} seconds in vain: {what}")
         time.sleep(0.01)
     return value
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def account(name: str) -> int:
@@ -169,8 +162,9 @@ class Running:
         self, place: Place, *flags: str, user: str | None = None, prefix: str = ""
     ) -> None:
         self.place = place
-        port = free_port()
-        self.root = f"http://127.0.0.1:{port}"
+        self._reserved = ReservedPort()
+        port = self._reserved.number
+        self.root = f"http://{HOST}:{port}"
         self.url = self.root + prefix
         self.log = place.top / f"service-{port}.log"
         command = run_as(
@@ -180,7 +174,11 @@ class Running:
         )
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(stderr=log, **command)
-        wait_for(f"the service, which said: {self.output()}", self._answers)
+        try:
+            wait_for(f"the service, which said: {self.output()}", self._answers)
+        except BaseException:
+            self.__exit__()
+            raise
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
@@ -200,6 +198,7 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
+        self._reserved.release()
 
     def terminate(self) -> int:
         """Send SIGTERM; the exit code."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.sweep import Unseen
+from gobbler.client.sweeping.sweep import Unseen
 from gobbler.client.testing import TestService
 
 COUNT = 6

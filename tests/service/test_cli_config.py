@@ -12,7 +12,8 @@ import pytest
 
 import pygobbler
 from gobbler.cli import main
-from gobbler.client import Client, configuring
+from gobbler.client import Client
+from gobbler.client.connecting import configuring
 from gobbler.errors import Refused
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, RequestFailed, scrub
+from gobbler.client import Client, RequestFailed
+from gobbler.client.sweeping import scrub
 
 from .scrubs import COUNT, damage, published, state
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, NotThere, Pair, contents
+from gobbler.client import Client, NotThere, Pair
+from gobbler.client.calls import contents
 from gobbler.errors import Missing, Refused
 from gobbler.names import VersionKey
 from gobbler.records import Entry, Link

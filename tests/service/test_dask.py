@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from gobbler.client.ports import HOST, ReservedPort
 from gobbler.service import cluster as module
 from gobbler.service.cluster import Cluster, check_cluster
 from gobbler.service.settings import Misconfigured
 
 from .clusters import DaskCluster, makes_files_below
-from .processes import Place, Running, account, free_port, public_place, run_as, upload_of, wait_for
+from .processes import Place, Running, account, public_place, run_as, upload_of, wait_for
 
 __all__ = ["public_place"]
 
@@ -159,12 +160,13 @@ def test_a_cluster_that_is_not_there_is_not_needed(
 ) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
-    address = f"tcp://127.0.0.1:{free_port()}"
-    check_cluster(address)
-    assert "no Dask scheduler answers" in caplog.text
-    with Cluster(address, ThreadPoolExecutor(2)) as cluster:
-        assert [cluster.submit(abs, -number).result(30) for number in range(3)] == [0, 1, 2]
-        failed = cluster.submit(abs, "x").exception(30)
+    with ReservedPort() as port:
+        address = f"tcp://{HOST}:{port.number}"
+        check_cluster(address)
+        assert "no Dask scheduler answers" in caplog.text
+        with Cluster(address, ThreadPoolExecutor(2)) as cluster:
+            assert [cluster.submit(abs, -number).result(30) for number in range(3)] == [0, 1, 2]
+            failed = cluster.submit(abs, "x").exception(30)
     assert isinstance(failed, TypeError)
     assert caplog.text.count("can't be used, so batches are run here") == 1
 

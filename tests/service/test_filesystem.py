@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
-from gobbler.client import NoAnswer, contents
+from gobbler.client import NoAnswer
+from gobbler.client.calls import contents
 from gobbler.client.filesystem import GobblerFileSystem
 from gobbler.errors import Missing, Refused
 from gobbler.names import split_path

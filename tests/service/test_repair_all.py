@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, repairs
+from gobbler.client import Client
+from gobbler.client.sweeping import repairs
 from gobbler.client.testing import TestService
 from gobbler.errors import Forbidden
 

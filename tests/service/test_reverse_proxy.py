@@ -11,9 +11,10 @@ import pytest
 import requests
 
 from gobbler.client import Client, NoAnswer
+from gobbler.client.ports import ReservedPort
 
 from .documented import ROOT, examples
-from .processes import Place, Running, free_port, wait_for
+from .processes import Place, Running, wait_for
 
 SELF_SIGNED = (
     *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
@@ -29,16 +30,19 @@ def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     nginx = shutil.which("nginx", path=f"/usr/bin{PATH}")
     if nginx is None or shutil.which("openssl") is None:
         pytest.skip("needs nginx and openssl")
-    port, certificate, key = free_port(), tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(
         [*SELF_SIGNED, "-keyout", key, "-out", certificate],
         check=True,
         capture_output=True,
     )
     [shown] = [e.code for e in examples(ROOT / "docs/administrators.md") if e.kind == "nginx"]
-    with Running(Place(tmp_path), "--prefix=data", prefix="/data") as service:
+    with (
+        ReservedPort() as port,
+        Running(Place(tmp_path), "--prefix=data", prefix="/data") as service,
+    ):
         for written, meant in {
-            "443 ssl": f"{port} ssl",
+            "443 ssl": f"{port.number} ssl",
             "gobbler.example.org;": "localhost;",
             "/etc/ssl/gobbler.example.org.pem": str(certificate),
             "/etc/ssl/gobbler.example.org.key": str(key),
@@ -55,7 +59,7 @@ def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         )
         command = [nginx, "-e", f"{tmp_path}/error.log", "-c", tmp_path / "nginx.conf"]
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        url = f"https://localhost:{port}/data"
+        url = f"https://localhost:{port.number}/data"
         with subprocess.Popen(command) as running:
             wait_for("nginx", lambda: _answers(url, certificate))
             yield url

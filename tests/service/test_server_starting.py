@@ -15,7 +15,6 @@ from .processes import (
     Place,
     Running,
     account,
-    free_port,
     own_name,
     public_place,
     run_as,
@@ -42,7 +41,7 @@ def refusal(*flags: str, code: int = CLIENTS_MISTAKE, user: str | None = None) -
 
 
 def directories(place: Place) -> list[str]:
-    return [f"--staging={place.staging}", f"--registry={place.registry}", f"--port={free_port()}"]
+    return [f"--staging={place.staging}", f"--registry={place.registry}"]
 
 
 def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
@@ -50,7 +49,7 @@ def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        told = refusal(*directories(place)[:2], f"--port={port}")
+        told = refusal(*directories(place), f"--port={port}")
     assert f"error: port {port} of 127.0.0.1 is in use" in told
     assert "hint: " in told
     assert "--port" in told

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Budget, Client, scrub
-from gobbler.client.ledger import Ledger
+from gobbler.client import Budget, Client
+from gobbler.client.sweeping import scrub
+from gobbler.client.sweeping.ledger import Ledger
 from gobbler.client.testing import TestService
 from gobbler.errors import Fault, Forbidden, Missing, Refused
 

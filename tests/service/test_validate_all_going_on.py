@@ -12,8 +12,9 @@ import threading
 
 import pytest
 
-from gobbler.client import Client, scrub
-from gobbler.client.ledger import Ledger
+from gobbler.client import Client
+from gobbler.client.sweeping import scrub
+from gobbler.client.sweeping.ledger import Ledger
 from gobbler.client.testing import TestService
 
 from .processes import Place, Running, public_place, wait_for
@@ -133,10 +134,11 @@ def own(tmp_path, source):
 
 
 def stop_only(service: TestService) -> None:
-    """End the service; its directories stay."""
+    """End the service; its directories stay, and nobody else gets its port."""
     kept, service._own = service._own, []
+    reserved, service._reserved = service._reserved, None
     service.stop()
-    service._own = kept
+    service._own, service._reserved = kept, reserved
 
 
 def test_a_service_that_is_started_anew(own):

@@ -9,7 +9,6 @@ import pwd
 import resource
 import secrets
 import signal
-import socket
 import stat
 import time
 from collections import Counter
@@ -18,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gobbler.client.ports import HOST, ReservedPort
 
 from .nursery import nursery
 from .tracing import BATCH, COPY, REQUEST, Target
@@ -45,11 +46,11 @@ class Service:
     def __init__(self, world: World, *flags: str) -> None:
         self.world = world
         self.output = world.top / "service.log"
-        self._port = _free_port()
+        self._port = ReservedPort()
         account = pwd.getpwuid(os.geteuid()).pw_name
         flags += (f"--staging={world.staging}", f"--registry={world.registry}")
         # Without a worker for the spool: what is traced are requests that are waited for.
-        flags += (f"--port={self._port}", f"--admin={account}", "--jobs=0")
+        flags += (f"--port={self._port.number}", f"--admin={account}", "--jobs=0")
         self._supervisor = nursery().start(["serve", *flags], self.output)
         try:
             _wait_for(self._answers)
@@ -152,7 +153,7 @@ class Service:
             path.unlink()
 
     def _send(self, method: str, path: str) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(HOST, self._port.number, timeout=PATIENCE)
         try:
             connection.request(method, path)
             response = connection.getresponse()
@@ -167,6 +168,7 @@ class Service:
         _wait_for(lambda: not _is_alive(self._supervisor))
         if hasattr(self, "worker"):
             _wait_for(lambda: not _is_alive(self.worker))
+        self._port.release()
 
 
 def _wait_for(condition: Callable[[], bool]) -> None:
@@ -175,13 +177,6 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"nothing happened within {PATIENCE:g} seconds")
         time.sleep(0.005)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _forked_from(process: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.addresses import Address, doomed, parse, parse_as, resolve
+from gobbler.client.calls.addresses import Address, doomed, parse, parse_as, resolve
 from gobbler.errors import Missing, Refused
 from gobbler.requests import Doomed
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, cache
-from gobbler.client.cache import default_cache
+from gobbler.client import Client
+from gobbler.client.cache import cache
+from gobbler.client.cache.cache import default_cache
+from gobbler.client.cache.workplace import ABANDONED_SECONDS
 from gobbler.client.errors import NoAnswer
-from gobbler.client.workplace import ABANDONED_SECONDS
 from gobbler.errors import Fault, GobblerError, Missing, Refused
 
 TREE = {"a": b"1", "sub/b": b"22", "..manifest": b"{}", "sub/c d": b"x" * 100_000}

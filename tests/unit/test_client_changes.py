@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from gobbler.client import Client, LinkChange, NewPermissions, RequestFailed
-from gobbler.client.permissions import appended, new_permissions
+from gobbler.client.calls.permissions import appended, new_permissions
 from gobbler.records import Permissions, Uploader
 from gobbler.requests import Doomed, action_of
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client import configuring
-from gobbler.client.configuration import InvalidConfiguration, Service, decode
+from gobbler.client.connecting import configuring
+from gobbler.client.connecting.configuration import InvalidConfiguration, Service, decode
 from gobbler.errors import Forbidden, Missing, Refused
 
 WHOLE = """\

@@ -8,9 +8,16 @@ import os
 
 import pytest
 
-from gobbler.client.download import PIECE, SMALL, Damaged, difference, download, download_small
+from gobbler.client.connecting.http import Http
 from gobbler.client.errors import NoAnswer
-from gobbler.client.http import Http
+from gobbler.client.reading.download import (
+    PIECE,
+    SMALL,
+    Damaged,
+    difference,
+    download,
+    download_small,
+)
 from gobbler.client.workers import Stop
 from gobbler.errors import Cancelled, Fault, Missing
 from gobbler.records import Entry
@@ -41,8 +48,8 @@ def entry_of(data: bytes) -> Entry:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("gobbler.client.download.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.reading.download.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.connecting.http.FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture

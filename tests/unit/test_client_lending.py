@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.lending import CHUNK, Checksums, Lent, lend
 from gobbler.client.progress import Silent
-from gobbler.client.sending import Sent
-from gobbler.client.staging import stage
+from gobbler.client.uploading.lending import CHUNK, Checksums, Lent, lend
+from gobbler.client.uploading.sending import Sent
+from gobbler.client.uploading.staging import stage
 from gobbler.errors import Fault
 
 

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from gobbler.client.connecting.http import Http
 from gobbler.client.errors import NoAnswer
-from gobbler.client.http import Http
-from gobbler.client.ranges import Changed, Ranges, RangesFile
+from gobbler.client.reading.ranges import Changed, Ranges, RangesFile
 from gobbler.errors import Missing
 
 DATA = os.urandom(100_000)

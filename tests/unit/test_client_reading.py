@@ -10,8 +10,8 @@ from urllib.parse import quote
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.local import LocalSource
 from gobbler.client.paths import unpack
+from gobbler.client.reading.local import LocalSource
 from gobbler.errors import Fault, Missing, Refused
 from gobbler.records import Permissions, Uploader
 

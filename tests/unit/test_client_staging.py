@@ -11,7 +11,7 @@ import pytest
 
 from gobbler.client.errors import NotThere
 from gobbler.client.progress import Silent
-from gobbler.client.staging import Staged, allocate_upload_directory, staged
+from gobbler.client.uploading.staging import Staged, allocate_upload_directory, staged
 from gobbler.errors import Cancelled, Fault, Refused
 
 

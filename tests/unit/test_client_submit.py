@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from gobbler.client import Client
+from gobbler.client.connecting.http import Http
+from gobbler.client.connecting.submit import submit
 from gobbler.client.errors import NotThere, RequestFailed
-from gobbler.client.http import Http
-from gobbler.client.submit import submit
 from gobbler.errors import Refused
 from gobbler.requests import action_of
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.client.errors import BrokenOff
-from gobbler.client.untar import Untar
+from gobbler.client.reading.untar import Untar
 from gobbler.errors import Fault, GobblerError
 from gobbler.service.tarring import END, directory_header, file_header, padding
 

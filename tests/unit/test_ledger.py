@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import statefile
-from gobbler.client.attendance import attending
-from gobbler.client.ledger import Kept, Ledger, ledger_path
+from gobbler.client.sweeping import statefile
+from gobbler.client.sweeping.attendance import attending
+from gobbler.client.sweeping.ledger import Kept, Ledger, ledger_path
 from gobbler.errors import Fault
 from gobbler.names import VersionKey
 
@@ -104,8 +104,8 @@ def test_claims(ledger):
 
 CLAIMANT = """
     import sys, time
-    from gobbler.client.attendance import attending
-    from gobbler.client.ledger import Ledger
+    from gobbler.client.sweeping.attendance import attending
+    from gobbler.client.sweeping.ledger import Ledger
 
     with Ledger("http://x", "/data") as ledger, attending(ledger) as attendance:
         assert attendance.claim("validate", "x")
@@ -138,7 +138,7 @@ def test_claims_of_the_dead(ledger):
 
 WRITER = """
     import sys
-    from gobbler.client.ledger import Kept, Ledger
+    from gobbler.client.sweeping.ledger import Kept, Ledger
     from gobbler.names import VersionKey
 
     for i in range(20):
@@ -179,7 +179,7 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
-    monkeypatch.setattr("gobbler.client.ledger.FORMAT", 2)
+    monkeypatch.setattr("gobbler.client.sweeping.ledger.FORMAT", 2)
     with Ledger("http://x", "/data") as later:
         later.keep(KEY, KEPT)
     monkeypatch.undo()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gobbler.client.connecting.patience import patiently
 from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
-from gobbler.client.patience import patiently
 from gobbler.client.workers import Stop
 from gobbler.errors import Cancelled, Unreachable
 from gobbler.requests import SEND_AGAIN

@@ -16,8 +16,8 @@ import pygobbler
 from gobbler.actions import ACTIONS
 from gobbler.cli import COMMANDS
 from gobbler.client import Client
-from gobbler.client.configuration import KEYS, SERVICE_KEYS
-from gobbler.client.locating import ENVIRONMENT
+from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS
+from gobbler.client.connecting.locating import ENVIRONMENT
 from gobbler.service.openapi import description
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gobbler.cli.scrubbing import next_command
-from gobbler.client.pace import Pace
+from gobbler.client.sweeping.pace import Pace
 
 
 def test_next_command():

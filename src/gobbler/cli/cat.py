@@ -9,7 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.addresses import is_file, parse, resolve
+from gobbler.client.calls.addresses import is_file, parse, resolve
 from gobbler.errors import Refused, quoted
 
 

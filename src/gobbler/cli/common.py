@@ -18,7 +18,7 @@ from rich.text import Text
 from gobbler.cli.completing import completed
 from gobbler.cli.stopping import stopping_cleanly
 from gobbler.client import Client
-from gobbler.client.addresses import Address
+from gobbler.client.calls.addresses import Address
 from gobbler.client.finding import find_client
 from gobbler.errors import quoted
 from gobbler.records import Uploader
@@ -73,7 +73,7 @@ jobs = click.option(
 )
 
 # Variables of the environment are not click's business: which of them count depends on the
-# others, and on the configuration files. See gobbler.client.locating.
+# others, and on the configuration files. See gobbler.client.connecting.locating.
 service = click.option(
     "--service",
     metavar="NAME",

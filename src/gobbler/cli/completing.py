@@ -14,7 +14,7 @@ from typing import Any
 from click.shell_completion import CompletionItem
 
 from gobbler.client import Client
-from gobbler.client.addresses import LATEST, Address, resolve
+from gobbler.client.calls.addresses import LATEST, Address, resolve
 from gobbler.client.finding import find_client
 from gobbler.errors import GobblerError
 from gobbler.names import is_internal

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.client import configuring
-from gobbler.client.cache import default_cache
-from gobbler.client.configuration import KEYS, SERVICE_KEYS, Configuration
-from gobbler.client.locating import SETTINGS, Found, Located, locate, locate_cache, names
+from gobbler.client.cache.cache import default_cache
+from gobbler.client.connecting import configuring
+from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS, Configuration
+from gobbler.client.connecting.locating import SETTINGS, Found, Located, locate, locate_cache, names
 
 _site = click.option(
     "--site", is_flag=True, help="In the file for all users of this machine, not in your own."

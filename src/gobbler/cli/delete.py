@@ -10,7 +10,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.versions import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed
-from gobbler.client.addresses import Address, doomed, not_there, parse_as, resolve
+from gobbler.client.calls.addresses import Address, doomed, not_there, parse_as, resolve
 from gobbler.client.plain import plain
 from gobbler.errors import Cancelled, Forbidden, GobblerError, Refused, quoted
 from gobbler.names import VersionKey

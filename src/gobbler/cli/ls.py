@@ -9,7 +9,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.versions import describe
 from gobbler.client import Client
-from gobbler.client.addresses import Address, not_there, parse, resolve
+from gobbler.client.calls.addresses import Address, not_there, parse, resolve
 from gobbler.client.plain import plain
 from gobbler.names import VersionKey
 from gobbler.records import Entry, Manifest

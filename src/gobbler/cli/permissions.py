@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from gobbler.cli import common
 from gobbler.client import Client, NewPermissions
-from gobbler.client.addresses import Address, parse_as
+from gobbler.client.calls.addresses import Address, parse_as
 from gobbler.client.plain import plain
 from gobbler.errors import Missing, quoted
 from gobbler.records import Permissions, Uploader

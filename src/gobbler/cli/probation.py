@@ -9,7 +9,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.versions import below, describe
 from gobbler.client import Client
-from gobbler.client.addresses import parse, parse_as, resolve
+from gobbler.client.calls.addresses import parse, parse_as, resolve
 from gobbler.errors import Refused, quoted
 
 

@@ -7,7 +7,7 @@ import click
 from gobbler.cli import common, sweeping
 from gobbler.cli.repairing import repair
 from gobbler.client import Client
-from gobbler.client.addresses import parse_as
+from gobbler.client.calls.addresses import parse_as
 
 ALL = "--all"
 

@@ -10,7 +10,7 @@ from gobbler.cli import common, sweeping
 from gobbler.cli.repairing import repair
 from gobbler.cli.versions import count
 from gobbler.client import Client, Repairs
-from gobbler.client.addresses import parse, parse_as, resolve
+from gobbler.client.calls.addresses import parse, parse_as, resolve
 from gobbler.errors import Cancelled, Refused, quoted
 
 

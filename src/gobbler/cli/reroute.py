@@ -6,7 +6,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.addresses import doomed, parse_as, resolve
+from gobbler.client.calls.addresses import doomed, parse_as, resolve
 from gobbler.client.plain import plain
 
 

@@ -13,8 +13,8 @@ from rich.filesize import decimal
 
 from gobbler.cli import common, sweeping
 from gobbler.client import Budget, Client, Scrub, Verified
-from gobbler.client.addresses import Address
-from gobbler.client.scrub import keep_verified
+from gobbler.client.calls.addresses import Address
+from gobbler.client.sweeping.scrub import keep_verified
 from gobbler.errors import GobblerError, Refused
 from gobbler.names import LINKS, MANIFEST, VersionKey
 from gobbler.records import format_time

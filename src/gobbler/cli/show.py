@@ -10,7 +10,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.versions import Amount, below, count, describe
 from gobbler.client import Client
-from gobbler.client.addresses import Address, parse_as, resolve
+from gobbler.client.calls.addresses import Address, parse_as, resolve
 from gobbler.client.plain import plain
 
 LABELS = {

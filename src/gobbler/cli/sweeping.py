@@ -14,9 +14,9 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gobbler.cli import common
-from gobbler.client.addresses import parse_as
-from gobbler.client.pace import Pace
-from gobbler.client.sweep import Sweep
+from gobbler.client.calls.addresses import parse_as
+from gobbler.client.sweeping.pace import Pace
+from gobbler.client.sweeping.sweep import Sweep
 from gobbler.errors import Unreachable
 from gobbler.records import format_time
 
@@ -72,7 +72,7 @@ def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -
 
 
 class SweepBar:
-    """A :class:`gobbler.client.sweep.SweepProgress` for people; vanishes in the end.
+    """A :class:`gobbler.client.sweeping.sweep.SweepProgress` for people; vanishes in the end.
 
     ``title`` says what is under way, ``unit`` what is counted.
     """

@@ -12,7 +12,7 @@ from gobbler.cli import common
 from gobbler.cli.drawing import Node, draw
 from gobbler.cli.versions import Amount, count, describe
 from gobbler.client import Client, Version
-from gobbler.client.addresses import Address, parse, resolve
+from gobbler.client.calls.addresses import Address, parse, resolve
 from gobbler.client.plain import plain
 from gobbler.errors import GobblerError, Refused
 from gobbler.names import VersionKey

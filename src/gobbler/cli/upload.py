@@ -11,8 +11,8 @@ from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.cli.versions import count
 from gobbler.client import Client
-from gobbler.client.addresses import LATEST, Address, parse_as
-from gobbler.client.planning import UploadPlan
+from gobbler.client.calls.addresses import LATEST, Address, parse_as
+from gobbler.client.uploading.planning import UploadPlan
 from gobbler.errors import Refused
 
 

@@ -10,7 +10,7 @@ import click
 
 from gobbler.cli import amounts, common, scrubbing, sweeping
 from gobbler.client import Budget, Client, RequestFailed
-from gobbler.client.addresses import parse, parse_as, resolve
+from gobbler.client.calls.addresses import parse, parse_as, resolve
 from gobbler.errors import Refused, quoted
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from rich.filesize import decimal
 
 from gobbler.client import Client
-from gobbler.client.addresses import Address
+from gobbler.client.calls.addresses import Address
 from gobbler.client.plain import plain
 from gobbler.errors import GobblerError
 from gobbler.names import VersionKey

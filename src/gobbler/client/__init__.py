@@ -11,17 +11,17 @@
     with version.open("berlin.csv") as file: ...
 """
 
-from gobbler.client.administration import LinkChange
-from gobbler.client.cached import Cached, Damage
+from gobbler.client.cache.cached import Cached, Damage
+from gobbler.client.cache.pruning import Pruned
+from gobbler.client.calls.administration import LinkChange
+from gobbler.client.calls.permissions import NewPermissions
+from gobbler.client.calls.version import Version
 from gobbler.client.client import Client
+from gobbler.client.connecting.jobs import Job
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
-from gobbler.client.jobs import Job
-from gobbler.client.permissions import NewPermissions
-from gobbler.client.pruning import Pruned
-from gobbler.client.remote import ServiceInfo
-from gobbler.client.repairs import Repaired, Repairs
-from gobbler.client.scrub import Scrub, Verified
-from gobbler.client.version import Version
+from gobbler.client.reading.remote import ServiceInfo
+from gobbler.client.sweeping.repairs import Repaired, Repairs
+from gobbler.client.sweeping.scrub import Scrub, Verified
 from gobbler.rules.difference import Difference, Pair
 from gobbler.rules.sweeping import Budget
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from gobbler.client.caching import Caching
-from gobbler.client.changes import Changes
-from gobbler.client.relating import Relating
-from gobbler.client.sweeps import Sweeps
-from gobbler.client.uploads import Uploads
-from gobbler.client.version import Versions
+from gobbler.client.calls.caching import Caching
+from gobbler.client.calls.changes import Changes
+from gobbler.client.calls.relating import Relating
+from gobbler.client.calls.version import Versions
+from gobbler.client.sweeping.sweeps import Sweeps
+from gobbler.client.uploading.uploads import Uploads
 
 
 class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
@@ -20,7 +20,7 @@ class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
     ``service`` it is the one of that name in these files, but for what is given besides.
     Reads go straight to ``registry`` where that is a directory here, else (or with
     ``force_remote``) over HTTP into ``cache``, by default the user's own (see
-    :func:`~gobbler.client.cache.default_cache`). Changes need ``staging``.
+    :func:`~gobbler.client.cache.cache.default_cache`). Changes need ``staging``.
 
     Nothing is opened or asked before the first call, and nothing needs to be closed. A
     client may be shared between threads. Names are checked before anything is asked:

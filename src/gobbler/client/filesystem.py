@@ -1,7 +1,7 @@
 """``gobbler://project/asset/version/path``, for pandas, polars, xarray, zarr, dask.
 
 They find it through the entry point ``fsspec.specs``. Names here are addresses, which are
-also what :func:`~gobbler.client.addresses.parse` reads; ``@latest`` may stand for a version
+also what :func:`~gobbler.client.calls.addresses.parse` reads; ``@latest`` may stand for a version
 and stays in the names that are answered. What a version holds is told by its manifest, so
 only the files themselves are ever asked for.
 """
@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from gobbler.client.addresses import Address, not_there, resolve
-from gobbler.client.contents import Known
+from gobbler.client.calls.addresses import Address, not_there, resolve
+from gobbler.client.calls.contents import Known
 from gobbler.client.finding import find_client
 from gobbler.client.fsspec_terms import (
     Info,
@@ -29,7 +29,7 @@ from gobbler.client.fsspec_terms import (
     read_only,
     translated,
 )
-from gobbler.client.ranges import Ranges
+from gobbler.client.reading.ranges import Ranges
 from gobbler.errors import Refused
 
 

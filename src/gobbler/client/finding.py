@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gobbler.client import configuring
 from gobbler.client.client import Client
-from gobbler.client.locating import locate, locate_cache
+from gobbler.client.connecting import configuring
+from gobbler.client.connecting.locating import locate, locate_cache
 
 
 def find_client(

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from gobbler.client.addresses import Address, parse
-from gobbler.client.contents import Known
+from gobbler.client.calls.addresses import Address, parse
+from gobbler.client.calls.contents import Known
 from gobbler.client.errors import NotThere
 from gobbler.errors import Forbidden, Missing, Refused
 from gobbler.names import VersionKey

@@ -16,10 +16,11 @@ import threading
 import time
 from collections.abc import Sequence
 
+from gobbler.client.calls.site import StrPath
+from gobbler.client.connecting.http import Http
 from gobbler.client.errors import RequestFailed
-from gobbler.client.http import Http
-from gobbler.client.remote import ServiceInfo
-from gobbler.client.site import StrPath
+from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.reading.remote import ServiceInfo
 from gobbler.errors import Fault
 
 PATIENCE_SECONDS = 30.0
@@ -33,8 +34,9 @@ class TestService:
     """A service that was started here and ends with :meth:`stop`.
 
     ``staging`` and ``registry`` are made, and removed in the end, where they are not
-    given; ``port`` is a free one of the loopback unless given; ``admin`` are the
-    administrators, the present user unless given. ``extra_args`` are appended to the
+    given; ``port`` is a free one of the loopback unless given, which no other service that is
+    started in this way can get meanwhile; ``admin`` are the administrators, the present user
+    unless given. ``extra_args`` are appended to the
     command line of ``gobbler serve``.
 
     Returns once the service answers. Raises :class:`~gobbler.errors.Fault` with the
@@ -55,6 +57,7 @@ class TestService:
         extra_args: Sequence[str] = (),
     ) -> None:
         self._own: list[str] = []
+        self._reserved: ReservedPort | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._pid = os.getpid()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until stop()
@@ -62,13 +65,17 @@ class TestService:
             # As every user must be able to: put files into staging, and read the registry.
             self.staging = self._directory("staging", staging, 0o1777)
             self.registry = self._directory("registry", registry, 0o755)
-            self.port = _free_port() if port is None else port
-            self.url = f"http://127.0.0.1:{self.port}"
+            self.port = self._any_port() if port is None else port
+            self.url = f"http://{HOST}:{self.port}"
             self._start([_this_user()] if admin is None else admin, extra_args)
             self._await(max(wait, PATIENCE_SECONDS), _prefix(extra_args))
         except BaseException:
             self.stop()
             raise
+
+    def _any_port(self) -> int:
+        self._reserved = ReservedPort()
+        return self._reserved.number
 
     def _directory(self, what: str, given: StrPath | None, mode: int) -> str:
         if given is not None:
@@ -113,7 +120,7 @@ class TestService:
                 )
             # Nobody listens yet. RequestFailed: somebody else does.
             with contextlib.suppress(RequestFailed, OSError):
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                socket.create_connection((HOST, self.port), 1).close()
                 if _same(http.get("/info", ServiceInfo).staging, self.staging):
                     return
             time.sleep(0.02)
@@ -138,6 +145,8 @@ class TestService:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        if self._reserved is not None:
+            self._reserved.release()
         self._output.close()
         while self._own:
             shutil.rmtree(self._own.pop(), ignore_errors=True)
@@ -145,13 +154,6 @@ class TestService:
 
 def _this_user() -> str:
     return pwd.getpwuid(os.geteuid()).pw_name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _prefix(arguments: Sequence[str]) -> str:

@@ -1,0 +1,155 @@
+"""Files of the cache by what is in them, so that what is the same is stored once.
+
+::
+
+    objects/{first digit}/{md5sum}-{size}     one more name (hard link) of a file
+
+A file is given its name here once it was compared with a manifest and is on disk. Whoever
+takes a file from here compares it anew: what somebody has damaged is dropped, not spread.
+Where the filesystem has no hard links, or no more of them for a file, files are stored as
+often as they are fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from gobbler.client.reading.download import difference
+from gobbler.client.workers import Stop
+from gobbler.records import Entry
+
+_NO_LINKS = (
+    errno.EPERM,
+    errno.EACCES,
+    errno.EXDEV,
+    errno.EMLINK,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+)
+
+
+class Objects:
+    """The files below ``{root}/objects``."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = f"{root}/objects"
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing here that could be reused."""
+        return not os.path.isdir(self._root)
+
+    def kept(self, entry: Entry) -> str | None:
+        """Where the file that ``entry`` tells is, if it is here. It is not compared again."""
+        path = self._path(entry)
+        return path if _is_kept(entry) and os.path.isfile(path) else None
+
+    def reuse(self, entry: Entry, target: str, stop: Stop) -> bool:
+        """Make ``target`` a name of the file that ``entry`` tells, if it is here."""
+        if not _is_kept(entry):
+            return False
+        path = self._path(entry)
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise
+        if difference(Path(target), entry, stop) is None:
+            return True
+        _drop(path)
+        os.unlink(target)
+        return False
+
+    def reuse_same(self, entry: Entry, data: bytes, target: str) -> bool:
+        """Make ``target`` a name of the file with the content ``data``, if it is here."""
+        if not _is_kept(entry):
+            return False
+        path = self._path(entry)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            same = os.read(descriptor, len(data) + 1) == data
+        finally:
+            os.close(descriptor)
+        if not same:
+            _drop(path)
+            return False
+        try:
+            os.link(path, target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno == errno.ENOENT or error.errno in _NO_LINKS:
+                return False
+            raise
+        return True
+
+    def add(self, files: Iterable[tuple[str, Entry]]) -> None:
+        """Give ``files``, which are as their entries say and on disk, their names here.
+
+        Of those that are the same, one stays.
+        """
+        for path, entry in files:
+            if not _is_kept(entry):
+                continue
+            name = self._path(entry)
+            try:
+                _link(path, name)
+            except FileExistsError:
+                _replace(path, name, entry)
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+
+    def _path(self, entry: Entry) -> str:
+        return f"{self._root}/{entry.md5sum[:1]}/{entry.md5sum}-{entry.size}"
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        """All that is here."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as directories:
+            for directory in directories:
+                with os.scandir(directory.path) as entries:
+                    yield from entries
+
+
+def _link(path: str, name: str) -> None:
+    try:
+        os.link(path, name, follow_symlinks=False)
+    except FileNotFoundError:
+        # Its directory is not there yet, or has just been removed with all of the cache.
+        os.makedirs(os.path.dirname(name), exist_ok=True)
+        os.link(path, name, follow_symlinks=False)
+
+
+def _is_kept(entry: Entry) -> bool:
+    # Empty files take no space, and there may be more of them than links of one file.
+    return entry.size > 0
+
+
+def _replace(path: str, name: str, entry: Entry) -> None:
+    """Make ``path`` another name of the file ``name``, which should have the same content."""
+    mine, other = os.stat(path), os.stat(name)
+    if os.path.samestat(mine, other):
+        return
+    if difference(Path(name), entry, Stop()) is not None:
+        # Damaged since it was given its name.
+        _drop(name)
+        with contextlib.suppress(OSError):
+            os.link(path, name, follow_symlinks=False)
+        return
+    beside = f"{path}.{secrets.token_hex(8)}"
+    with contextlib.suppress(OSError):  # as good as it is
+        os.link(name, beside, follow_symlinks=False)
+        os.rename(beside, path)
+
+
+def _drop(name: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(name)
