@@ -19,6 +19,7 @@ from gobbler.errors import Cancelled
 from gobbler.registry import Registry
 from gobbler.transfer import execute
 from gobbler.transfer.execute import (
+    LONG,
     MAX_BYTES,
     MAX_FILES,
     MIN_FILES,
@@ -34,10 +35,14 @@ sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
 
 
 @given(st.lists(sizes, max_size=50))
-def test_cutting_keeps_all_files_in_order_and_every_batch_small(numbers: list[int]) -> None:
+def test_cutting_keeps_all_files_and_every_batch_small(numbers: list[int]) -> None:
     files = {str(i): size for i, size in enumerate(numbers)}
     batches = list(cut(files))
-    assert [item for batch in batches for item in batch.items()] == list(files.items())
+    order = [item for batch in batches for item in batch.items()]
+    long = [size for _, size in order if size >= LONG]
+    assert [size for _, size in order[: len(long)]] == sorted(long, reverse=True)
+    assert order[len(long) :] == [item for item in files.items() if item[1] < LONG]
+    assert sorted(order) == sorted(files.items())
     for batch in batches:
         assert batch
         assert sum(batch.values()) <= MAX_BYTES or len(batch) == 1

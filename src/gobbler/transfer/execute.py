@@ -24,6 +24,9 @@ TURNS = 4
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes in one batch, unless a single file is larger."""
 
+LONG = 16 * 1024 * 1024
+"""Bytes of a file that takes so long that others had better be done meanwhile."""
+
 LIGHT_BYTES = 4 * 1024 * 1024
 """Bytes in all up to which work is done at once, without waiting for the executor."""
 
@@ -107,10 +110,14 @@ def batch_size(files: int, width: int) -> int:
 
 
 def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]]:
-    """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``, in order."""
+    """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``.
+
+    Those that take long come first, the longest before the others: one that came last would
+    run alone. The rest is in order.
+    """
     batch: dict[str, int] = {}
     size = 0
-    for path, bytes_ in files.items():
+    for path, bytes_ in _long_first(files):
         if batch and (len(batch) >= most or size + bytes_ > MAX_BYTES):
             yield batch
             batch, size = {}, 0
@@ -118,6 +125,12 @@ def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]
         size += bytes_
     if batch:
         yield batch
+
+
+def _long_first(files: dict[str, int]) -> Iterator[tuple[str, int]]:
+    long = sorted((item for item in files.items() if item[1] >= LONG), key=lambda item: -item[1])
+    yield from long
+    yield from (item for item in files.items() if item[1] < LONG) if long else files.items()
 
 
 def is_light(files: dict[str, int]) -> bool:
