@@ -162,23 +162,21 @@ class Running:
         self, place: Place, *flags: str, user: str | None = None, prefix: str = ""
     ) -> None:
         self.place = place
-        self._reserved = ReservedPort()
-        port = self._reserved.number
-        self.root = f"http://{HOST}:{port}"
-        self.url = self.root + prefix
-        self.log = place.top / f"service-{port}.log"
-        command = run_as(
-            user,
-            *(f"--staging={place.staging}", f"--registry={place.registry}", f"--port={port}"),
-            *(f"--admin={own_name()}", "--durability=relaxed", *flags),
-        )
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(stderr=log, **command)
-        try:
+        with contextlib.ExitStack() as held:
+            port = held.enter_context(ReservedPort()).number
+            self.root = f"http://{HOST}:{port}"
+            self.url = self.root + prefix
+            self.log = place.top / f"service-{port}.log"
+            command = run_as(
+                user,
+                *(f"--staging={place.staging}", f"--registry={place.registry}", f"--port={port}"),
+                *(f"--admin={own_name()}", "--durability=relaxed", *flags),
+            )
+            with self.log.open("wb") as log:
+                self.process = subprocess.Popen(stderr=log, **command)
+            held.callback(self._end)
             wait_for(f"the service, which said: {self.output()}", self._answers)
-        except BaseException:
-            self.__exit__()
-            raise
+            self._held = held.pop_all()
 
     def _answers(self) -> bool:
         if self.process.poll() is not None:
@@ -195,10 +193,12 @@ class Running:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._held.close()
+
+    def _end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(PATIENCE)
-        self._reserved.release()
 
     def terminate(self) -> int:
         """Send SIGTERM; the exit code."""
