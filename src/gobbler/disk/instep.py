@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,8 @@ def read_in_step(
     each part when it is read, and may raise to give up.
     """
     digest = hashlib.md5(usedforsecurity=False)
-    buffers = (bytearray(CHUNK), bytearray(CHUNK))
+    # Mapped, so that they begin where a page does: what is written directly must.
+    buffers = (mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK))
     size = 0
     turn = 0
     writing: Future[None] | None = None

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from gobbler.disk import flushing
+from gobbler.disk.direct import DirectFile
 from gobbler.disk.instep import CHUNK, read_in_step
 from gobbler.disk.opening import is_there, read_all
 from gobbler.disk.writing import write_all
@@ -16,6 +17,11 @@ from gobbler.transfer.execute import Meter
 
 UNWRITTEN = 16 * CHUNK
 """Bytes of a large file that may be on their way to the disk at a time."""
+
+DIRECT = 64 * 1024 * 1024
+"""Bytes of a file from which on it is written directly, if at once: one part is hashed while
+another is written, which many files of a few parts would have to wait for.
+"""
 
 SMALL = 64 * 1024
 """Bytes that are read at a time even of a file that seems to be smaller."""
@@ -76,13 +82,20 @@ def copy_and_hash(
             check(len(data))
             return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
         os.lseek(source, 0, os.SEEK_SET)  # it grew
-    return _copy_in_step(source, target, check, write_out=write_out)
+    if not write_out:
+        return read_in_step(source, lambda part, _: write_all(target, part), check)
+    return _copy_to_disk(source, target, check, direct=expected >= DIRECT)
 
 
-def _copy_in_step(source: int, target: int, check: Check, *, write_out: bool) -> tuple[int, str]:
+def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tuple[int, str]:
+    file = DirectFile(target) if direct else None
+
     def write(part: memoryview, offset: int) -> None:
-        write_all(target, part)
-        if write_out:
+        if file is not None:
+            file.write(part, offset)
+        else:
+            write_all(target, part)
+        if file is None or not file.is_direct:
             flushing.write_out(target, offset, len(part), wait=False)
             if offset >= UNWRITTEN:
                 flushing.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
