@@ -8,6 +8,7 @@ version never changes, so it is being removed or replaced.
 from __future__ import annotations
 
 import enum
+import operator
 import os
 import stat
 from collections.abc import Callable, Generator, Iterator
@@ -37,6 +38,9 @@ Stamp = tuple[int, int, int, int]
 
 Listed = tuple[str, int, list["os.DirEntry[str]"]]
 """Path of a directory in the registry, its descriptor, and what is in it but directories."""
+
+
+_NAME = operator.attrgetter("name")
 
 
 class Links(str, enum.Enum):
@@ -105,7 +109,7 @@ class Contents:
         elif not stat.S_ISREG(status.st_mode):
             raise no_file(status.st_mode, member)
         size = status.st_size
-        if not self._is_wanted(size):
+        if self._max_size is not None and size > self._max_size:
             return 0
         return file_header_length(member, size, _modified(status)) + size + padding(size)
 
@@ -147,7 +151,7 @@ class Contents:
                 with closing(self._open(member, entry, descriptor)) as file:
                     status = os.fstat(file)
                     size = status.st_size
-                    if not self._is_wanted(size):
+                    if self._max_size is not None and size > self._max_size:
                         continue
                     pieces.append(file_header(member, size, _modified(status)))
                     if size < PART:
@@ -191,9 +195,6 @@ class Contents:
             return None
         return link_header(member, relative_target(member, inner), _modified(status))
 
-    def _is_wanted(self, size: int) -> bool:
-        return self._max_size is None or size <= self._max_size
-
     def _directories(self) -> Iterator[Listed]:
         """All directories from ``top`` on, each open while it is looked at.
 
@@ -204,16 +205,19 @@ class Contents:
         while waiting:
             path = waiting.pop()
             with closing(self._enter(path)) as descriptor:
-                deeper, others = [], []
+                deeper: list[str] = []
+                internal: list[os.DirEntry[str]] = []
+                others: list[os.DirEntry[str]] = []
                 with os.scandir(descriptor) as entries:
                     for entry in entries:
                         self._check()
                         if entry.is_dir(follow_symlinks=False):
                             deeper.append(f"{path}/{entry.name}")
+                        elif is_internal(entry.name):
+                            internal.append(entry)
                         else:
                             others.append(entry)
-                others.sort(key=_internal_first)
-                yield path, descriptor, others
+                yield path, descriptor, sorted(internal, key=_NAME) + sorted(others, key=_NAME)
             waiting += sorted(deeper, reverse=True)
 
     def _enter(self, path: str) -> int:
@@ -221,10 +225,6 @@ class Contents:
             return open_beneath(self._files.directory, path, DIRECTORY)
         except OSError as error:
             raise not_there(error, path) from None
-
-
-def _internal_first(entry: os.DirEntry[str]) -> tuple[bool, str]:
-    return not is_internal(entry.name), entry.name
 
 
 def _whole(member: str, file: int, size: int) -> bytes:

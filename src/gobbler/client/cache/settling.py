@@ -30,7 +30,6 @@ class Settling:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gobbler-settling")
         self._turn = threading.Lock()
         self._written: _Files = []
-        self._flushed: _Files = []
         self._running: Future[_Files] | None = None
 
     def add(self, path: str, entry: Entry) -> None:
@@ -40,18 +39,19 @@ class Settling:
         """
         with self._turn:
             self._written.append((path, entry))
-            if len(self._written) >= ENOUGH and (self._running is None or self._running.done()):
-                self._flush()
+            if len(self._written) < ENOUGH or not (self._running is None or self._running.done()):
+                return
+            flushed = self._flush()
+        self._objects.add(flushed)
 
     def finish(self) -> None:
         """Return when all that was written below ``top`` is on disk, and all files are named."""
-        self._flush()
-        self._objects.add(self._flushed)
+        self._objects.add(self._flush())
         self._objects.add(self._wait())
 
-    def _flush(self) -> None:
-        """Begin a flush of what is written by now, once the last one has ended."""
-        self._flushed += self._wait()
+    def _flush(self) -> _Files:
+        """Begin a flush of what is written by now; answer what the last one has flushed."""
+        flushed = self._wait()
         files, self._written = self._written, []
 
         def work() -> _Files:
@@ -59,6 +59,7 @@ class Settling:
             return files
 
         self._running = self._pool.submit(work)
+        return flushed
 
     def _wait(self) -> _Files:
         running, self._running = self._running, None
