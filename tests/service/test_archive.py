@@ -43,11 +43,12 @@ def tree(top: Path) -> dict[str, bytes | None]:
     }
 
 
-def reader(running: Running, path: str, protocol: str = "1.1") -> socket.socket:
+def reader(running: Running, path: str, protocol: str = "1.1", query: str = "") -> socket.socket:
     """A connection on which the archive of ``path`` was asked for and is not read."""
     target = urlsplit(running.url)
     connection = socket.create_connection((target.hostname, target.port), timeout=30)
-    connection.sendall(f"GET /archive/{path}.tar HTTP/{protocol}\r\nHost: x\r\n\r\n".encode())
+    asked = f"GET /archive/{path}.tar{query} HTTP/{protocol}\r\nHost: x\r\n\r\n"
+    connection.sendall(asked.encode())
     return connection
 
 
@@ -122,6 +123,24 @@ def test_the_archive_of_a_version_that_goes_breaks_off(running: Running, protoco
     head, _, body = got.partition(b"\r\n\r\n")
     length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
     assert len(body) < int(length.split()[1])
+    wait_for("it is told", lambda: "breaks off" in running.output())
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
+def test_an_archive_of_untold_length_breaks_off_as_well(running: Running, tmp_path: Path) -> None:
+    version = publish(running, **{f"f{i}": 8 * MIB for i in range(8)})
+    url = f"{running.url}/archive/p/a/1.tar?length=false"
+    command = ["curl", "-s", "-o", str(tmp_path / "archive"), url]
+    assert subprocess.run(command, check=False).returncode == 0
+    whole = (tmp_path / "archive").stat().st_size
+    assert whole > 8 * 8 * MIB
+    with reader(running, "p/a/1", "1.1", query="?length=false") as connection:
+        got = connection.recv(65536)
+        os.rename(version / "f7", version / "f8")
+        while part := connection.recv(MIB):
+            got += part
+    assert b"chunked" in got.partition(b"\r\n\r\n")[0]
+    assert not got.endswith(b"0\r\n\r\n"), "it looks whole"
     wait_for("it is told", lambda: "breaks off" in running.output())
 
 

@@ -34,6 +34,7 @@ def test_what_is_asked_for() -> None:
     assert wanted("p/a/1.tar", {}) == Wanted("p/a/1", Links.FILES, None)
     query = {"links": "links", "max_size": "10", "new": "1"}
     assert wanted("p/a/1.2.tar/d.tar", query) == Wanted("p/a/1.2.tar/d", Links.LINKS, 10)
+    assert wanted("p/a/1.tar", {"length": "false"}).measured is False
 
 
 @pytest.mark.parametrize(
@@ -49,6 +50,7 @@ def test_what_is_asked_for() -> None:
         ("p/a/1.tar", {"max_size": ""}, "max_size"),
         ("p/a/1.tar", {"max_size": "9" * 5000}, "max_size"),
         ("p/a/1.tar", {"max_size": "²"}, "max_size"),
+        ("p/a/1.tar", {"length": "no"}, "length"),
     ],
 )
 def test_what_can_not_be_asked_for(path: str, query: dict[str, str], said: str) -> None:
@@ -119,6 +121,21 @@ def test_the_answer(client: Client) -> None:
     assert client.headers["content-type"] == "application/x-tar"
     assert client.headers["content-length"] == str(len(client.body))
     assert client.ended
+
+
+def test_the_length_need_not_be_told(client: Client) -> None:
+    assert client.ask("p/a/1.tar", query="length=true") == 200
+    whole = client.body
+    client.sent.clear()
+    assert client.ask("p/a/1.tar", query="length=false") == 200
+    assert client.body == whole
+    assert "content-length" not in client.headers
+    assert client.ended
+
+
+@pytest.mark.parametrize("path", ["p/a/2.tar", "p/a/1/x.tar", "p/b/1.tar"])
+def test_what_is_not_there_is_told_even_so(client: Client, path: str) -> None:
+    assert client.ask(path, query="length=false") == 404
 
 
 @pytest.mark.parametrize("size", [1, 2 * contents.PART, 2 * contents.PART + 1])

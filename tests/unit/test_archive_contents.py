@@ -18,6 +18,7 @@ from .archived import (
     CHANGES,
     PLAIN,
     VERSION,
+    another_version,
     files,
     gone,
     link,
@@ -147,6 +148,29 @@ def test_a_version_that_changes_has_no_whole_archive(
         pytest.fail("an archive that looks whole")
     made.close()
     assert len(got) < length
+
+
+def test_what_was_not_measured_is_the_same(files: Files, top: Path) -> None:
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * contents.PART)
+    whole = packed(files)
+    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    assert b"".join(made.blocks()) == whole
+    made.close()
+
+
+@pytest.mark.parametrize("change", [gone, another_version])
+def test_what_was_not_measured_has_no_end_either_if_it_changes(
+    files: Files, top: Path, change: Any
+) -> None:
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * contents.PART)
+    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    blocks = made.blocks()
+    got = [next(blocks)]
+    change(top / "registry" / VERSION)
+    with pytest.raises((Missing, contents.Fault)):
+        got.extend(blocks)
+    made.close()
+    assert not b"".join(got).endswith(END)
 
 
 @pytest.mark.parametrize("change", [gone, without_a_file, other_content_of_a_directory])

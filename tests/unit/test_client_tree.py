@@ -19,7 +19,7 @@ from gobbler.errors import Fault, Missing
 from gobbler.service.tarring import END, directory_header, file_header, padding
 
 LIST = "/list?path=p%2Fa%2Fv&recursive=true"
-ARCHIVE = "/archive/p/a/v.tar"
+ARCHIVE = "/archive/p/a/v.tar?length=false"
 MANIFEST = "/fetch/p/a/v/..manifest"
 
 
@@ -95,9 +95,9 @@ def test_many_small_files_take_two_requests(web, client):
 def test_a_part_of_a_version(web, client):
     beside = {f"x/{path}": data for path, data in FILES.items()} | {"xy/f": b"", "f": b""}
     web.put(MANIFEST, manifest_of(beside))
-    web.put("/archive/p/a/v/x.tar", archive_of(FILES, "p/a/v/x"), **TAR)
+    web.put("/archive/p/a/v/x.tar?length=false", archive_of(FILES, "p/a/v/x"), **TAR)
     assert everything(client.fetch_directory("p/a/v/x")) == {**FILES, "empty": None}
-    assert web.seen == [MANIFEST, "/archive/p/a/v/x.tar"]
+    assert web.seen == [MANIFEST, "/archive/p/a/v/x.tar?length=false"]
 
 
 def test_few_files_are_no_archive(web, client):
@@ -112,10 +112,10 @@ def test_large_files_come_by_themselves(web, client):
     large = {"large": os.urandom(LARGE + 1)}
     records = {"..manifest": manifest_of({**FILES, **large})}
     offer(web, {**FILES, **large}, records)
-    web.put(f"{ARCHIVE}?max_size={LARGE}", archive_of({**records, **FILES}), **TAR)
+    web.put(f"{ARCHIVE}&max_size={LARGE}", archive_of({**records, **FILES}), **TAR)
     got = everything(client.fetch_directory("p/a/v"))
     assert got == {**FILES, **large, **records, "empty": None}
-    assert web.seen == [MANIFEST, f"{ARCHIVE}?max_size={LARGE}", LIST, "/fetch/p/a/v/large"]
+    assert web.seen == [MANIFEST, f"{ARCHIVE}&max_size={LARGE}", LIST, "/fetch/p/a/v/large"]
 
 
 def test_files_of_middle_size_come_with_the_others(web, client):
@@ -270,11 +270,11 @@ def test_what_is_the_same_is_one_file(web, client):
     offer(web)
     one = Path(client.fetch_directory("p/a/v"))
     web.put("/fetch/p/a/w/..manifest", RECORDS["..manifest"])
-    web.put("/archive/p/a/w.tar", archive_of({**RECORDS, **FILES}, "p/a/w"), **TAR)
+    web.put("/archive/p/a/w.tar?length=false", archive_of({**RECORDS, **FILES}, "p/a/w"), **TAR)
     for marker in one.parents[4].glob("no-archives"):
         marker.unlink()
     other = Path(client.fetch_directory("p/a/w"))
-    assert "/archive/p/a/w.tar" in web.seen
+    assert "/archive/p/a/w.tar?length=false" in web.seen
     for path, data in FILES.items():
         assert (one / path).samefile(other / path) == (data != b"")
     alone = Path(client.fetch_file("p/a/v/d0/f0"))

@@ -42,6 +42,7 @@ class Wanted:
     path: str
     links: Links
     max_size: int | None
+    measured: bool = True
 
 
 def wanted(path: str, query: Mapping[str, str]) -> Wanted:
@@ -66,7 +67,11 @@ def wanted(path: str, query: Mapping[str, str]) -> Wanted:
     max_size = query.get("max_size")
     if max_size is not None and not _is_number(max_size):
         raise Refused(f'"max_size" is {quoted(max_size)}, which is not a number of bytes')
-    return Wanted(directory, Links(links), None if max_size is None else int(max_size))
+    length = query.get("length", "true")
+    if length not in ("true", "false"):
+        raise Refused(f'"length" is {quoted(length)}; it may be "true" or "false"')
+    limit = None if max_size is None else int(max_size)
+    return Wanted(directory, Links(links), limit, length == "true")
 
 
 def _is_number(text: str) -> bool:
@@ -126,6 +131,7 @@ class Reading:
     def __init__(self, threads: Executor, files: Files, asked: Wanted) -> None:
         self._threads = threads
         self._stop = threading.Event()
+        self._measured = asked.measured
         self._contents = Contents(files, asked.path, asked.links, asked.max_size, self._check)
         self._blocks = self._contents.blocks()
         self._running: asyncio.Future[Any] | None = None
@@ -134,8 +140,14 @@ class Reading:
         if self._stop.is_set():
             raise Cancelled("the client went away")
 
-    async def begin(self) -> int:
-        """Look at what there is; answer the length of the archive in bytes."""
+    async def begin(self) -> int | None:
+        """Look at what there is; answer the length of the archive in bytes.
+
+        ``None`` if that is not wanted: then all that is known is that there is a beginning.
+        """
+        if not self._measured:
+            await asyncio.shield(self._read())
+            return None
         length: int = await asyncio.shield(self._start(self._contents.measure))
         self._running = None
         return length
@@ -167,11 +179,12 @@ class Reading:
         self._contents.close()
 
 
-def _headers(length: int) -> list[tuple[bytes, bytes]]:
+def _headers(length: int | None) -> list[tuple[bytes, bytes]]:
     found = {
         CORS[0]: CORS[1],
         "content-type": "application/x-tar",
-        "content-length": str(length),
         "x-content-type-options": "nosniff",
     }
+    if length is not None:
+        found["content-length"] = str(length)
     return [(name.encode(), value.encode()) for name, value in found.items()]

@@ -72,7 +72,7 @@ class Contents:
         self._check = check
         self._beneath = Beneath(files.directory)
         self._stamps: dict[str, Stamp] = {}
-        self._length = 0
+        self._length: int | None = None
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -114,16 +114,17 @@ class Contents:
         return file_header_length(member, size, _modified(status)) + size + padding(size)
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """The bytes of the archive, as many as :meth:`measure` told just before.
+        """The bytes of the archive; as many as :meth:`measure` told, if that was called before.
 
         Raises :class:`~gobbler.errors.GobblerError` or ``OSError``, before the archive is at
-        its end, where it would not be what was measured.
+        its end, where it would not be what was measured, or what was there at the beginning.
         """
-        left = self._length - len(END)
+        left = 0 if self._length is None else self._length - len(END)
         for block in self._files_and_all():
-            left -= len(block)
-            if left < 0:
-                raise _changed(self._top)
+            if self._length is not None:
+                left -= len(block)
+                if left < 0:
+                    raise _changed(self._top)
             yield block
         for path, stamp in self._stamps.items():
             with closing(self._enter(path)) as descriptor:
@@ -138,7 +139,10 @@ class Contents:
         gathered = 0
         for path, descriptor, entries in self._directories():
             directory = os.fstat(descriptor)
-            if _stamp(directory) != self._stamps.get(path):
+            stamp = _stamp(directory)
+            if self._length is None:
+                self._stamps[path] = stamp
+            elif stamp != self._stamps.get(path):
                 raise _changed(path)
             pieces.append(directory_header(path, _modified(directory)))
             for entry in entries:

@@ -181,6 +181,13 @@ def _archive() -> Operation:
                 "Leave out files that are larger, in bytes.",
                 {"type": "integer", "minimum": 0},
             ),
+            parameter(
+                "length",
+                "query",
+                "`true`: tell how long the archive will be, for which all in it is looked at "
+                "beforehand. `false`: begin at once.",
+                {"type": "boolean", "default": True},
+            ),
         ),
     )
 

@@ -72,7 +72,10 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
     under way. Raises :class:`NoArchives`; what a broken connection raises says nothing about
     what the sink has got until then, which is whole.
     """
-    params = {} if max_size is None else {"max_size": str(max_size)}
+    # Where the stream ends too early, the archive's own end is missing.
+    params = {"length": "false"}
+    if max_size is not None:
+        params["max_size"] = str(max_size)
     with _asked(http, path, params) as response:
         untar = Untar(response.iter_content(PIECE), path)
         number = itertools.count()
