@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +52,7 @@ class Journal:
         self._job = job
         self._marked = marked
         self._moves: list[Move] = []
+        self._links: set[str] = set()
         if marked:
             write_new(self.inside(BEGIN), b"")
 
@@ -61,6 +63,11 @@ class Journal:
     def bring(self, name: str, target: str) -> None:
         """``name`` of the job goes to ``target``, over what may stand there."""
         self._moves.append(Move(name, target, out=False))
+
+    def bring_link(self, name: str, target: str) -> None:
+        """The symbolic link ``name`` of the job goes to ``target``, most often over another."""
+        self._links.add(name)
+        self.bring(name, target)
 
     def write(self, name: str, data: bytes, target: str) -> None:
         """The content ``data`` goes to ``target``, over what may stand there."""
@@ -106,10 +113,10 @@ class Journal:
                 inside, target = self.inside(move.name), self._registry.path(move.target)
                 if move.out:
                     undo.rename(target, inside)
-                elif not os.path.isdir(inside) and is_there(target):
-                    undo.replace(inside, target)
+                elif move.name in self._links:
+                    undo.put_link(inside, target)
                 else:
-                    undo.rename(inside, target)
+                    undo.put(inside, target)
             then()
 
 
@@ -143,7 +150,7 @@ class _Undo:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._steps: list[tuple[Callable[[str, str], None], str, str]] = []
+        self._steps: list[Callable[[], None]] = []
 
     def __enter__(self) -> _Undo:
         return self
@@ -156,26 +163,55 @@ class _Undo:
     ) -> None:
         if kind is None:
             return
-        for step, old, new in reversed(self._steps):
+        for step in reversed(self._steps):
             try:
-                step(old, new)
+                step()
             except OSError:
                 self._job.unfinished = True
 
     def rename(self, old: str, new: str) -> None:
         """Rename ``old`` to ``new``, where nothing stands."""
         os.rename(old, new)
-        self._steps.append((os.rename, new, old))
+        self._steps.append(partial(os.rename, new, old))
 
-    def replace(self, inside: str, target: str) -> None:
-        """Rename ``inside`` over ``target``, keeping what stood there for the way back."""
+    def put(self, inside: str, target: str) -> None:
+        """Rename ``inside`` to ``target``, keeping what may stand there for the way back."""
         former = f"{inside}.former"
-        _link(target, former)
-        os.rename(inside, target)
-        self._steps.append((os.rename, former, target))
-        # First of all the new file gets its name in the job again: recovery needs it,
-        # should the process be killed on the way back.
-        self._steps.append((_link, target, inside))
+        try:
+            _link(target, former)
+        except FileNotFoundError:
+            self.rename(inside, target)
+        except PermissionError:
+            if not os.path.isdir(target):
+                raise
+            self.rename(inside, target)  # which tells what is wrong with that
+        else:
+            os.rename(inside, target)
+            self._steps.append(partial(_put_back, inside, former, target))
+
+    def put_link(self, inside: str, target: str) -> None:
+        """The same where another symbolic link stands, most often; its text is kept."""
+        try:
+            text = os.readlink(target)
+        except OSError:
+            self.put(inside, target)
+        else:
+            os.rename(inside, target)
+            self._steps.append(partial(_put_link_back, inside, text, target))
+
+
+def _put_back(inside: str, former: str, target: str) -> None:
+    # First of all the new file gets its name in the job again: recovery needs it, should the
+    # process be killed on the way back.
+    _link(target, inside)
+    os.rename(former, target)
+
+
+def _put_link_back(inside: str, text: str, target: str) -> None:
+    # The link that was replaced has left an inode for this one.
+    former = f"{inside}.former"
+    os.symlink(text, former)
+    _put_back(inside, former, target)
 
 
 def _link(old: str, new: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -214,8 +215,14 @@ def link_problem(link: Link) -> str | None:
     return None if inner is None else f"of its ancestor: {inner}"
 
 
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*")
+"""What most paths look like, of which nothing need be asked."""
+
+
 def path_problem(path: str) -> str | None:
     """What is wrong with ``path`` for a user's file in a version; ``None`` if nothing."""
+    if _PLAIN_PATH.fullmatch(path):
+        return None
     for part in path.split("/"):
         if part in ("", "."):
             return "is not in its plainest form"
