@@ -52,7 +52,7 @@ class Journal:
         self._job = job
         self._marked = marked
         self._moves: list[Move] = []
-        self._links: set[str] = set()
+        self._ways: list[Callable[[_Undo, str, str], None]] = []
         if marked:
             write_new(self.inside(BEGIN), b"")
 
@@ -62,12 +62,19 @@ class Journal:
 
     def bring(self, name: str, target: str) -> None:
         """``name`` of the job goes to ``target``, over what may stand there."""
-        self._moves.append(Move(name, target, out=False))
+        self._add(Move(name, target, out=False), _Undo.put)
 
     def bring_link(self, name: str, target: str) -> None:
         """The symbolic link ``name`` of the job goes to ``target``, most often over another."""
-        self._links.add(name)
-        self.bring(name, target)
+        self._add(Move(name, target, out=False), _Undo.put_link)
+
+    def bring_new(self, name: str, target: str) -> None:
+        """``name`` of the job goes to ``target``, where nothing stands."""
+        self._add(Move(name, target, out=False), _Undo.rename)
+
+    def _add(self, move: Move, way: Callable[[_Undo, str, str], None]) -> None:
+        self._moves.append(move)
+        self._ways.append(way)
 
     def write(self, name: str, data: bytes, target: str) -> None:
         """The content ``data`` goes to ``target``, over what may stand there."""
@@ -84,18 +91,24 @@ class Journal:
 
     def take_out(self, target: str, name: str) -> None:
         """What stands at ``target`` goes out of sight, to ``name`` of the job."""
-        self._moves.append(Move(name, target, out=True))
+        self._add(Move(name, target, out=True), _Undo.rename)
 
-    def record(self, intent: Intent, answer: Mapping[str, object] | None = None) -> None:
+    def record(self, intent: Intent | None, answer: Mapping[str, object] | None = None) -> None:
         """Write down ``intent`` with the renames so far; flushed before :meth:`commit`.
 
         ``answer``: what the requester is told when all is done. The change of a task
-        leaves it in ``..incoming``, for whoever must find out whether it was made.
+        leaves it in ``..incoming``, for whoever must find out whether it was made. ``None``
+        for ``intent``: nothing follows the renames; if there is but one, which is whole by itself,
+        nothing need be written down.
         """
         if self._job.task:
             remove_quietly(self.inside(ANSWER))
             self.write(ANSWER, msgspec.json.encode(answer or {}), done_path(self._job.task))
-        full = msgspec.structs.replace(intent, moves=list(self._moves), marked=self._marked)
+        if intent is None and len(self._moves) == 1 and not self._marked:
+            return
+        full = msgspec.structs.replace(
+            intent or Intent(moves=[]), moves=list(self._moves), marked=self._marked
+        )
         replace(self._job.intent, encode(full), flush=False)
 
     def flush_moves(self, durability: Durability) -> None:
@@ -109,14 +122,9 @@ class Journal:
         with _Undo(self._job) as undo:
             if self._marked:
                 undo.rename(self.inside(BEGIN), self.inside(BEGUN))
-            for move in self._moves:
+            for move, way in zip(self._moves, self._ways, strict=True):
                 inside, target = self.inside(move.name), self._registry.path(move.target)
-                if move.out:
-                    undo.rename(target, inside)
-                elif move.name in self._links:
-                    undo.put_link(inside, target)
-                else:
-                    undo.put(inside, target)
+                way(undo, *((target, inside) if move.out else (inside, target)))
             then()
 
 
@@ -181,10 +189,6 @@ class _Undo:
             _link(target, former)
         except FileNotFoundError:
             self.rename(inside, target)
-        except PermissionError:
-            if not os.path.isdir(target):
-                raise
-            self.rename(inside, target)  # which tells what is wrong with that
         else:
             os.rename(inside, target)
             self._steps.append(partial(_put_back, inside, former, target))
