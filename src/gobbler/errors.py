@@ -98,6 +98,8 @@ def quoted(name: str | bytes) -> str:
     reorder text on a terminal are escaped, so that a file's name can't forge a log line.
     """
     text = name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else name
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return '"' + "".join(_safe(c) for c in text) + '"'
 
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.errors import Refused, quoted
 
@@ -101,8 +101,7 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
-@dataclass(frozen=True, order=True)
-class AssetKey:
+class AssetKey(NamedTuple):
     """The address of an asset. Not validated: see :meth:`checked`."""
 
     project: str
@@ -136,8 +135,7 @@ class AssetKey:
         return self.path
 
 
-@dataclass(frozen=True, order=True)
-class VersionKey:
+class VersionKey(NamedTuple):
     """The address of a version. Not validated: see :meth:`checked`."""
 
     project: str

@@ -28,7 +28,7 @@ Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 """An MD5 as 32 hexadecimal digits, or nothing (for an empty directory)."""
 
 
-class Link(Struct, frozen=True, omit_defaults=True):
+class Link(Struct, frozen=True, omit_defaults=True, gc=False):
     """A file that stands for another: ``parent`` is what its uploader pointed at.
 
     ``ancestor`` is the real file at the end of the chain, when the parent is itself a
@@ -57,7 +57,7 @@ class Link(Struct, frozen=True, omit_defaults=True):
         return cls(key.project, key.asset, key.version, path, ancestor)
 
 
-class Entry(Struct, frozen=True, omit_defaults=True):
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One file of a version: its size in bytes, its MD5, and where it is linked to.
 
     A directory that holds nothing is an entry of size 0 without a checksum.

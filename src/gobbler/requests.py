@@ -210,16 +210,21 @@ class _Doubled(dict[str, Any]):
 
 
 def _duplicate_key(data: bytes) -> str | None:
+    any_doubled = False
+
     def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         made = dict(pairs)
         if len(made) == len(pairs):
             return made
+        nonlocal any_doubled
+        any_doubled = True
         seen: set[str] = set()
         doubled = _Doubled(made)
         doubled.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         return doubled
 
-    return _find_doubled(json.loads(data, object_pairs_hook=build), "$")
+    value = json.loads(data, object_pairs_hook=build)
+    return _find_doubled(value, "$") if any_doubled else None
 
 
 def _find_doubled(value: object, place: str) -> str | None:

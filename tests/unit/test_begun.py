@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Refused
-from gobbler.spool.begun import FORGET_AFTER, Begun
+from gobbler.spool.begun import _NO_LINKS, FORGET_AFTER, MARK, Begun
 
 
 @pytest.fixture
@@ -80,26 +81,80 @@ def test_one_of_many_at_a_time_begins(memory: Begun, request_file: Path) -> None
         assert sum(pool.map(begin, range(16))) == 1
 
 
+def marks(directory: Path) -> list[Path]:
+    return [path for path in (directory / "memory").iterdir() if path.name != MARK]
+
+
+@pytest.mark.parametrize("number", _NO_LINKS)
+def test_it_holds_where_there_are_no_hard_links(
+    memory: Begun,
+    request_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", refuse)
+    memory.begin("one", request_file.stat())
+    assert len(marks(tmp_path)) == 1
+    with pytest.raises(Refused):
+        memory.begin("one", request_file.stat())
+
+
+def test_marks_go_on_where_one_file_has_all_the_names_it_may_have(
+    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.link
+
+    def few(old: str, new: str) -> None:
+        if os.stat(old).st_nlink == 3:
+            raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+        real(old, new)
+
+    monkeypatch.setattr(os, "link", few)
+    seen = []
+    for _ in range(5):
+        _exchange(request_file)
+        seen.append(request_file.stat())
+        request_file.rename(tmp_path / f"kept-{len(seen)}")  # so that its inode is not used again
+        request_file.write_text("{}")
+        memory.begin("one", seen[-1])
+    assert len(marks(tmp_path)) == 5
+    for status in seen:
+        with pytest.raises(Refused):
+            memory.begin("one", status)
+
+
 def test_only_what_is_far_too_old_is_forgotten(
-    memory: Begun, request_file: Path, tmp_path: Path
+    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FORGET_AFTER > 120, "a request expires after a minute"
     memory.begin("one", request_file.stat())
     memory.forget_old()
     with pytest.raises(Refused):
         memory.begin("one", request_file.stat())
-    (mark,) = (tmp_path / "memory").iterdir()
-    os.utime(mark, (time.time() - FORGET_AFTER - 60,) * 2)
+    memory.note(request_file.stat())
+    (note,) = (tmp_path / "memory").glob("*-taken-*")
+    os.utime(note, (time.time() - FORGET_AFTER - 60,) * 2)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + FORGET_AFTER - 60)
     memory.forget_old()
-    assert list((tmp_path / "memory").iterdir()) == []
+    with pytest.raises(Refused):
+        memory.begin("one", request_file.stat())
+    assert not note.exists()
+    monkeypatch.setattr(time, "time", lambda: now + FORGET_AFTER + 60)
+    memory.forget_old()
+    assert marks(tmp_path) == []
 
 
 def test_what_another_service_forgot_meanwhile_is_no_fault(
     memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    memory.begin("one", request_file.stat())
-    (mark,) = (tmp_path / "memory").iterdir()
-    os.utime(mark, (0, 0))
+    memory.note(request_file.stat())
+    (note,) = (tmp_path / "memory").iterdir()
+    os.utime(note, (0, 0))
     real = os.unlink
 
     def twice(path: str) -> None:

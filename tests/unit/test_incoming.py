@@ -203,6 +203,7 @@ def test_a_job_that_can_not_be_removed_stays_for_the_next_sweep(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, new_job(registry) as job:
+        Path(job.path, "record").write_text("{}")
         patch.setattr(incoming.shutil, "rmtree", lambda *arguments, **options: None)
     assert len(left(registry)) == 2
     assert sweep(registry) == [job.path]
@@ -226,5 +227,6 @@ def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(incoming.shutil, "rmtree", look)
     with new_job(registry) as job:
         Path(job.intent).write_text("{}")
+        Path(job.tree).mkdir()
     assert seen == [False]
     assert isinstance(job, Job)

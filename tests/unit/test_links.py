@@ -17,6 +17,7 @@ from gobbler.rules.links import (
     InRegistry,
     InSource,
     InWhitelist,
+    Locator,
     Nowhere,
     Places,
     Target,
@@ -81,6 +82,33 @@ def test_directories_and_internal_files_are_no_targets(path: str) -> None:
 
 def test_a_file_in_a_source_that_is_named_like_an_internal_one_is_left_to_the_plan() -> None:
     assert locate("/st/src/..hidden", PLACES) == InSource("..hidden")
+
+
+steps = st.sampled_from(
+    ["", ".", "..", "...", "..x", "st", "src", "reg", "real", "w", "p", "a", "1", "f", "a\\b"]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["/st/src/", "/st/src/d", "/reg/p/a/1"]),
+            st.builds(
+                lambda start, inner: start + "/".join(inner),
+                st.sampled_from(["", "/", "//", "/reg/", "/reg/p/a/1/", "/st/src/", "../../reg/"]),
+                st.lists(steps, min_size=1, max_size=6),
+            ),
+        ),
+        max_size=20,
+    ),
+    st.sampled_from([PLACES, Places(("/reg/p/a/1",), ("/reg",), ("/reg/p/a/1/f", "/"))]),
+)
+def test_many_links_are_located_as_each_one_is(
+    links: list[tuple[str, str]], places: Places
+) -> None:
+    locator = Locator(places)
+    for directory, text in links:
+        assert locator(directory, text) == locate(absolute_target(directory, text), places)
 
 
 @given(paths, paths)

@@ -16,6 +16,7 @@ from gobbler.errors import Cancelled
 from gobbler.rules.planning import Scan
 from gobbler.transfer import looking
 from gobbler.transfer import scan as scanning
+from gobbler.transfer.looking import Directory
 from gobbler.transfer.scan import MAX_DEPTH, MAX_PATH_BYTES, scan
 
 from .strategies import file_names
@@ -50,6 +51,38 @@ def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: 
     assert found.directories == ["d", "d/e", "d/e/empty", "only-links"]
     assert found.empty == ["d/e/empty"]
     assert found.odd == {}
+
+
+def test_links_are_found_where_directories_do_not_tell_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Directory.read
+    monkeypatch.setattr(Directory, "read", lambda fd: read(fd)._replace(links=set()))
+    for name in ("d/l", "k", "l"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to("x")
+    found = look(tmp_path)
+    assert found.symlinks == {"d/l": "x", "k": "x", "l": "x"}
+
+
+def test_a_link_that_is_swapped_for_a_file_meanwhile_is_odd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Directory.read
+
+    def swap(descriptor: int) -> Directory:
+        found = read(descriptor)
+        (tmp_path / "l").unlink()
+        (tmp_path / "l").write_bytes(b"")
+        return found
+
+    (tmp_path / "l").symlink_to("x")
+    (tmp_path / "m").symlink_to("x")
+    monkeypatch.setattr(Directory, "read", swap)
+    found = look(tmp_path)
+    assert found.odd == {"l": "changed while it was being read"}
+    assert found.symlinks == {"m": "x"}
+    assert found.files == {}
 
 
 @pytest.mark.parametrize("ignore_dot", [False, True])

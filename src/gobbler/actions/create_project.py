@@ -8,7 +8,6 @@ from gobbler.actions.guards import changing_registry
 from gobbler.actions.journal import Journal
 from gobbler.actions.site import Call
 from gobbler.disk.flushing import already_made, flush_files
-from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.names import PERMISSIONS, QUOTA, USAGE, check_name
@@ -30,13 +29,13 @@ def create_project(call: Call, request: CreateProject) -> dict[str, object]:
         raise _exists(project)
     with call.new_job() as job:
         journal = Journal(registry, job, marked=False)
-        journal.bring("tree", project)
+        journal.bring_new("tree", project)
         os.mkdir(job.tree, DIRECTORY_MODE)
         write_new(f"{job.tree}/{PERMISSIONS}", encode(permissions))
         write_new(f"{job.tree}/{USAGE}", encode(Usage(0)))
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, call.started.year)
         write_new(f"{job.tree}/{QUOTA}", encode(quota))
-        journal.record(Intent(moves=[]))
+        journal.record(None)
         flush_files(job.path, call.site.durability)
         with changing_registry(registry):
             if registry.has(project):

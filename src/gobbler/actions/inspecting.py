@@ -13,7 +13,7 @@ from gobbler.errors import Fault, Missing
 from gobbler.names import LINKS, VersionKey
 from gobbler.records import Link, Links, decode
 from gobbler.registry import Registry
-from gobbler.rules.links import InRegistry, InSource, Places, Target, absolute_target, locate
+from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
 from gobbler.rules.planning import PublishedVersion, Scan
 from gobbler.transfer.scan import scan
 
@@ -61,12 +61,12 @@ def links_file(directory: str) -> str:
 def targets_of(call: Call, key: VersionKey, found: Found) -> dict[str, Target]:
     """Where each symbolic link leads. One that ``..links`` explains keeps its parent."""
     registry = call.site.registry
-    places = places_of(call, key)
+    locator = Locator(places_of(call, key))
+    top = f"{os.path.realpath(registry.root)}/{key.path}"
     targets: dict[str, Target] = {}
     for path, text in found.scan.symlinks.items():
         directory, _, name = path.rpartition("/")
-        parent = os.path.join(os.path.realpath(registry.root), key.path, directory)
-        target = locate(absolute_target(parent, text), places)
+        target = locator(f"{top}/{directory}", text)
         link = found.links.get(directory, {}).get(name)
         if link is not None and _place(key, target) == (link.end.key, link.end.path):
             same = link.key == key

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -51,6 +52,7 @@ class Journal:
         self._job = job
         self._marked = marked
         self._moves: list[Move] = []
+        self._ways: list[Callable[[_Undo, str, str], None]] = []
         if marked:
             write_new(self.inside(BEGIN), b"")
 
@@ -60,7 +62,19 @@ class Journal:
 
     def bring(self, name: str, target: str) -> None:
         """``name`` of the job goes to ``target``, over what may stand there."""
-        self._moves.append(Move(name, target, out=False))
+        self._add(Move(name, target, out=False), _Undo.put)
+
+    def bring_link(self, name: str, target: str) -> None:
+        """The symbolic link ``name`` of the job goes to ``target``, most often over another."""
+        self._add(Move(name, target, out=False), _Undo.put_link)
+
+    def bring_new(self, name: str, target: str) -> None:
+        """``name`` of the job goes to ``target``, where nothing stands."""
+        self._add(Move(name, target, out=False), _Undo.rename)
+
+    def _add(self, move: Move, way: Callable[[_Undo, str, str], None]) -> None:
+        self._moves.append(move)
+        self._ways.append(way)
 
     def write(self, name: str, data: bytes, target: str) -> None:
         """The content ``data`` goes to ``target``, over what may stand there."""
@@ -77,18 +91,24 @@ class Journal:
 
     def take_out(self, target: str, name: str) -> None:
         """What stands at ``target`` goes out of sight, to ``name`` of the job."""
-        self._moves.append(Move(name, target, out=True))
+        self._add(Move(name, target, out=True), _Undo.rename)
 
-    def record(self, intent: Intent, answer: Mapping[str, object] | None = None) -> None:
+    def record(self, intent: Intent | None, answer: Mapping[str, object] | None = None) -> None:
         """Write down ``intent`` with the renames so far; flushed before :meth:`commit`.
 
         ``answer``: what the requester is told when all is done. The change of a task
-        leaves it in ``..incoming``, for whoever must find out whether it was made.
+        leaves it in ``..incoming``, for whoever must find out whether it was made. ``None``
+        for ``intent``: nothing follows the renames; if there is but one, which is whole by itself,
+        nothing need be written down.
         """
         if self._job.task:
             remove_quietly(self.inside(ANSWER))
             self.write(ANSWER, msgspec.json.encode(answer or {}), done_path(self._job.task))
-        full = msgspec.structs.replace(intent, moves=list(self._moves), marked=self._marked)
+        if intent is None and len(self._moves) == 1 and not self._marked:
+            return
+        full = msgspec.structs.replace(
+            intent or Intent(moves=[]), moves=list(self._moves), marked=self._marked
+        )
         replace(self._job.intent, encode(full), flush=False)
 
     def flush_moves(self, durability: Durability) -> None:
@@ -102,14 +122,9 @@ class Journal:
         with _Undo(self._job) as undo:
             if self._marked:
                 undo.rename(self.inside(BEGIN), self.inside(BEGUN))
-            for move in self._moves:
+            for move, way in zip(self._moves, self._ways, strict=True):
                 inside, target = self.inside(move.name), self._registry.path(move.target)
-                if move.out:
-                    undo.rename(target, inside)
-                elif not os.path.isdir(inside) and is_there(target):
-                    undo.replace(inside, target)
-                else:
-                    undo.rename(inside, target)
+                way(undo, *((target, inside) if move.out else (inside, target)))
             then()
 
 
@@ -143,7 +158,7 @@ class _Undo:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._steps: list[tuple[Callable[[str, str], None], str, str]] = []
+        self._steps: list[Callable[[], None]] = []
 
     def __enter__(self) -> _Undo:
         return self
@@ -156,26 +171,51 @@ class _Undo:
     ) -> None:
         if kind is None:
             return
-        for step, old, new in reversed(self._steps):
+        for step in reversed(self._steps):
             try:
-                step(old, new)
+                step()
             except OSError:
                 self._job.unfinished = True
 
     def rename(self, old: str, new: str) -> None:
         """Rename ``old`` to ``new``, where nothing stands."""
         os.rename(old, new)
-        self._steps.append((os.rename, new, old))
+        self._steps.append(partial(os.rename, new, old))
 
-    def replace(self, inside: str, target: str) -> None:
-        """Rename ``inside`` over ``target``, keeping what stood there for the way back."""
+    def put(self, inside: str, target: str) -> None:
+        """Rename ``inside`` to ``target``, keeping what may stand there for the way back."""
         former = f"{inside}.former"
-        _link(target, former)
-        os.rename(inside, target)
-        self._steps.append((os.rename, former, target))
-        # First of all the new file gets its name in the job again: recovery needs it,
-        # should the process be killed on the way back.
-        self._steps.append((_link, target, inside))
+        try:
+            _link(target, former)
+        except FileNotFoundError:
+            self.rename(inside, target)
+        else:
+            os.rename(inside, target)
+            self._steps.append(partial(_put_back, inside, former, target))
+
+    def put_link(self, inside: str, target: str) -> None:
+        """The same where another symbolic link stands, most often; its text is kept."""
+        try:
+            text = os.readlink(target)
+        except OSError:
+            self.put(inside, target)
+        else:
+            os.rename(inside, target)
+            self._steps.append(partial(_put_link_back, inside, text, target))
+
+
+def _put_back(inside: str, former: str, target: str) -> None:
+    # First of all the new file gets its name in the job again: recovery needs it, should the
+    # process be killed on the way back.
+    _link(target, inside)
+    os.rename(former, target)
+
+
+def _put_link_back(inside: str, text: str, target: str) -> None:
+    # The link that was replaced has left an inode for this one.
+    former = f"{inside}.former"
+    os.symlink(text, former)
+    _put_back(inside, former, target)
 
 
 def _link(old: str, new: str) -> None:

@@ -65,9 +65,9 @@ def _try_to_publish(site: Site, job: Job, publication: Publication) -> bool:
     _arrange(job, publication, alone=alone)
     journal = Journal(registry, job, marked=False)
     if alone:
-        journal.bring("tree", key.path)
+        journal.bring_new("tree", key.path)
     else:
-        journal.bring("asset", key.of_asset.path)
+        journal.bring_new("asset", key.of_asset.path)
     journal.record(publication.intent)
     if not publication.summary.on_probation:
         # Most often right; it is written again under the locks where it is not.

@@ -14,6 +14,7 @@ from gobbler.actions.consuming import consume_again
 from gobbler.actions.guards import changing_asset
 from gobbler.actions.journal import is_committed, redo
 from gobbler.actions.logs import publish_log
+from gobbler.disk.drafts import sweep_drafts
 from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.disk.incoming import (
     Job,
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
-    """Deal with all abandoned jobs; how many were finished and how many swept.
+    """Deal with all abandoned jobs and drafts; how many were finished and how many swept.
 
     A job that can't be dealt with is logged and stays for the next time.
     """
@@ -53,7 +54,7 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
             job.unfinished = True
             logger.error("could not finish %s: %s", job.path, error)
     forget_old_answers(registry.root)
-    return finished, swept
+    return finished, swept + sweep_drafts(registry.root)
 
 
 def settle(registry: Registry, durability: Durability, task: str) -> dict[str, object] | None:

@@ -81,7 +81,7 @@ def _stage(journal: Journal, key: VersionKey, found: Found, plan: Plan, manifest
     for number, (path, text) in enumerate(wanted.items()):
         if found.scan.symlinks.get(path) != text:
             os.symlink(text, journal.inside(f"symlink-{number}"))
-            journal.bring(f"symlink-{number}", key.file(path))
+            journal.bring_link(f"symlink-{number}", key.file(path))
     links = links_by_directory(manifest)
     for number, directory in enumerate(sorted({*links, *found.links, *found.damaged})):
         target = key.file(links_file(directory))

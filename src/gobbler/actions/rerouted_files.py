@@ -61,7 +61,7 @@ def stage_changes(
             _make_symlink(text, journal.inside(_name(number)), made)
         else:
             usage[change.key.project] += change.entry.size
-        journal.bring(_name(number), change.key.file(change.path))
+        journal.bring_link(_name(number), change.key.file(change.path))
         by_version[change.key].append(change)
     for number, (key, of_version) in enumerate(by_version.items()):
         _stage_records(registry, journal, key, of_version, manifest_of(key), number)

@@ -6,13 +6,12 @@ import os
 
 from gobbler.actions.guards import adding_asset, changing_asset, changing_project, check_project
 from gobbler.actions.journal import Journal
+from gobbler.actions.replacing import replace_record
 from gobbler.actions.site import Call
 from gobbler.disk.flushing import (
     already_made,
     flush_files,
 )
-from gobbler.disk.incoming import Job
-from gobbler.disk.intents import Intent
 from gobbler.disk.writing import DIRECTORY_MODE, write_new
 from gobbler.errors import Forbidden, quoted
 from gobbler.names import PERMISSIONS, AssetKey, check_name, project_permissions
@@ -38,12 +37,13 @@ def set_permissions(call: Call, request: SetPermissions) -> dict[str, object]:
 def _set_for_project(call: Call, project: str, asked: LoosePermissions) -> None:
     registry = call.site.registry
     _check_owner(call, project)  # before any lock is taken for somebody who may not
-    with call.new_job() as job:
-        with changing_project(registry, project):
-            new = updated(_check_owner(call, project), asked)
-            journal = _replace(call, job, project_permissions(project), new)
-        with already_made(_change(project)):
-            journal.flush_moves(call.site.durability)
+    replace_record(
+        call,
+        changing_project(registry, project),
+        project_permissions(project),
+        lambda: encode(updated(_check_owner(call, project), asked)),
+        _change(project),
+    )
 
 
 def _check_owner(call: Call, project: str) -> Permissions:
@@ -59,25 +59,14 @@ def _set_for_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool
     if not registry.has(asset.path):
         return _make_asset(call, asset, asked)
     _check_asset_owner(call, asset)
-    with call.new_job() as job:
-        with changing_asset(registry, asset):
-            if not registry.has(asset.path):
-                return False
-            new = updated(_check_asset_owner(call, asset), asked, of_asset=True)
-            journal = _replace(call, job, asset.permissions, new)
-        with already_made(_change(asset.path)):
-            journal.flush_moves(call.site.durability)
-    return True
 
+    def decide() -> bytes | None:
+        if not registry.has(asset.path):
+            return None
+        return encode(updated(_check_asset_owner(call, asset), asked, of_asset=True))
 
-def _replace(call: Call, job: Job, target: str, new: Permissions) -> Journal:
-    # Under the lock, flushes and all: what is new depends on what is stored.
-    journal = Journal(call.site.registry, job, marked=False)
-    journal.write("permissions", encode(new), target)
-    journal.record(Intent(moves=[]))
-    flush_files(job.path, call.site.durability)
-    journal.commit()
-    return journal
+    guard = changing_asset(registry, asset)
+    return replace_record(call, guard, asset.permissions, decide, _change(asset.path))
 
 
 def _check_asset_owner(call: Call, asset: AssetKey) -> Permissions:
@@ -94,11 +83,11 @@ def _make_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
     _check_owner(call, asset.project)
     with call.new_job() as job:
         journal = Journal(registry, job, marked=False)
-        journal.bring("tree", asset.path)
+        journal.bring_new("tree", asset.path)
         os.mkdir(job.tree, DIRECTORY_MODE)
         new = updated(Permissions(), asked, of_asset=True)
         write_new(f"{job.tree}/{PERMISSIONS}", encode(new))
-        journal.record(Intent(moves=[]))
+        journal.record(None)
         flush_files(job.path, call.site.durability)
         with adding_asset(registry, asset.project):
             _check_owner(call, asset.project)

@@ -21,7 +21,7 @@ from gobbler.names import VersionKey, is_internal
 from gobbler.records import Manifest, Permissions, Summary, format_time
 from gobbler.registry import Registry
 from gobbler.requests import Upload
-from gobbler.rules.links import Places, absolute_target, locate, usage_of
+from gobbler.rules.links import Locator, Places, usage_of
 from gobbler.rules.permissions import UploadRight
 from gobbler.rules.planning import (
     Plan,
@@ -111,7 +111,7 @@ def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> No
             upload_finish=format_time(now()),
             on_probation=bool(request.on_probation) or not right.trusted,
         )
-        make_symlinks(job.tree, key, plan, manifest)
+        make_symlinks(job.tree, key, plan, manifest, call.site.width)
         write_records(job.tree, manifest, summary)
         call.watcher.check()
         intent = _intent(key, source, summary, adopted=adopt)
@@ -160,10 +160,9 @@ def _plan(call: Call, key: VersionKey, source: Source, found: Scan) -> Plan:
         registry=(root, os.path.realpath(root)),
         whitelist=call.site.whitelist,
     )
+    locator = Locator(places)
     targets = {
-        path: locate(
-            absolute_target(f"{staging}/{source.name}/{os.path.dirname(path)}", text), places
-        )
+        path: locator(f"{staging}/{source.name}/{path.rpartition('/')[0]}", text)
         for path, text in found.symlinks.items()
     }
     versions = published_versions(call.site.registry, linked_versions(targets))

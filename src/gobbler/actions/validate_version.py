@@ -15,7 +15,7 @@ from gobbler.records import Link, Manifest
 from gobbler.registry import Registry
 from gobbler.requests import OfVersion
 from gobbler.rules.comparison import Version, problems_of, summary_problems
-from gobbler.rules.links import InWhitelist, absolute_target, locate
+from gobbler.rules.links import InWhitelist, Locator
 from gobbler.rules.planning import MAX_PROBLEMS_TOLD
 from gobbler.transfer.build import hash_files, hash_listed
 
@@ -127,10 +127,10 @@ def _hashes(
 
 
 def _whitelisted(call: Call, key: VersionKey, found: Found) -> dict[str, InWhitelist]:
-    places = places_of(call, key)
+    locator = Locator(places_of(call, key))
     root = call.site.registry.path(key.path)
     located = {
-        path: locate(absolute_target(os.path.dirname(f"{root}/{path}"), text), places)
+        path: locator(os.path.dirname(f"{root}/{path}"), text)
         for path, text in found.scan.symlinks.items()
     }
     return {path: where for path, where in located.items() if isinstance(where, InWhitelist)}

@@ -5,6 +5,7 @@
     ..incoming/
         {job}.lock      the presence of the builder
         {job}.done      the answer of a task whose change was made
+        {name}.draft    one record: see :mod:`gobbler.disk.drafts`
         {job}/
             tree/       the version (or project) that is being built
             intent      what must be finished once tree/ has been renamed into place
@@ -46,10 +47,11 @@ KEPT_FOR = 8 * 24 * 3600.0
 
 def new_task() -> str:
     """A name for a task."""
-    return _unique() + TASK_SUFFIX
+    return unique_name() + TASK_SUFFIX
 
 
-def _unique() -> str:
+def unique_name() -> str:
+    """A name that nobody else has."""
     return f"{time.time_ns():x}-{secrets.token_hex(4)}"
 
 
@@ -109,7 +111,7 @@ def new_job(registry: str, task: str = "", *, resume: bool = False) -> Iterator[
 
 def _start(incoming: str) -> Job:
     while True:
-        path = f"{incoming}/{_unique()}"
+        path = f"{incoming}/{unique_name()}"
         presence = appear(path + LOCK_SUFFIX)
         if presence is not None:
             break
@@ -157,10 +159,14 @@ def _discard(job: Job) -> None:
         # First the intent: with it, but without its tree, a job counts as published.
         with suppress(FileNotFoundError):
             os.unlink(job.intent)
-        shutil.rmtree(job.path, ignore_errors=True)
-        # While anything is left, the lock file must stay: a sweep finds the rest by it.
-        if not is_there(job.path):
-            os.unlink(job.presence.path)
+        try:
+            os.rmdir(job.path)  # most small changes leave it empty
+        except OSError:
+            shutil.rmtree(job.path, ignore_errors=True)
+            # While anything is left, the lock file must stay: a sweep finds the rest by it.
+            if is_there(job.path):
+                return
+        os.unlink(job.presence.path)
     except OSError as error:
         logger.warning("could not remove %s, which the next sweep will: %s", job.path, error)
     finally:

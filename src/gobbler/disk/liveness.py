@@ -19,6 +19,7 @@ hosts' own clocks may differ.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import socket
 from collections.abc import Callable
@@ -66,6 +67,13 @@ def _boot() -> str:
         return ""
 
 
+@cache
+def this_kernel() -> str:
+    """A short name of the kernel that runs here, since it was booted; of the host without one."""
+    name = _boot() or socket.gethostname()
+    return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+
+
 def _namespace() -> str:
     """The PID namespace, if ``/proc`` tells about it; else empty: processes can't be looked up."""
     try:
@@ -107,14 +115,14 @@ def is_gone(descriptor: int, now: Callable[[], float], *, silence: float = SILEN
         if us.namespace and holder.namespace == us.namespace:
             with suppress(OSError):  # /proc may be closed to us
                 return process_start(holder.pid) != holder.started
-        if _locks_exclude(descriptor):
+        if locks_exclude(descriptor):
             return True
     elif holder.host == us.host:
         return True
     return now() - status.st_mtime > silence
 
 
-def _locks_exclude(descriptor: int) -> bool:
+def locks_exclude(descriptor: int) -> bool:
     """Whether the lock that we hold on an open file would keep somebody else out."""
     second = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
     try:

@@ -218,7 +218,9 @@ def read_file(path: str, where: str) -> bytes:
     Raises :class:`~gobbler.errors.Missing` if it is not there.
     """
     try:
-        with at(path), open(path, "rb") as handle:
-            return handle.read()
+        with at(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
+            # Not by open(), which makes twice as many calls for a small file.
+            size = os.fstat(opened).st_size + 1
+            return b"".join(iter(lambda: os.read(opened, size), b""))
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist") from None

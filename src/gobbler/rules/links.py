@@ -8,30 +8,36 @@ from __future__ import annotations
 
 import functools
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from gobbler.names import VersionKey, file_name_problem, has_internal, name_problem, split_path
+from gobbler.names import (
+    VersionKey,
+    file_name_problem,
+    has_internal,
+    is_internal,
+    name_problem,
+    split_path,
+)
 from gobbler.records import Link, Links, Manifest
 
 
-@dataclass(frozen=True)
-class InSource:
+class InSource(NamedTuple):
     """The target is below the source directory; ``path`` is relative to it."""
 
     path: str
 
 
-@dataclass(frozen=True)
-class InRegistry:
+class InRegistry(NamedTuple):
     """The target is a file of a version."""
 
     key: VersionKey
     path: str
 
 
-@dataclass(frozen=True)
-class InWhitelist:
+class InWhitelist(NamedTuple):
     """The target is below a whitelisted directory; ``root`` and ``path`` make it up."""
 
     root: str
@@ -43,8 +49,7 @@ class InWhitelist:
         return posixpath.join(self.root, self.path)
 
 
-@dataclass(frozen=True)
-class Nowhere:
+class Nowhere(NamedTuple):
     """The link can't be taken, because its target ``problem``."""
 
     problem: str
@@ -102,6 +107,42 @@ def locate(path: str, places: Places) -> Target:
     return OUTSIDE
 
 
+class Locator:
+    """Tells where links lead, what it knows of the directories that they lead into included.
+
+    It is :func:`locate` of :func:`absolute_target`, for many links into few directories.
+    """
+
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        roots = (*places.source, *places.registry, *places.whitelist)
+        self._above = {posixpath.dirname(root) for root in roots}
+        self._known: dict[tuple[str, str], InSource | InRegistry | None] = {}
+
+    def __call__(self, directory: str, text: str) -> Target:
+        """Where a link in the absolute ``directory`` with that ``text`` leads."""
+        head, slash, name = text.rpartition("/")
+        if name not in ("", ".") and not is_internal(name):
+            here = "" if text.startswith("/") else directory
+            try:
+                inside = self._known[here, head]
+            except KeyError:
+                inside = self._known[here, head] = self._inside(directory, head + slash)
+            if isinstance(inside, InRegistry):
+                return InRegistry(inside.key, inside.path + name)
+            if inside is not None:
+                return InSource(inside.path + name)
+        return locate(absolute_target(directory, text), self._places)
+
+    def _inside(self, directory: str, head: str) -> InSource | InRegistry | None:
+        """What the path of any file there begins with; ``None`` if that isn't the same for all."""
+        there = absolute_target(directory, head)
+        found = locate(f"{there}/x", self._places)
+        if there in self._above or not isinstance(found, InSource | InRegistry):
+            return None
+        return found._replace(path=found.path[:-1])
+
+
 def _in_registry(path: str) -> Target:
     if has_internal(path):
         return Nowhere("is one of the registry's internal files")
@@ -129,8 +170,19 @@ def _way(here: str, there: str) -> str:
 
 def symlink_text(key: VersionKey, path: str, link: Link) -> str:
     """The text of the symbolic link that stands for ``link`` at ``path`` of version ``key``."""
-    end = link.end
-    return relative_target(key.file(path), end.key.file(end.path))
+    end = link.ancestor or link
+    there, _, name = end.path.rpartition("/")
+    here = path.rpartition("/")[0]
+    return _way_between(key, here, end.project, end.asset, end.version, there) + name
+
+
+@functools.lru_cache(1024)
+def _way_between(
+    key: VersionKey, here: str, project: str, asset: str, version: str, there: str
+) -> str:
+    """From the directory ``here`` of version ``key`` to ``there`` of another version."""
+    other = VersionKey(project, asset, version)
+    return _way(key.file(here) if here else key.path, other.file(there) if there else other.path)
 
 
 def link_to(key: VersionKey, path: str, manifest: Manifest) -> Link:
@@ -163,8 +215,14 @@ def link_problem(link: Link) -> str | None:
     return None if inner is None else f"of its ancestor: {inner}"
 
 
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*")
+"""What most paths look like, of which nothing need be asked."""
+
+
 def path_problem(path: str) -> str | None:
     """What is wrong with ``path`` for a user's file in a version; ``None`` if nothing."""
+    if _PLAIN_PATH.fullmatch(path):
+        return None
     for part in path.split("/"):
         if part in ("", "."):
             return "is not in its plainest form"

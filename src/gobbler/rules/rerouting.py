@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gobbler.errors import Fault, quoted
 from gobbler.names import VersionKey
@@ -20,8 +21,7 @@ Place = tuple[VersionKey, str]
 """A file: its version, and its path in it."""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """What becomes of one link: ``entry`` is new, ``source`` the doomed file that caused it.
 
     ``former`` is the link that it replaces.
@@ -59,37 +59,43 @@ class Rerouting:
     def changes(self, key: VersionKey) -> Iterator[Change]:
         """The changes of the links of the version ``key``, which survives."""
         for path, entry in self.manifest_of(key).items():
-            if entry.link is not None and self._is_affected(entry.link):
-                parent = entry.link
-                cause = parent if parent.key in self.doomed else parent.end
-                source = cause.key.file(cause.path)
-                yield Change(key, path, self._resolved((key, path)), parent, source)
+            link = entry.link
+            if link is not None and self._is_affected(link):
+                cause = link if self._is_doomed(link) else link.end
+                source = f"{cause.project}/{cause.asset}/{cause.version}/{cause.path}"
+                yield Change(key, path, self._resolved((key, path)), link, source)
 
     def _is_affected(self, link: Link) -> bool:
-        return link.key in self.doomed or link.end.key in self.doomed
+        end = link.ancestor
+        return self._is_doomed(link) or (end is not None and self._is_doomed(end))
+
+    def _is_doomed(self, link: Link) -> bool:
+        # A key is such a tuple, which takes less time to make.
+        return (link.project, link.asset, link.version) in self.doomed
 
     def _resolved(self, start: Place) -> Entry:
         """The new entry of ``start``. Chains can be thousands long: no recursion."""
+        known = self._new
         waiting = [start]
         while waiting:
             place = waiting[-1]
-            if place in self._new:
+            if place in known:
                 waiting.pop()
                 continue
             entry = self._entry(place)
             if entry.link is None or not self._is_affected(entry.link):
-                self._new[place] = entry
+                known[place] = entry
                 continue
             parent = self._survivor(entry.link, place)
             if parent is None:
-                self._new[place] = Entry(entry.size, entry.md5sum)
-            elif parent not in self._new:
+                known[place] = Entry(entry.size, entry.md5sum)
+            elif parent not in known:
                 if parent in waiting:
                     raise Fault(f"the links from {_told(place)} lead in a circle")
                 waiting.append(parent)
             else:
-                self._new[place] = self._linked(entry, parent)
-        return self._new[start]
+                known[place] = self._linked(entry, parent)
+        return known[start]
 
     def _linked(self, entry: Entry, parent: Place) -> Entry:
         end = self._new[parent].link
@@ -97,8 +103,9 @@ class Rerouting:
         return Entry(entry.size, entry.md5sum, Link.to(*parent, ancestor))
 
     def _survivor(self, link: Link, start: Place) -> Place | None:
+        """The first file along the chain of parents that survives, if any does."""
         seen: set[Place] = set()
-        while link.key in self.doomed:
+        while self._is_doomed(link):
             place = (link.key, link.path)
             if place in seen:
                 raise Fault(f"the links from {_told(start)} lead in a circle")

@@ -25,10 +25,10 @@ class TextFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The line of ``record``, in which nothing that users name can start another line."""
-        return "".join(
-            char if char.isprintable() else f"\\u{ord(char):04x}"
-            for char in super().formatMessage(record)
-        )
+        line = super().formatMessage(record)
+        if line.isprintable():
+            return line
+        return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """The time of ``record`` with the host's offset; ``datefmt`` has no say."""

@@ -9,7 +9,6 @@ import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from starlette.responses import Response
@@ -25,6 +24,9 @@ from gobbler.service.carrying import Outcome, failed, log_outcome, outcome_of
 from gobbler.service.intake import Intake
 from gobbler.spool.jobs import Spool
 from gobbler.spool.records import Record
+
+WATCH_AFTER = 0.1
+"""Seconds after which it is looked whether the client of a request is still there."""
 
 
 class HttpWatcher:
@@ -54,6 +56,18 @@ class HttpWatcher:
             raise Cancelled(self._reason, hint=SEND_AGAIN)
 
 
+async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
+    await disconnected(receive)
+    watcher.give_up("the client went away")
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
 class Submitting:
     """Answers requests for changes."""
 
@@ -81,15 +95,19 @@ class Submitting:
         waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
         answer = self._keep if waits.lower() in ("false", "0", "no") else self._carry_out
         work = loop.run_in_executor(self._threads, answer, scope["raw_path"], watcher)
-        gone = asyncio.ensure_future(disconnected(receive))
+        watching: list[asyncio.Task[None]] = []
+
+        def watch() -> None:
+            watching.append(loop.create_task(_give_up_with(receive, watcher)))
+
+        # Most requests have ended by then; whoever sends a body wants it to be read.
+        timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, watch)
         try:
-            waited: set[asyncio.Future[Any]] = {work, gone}
-            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                watcher.give_up("the client went away")
             response = await work
         finally:
-            gone.cancel()
+            timer.cancel()
+            for task in watching:
+                task.cancel()
             self._running.discard(watcher)
         await response(scope, receive, send)
 

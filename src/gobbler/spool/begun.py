@@ -3,10 +3,15 @@
 A request is remembered as the file that it is (device, inode, change time), under which
 name ever, by an empty file that is created exclusively; so it holds across threads,
 processes, hosts and restarts. A corrected request is another state of the file, and new.
+
+These files are second names of one that stands beside them, where the filesystem has such: an
+inode for each takes longer to make, and far longer where many are removed (ext4 without a journal
+does not use one again for minutes).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -15,6 +20,13 @@ from gobbler.errors import Refused, quoted
 
 FORGET_AFTER = 600.0
 """Seconds; far beyond the age at which a request is expired anyway."""
+
+
+MARK = "mark"
+"""The file that marks are second names of."""
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What filesystems without hard links say."""
 
 
 class Begun:
@@ -29,14 +41,29 @@ class Begun:
         Raises :class:`~gobbler.errors.Refused` if it was noted before.
         """
         mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
+            self._make(f"{self._directory}/{mark}")
         except FileExistsError:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
                 hint="To ask again, write a new request file.",
             ) from None
+
+    def _make(self, path: str) -> None:
+        common = f"{self._directory}/{MARK}"
+        while True:
+            try:
+                return os.link(common, path)
+            except FileNotFoundError:
+                os.close(os.open(common, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    return os.close(os.open(path, flags, 0o600))
+                if error.errno != errno.EMLINK:
+                    raise
+                with suppress(FileNotFoundError):  # another service begins a new one, too
+                    os.unlink(common)
 
     def note(self, status: os.stat_result) -> None:
         """Note that a request file in the spool was taken, which may be said again."""
@@ -59,8 +86,16 @@ class Begun:
             found = list(entries)
         for entry in found:
             with suppress(FileNotFoundError):  # another service forgets, too
-                if entry.stat(follow_symlinks=False).st_mtime < limit:
+                if entry.name != MARK and _time(entry) < limit:
                     os.unlink(entry.path)
+
+
+def _time(entry: os.DirEntry[str]) -> float:
+    """When the request was written that a mark is about; when any other file was."""
+    try:
+        return int(entry.name.split("-")[2], 16) / 1e9
+    except (IndexError, ValueError):
+        return entry.stat(follow_symlinks=False).st_mtime
 
 
 def _file(status: os.stat_result) -> str:

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
@@ -28,15 +29,49 @@ PART = 1000
 AHEAD = 64
 """Directories that are open before it is their turn, of all those that are being scanned."""
 
-Statuses = dict[str, os.stat_result]
+Look = os.stat_result | str
+"""The text of what a directory tells to be a symbolic link; the status of anything else."""
+
+Looks = dict[str, Look]
 
 
 class Directory(NamedTuple):
-    """An open directory, what it holds, and the status of some of that, all without order."""
+    """An open directory: its ``names``, which of them are ``links``, and ``looks`` at some.
+
+    ``links`` may lack some: not every filesystem tells.
+    """
 
     descriptor: int
     names: list[str]
-    statuses: Statuses
+    links: set[str]
+    looks: Looks
+
+    @classmethod
+    def read(cls, descriptor: int) -> Directory:
+        """What is in an open directory; nothing was looked at yet."""
+        names: list[str] = []
+        links: set[str] = set()
+        with os.scandir(descriptor) as entries:
+            for entry in entries:
+                names.append(entry.name)
+                with suppress(OSError):  # whoever looks at it meets the error
+                    if entry.is_symlink():
+                        links.add(entry.name)
+        return cls(descriptor, names, links, {})
+
+    def look(self, name: str) -> Look:
+        """Look at ``name``."""
+        if name in self.links:
+            return os.readlink(name, dir_fd=self.descriptor)
+        return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+
+    def looks_at(self, names: list[str]) -> Looks:
+        """Look at ``names``; what fails is left out."""
+        found: Looks = {}
+        for name in names:
+            with suppress(OSError):  # whoever asks for this one meets the error
+                found[name] = self.look(name)
+        return found
 
 
 class Looker:
@@ -61,13 +96,13 @@ class Looker:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def status(self, parent: int, name: str) -> os.stat_result:
-        """The status of ``name`` in the open directory ``parent``; of a link, its own."""
+    def look(self, directory: Directory, name: str) -> Look:
+        """Look at ``name`` in an open directory."""
         if self._looks >= FIRST_LOOKS:
-            return _status(parent, name)
+            return directory.look(name)
         begun = time.monotonic()
         try:
-            return _status(parent, name)
+            return directory.look(name)
         finally:
             self._looks += 1
             self._seconds += time.monotonic() - begun
@@ -83,14 +118,14 @@ class Looker:
             self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="look")
         return self._pool
 
-    def statuses(self, parent: int, names: list[str]) -> Statuses:
-        """The statuses of ``names``, if looks are slow; what fails is left out."""
+    def looks(self, directory: Directory, names: list[str]) -> Looks:
+        """Look at ``names``, if looks are slow; what fails is left out."""
         if not self.is_slow or len(names) < 2:
             return {}
         each = -(-len(names) // self._width)
         parts = [names[i : i + each] for i in range(0, len(names), each)]
-        found: Statuses = {}
-        for part in self._threads().map(lambda part: _statuses(parent, part), parts):
+        found: Looks = {}
+        for part in self._threads().map(directory.looks_at, parts):
             found.update(part)
         return found
 
@@ -103,7 +138,7 @@ class Looker:
         if self._ahead >= AHEAD:
             return None
         self._ahead += 1
-        return self._threads().submit(_open, parent, name, with_statuses=True)
+        return self._threads().submit(_open, parent, name, with_looks=True)
 
     def taken(self) -> None:
         """A directory that was opened ahead has had its turn."""
@@ -126,7 +161,7 @@ class Opening:
                 self._begun[self._names.popleft()] = future
         begun = self._begun.pop(name, None)
         if begun is None:
-            return _open(self._parent, name, with_statuses=False)
+            return _open(self._parent, name, with_looks=False)
         self._looker.taken()
         return begun.result()
 
@@ -139,29 +174,16 @@ class Opening:
                 os.close(future.result().descriptor)
 
 
-def _open(parent: int, name: str, *, with_statuses: bool) -> Directory:
+def _open(parent: int, name: str, *, with_looks: bool) -> Directory:
     descriptor = os.open(name, DIRECTORY, dir_fd=parent)
     try:
-        names = os.listdir(descriptor)
-        few = names if with_statuses and len(names) <= FIRST_LOOKS else []
-        return Directory(descriptor, names, _statuses(descriptor, few))
+        found = Directory.read(descriptor)
+        if with_looks and len(found.names) <= FIRST_LOOKS:
+            found = found._replace(looks=found.looks_at(found.names))
+        return found
     except BaseException:
         os.close(descriptor)
         raise
-
-
-def _status(parent: int, name: str) -> os.stat_result:
-    return os.stat(name, dir_fd=parent, follow_symlinks=False)
-
-
-def _statuses(parent: int, names: list[str]) -> Statuses:
-    found = {}
-    for name in names:
-        try:
-            found[name] = _status(parent, name)
-        except OSError:
-            continue  # whoever asks for this one meets the error
-    return found
 
 
 def parts(names: list[str]) -> Iterator[list[str]]:
@@ -171,6 +193,6 @@ def parts(names: list[str]) -> Iterator[list[str]]:
         yield names[i : i + PART]
 
 
-def is_directory(status: os.stat_result | None) -> bool:
-    """Whether the status is known, and that of a directory."""
-    return status is not None and stat.S_ISDIR(status.st_mode)
+def is_directory(look: Look | None) -> bool:
+    """Whether it was looked at, and is a directory."""
+    return isinstance(look, os.stat_result) and stat.S_ISDIR(look.st_mode)

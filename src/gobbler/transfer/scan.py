@@ -36,15 +36,21 @@ class _Scanner:
         names = sorted(name for name in opened.names if not self._is_ignored(name))
         for part in parts(names):
             self.check()
-            statuses = opened.statuses or self.looker.statuses(opened.descriptor, part)
-            directories = [name for name in part if is_directory(statuses.get(name))]
+            looks = opened.looks or self.looker.looks(opened, part)
+            directories = [name for name in part if is_directory(looks.get(name))]
             opening = self.looker.directories(opened.descriptor, directories)
             try:
                 for name in part:
                     path = prefix + name
-                    at = _At(opened.descriptor, name, statuses.get(name), opening, path, depth)
                     try:
-                        problem = _path_problem(name, path) or self._entry(at)
+                        problem = _path_problem(name, path)
+                        if problem is None:
+                            look = looks.get(name) or self.looker.look(opened, name)
+                            if isinstance(look, str):
+                                self.found.symlinks[path] = look
+                            else:
+                                at = _At(opened.descriptor, name, opening, path, depth)
+                                problem = self._entry(at, look)
                     except OSError as error:
                         problem = vanished(error, path)
                     if problem is not None:
@@ -56,14 +62,13 @@ class _Scanner:
     def _is_ignored(self, name: str) -> bool:
         return is_internal(name) or (self.ignore_dot and name.startswith("."))
 
-    def _entry(self, at: _At) -> str | None:
+    def _entry(self, at: _At, status: os.stat_result) -> str | None:
         """Note an entry; what is wrong with it, if anything."""
-        status = at.status or self.looker.status(at.parent, at.name)
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
                 return FOREIGN_LINK
             self.found.files[at.path] = status.st_size
-        elif stat.S_ISLNK(status.st_mode):
+        elif stat.S_ISLNK(status.st_mode):  # the directory did not tell
             self.found.symlinks[at.path] = os.readlink(at.name, dir_fd=at.parent)
         elif stat.S_ISDIR(status.st_mode):
             if at.depth == MAX_DEPTH:
@@ -85,11 +90,10 @@ class _Scanner:
 
 
 class _At(NamedTuple):
-    """One entry: ``name`` in the open directory ``parent``, and its status if it is known."""
+    """One entry: ``name`` in the open directory ``parent``."""
 
     parent: int
     name: str
-    status: os.stat_result | None
     opening: Opening
     path: str
     depth: int
@@ -118,7 +122,7 @@ def scan(
     """
     found = Scan({}, {}, [], [], {})
     with Looker(width) as looker:
-        top = Directory(directory, os.listdir(directory), {})
+        top = Directory.read(directory)
         _Scanner(ignore_dot, owner, check, looker, found).directory(top, "", 0)
     return found
 

@@ -1,0 +1,70 @@
+"""The symbolic links of a version that is being built, by one thread or several."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gobbler.names import VersionKey
+from gobbler.records import Entry, Link, Manifest
+from gobbler.rules.links import InWhitelist
+from gobbler.rules.planning import Plan
+from gobbler.transfer import build
+from gobbler.transfer.build import make_symlinks
+
+KEY = VersionKey("p", "a", "2")
+DIRECTORIES = ("", "c", "d", "d/e")
+
+
+@pytest.fixture(params=["one", "several", "as where each call takes long"], autouse=True)
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "one":
+        monkeypatch.setattr(build, "MANY_LINKS", 2)
+        monkeypatch.setattr(build, "FIRST_LINKS", 3)
+    if request.param == "as where each call takes long":
+        monkeypatch.setattr(build, "SLOW_SECONDS", -1.0)
+
+
+def wanted() -> dict[str, str]:
+    """The text of each link by its path."""
+    found = {}
+    for directory in DIRECTORIES:
+        depth = len(directory.split("/")) if directory else 0
+        for number in range(8):
+            path = f"{directory}/f{number}".lstrip("/")
+            found[path] = "../" * (depth + 1) + f"1/there/{number}"
+    return found
+
+
+def tree(top: Path) -> tuple[Plan, Manifest]:
+    """The directories of a tree, and what its links are made from."""
+    for directory in DIRECTORIES:
+        (top / directory).mkdir(exist_ok=True)
+    manifest = {
+        path: Entry(1, "0" * 32, Link("p", "a", "1", f"there/{path[-1]}")) for path in wanted()
+    }
+    kept = {"kept": InWhitelist("/w", "x"), "d/kept": InWhitelist("/w", "y")}
+    return Plan([], {}, kept, {}, []), {"plain": Entry(1, "0" * 32), **manifest}
+
+
+def test_every_link_leads_where_it_should(tmp_path: Path) -> None:
+    plan, manifest = tree(tmp_path)
+    make_symlinks(str(tmp_path), KEY, plan, manifest, 4)
+    found = {
+        str(path.relative_to(tmp_path)): os.readlink(path)
+        for path in tmp_path.rglob("*")
+        if path.is_symlink()
+    }
+    assert found == {**wanted(), "kept": "/w/x", "d/kept": "/w/y"}
+
+
+def test_the_link_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    plan, manifest = tree(tmp_path)
+    (tmp_path / "d/e/f5").write_bytes(b"")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileExistsError) as caught:
+        make_symlinks(str(tmp_path), KEY, plan, manifest, 4)
+    assert caught.value.filename2 == str(tmp_path / "d/e/f5")
+    assert len(os.listdir("/proc/self/fd")) == before

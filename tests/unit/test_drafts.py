@@ -1,0 +1,132 @@
+"""One record over another: whole or not at all, and nothing is left of who was killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gobbler.disk import drafts
+from gobbler.disk.drafts import put_record, sweep_drafts
+from gobbler.disk.flushing import Durability
+from gobbler.disk.liveness import SILENCE, this_kernel
+from gobbler.errors import Fault
+
+WRITE = """
+import os, sys
+from gobbler.disk.drafts import put_record
+from gobbler.disk.flushing import Durability
+rename = os.rename
+def wait(*names):
+    print("here", flush=True)
+    sys.stdin.read()
+    rename(*names)
+os.rename = wait
+put_record(sys.argv[1], sys.argv[1] + "/record", b"new", Durability.RELAXED)
+"""
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> str:
+    (tmp_path / "..incoming").mkdir()
+    (tmp_path / "record").write_bytes(b"old")
+    return str(tmp_path)
+
+
+def left(registry: str) -> list[str]:
+    return os.listdir(f"{registry}/..incoming")
+
+
+@pytest.fixture
+def writer(registry: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process whose draft is whole, and not in place until its input is closed."""
+    command = [sys.executable, "-c", WRITE, registry]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield process
+        if process.poll() is None:
+            process.communicate("", timeout=30)
+
+
+@pytest.mark.parametrize("durability", Durability)
+def test_a_record_takes_the_place_of_another(registry: str, durability: Durability) -> None:
+    target = Path(registry, "record")
+    put_record(registry, str(target), b"new", durability)
+    assert target.read_bytes() == b"new"
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert left(registry) == []
+
+
+def test_nothing_changes_and_nothing_is_left_if_it_fails(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(OSError, match="absent"):
+        put_record(registry, f"{registry}/absent/record", b"new", Durability.RELAXED)
+    monkeypatch.setattr(drafts, "write_all", _full)
+    with pytest.raises(Fault, match=r"could not write .*\.draft"):
+        put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
+    assert Path(registry, "record").read_bytes() == b"old"
+    assert left(registry) == []
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def _full(descriptor: int, data: bytes) -> None:
+    del descriptor, data
+    raise OSError(28, "No space left on device")
+
+
+def test_the_draft_of_a_living_process_is_not_swept(
+    registry: str, writer: subprocess.Popen[str]
+) -> None:
+    assert sweep_drafts(registry) == 0
+    assert len(left(registry)) == 1
+    writer.communicate("", timeout=30)
+    assert writer.returncode == 0
+    assert Path(registry, "record").read_bytes() == b"new"
+
+
+def test_the_draft_of_one_that_was_killed_is_swept(
+    registry: str, writer: subprocess.Popen[str]
+) -> None:
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    assert len(left(registry)) == 1
+    assert sweep_drafts(registry) == 1
+    assert left(registry) == []
+    assert Path(registry, "record").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("age", "excluding", "kernel", "gone"),
+    [
+        (0.0, True, "", True),
+        (0.0, False, "", False),
+        (0.0, True, "0123abcd", False),
+        (SILENCE + 60, False, "", True),
+        (SILENCE + 60, True, "0123abcd", True),
+    ],
+)
+def test_silence_tells_where_locks_do_not(
+    registry: str,
+    monkeypatch: pytest.MonkeyPatch,
+    age: float,
+    excluding: bool,
+    kernel: str,
+    gone: bool,
+) -> None:
+    path = Path(registry, "..incoming", f"1-2-{kernel or this_kernel()}.draft")
+    path.write_bytes(b"half of")
+    os.utime(path, (time.time() - age, time.time() - age))
+    monkeypatch.setattr(drafts, "locks_exclude", lambda _: excluding)
+    assert sweep_drafts(registry) == gone
+    assert path.exists() == (not gone)
