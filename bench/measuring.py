@@ -28,18 +28,28 @@ class Sample:
     memory: int | None = None
 
 
+def children(pid: int) -> list[int]:
+    """The processes that ``pid`` has started."""
+    return _children().get(pid, [])
+
+
 def family(pid: int) -> list[int]:
     """``pid`` and all processes below it."""
-    children: dict[int, list[int]] = {}
+    below = _children()
+    found, waiting = [], [pid]
+    while waiting:
+        found.append(waiting.pop())
+        waiting += below.get(found[-1], [])
+    return found
+
+
+def _children() -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError):
                 fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(entry))
-    found, waiting = [], [pid]
-    while waiting:
-        found.append(waiting.pop())
-        waiting += children.get(found[-1], [])
+                found.setdefault(int(fields[1]), []).append(int(entry))
     return found
 
 

@@ -3,7 +3,9 @@
 ``fetch``: a version of 3,000 files of 4 KiB, over HTTP into an empty cache. ``upload``: a
 directory outside of staging, of the same files and one of 256 MiB. Both clients take turns,
 each in a process of its own, calling the same function of ``pygobbler``; the smallest of
-the times of each counts. The original needs an interpreter that has it and nothing of ours::
+the times of each counts. What bounds them is told beside: the processor time of client and
+service, and how long ``md5sum`` takes. The original needs an interpreter that has it and nothing
+of ours::
 
     python3 -m venv /tmp/original && /tmp/original/bin/pip install pygobbler==0.1.11
     python -m bench.original /tmp/original/bin/python
@@ -18,7 +20,9 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from subprocess import DEVNULL
 
+from bench.measuring import children, measured, processor_seconds
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 
@@ -26,11 +30,11 @@ FETCH = """
 import json, os, sys, time
 import pygobbler
 url, staging, registry, source, fresh = sys.argv[1:]
-begun = time.perf_counter()
+used, begun = time.process_time(), time.perf_counter()
 path = pygobbler.fetch_directory("p/a/1", registry, url, cache=fresh, force_remote=True)
 wall = time.perf_counter() - begun
 files = sum(len(names) for _, _, names in os.walk(path)) - 2
-print(json.dumps({"seconds": wall, "processor": time.process_time(), "files": files}))
+print(json.dumps({"seconds": wall, "processor": time.process_time() - used, "files": files}))
 """
 
 UPLOAD = """
@@ -38,12 +42,12 @@ import json, os, sys, time
 import pygobbler
 url, staging, registry, source, fresh = sys.argv[1:]
 asset = os.path.basename(fresh)
-begun = time.perf_counter()
+used, begun = time.process_time(), time.perf_counter()
 pygobbler.upload_directory("p", asset, "1", source, staging=staging, url=url)
 wall = time.perf_counter() - begun
 with open(f"{registry}/p/{asset}/1/..manifest") as manifest:
     files = len(json.load(manifest))
-print(json.dumps({"seconds": wall, "processor": time.process_time(), "files": files}))
+print(json.dumps({"seconds": wall, "processor": time.process_time() - used, "files": files}))
 """
 
 
@@ -80,8 +84,14 @@ def _measure(top: Path, given: argparse.Namespace) -> None:
             for _ in range(given.large):
                 large.write(os.urandom(1 << 20))
         _compare("upload", UPLOAD, service, top, given, expected=given.files + 1)
+        best = min(_md5sum(top / "source/large") for _ in range(given.rounds))
+        print(f"md5sum of the large file, as client and service compute it: {best:.3f} s")
     finally:
         service.stop()
+
+
+def _md5sum(file: Path) -> float:
+    return measured(lambda: subprocess.run(["md5sum", file], check=True, stdout=DEVNULL), None).wall
 
 
 def _compare(
@@ -94,22 +104,25 @@ def _compare(
     expected: int,
 ) -> None:
     best: dict[str, float] = {}
+    (serving,) = children(os.getpid())
     pythons = {"original": given.original, "ours": sys.executable}
     for turn in range(1, given.rounds + 1):
         for name, python in pythons.items():
             # Not removed in between: some filesystems take long to reuse what was freed.
             fresh = str(top / f"{what}-{name}-{turn}")
             words = [service.url, service.staging, service.registry, str(top / "source"), fresh]
+            used = processor_seconds(serving)
             done = subprocess.run(
                 [python, "-c", program, *words], check=False, capture_output=True, text=True
             )
+            used = processor_seconds(serving) - used
             assert done.returncode == 0, done.stderr
             told = json.loads(done.stdout)
             assert told["files"] == expected, told
             best[name] = min(best.get(name, told["seconds"]), told["seconds"])
             print(
                 f"{what} {turn} {name:8} {told['seconds']:7.3f} s,"
-                f" {told['processor']:.3f} s of processor",
+                f" {told['processor']:.3f} s of processor, {used:.2f} s of the service's",
                 flush=True,
             )
     ratio = best["original"] / best["ours"]
