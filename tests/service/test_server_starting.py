@@ -7,9 +7,12 @@ import os
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
+
+from gobbler.client.ports import ReservedPort
 
 from .processes import (
     Place,
@@ -18,6 +21,7 @@ from .processes import (
     own_name,
     public_place,
     run_as,
+    wait_for,
 )
 
 __all__ = ["public_place"]
@@ -53,6 +57,41 @@ def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
     assert f"error: port {port} of 127.0.0.1 is in use" in told
     assert "hint: " in told
     assert "--port" in told
+
+
+def answer(url: str) -> Any:
+    try:
+        return requests.get(url, timeout=5).json()
+    except requests.ConnectionError:
+        return None
+
+
+def test_of_services_that_start_at_the_same_moment_one_gets_the_port(tmp_path: Path) -> None:
+    with ReservedPort() as port:
+        flags = [f"--port={port.number}"]
+        starting = []
+        for number in range(3):
+            top = tmp_path / str(number)
+            top.mkdir()
+            command = run_as(None, *directories(Place(top)), *flags)
+            starting.append(subprocess.Popen(stderr=subprocess.PIPE, text=True, **command))
+        try:
+            wait_for(
+                "two of them give up", lambda: sum(p.poll() is not None for p in starting) == 2
+            )
+            (serving,) = (process for process in starting if process.poll() is None)
+            for process in starting:
+                if process is not serving:
+                    assert process.wait() == CLIENTS_MISTAKE
+                    assert f"port {port.number} of 127.0.0.1 is in use" in process.stderr.read()
+            url = f"http://127.0.0.1:{port.number}/info"
+            staging = tmp_path / str(starting.index(serving)) / "staging"
+            wait_for("it serves", lambda: answer(url) is not None)
+            assert answer(url)["staging"] == str(staging)
+        finally:
+            for process in starting:
+                process.terminate()
+                process.communicate()
 
 
 @pytest.mark.parametrize("which", ["staging", "registry"])

@@ -25,12 +25,13 @@ from granian.log import LogLevels
 
 from gobbler import __version__
 from gobbler.disk.inheriting import close_inherited
+from gobbler.service.alone import alone_at
 from gobbler.service.app import Application
 from gobbler.service.cluster import check_cluster
 from gobbler.service.indexing import check_index
 from gobbler.service.logs import LogFormat, log_config
 from gobbler.service.processes import allow_many_files, die_with
-from gobbler.service.settings import Settings, check_address, check_directories
+from gobbler.service.settings import Settings, check_address, check_directories, in_use
 from gobbler.service.upkeep import start_upkeep, sweep
 from gobbler.service.work import KeptWorker
 
@@ -59,7 +60,14 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     logging.config.dictConfig(config)
     check_directories(settings)
     check_index(settings)
-    check_address(settings.host, settings.port)
+    with alone_at(settings.host, settings.port) as alone:
+        if not alone:
+            raise in_use(settings.host, settings.port)
+        check_address(settings.host, settings.port)
+        _run(settings, form, config, debug=debug)
+
+
+def _run(settings: Settings, form: LogFormat, config: dict[str, Any], *, debug: bool) -> None:
     if settings.dask:
         check_cluster(settings.dask)
     allow_many_files()

@@ -150,8 +150,13 @@ def check_address(host: str, port: int) -> None:
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Misconfigured(
-                f"port {port} of {host} is in use by another process",
-                hint="Choose another one with --port, or stop that process.",
-            ) from None
+            raise in_use(host, port) from None
         raise Misconfigured(f"can't listen at {host}, port {port}: {error.strerror}") from None
+
+
+def in_use(host: str, port: int) -> Misconfigured:
+    """The error for an address at which another process listens, or is about to."""
+    return Misconfigured(
+        f"port {port} of {host} is in use by another process",
+        hint="Choose another one with --port, or stop that process.",
+    )

@@ -1,0 +1,59 @@
+"""One service at an address, though its port could be shared.
+
+Workers share a port (``SO_REUSEPORT``, see ``socket(7)``), which the kernel lets all processes
+of one account do: two services that start at the same moment would each get half of the
+requests, and neither would be told. So the supervisor holds a name of the abstract namespace
+(``unix(7)``), which goes when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_CREDENTIALS = struct.Struct("3i")
+"""``struct ucred``: process, user, group."""
+
+BACKLOG = 64
+"""Of those who come too late. When it is full, the port is long in use, which is seen as well."""
+
+LISTENS_WITHIN = 0.1
+"""Seconds after which whoever has taken a name listens; no service takes so long."""
+
+
+@contextmanager
+def alone_at(host: str, port: int) -> Iterator[bool]:
+    """Whether no other service of this account is, or is about to be, at ``host`` and ``port``.
+
+    None can come for as long as the block lasts. A service that already listens is another
+    matter: see :func:`~gobbler.service.settings.check_address`.
+    """
+    name = f"\0gobbler-serve-{os.geteuid()}-{host}-{port}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
+        try:
+            held.bind(name)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            # Anybody may take any name; only our own account can share the port.
+            yield not _is_held_by(os.geteuid(), name)
+            return
+        held.listen(BACKLOG)
+        yield True
+
+
+def _is_held_by(user: int, name: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        if asking.connect_ex(name) != 0:
+            time.sleep(LISTENS_WITHIN)
+            if asking.connect_ex(name) != 0:
+                return False
+        packed = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    holder: int = _CREDENTIALS.unpack(packed)[1]
+    return holder == user
