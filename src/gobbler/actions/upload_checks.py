@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 
 from gobbler.actions.site import Call
@@ -87,12 +88,12 @@ class Assumptions:
 
 def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:
     """The files of other versions that are linked to, each with what it must be."""
-    found: dict[tuple[str, str, str], dict[str, Entry]] = {}
+    found: dict[tuple[str, str, str], dict[str, Entry]] = defaultdict(dict)
     for entry in manifest.values():
-        if entry.link is not None:
-            for link in (entry.link, entry.link.end):
-                place = (link.project, link.asset, link.version)
-                found.setdefault(place, {})[link.path] = entry
+        link = entry.link
+        while link is not None:
+            found[link.project, link.asset, link.version][link.path] = entry
+            link = link.ancestor
     found.pop((key.project, key.asset, key.version), None)
     return {VersionKey(*place): files for place, files in found.items()}
 
