@@ -6,6 +6,8 @@ Each case is made for one peer. ``before`` prepares a run, ``work`` is what is m
 
 from bench.cases.base import Case
 from bench.cases.changing import (
+    NewProjects,
+    NewProjectsFromMany,
     Publications,
     Reroute,
     RerouteChain,
@@ -35,6 +37,8 @@ CASES: tuple[type[Case], ...] = (
     SmallRequestsFromMany,
     SmallChanges,
     SmallChangesFromMany,
+    NewProjects,
+    NewProjectsFromMany,
     Publications,
     Reroute,
     RerouteChain,

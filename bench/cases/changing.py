@@ -74,6 +74,32 @@ class SmallChangesFromMany(SmallChanges):
     clients = 16
 
 
+class NewProjects(SmallRequests):
+    """New projects, by one client."""
+
+    title = "create_project, one after the other"
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(320)
+        self.made: list[str] = []
+
+    def one(self, peer: Peer, client: int) -> None:
+        del client
+        self.made.append(peer.project())
+
+    def finish(self) -> None:
+        for project in self.made:
+            self.peer.remove(project)
+        super().finish()
+
+
+class NewProjectsFromMany(NewProjects):
+    """The same by 16 clients at a time."""
+
+    title = "create_project from 16 clients"
+    clients = 16
+
+
 class Publications(SmallRequests):
     """Versions of one small file, from 16 clients into one asset."""
 
