@@ -20,8 +20,7 @@ class Settling:
     """Brings to disk what is written below the directory ``top``, and names it in ``objects``.
 
     To be used in a ``with`` statement. A flush that takes long, because others write a lot,
-    delays only the next one: meanwhile, files gather. What takes many short calls is left to
-    the caller's thread, since threads would only take turns at it.
+    delays only the next one: meanwhile, files gather.
     """
 
     def __init__(self, top: str, objects: Objects) -> None:
@@ -30,7 +29,7 @@ class Settling:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gobbler-settling")
         self._turn = threading.Lock()
         self._written: _Files = []
-        self._running: Future[_Files] | None = None
+        self._running: Future[None] | None = None
 
     def add(self, path: str, entry: Entry) -> None:
         """The file ``path`` is written and closed, and is as ``entry`` says.
@@ -39,31 +38,29 @@ class Settling:
         """
         with self._turn:
             self._written.append((path, entry))
-            if len(self._written) < ENOUGH or not (self._running is None or self._running.done()):
-                return
-            flushed = self._flush()
-        self._objects.add(flushed)
+            if len(self._written) >= ENOUGH and (self._running is None or self._running.done()):
+                self._settle()
 
     def finish(self) -> None:
         """Return when all that was written below ``top`` is on disk, and all files are named."""
-        self._objects.add(self._flush())
-        self._objects.add(self._wait())
+        self._settle()
+        self._wait()
 
-    def _flush(self) -> _Files:
-        """Begin a flush of what is written by now; answer what the last one has flushed."""
-        flushed = self._wait()
+    def _settle(self) -> None:
+        """Begin with what is written by now, once the last is done."""
+        self._wait()
         files, self._written = self._written, []
 
-        def work() -> _Files:
+        def work() -> None:
             flush_filesystem(self._top, Durability.FULL)
-            return files
+            self._objects.add(files)
 
         self._running = self._pool.submit(work)
-        return flushed
 
-    def _wait(self) -> _Files:
+    def _wait(self) -> None:
         running, self._running = self._running, None
-        return running.result() if running is not None else []
+        if running is not None:
+            running.result()
 
     def __enter__(self) -> Settling:
         return self
