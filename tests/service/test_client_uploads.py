@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -112,17 +113,41 @@ def test_what_was_published_is_compared_with_what_was_sent(
     assert os.path.isdir(client.registry + "/" + VersionKey(project, "a", "1").path)
 
 
-def test_a_file_that_changes_while_the_service_is_at_it_is_told(
-    client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("user_may_read", [True, False])
+def test_a_file_that_changes_while_the_service_is_at_it_is_published_as_it_was_copied(
+    client: Client,
+    project: str,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    user_may_read: bool,
 ) -> None:
+    (source / "large").write_bytes(b"1" * (9 << 20))
     real = client.request
 
     def request(action: str, **fields: object) -> dict[str, object]:
-        os.utime(source / "foo", ns=(0, 1))
+        for name in ("foo", "large"):
+            (source / name).write_text("CHANGED")
         return real(action, **fields)
 
     monkeypatch.setattr(client, "request", request)
-    with pytest.raises(Fault, match=r"is published, but .*foo.* changed while it was uploaded"):
+    if not user_may_read:
+        monkeypatch.setattr(Client, "can_read", False)
+    client.upload(project, "a", "1", source)
+    published = Path(client.registry, project, "a", "1")
+    assert (published / "large").stat().st_size == 9 << 20
+    assert (published / "foo").read_text() == "BAR"
+
+
+def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
+    client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (source / "large").write_bytes(b"1" * (9 << 20))
+
+    def failing(*arguments: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("gobbler.client.uploading.checksums.os.preadv", failing)
+    with pytest.raises(Fault, match=r"is published, but can't be compared .*Input/output error"):
         client.upload(project, "a", "1", source)
     assert client.versions(project, "a") == ["1"]
 

@@ -7,15 +7,14 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gobbler.client.connecting.submit import staging_closed, staging_missing
 from gobbler.client.errors import NotThere
 from gobbler.client.progress import Progress
-from gobbler.client.uploading.lending import Lent, check_unchanged, lend
-from gobbler.client.uploading.sending import Sent, send
+from gobbler.client.uploading.checksums import Checksums
+from gobbler.client.uploading.sending import send
 from gobbler.client.workers import Stop, for_each
 from gobbler.errors import Refused, quoted
 from gobbler.names import is_internal
@@ -48,15 +47,10 @@ def _make(path: str, staging: str) -> None:
 
 
 class Staged(NamedTuple):
-    """A directory that stands in staging: its bare name, and the path of it if it is our copy.
-
-    ``sent``: what was copied, by path, and ``lent``: what was given another name instead.
-    """
+    """A directory that stands in staging: its bare name, and the path of it if it is our copy."""
 
     name: str
     copy: str | None
-    sent: Mapping[str, Sent] = MappingProxyType({})
-    lent: Mapping[str, Lent] = MappingProxyType({})
 
     @property
     def is_copy(self) -> bool:
@@ -71,19 +65,22 @@ class Staged(NamedTuple):
 
 @contextlib.contextmanager
 def staged(
-    directory: str, staging: str, *, ignore_dot: bool, concurrent: int, progress: Progress
+    directory: str,
+    staging: str,
+    *,
+    ignore_dot: bool,
+    concurrent: int,
+    progress: Progress,
+    checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
-    """What :func:`stage` answers, removed at the end of the block if it is a copy.
-
-    Files are lent rather than copied where that is possible.
-    """
+    """What :func:`stage` answers, removed at the end of the block if it is a copy."""
     source = stage(
         directory,
         staging,
         ignore_dot=ignore_dot,
         concurrent=concurrent,
         progress=progress,
-        may_lend=True,
+        checksums=checksums,
     )
     try:
         yield source
@@ -98,14 +95,13 @@ def stage(
     ignore_dot: bool,
     concurrent: int,
     progress: Progress,
-    may_lend: bool = False,
+    checksums: Checksums | None = None,
 ) -> Staged:
     """``directory`` itself if it stands directly in ``staging``, else a copy.
 
     Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
     since the service would not take them. ``concurrent`` files are copied at a time.
-    With ``may_lend`` they must not change before the service has taken them: they may be
-    the same files, see :mod:`gobbler.client.uploading.lending`.
+    ``checksums`` is told of theirs, or of the files to be hashed.
     """
     directory = os.path.abspath(directory)
     _check(directory, staging)
@@ -113,29 +109,19 @@ def stage(
     if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
         return Staged(name, None)
     copy = allocate_upload_directory(staging, create=False)
-    sent: dict[str, Sent] = {}
-    lent: dict[str, Lent] = {}
-    source = Staged(os.path.basename(copy), copy, sent, lent)
+    source = Staged(os.path.basename(copy), copy)
 
     def one(file: _File, stop: Stop) -> None:
-        path, status = file
+        path, _ = file
         here, there = f"{directory}/{path}", f"{copy}/{path}"
-        same = lend(here, there, status) if may_lend else None
-        if same is not None:
-            stop.check()
-            lent[path] = same
-            progress.advance(1, same.size)
-        else:
-            sent[path] = send(here, there, lambda size: progress.advance(0, size), stop)
-            progress.advance(1, 0)
+        send(path, here, there, lambda size: progress.advance(0, size), stop, checksums)
+        progress.advance(1, 0)
 
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
         progress.expect(len(files), sum(status.st_size for _, status in files))
         for_each(one, files, concurrent)
-        for same in lent.values():
-            check_unchanged(same)
     except BaseException:
         source.remove()
         raise

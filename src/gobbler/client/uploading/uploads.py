@@ -10,7 +10,7 @@ from gobbler.client.calls.site import StrPath
 from gobbler.client.connecting.jobs import Job
 from gobbler.client.errors import RequestRefused
 from gobbler.client.progress import Progress, Silent
-from gobbler.client.uploading.lending import Checksums
+from gobbler.client.uploading.checksums import Checksums
 from gobbler.client.uploading.planning import UploadPlan, plan_upload
 from gobbler.client.uploading.staging import Staged, allocate_upload_directory, stage, staged
 from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
@@ -51,50 +51,42 @@ class Uploads(Requesting, Reads):
         ``progress`` is told of the copy; with ``publishing`` the service works on it as a
         job, and that is told how far it is.
 
-        Where staging is on the same filesystem as ``directory``, files that only the user
-        may change get another name there instead of a copy; so they must not change until
-        this returns. What was sent is compared, by size and MD5, with what the service has
-        recorded:
+        What was copied is compared, by size and MD5, with what the service has recorded:
         :class:`~gobbler.errors.Fault` if that differs; the version is published then.
         """
         key = _checked(project, asset, version)
-        with staged(
-            os.fspath(directory),
-            self.staging,
-            ignore_dot=ignore_dot,
-            concurrent=concurrent,
-            progress=progress or Silent(),
-        ) as source:
+        with (
+            Checksums(concurrent) as checksums,
+            staged(
+                os.fspath(directory),
+                self.staging,
+                ignore_dot=ignore_dot,
+                concurrent=concurrent,
+                progress=progress or Silent(),
+                checksums=checksums if self.can_read else None,
+            ) as source,
+        ):
             fields = _upload(key, source, probation, consume, ignore_dot, spoof)
-            lent = source.lent if self.can_read else {}
-            with Checksums(lent, concurrent) as checksums:
-                if publishing is None:
-                    self.request("upload", **fields)
-                else:
-                    self.follow(publishing, "upload", **fields)
-                if self.can_read:
-                    self._compare(key, source, checksums)
+            if publishing is None:
+                self.request("upload", **fields)
+            else:
+                self.follow(publishing, "upload", **fields)
+            self._compare(key, checksums)
 
-    def _compare(self, key: VersionKey, source: Staged, checksums: Checksums) -> None:
-        if not source.sent and not source.lent:
-            return
+    def _compare(self, key: VersionKey, checksums: Checksums) -> None:
         try:
+            expected = checksums.result()
+            if not expected:
+                return
             manifest = self.manifest(key.project, key.asset, key.version, overwrite=True)
-        except GobblerError as error:
+        except (GobblerError, OSError) as error:
+            reason = error.reason if isinstance(error, GobblerError) else error.strerror
             raise Fault(
                 f"version {quoted(key.path)} is published, but can't be compared with what "
-                f"was sent: {error.reason}",
+                f"was sent: {reason}",
                 hint="Ask for it to be validated.",
             ) from error
-        try:
-            lent = checksums.result()
-        except Fault as error:
-            raise Fault(
-                f"version {quoted(key.path)} is published, but {error.reason}",
-                hint="It may hold any state of that file, or a mixture: compare them "
-                "(gobbler diff), and upload another version once nothing changes there.",
-            ) from error
-        for path, sent in (*source.sent.items(), *lent.items()):
+        for path, sent in expected.items():
             entry = manifest.get(path)
             if entry is None or (entry.size, entry.md5sum) != sent:
                 raise Fault(
