@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from gobbler.service.alone import alone_at
+from gobbler.service.alone import _name, alone_at
 
 
 def test_the_second_is_not_alone_until_the_first_has_ended() -> None:
@@ -20,7 +20,7 @@ def test_the_second_is_not_alone_until_the_first_has_ended() -> None:
         for _ in range(3):
             with alone_at(host, 1) as second:
                 assert not second
-        for other in ((host, 2), (f"{host}x", 1)):
+        for other in ((host, 2), (f"{host}x", 1), (host * 100, 1)):
             with alone_at(*other) as elsewhere:
                 assert elsewhere
     with alone_at(host, 1) as first:
@@ -30,10 +30,10 @@ def test_the_second_is_not_alone_until_the_first_has_ended() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another account")
 def test_another_account_that_takes_the_name_keeps_nobody_out() -> None:
     host = secrets.token_hex(8)
-    name = f"\\0gobbler-serve-{os.geteuid()}-{host}-1"
+    name = _name(os.geteuid(), host, 1)
     program = (
         "import os, socket, sys\nos.setuid(65534)\n"
-        f"held = socket.socket(socket.AF_UNIX)\nheld.bind('{name}')\n"
+        f"held = socket.socket(socket.AF_UNIX)\nheld.bind({name!r})\n"
         "if sys.argv[1] == 'listening': held.listen(1)\n"
         "print(flush=True); sys.stdin.read()"
     )
@@ -51,7 +51,7 @@ def test_another_account_that_takes_the_name_keeps_nobody_out() -> None:
 def test_a_queue_that_is_full_blocks_nobody() -> None:
     host = secrets.token_hex(8)
     with socket.socket(socket.AF_UNIX) as held:
-        held.bind(f"\0gobbler-serve-{os.geteuid()}-{host}-1")
+        held.bind(_name(os.geteuid(), host, 1))
         held.listen(0)
         waiting = []
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.disk import instep
+from gobbler.disk.direct import DirectFile
 from gobbler.errors import Cancelled
 from gobbler.transfer import copying
 from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
@@ -117,3 +119,22 @@ def test_each_byte_is_told_while_it_is_copied_or_hashed(
         hash_file(source.fileno(), hashed.append)
     assert sum(copied) == sum(hashed) == size
     assert max([*copied, *hashed, 0]) <= 32
+
+
+@pytest.mark.parametrize(("write_out", "expected"), [(True, 2), (True, 1), (False, 2)])
+def test_large_files_go_directly_to_the_disk_if_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_out: bool, expected: int
+) -> None:
+    monkeypatch.setattr(copying, "DIRECT", 2 * instep.CHUNK)
+    data = os.urandom(2 * instep.CHUNK)
+    (tmp_path / "source").write_bytes(data)
+    with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
+        if not DirectFile(target.fileno()).is_direct:
+            pytest.skip("the filesystem of temporary files can't be written to directly")
+        fcntl.fcntl(target.fileno(), fcntl.F_SETFL, os.O_WRONLY)
+        size = expected * instep.CHUNK
+        copied = copy_and_hash(source.fileno(), target.fileno(), size, nothing, write_out=write_out)
+        flags = fcntl.fcntl(target.fileno(), fcntl.F_GETFL)
+    assert copied == (len(data), md5(data))
+    assert (tmp_path / "target").read_bytes() == data
+    assert bool(flags & os.O_DIRECT) == (write_out and expected == 2)

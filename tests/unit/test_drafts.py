@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.disk import drafts
-from gobbler.disk.drafts import put_record, sweep_drafts
+from gobbler.disk.drafts import flushed_with, put_record, sweep_drafts
 from gobbler.disk.flushing import Durability
 from gobbler.disk.liveness import SILENCE, this_kernel
 from gobbler.errors import Fault
@@ -63,6 +63,45 @@ def test_a_record_takes_the_place_of_another(registry: str, durability: Durabili
     put_record(registry, str(target), b"new", durability)
     assert target.read_bytes() == b"new"
     assert target.stat().st_mode & 0o777 == 0o644
+    assert left(registry) == []
+
+
+def test_what_is_renamed_is_on_disk_and_so_is_the_rename_when_it_is_acknowledged(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    target = f"{registry}/record"
+
+    def fsync(descriptor: int) -> None:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        content = os.pread(descriptor, 9, 0).decode() if os.path.isfile(path) else ""
+        done.append(f"fsync {content}".rstrip())
+
+    real = os.rename
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "rename", lambda *names: (done.append("rename"), real(*names)))
+    put_record(registry, target, b"new", Durability.FULL)
+    assert done == ["fsync new", "rename"]
+    put_record(registry, target, b"newer", Durability.RELAXED)
+    assert done[2:] == ["rename"]
+    assert set(flushed_with(registry, target)) == {registry, f"{registry}/..incoming"}
+
+
+def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, swept = drafts.try_lock, []
+
+    def late(descriptor: int, how: int) -> bool:
+        if not swept:
+            swept.extend(left(registry))
+            os.unlink(f"{registry}/..incoming/{swept[0]}")
+        return real(descriptor, how)
+
+    monkeypatch.setattr(drafts, "try_lock", late)
+    put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
+    assert len(swept) == 1
+    assert Path(registry, "record").read_bytes() == b"new"
     assert left(registry) == []
 
 

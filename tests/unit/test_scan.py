@@ -65,13 +65,27 @@ def test_links_are_found_where_directories_do_not_tell_them(
     assert found.symlinks == {"d/l": "x", "k": "x", "l": "x"}
 
 
+@pytest.mark.parametrize("slow", [False, True])
+def test_where_it_takes_long_directories_are_asked_for_few_links_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    monkeypatch.setattr(looking, "FIRST_LOOKS", 8)
+    monkeypatch.setattr(looking, "SLOW_SECONDS", -1.0 if slow else 60.0)
+    for number in range(50):
+        (tmp_path / str(number)).symlink_to("x")
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    found = Directory.read(descriptor)
+    os.close(descriptor)
+    assert (len(found.names), len(found.links)) == (50, 8 if slow else 50)
+
+
 def test_a_link_that_is_swapped_for_a_file_meanwhile_is_odd(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Directory.read
 
     def swap(descriptor: int) -> Directory:
-        found = read(descriptor)
+        found = read(descriptor)._replace(links={"l", "m"})
         (tmp_path / "l").unlink()
         (tmp_path / "l").write_bytes(b"")
         return found

@@ -9,6 +9,7 @@ requests, and neither would be told. So the supervisor holds a name of the abstr
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import socket
 import struct
@@ -30,10 +31,11 @@ LISTENS_WITHIN = 0.1
 def alone_at(host: str, port: int) -> Iterator[bool]:
     """Whether no other service of this account is, or is about to be, at ``host`` and ``port``.
 
-    None can come for as long as the block lasts. A service that already listens is another
+    None can come for as long as the block lasts. That one of them is at all addresses (such as
+    ``0.0.0.0``) and the other at one is not noticed. A service that already listens is another
     matter: see :func:`~gobbler.service.settings.check_address`.
     """
-    name = f"\0gobbler-serve-{os.geteuid()}-{host}-{port}"
+    name = _name(os.geteuid(), host, port)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
         try:
             held.bind(name)
@@ -45,6 +47,12 @@ def alone_at(host: str, port: int) -> Iterator[bool]:
             return
         held.listen(BACKLOG)
         yield True
+
+
+def _name(user: int, host: str, port: int) -> str:
+    # Names are short, of hosts they need not be.
+    address = hashlib.blake2b(f"{host} {port}".encode(), digest_size=16).hexdigest()
+    return f"\0gobbler-serve-{user}-{address}"
 
 
 def _is_held_by(user: int, name: str) -> bool:

@@ -51,12 +51,18 @@ class Directory(NamedTuple):
         """What is in an open directory; nothing was looked at yet."""
         names: list[str] = []
         links: set[str] = set()
+        begun, tells = 0.0, True
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 names.append(entry.name)
-                with suppress(OSError):  # whoever looks at it meets the error
-                    if entry.is_symlink():
-                        links.add(entry.name)
+                if tells:
+                    begun = begun or time.monotonic()
+                    with suppress(OSError):  # whoever looks at it meets the error
+                        if entry.is_symlink():
+                            links.add(entry.name)
+                    if len(names) == FIRST_LOOKS:
+                        # Where directories don't tell, that was a look at each, one by one.
+                        tells = time.monotonic() - begun <= SLOW_SECONDS * FIRST_LOOKS
         return cls(descriptor, names, links, {})
 
     def look(self, name: str) -> Look:
