@@ -102,7 +102,7 @@ def test_content_is_the_same_only_to_the_last_byte(
         assert same_content(a.fileno(), b.fileno(), len(one), check) == same
         assert same_content(b.fileno(), a.fileno(), len(one), check) == same
         assert not same_content(a.fileno(), a.fileno(), len(one) + 1, check)
-        assert hash_file(a.fileno(), check) == (len(one), md5(one))
+        assert hash_file(a.fileno(), check, 1) == (len(one), md5(one))
 
 
 @pytest.mark.parametrize("size", [0, 10, 31, 32, 1000])
@@ -116,7 +116,7 @@ def test_each_byte_is_told_while_it_is_copied_or_hashed(
     with (tmp_path / "source").open("rb") as source:
         copy_and_hash(source.fileno(), target, size, copied.append)
         source.seek(0)
-        hash_file(source.fileno(), hashed.append)
+        hash_file(source.fileno(), hashed.append, 1)
     assert sum(copied) == sum(hashed) == size
     assert max([*copied, *hashed, 0]) <= 32
 

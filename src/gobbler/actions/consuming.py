@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
 
-from gobbler.disk.opening import DIRECTORY, closing, open_beneath, open_directory
+from gobbler.disk.opening import DIRECTORY, Beneath, closing, open_directory
 from gobbler.disk.writing import FILE_MODE, remove_quietly, write_all
 from gobbler.errors import GobblerError, quoted
 from gobbler.transfer.batch import Source, Stamp
@@ -25,22 +26,21 @@ def remove_sources(source: Source, stamps: Mapping[str, Stamp]) -> None:
     """
     kept = 0
     try:
-        with source.opened() as directory:
-            kept = sum(not _remove(directory, path, stamp) for path, stamp in stamps.items())
+        with source.opened() as directory, contextlib.closing(Beneath(directory)) as beneath:
+            kept = sum(not _remove(beneath, path, stamp) for path, stamp in stamps.items())
     except (OSError, GobblerError) as error:
         logger.warning("could not consume %s: %s", quoted(source.name), error)
     if kept:
         logger.info("%d consumed files of %s could not be removed", kept, quoted(source.name))
 
 
-def _remove(directory: int, path: str, stamp: Stamp) -> bool:
+def _remove(source: Beneath, path: str, stamp: Stamp) -> bool:
     parent, _, name = path.rpartition("/")
     try:
-        descriptor = open_beneath(directory, parent, DIRECTORY) if parent else os.dup(directory)
-        with closing(descriptor):
-            status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            if Stamp(status.st_ino, status.st_size, status.st_mtime_ns) == stamp:
-                os.unlink(name, dir_fd=descriptor)
+        directory = source.enter(parent)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if Stamp(status.st_ino, status.st_size, status.st_mtime_ns) == stamp:
+            os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         return True
     except OSError:
@@ -81,12 +81,13 @@ def consume_again(staging: str, source: str, version: str, paths: list[str]) -> 
         with (
             closing(open_directory(staging)) as parent,
             closing(os.open(source, DIRECTORY, dir_fd=parent)) as directory,
+            contextlib.closing(Beneath(directory)) as beneath,
         ):
             for path in paths:
                 status = os.lstat(f"{version}/{path}")
                 if status.st_nlink > 1:
                     stamp = Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
-                    _remove(directory, path, stamp)
+                    _remove(beneath, path, stamp)
     except OSError as error:
         logger.warning("could not consume %s again: %s", quoted(source), error)
     cut_off(version, paths)

@@ -73,12 +73,14 @@ class Beneath:
 
     def open(self, path: str, flags: int) -> int:
         """Open the relative ``path``, following no link at all; see :func:`open_beneath`."""
-        parent, slash, name = path.rpartition("/")
-        directory = self.enter(parent) if slash else self._directory
+        parent, _, name = path.rpartition("/")
+        directory = self.enter(parent)
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
     def enter(self, path: str) -> int:
-        """The open directory ``path``, which stays ours; for the moment only."""
+        """The open directory ``path``, for the moment only; ``""`` is what all is beneath."""
+        if not path:
+            return self._directory
         found = self._kept.pop(path, None)
         if found is None:
             found = open_beneath(self._directory, path, DIRECTORY)

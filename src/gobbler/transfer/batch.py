@@ -197,7 +197,7 @@ def _take(batch: Batch, at: _At, check: Check) -> Taken:
         if twin is not None and _is_same(opened, twin.real, before.st_size, check):
             return Taken(path, before.st_size, twin.md5sum, True, stamp)
         if batch.adopt and _adopt(at, before):
-            size, md5sum = hash_file(opened, check)
+            size, md5sum = hash_file(opened, check, before.st_size)
         else:
             size, md5sum = _copy(batch, opened, at, before.st_size, check)
         _unchanged(opened, stamp, size, path)
@@ -207,7 +207,7 @@ def _take(batch: Batch, at: _At, check: Check) -> Taken:
 def _is_whole(into: int, name: str, earlier: Taken, check: Check) -> bool:
     try:
         with closing(os.open(name, READ, dir_fd=into)) as copy:
-            return hash_file(copy, check) == (earlier.size, earlier.md5sum)
+            return hash_file(copy, check, earlier.size) == (earlier.size, earlier.md5sum)
     except FileNotFoundError:
         return False
 

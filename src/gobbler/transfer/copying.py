@@ -103,7 +103,7 @@ def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tu
     return read_in_step(source, write, check)
 
 
-def hash_file(source: int, check: Check, expected: int = CHUNK) -> tuple[int, str]:
+def hash_file(source: int, check: Check, expected: int) -> tuple[int, str]:
     """The size in bytes and the MD5 of an open file, which seemed to have ``expected`` bytes."""
     digest = hashlib.md5(usedforsecurity=False)
     # Memory for a chunk comes from the kernel and goes back to it, which all threads wait for.

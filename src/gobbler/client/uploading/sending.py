@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from gobbler.client.uploading.checksums import Checksums, Sent, stamp_of
 from gobbler.client.workers import Stop
+from gobbler.disk.flushing import write_out
 from gobbler.disk.instep import CHUNK, read_in_step
 from gobbler.disk.opening import read_all
 from gobbler.disk.writing import write_all
@@ -106,7 +107,11 @@ def _copy_small(reader: int, writer: int, expected: int, check: Check) -> Sent:
 def _copy_fast(reader: int, writer: int, check: Check) -> None:
     """Have the kernel copy all of it, or do so by hand where it can't."""
     try:
+        copied = 0
         while count := os.copy_file_range(reader, writer, CHUNK):
+            # It will be flushed before it is published: the disk may as well begin now.
+            write_out(writer, copied, count, wait=False)
+            copied += count
             check(count)
     except OSError as error:
         if error.errno not in _BY_HAND:

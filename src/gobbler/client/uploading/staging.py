@@ -16,10 +16,9 @@ from gobbler.client.progress import Progress
 from gobbler.client.uploading.checksums import Checksums
 from gobbler.client.uploading.sending import send
 from gobbler.client.workers import Stop, for_each
+from gobbler.disk.instep import CHUNK
 from gobbler.errors import Refused, quoted
 from gobbler.names import is_internal
-
-CHUNK = 1 << 20
 
 
 def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
@@ -120,6 +119,8 @@ def stage(
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
         files = list(_prepare(directory, copy, ignore_dot))
+        # Large ones first: they are hashed while the others are copied.
+        files.sort(key=lambda file: file[1].st_size < CHUNK)
         progress.expect(len(files), sum(status.st_size for _, status in files))
         for_each(one, files, concurrent)
     except BaseException:
