@@ -10,7 +10,7 @@ from gobbler.client.cache.objects import Objects
 from gobbler.disk.flushing import Durability, flush_filesystem
 from gobbler.records import Entry
 
-ENOUGH = 512
+ENOUGH = 1024
 """Files for which a flush of their own is worth it."""
 
 _Files = list[tuple[str, Entry]]
