@@ -153,7 +153,8 @@ def _is_done(job: Job, move: Move) -> bool:
 class _Undo:
     """Renames that are taken back, in reverse, when the block fails.
 
-    Should taking back fail as well, the job is left for recovery to complete.
+    Should taking back fail as well, it ends there, and the job is left for recovery to
+    complete: with the first rename taken back, too, it would count as not begun.
     """
 
     def __init__(self, job: Job) -> None:
@@ -176,6 +177,7 @@ class _Undo:
                 step()
             except OSError:
                 self._job.unfinished = True
+                return
 
     def rename(self, old: str, new: str) -> None:
         """Rename ``old`` to ``new``, where nothing stands."""
