@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from bench import data
@@ -43,8 +44,8 @@ GIB = 1 << 30
 WIDTHS = (2, 8, 32)
 
 KINDS: dict[str, tuple[int, Callable[[], Executor]]] = {
-    **{f"threads {n}": (n, lambda n=n: ThreadPoolExecutor(n)) for n in (1, 2, 4, 8)},  # type: ignore[misc]
-    "processes 2": (2, lambda: ProcessPoolExecutor(2)),
+    **{f"threads {n}": (n, partial(ThreadPoolExecutor, n)) for n in (1, 2, 4, 8)},
+    "processes 2": (2, partial(ProcessPoolExecutor, 2)),
 }
 
 

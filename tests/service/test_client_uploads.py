@@ -13,6 +13,7 @@ from gobbler.client import Client
 from gobbler.errors import Fault, Missing, Refused
 from gobbler.names import VersionKey
 from gobbler.records import Entry
+from gobbler.rules.links import OUTSIDE
 
 
 @pytest.fixture
@@ -43,6 +44,16 @@ def test_a_plan_tells_what_comes_to_pass(
     assert plan.empty == [path for path, entry in manifest.items() if entry.is_directory]
     assert (plan.undecided, plan.bytes) == ({}, len("newCHANGED"))
     assert {"foo", "new"} == set(plan.stored)
+
+
+def test_a_link_to_a_file_that_is_called_as_the_problem_is_no_problem(
+    client: Client, asset: tuple[str, str], source: Path
+) -> None:
+    (source / OUTSIDE.problem).write_text("new")
+    (source / "link").symlink_to(OUTSIDE.problem)
+    plan = client.plan_upload(*asset, "2", source)
+    assert plan.undecided == {}
+    assert "link" in plan.linked
 
 
 def test_what_would_be_refused_is_refused(

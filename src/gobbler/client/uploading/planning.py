@@ -62,8 +62,8 @@ def plan_upload(
     """
     scan = scan_directory(directory, ignore_dot=ignore_dot)
     targets = _targets(directory, registry, scan)
-    undecided = {path: scan.symlinks[path] for path, to in targets.items() if to == OUTSIDE}
-    decided = {path: to for path, to in targets.items() if to != OUTSIDE}
+    undecided = {path: scan.symlinks[path] for path, to in targets.items() if to is OUTSIDE}
+    decided = {path: to for path, to in targets.items() if to is not OUTSIDE}
     versions = {linked: lookup(linked) for linked in linked_versions(decided)}
     plan = make_plan(key, scan, decided, versions)
     twins = None if latest is None else TwinsOfVersion.of(*latest)
