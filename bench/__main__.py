@@ -127,18 +127,22 @@ def _compare(
                 case.after()
             memory[index] = max(seen)
     found = [
-        _row(case, taken, yard, counted, most)
-        for case, taken, counted, most in zip(cases, samples, calls, memory, strict=True)
+        _row(case, ingested, yard, counted, most)
+        for case, ingested, counted, most in zip(cases, samples, calls, memory, strict=True)
     ]
     _print(kind, cases, found, yard)
     return found
 
 
 def _row(
-    case: Case, taken: list[Sample], yard: list[Sample], calls: dict[str, int] | None, memory: int
+    case: Case,
+    ingested: list[Sample],
+    yard: list[Sample],
+    calls: dict[str, int] | None,
+    memory: int,
 ) -> dict[str, object]:
-    walls = [sample.wall for sample in taken]
-    used = [sample.processor for sample in taken if sample.processor is not None]
+    walls = [sample.wall for sample in ingested]
+    used = [sample.processor for sample in ingested if sample.processor is not None]
     row: dict[str, object] = {
         "case": case.title,
         "peer": case.peer.name,

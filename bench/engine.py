@@ -36,7 +36,7 @@ from pathlib import Path
 from bench import data
 from bench.peers import Peer
 from gobbler.client.testing import TestService
-from gobbler.disk.flushing import Durability
+from gobbler.fs.flush import Durability
 from gobbler.service.in_process import InProcess
 from gobbler.service.settings import Settings
 
@@ -102,8 +102,8 @@ def _compare(top: Path, work: str, options: argparse.Namespace) -> None:
                 version = {"project": "p", "asset": f"{run}-{kind}", "version": "1"}
                 upload = {**version, "source": "source"}
                 for action, request in (("upload", upload), ("validate_version", version)):
-                    taken = _measured(settings, width, make, action, request)
-                    seen.setdefault((action, kind), []).append(taken)
+                    ingested = _measured(settings, width, make, action, request)
+                    seen.setdefault((action, kind), []).append(ingested)
                 site.carry_out("delete_asset", version)
     print(f"\n{title}, {options.runs} runs")
     for (action, kind), samples in sorted(seen.items()):

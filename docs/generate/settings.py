@@ -7,10 +7,10 @@ import click
 from docs.generate import commands, markdown
 from gobbler.cli.serve import command as serve
 from gobbler.cli.worker import command as worker
-from gobbler.client.connecting import configuration
-from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS
-from gobbler.client.connecting.configuring import SITE
-from gobbler.client.connecting.locating import ENVIRONMENT
+from gobbler.client import config_schema
+from gobbler.client.config_file import SITE
+from gobbler.client.config_schema import KEYS, SERVICE_KEYS
+from gobbler.client.resolve import ENVIRONMENT
 
 NAMES = {serve: "serve", worker: "worker"}
 
@@ -80,7 +80,7 @@ def page() -> str:
     keys = [[f"`{key}`", text] for key, text in KEYS.items()]
     keys += [[f"`service.NAME.{key}`", text] for key, text in SERVICE_KEYS.items()]
     variables = [[f"`{name}`", text] for name, text in ENVIRONMENT.items()]
-    example = markdown.example(configuration.__doc__)
+    example = markdown.example(config_schema.__doc__)
     return "\n\n".join(
         [
             SERVICE.strip(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client.uploading import staging as _staging
+from gobbler.client import staging as _staging
 
 
 def allocate_upload_directory(staging: str, create: bool = True) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gobbler.client import Client
-from gobbler.client.plain import plain
+from gobbler.model.records import plain
 
 
 def reroute_links(

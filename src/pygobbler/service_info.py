@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gobbler.client import Client
-from gobbler.client.plain import plain
+from gobbler.model.records import plain
 
 
 def service_info(url: str) -> dict[str, Any]:

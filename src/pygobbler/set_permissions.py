@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar
 
 from gobbler.client import Client
-from gobbler.client.plain import plain
+from gobbler.model.records import plain
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -20,7 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 from unittest import mock
 
-from gobbler.disk import flushing
+from gobbler.fs import flush
 
 MAKING = ("mkdir", "rename", "link", "symlink", "write", "open")
 """What a full disk refuses (``open``: where it makes a file)."""
@@ -143,7 +143,7 @@ class _Libc:
         try:
             self._counter.before("syncfs", (descriptor,), {})
         except OSError as error:
-            flushing.ctypes.set_errno(error.errno or errno.EIO)
+            flush.ctypes.set_errno(error.errno or errno.EIO)
             return -1
         return 0
 
@@ -157,7 +157,7 @@ def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
         mock.patch.multiple(os, **{n: counter.wrap(n, getattr(os, n)) for n in names}),
         mock.patch.object(fcntl, "flock", counter.wrap("flock", fcntl.flock)),
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
-        mock.patch.object(flushing, "_libc", _Libc(counter)),
+        mock.patch.object(flush, "_libc", _Libc(counter)),
     ):
         yield
 
@@ -178,12 +178,12 @@ class Failure:
 
     n: int
     failed: Effect | None = None
-    flushing: bool = False
+    flush: bool = False
 
     def __call__(self, effect: Effect) -> None:
         if effect.number == self.n:
             self.failed = effect
-            self.flushing = is_called_by(flushing)
+            self.flushing = is_called_by(flush)
             _fail(effect)
 
 

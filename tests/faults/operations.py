@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gobbler.transfer.execute import Watcher
+from gobbler.model.progress import Watcher
 
 from .world import ADMIN, NEWCOMER, OWNER, STRANGER, UNWATCHED, World
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from msgspec import UNSET
 
-from gobbler.disk.flushing import Durability
 from gobbler.doctor.places import Place
-from gobbler.jobs import JobState, job_name
-from gobbler.requests import CancelJob
-from gobbler.service.working import Worker
-from gobbler.spool.jobs import Spool
-from gobbler.spool.records import Record
+from gobbler.fs.flush import Durability
+from gobbler.model.jobs import JobState, job_name
+from gobbler.model.requests import CancelJob
+from gobbler.service.scheduler import Worker
+from gobbler.spool.job_store import Record
+from gobbler.spool.spool import Spool
 
 from .operations import PLAIN, PLAIN_SOURCE, of_version, plant
 from .world import ADMIN, World
@@ -61,7 +61,7 @@ def keep(world: World) -> None:
 
 def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
-    worker = Worker(world.site, f"{world.staging}/..requests", 2)
+    worker = Worker(world.service, f"{world.staging}/..requests", 2)
     for _ in range(looks):
         worker._look()
         for lane in worker._lanes:

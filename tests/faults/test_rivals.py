@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import flushing
 from gobbler.errors import Refused
+from gobbler.fs import flush
 from gobbler.index import Index
 from gobbler.rules.dedup import Dedup
 
@@ -20,12 +20,12 @@ from .checks import complete, report, tidy
 from .effects import KILLED, Behaviour, Effect, Kill, Recording, intercepted, is_called_by
 from .operations import BUILDING, Operation, of_version, plant, upload
 from .test_kills import in_a_child
-from .world import ADMIN, OWNER, Unwatched, World, violations
+from .world import ADMIN, OWNER, NoProgress, World, violations
 
 RIVALS = [op for op in BUILDING if op.action == "upload" and op.uid is None and op.user == OWNER]
 
 
-class Rival(Unwatched):
+class Rival(NoProgress):
     """Publishes the same version when the upload that it watches is about to."""
 
     def __init__(self, operation: Operation, world: World) -> None:
@@ -96,7 +96,7 @@ class AtTheLastFlush:
     count: int = 0
 
     def __call__(self, effect: Effect) -> None:
-        if not self.done and effect.function == "stat" and is_called_by(flushing):
+        if not self.done and effect.function == "stat" and is_called_by(flush):
             self.done = True
             self.act()
             self.count = 0
@@ -190,11 +190,13 @@ def test_what_was_nominated_for_deduplication_may_go(
     operation = upload("upload", "p/b/1", dict(content), content, consume=consume)
     world = World(worlds / "template")
     operation.prepare(world)
-    index = Index(str(worlds / "index.db"), world.site.registry)
-    world.site = replace(world.site, index=index, dedup=Dedup.PROJECT)
+    index = Index(str(worlds / "index.db"), world.service.registry)
+    world.service = replace(world.service, index=index, dedup=Dedup.PROJECT)
     plain = world.copy_to(worlds / "plain")
-    plain.site = replace(
-        plain.site, index=Index(str(worlds / "plain.db"), plain.site.registry), dedup=Dedup.PROJECT
+    plain.service = replace(
+        plain.service,
+        index=Index(str(worlds / "plain.db"), plain.service.registry),
+        dedup=Dedup.PROJECT,
     )
     operation.run(plain)
     assert linked_by(plain, "p/b/1") - linked  # so that something is nominated that will go

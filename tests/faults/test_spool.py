@@ -10,7 +10,7 @@ import pytest
 from msgspec import UNSET
 
 from gobbler.errors import Missing
-from gobbler.service import performing
+from gobbler.service import job_runner
 
 from .checks import report
 from .effects import KILLED, Effect, Failure, Kill, LastingFailure, Recording, intercepted
@@ -22,7 +22,7 @@ from .world import World, violations
 
 @pytest.fixture(autouse=True)
 def _without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(performing, "PAUSE", 0)
+    monkeypatch.setattr(job_runner, "PAUSE", 0)
 
 
 def a_world(worlds: Path, scene: Scene, name: str) -> World:

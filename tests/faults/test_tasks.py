@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.actions.recovery import forget_task
-from gobbler.actions.site import Unwatched
-from gobbler.disk.flushing import Durability
-from gobbler.disk.incoming import StillRunning, new_job, new_task
-from gobbler.registry import Registry
+from gobbler.fs.flush import Durability
+from gobbler.model.progress import NoProgress
+from gobbler.registry.recovery import forget_workspace
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import WorkspaceInUse, new_workspace, new_workspace_name
 
 from .checks import complete, report
 from .effects import KILLED, Kill, Recording
@@ -28,7 +28,7 @@ def test_what_was_killed_at_any_call_is_gone_on_with(
     wrong: list[str] = []
     rehearsal = template.copy_to(worlds / "rehearsal")
     answer = operation.run(template.copy_to(worlds / "answer"))
-    task = new_task()
+    task = new_workspace_name()
     for effect in sampled(changes(operation, rehearsal, task), operation.name):
         world = template.copy_to(worlds / f"{effect.number}")
         code = in_a_child(world, Kill(effect.change), lambda: operation.run(world, task=task))  # noqa: B023
@@ -38,7 +38,7 @@ def test_what_was_killed_at_any_call_is_gone_on_with(
         found = []
         if operation.run(world, task=task) != answer:
             found.append("the answer is another")
-        forget_task(Registry(str(world.registry)), Durability.FULL, task)
+        forget_workspace(Registry(str(world.registry)), Durability.FULL, task)
         found += violations(world) + complete(operation, world)
         found += [f"{name} is left behind" for name in world.incoming()]
         wrong += [f"{operation.name}, killed before {effect}: {problem}" for problem in found]
@@ -46,7 +46,7 @@ def test_what_was_killed_at_any_call_is_gone_on_with(
     report(wrong)
 
 
-class EndsBeforePublication(Unwatched):
+class EndsBeforePublication(NoProgress):
     """Ends the process when all files have been copied."""
 
     def __init__(self, files: int) -> None:
@@ -64,7 +64,7 @@ class EndsBeforePublication(Unwatched):
 def interrupted(worlds: Path) -> tuple[Operation, World, str]:
     """An upload whose process ended when all had been copied, and its task."""
     operation = upload("a plain upload", "p/a/9", PLAIN_SOURCE, PLAIN)
-    world, task = World(worlds / "world"), new_task()
+    world, task = World(worlds / "world"), new_workspace_name()
     operation.prepare(world)
     watcher = EndsBeforePublication(len(PLAIN))
     code = in_a_child(world, Recording([]), lambda: operation.run(world, watcher, task=task))
@@ -113,7 +113,7 @@ def test_a_source_that_has_changed_meanwhile_is_taken_as_it_is_now(
 
 def test_a_task_that_somebody_is_at_is_not_begun(interrupted: tuple[Operation, World, str]) -> None:
     operation, world, task = interrupted
-    with new_job(str(world.registry), task, resume=True), pytest.raises(StillRunning):
+    with new_workspace(str(world.registry), task, resume=True), pytest.raises(WorkspaceInUse):
         operation.run(world, task=task)
     assert not operation.done(world)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from gobbler.actions import carry_out
-from gobbler.actions.recovery import recover
-from gobbler.actions.site import Requester, Site, Unwatched
-from gobbler.disk.flushing import Durability
-from gobbler.registry import Registry
-from gobbler.transfer.execute import Watcher
+from gobbler.actions.context import Requester, ServiceContext
+from gobbler.fs.flush import Durability
+from gobbler.model.progress import NoProgress, Watcher
+from gobbler.registry.recovery import recover
+from gobbler.registry.registry import Registry
 
 INTERNAL = {"..manifest", "..summary", "..links"}
 KEPT_BY_ASSETS = {"..latest", "..permissions"}
@@ -26,7 +26,7 @@ KEPT_BY_PROJECTS = {"..usage", "..quota", "..permissions"}
 
 ADMIN, OWNER, NEWCOMER, STRANGER = "admin", "owner", "newcomer", "stranger"
 
-UNWATCHED = Unwatched()
+UNWATCHED = NoProgress()
 
 Snapshot = dict[str, tuple[object, ...]]
 
@@ -50,7 +50,7 @@ class World:
         self.base = base
         self.staging, self.registry = base / "staging", base / "registry"
         self.archive = base / "archive"
-        self.site = Site(
+        self.service = ServiceContext(
             staging=str(self.staging),
             registry=Registry(str(self.registry)),
             admins=frozenset([ADMIN]),
@@ -88,10 +88,10 @@ class World:
         """Carry out one request."""
         requester = Requester(os.geteuid() if uid is None else uid, user)
         data = json.dumps(request).encode()
-        return carry_out(self.site, f"request-{action}-1", data, requester, watcher, task=task)
+        return carry_out(self.service, f"request-{action}-1", data, requester, watcher, task=task)
 
     def recover(self) -> tuple[int, int]:
-        return recover(self.site.registry, self.site.durability)
+        return recover(self.service.registry, self.service.durability)
 
     def incoming(self) -> list[str]:
         return sorted(os.listdir(self.registry / "..incoming"))

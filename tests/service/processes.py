@@ -23,7 +23,7 @@ import pytest
 import requests
 
 import gobbler
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def interpreter(user: str | None) -> tuple[str, dict[str, str]]:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     others = (shutil.which(name, path=path) for path in ("/usr/local/bin", "/usr/bin"))
     for python, environment in ((sys.executable, here), *((o, there) for o in others if o)):
-        command = [python, "-c", "import gobbler.service.server"]
+        command = [python, "-c", "import gobbler.service.supervisor"]
         with contextlib.suppress(PermissionError):
             if subprocess.run(command, env=environment, cwd="/", **identity(user)).returncode == 0:
                 return python, environment

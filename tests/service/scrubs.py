@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.sweeping.sweep import Unseen
+from gobbler.client.bulk.run import Unseen
 from gobbler.client.testing import TestService
 
 COUNT = 6
@@ -46,14 +46,14 @@ class Notes(Unseen):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.told = [0, 0, 0]
+        self.message = [0, 0, 0]
         self.expected: tuple[int, int | None] | None = None
 
     def expect(self, tasks, size):
         self.expected = tasks, size
 
     def advance(self, tasks, files, size):
-        self.told = [a + b for a, b in zip(self.told, (tasks, files, size), strict=True)]
+        self.message = [a + b for a, b in zip(self.message, (tasks, files, size), strict=True)]
 
     def note(self, text):
         self.notes.append(text)

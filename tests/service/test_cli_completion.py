@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli.completing import candidates, completed
+from gobbler.cli.completion import candidates, completed
 from gobbler.client import Client
 
 

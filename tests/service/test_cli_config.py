@@ -12,8 +12,7 @@ import pytest
 
 import pygobbler
 from gobbler.cli import main
-from gobbler.client import Client
-from gobbler.client.connecting import configuring
+from gobbler.client import Client, config_file
 from gobbler.errors import Refused
 
 
@@ -23,7 +22,7 @@ def place(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("GOBBLER_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(configuring, "SITE", str(tmp_path / "etc"))
+    monkeypatch.setattr(config_file, "SITE", str(tmp_path / "etc"))
     return tmp_path
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli import demo, demo_data, main
+from gobbler.cli import demo, main
+from gobbler.cli import demo as demo_data
 from gobbler.errors import Fault
 
 from .processes import ATTENTIVE

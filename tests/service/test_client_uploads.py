@@ -11,8 +11,8 @@ import pytest
 
 from gobbler.client import Client
 from gobbler.errors import Fault, Missing, Refused
-from gobbler.names import VersionKey
-from gobbler.records import Entry
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry
 from gobbler.rules.links import OUTSIDE
 
 
@@ -157,7 +157,7 @@ def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
     def failing(*arguments: object) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("gobbler.client.uploading.checksums.os.preadv", failing)
+    monkeypatch.setattr("gobbler.client.checksums.os.preadv", failing)
     with pytest.raises(Fault, match=r"is published, but can't be compared .*Input/output error"):
         client.upload(project, "a", "1", source)
     assert client.versions(project, "a") == ["1"]

@@ -11,8 +11,8 @@ import pytest
 from gobbler.client import Client, NotThere, Pair
 from gobbler.client.calls import contents
 from gobbler.errors import Missing, Refused
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Link
 
 
 @pytest.fixture

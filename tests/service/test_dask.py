@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from gobbler.client.ports import HOST, ReservedPort
-from gobbler.service import cluster as module
-from gobbler.service.cluster import Cluster, check_cluster
-from gobbler.service.settings import Misconfigured
+from gobbler.client.testing import HOST, ReservedPort
+from gobbler.cluster import dask as module
+from gobbler.cluster.dask import DaskExecutor, check_cluster
+from gobbler.errors import Misconfigured
 
 from .clusters import DaskCluster, makes_files_below
 from .processes import Place, Running, account, public_place, run_as, upload_of, wait_for
@@ -164,7 +164,7 @@ def test_a_cluster_that_is_not_there_is_not_needed(
         address = f"tcp://{HOST}:{port.number}"
         check_cluster(address)
         assert "no Dask scheduler answers" in caplog.text
-        with Cluster(address, ThreadPoolExecutor(2)) as cluster:
+        with DaskExecutor(address, ThreadPoolExecutor(2)) as cluster:
             assert [cluster.submit(abs, -number).result(30) for number in range(3)] == [0, 1, 2]
             failed = cluster.submit(abs, "x").exception(30)
     assert isinstance(failed, TypeError)
@@ -175,7 +175,7 @@ def test_a_cluster_without_workers_is_waited_for_and_then_not_needed(
     cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "NO_WORKER_SECONDS", 1.0)
-    with Cluster(cluster.address, ThreadPoolExecutor(2)) as executor:
+    with DaskExecutor(cluster.address, ThreadPoolExecutor(2)) as executor:
         assert executor.submit(abs, -1).result(30) == 1
         assert "it has no worker" in caplog.text
         assert executor.submit(abs, -2).result(30) == 2

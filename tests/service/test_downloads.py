@@ -13,7 +13,7 @@ import pytest
 
 import pygobbler
 from gobbler.client import Client
-from gobbler.client.reading.archive import MANY, remember_none
+from gobbler.client.archive import MANY, remember_none
 from gobbler.errors import Missing
 
 COUNT = MANY * 3

@@ -21,7 +21,7 @@ from gobbler.client import NoAnswer
 from gobbler.client.calls import contents
 from gobbler.client.filesystem import GobblerFileSystem
 from gobbler.errors import Missing, Refused
-from gobbler.names import split_path
+from gobbler.model.names import split_path
 
 TABLE = "station,degrees\nberlin,3\nhelsinki,-7\n"
 

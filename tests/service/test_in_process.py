@@ -16,7 +16,7 @@ from gobbler.client import Client
 from gobbler.errors import Forbidden, Refused
 from gobbler.service.in_process import InProcess
 from gobbler.service.settings import Settings
-from gobbler.transfer import execute
+from gobbler.transfer import executor as execute
 
 from .processes import Place, own_name, public_place, wait_for
 
@@ -87,7 +87,7 @@ WORKER = """
 import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
 from gobbler.service.settings import Settings
-from gobbler.service.work import work
+from gobbler.service.worker_process import work
 
 if __name__ == "__main__":
     staging, registry, admin = sys.argv[1:]

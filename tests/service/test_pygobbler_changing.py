@@ -13,9 +13,9 @@ import requests
 
 import pygobbler as pyg
 from gobbler.client import Client
-from gobbler.client.progress import Silent
 from gobbler.client.testing import TestService
 from gobbler.errors import GobblerError
+from gobbler.model.progress import Silent
 
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
 

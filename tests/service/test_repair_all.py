@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.sweeping import repairs
+from gobbler.client.bulk import repair
 from gobbler.client.testing import TestService
 from gobbler.errors import Forbidden
 
@@ -152,7 +152,7 @@ def test_versions_that_can_not_be_reindexed(run, client, registry, published, mo
     (registry / "a" / "2" / "..summary").unlink()
     (registry / "b" / "1" / "odd").symlink_to("/etc/passwd")
     # What is huge, or whose size is not known, is a job.
-    monkeypatch.setattr(repairs, "takes_long", lambda files, size: size == 19)
+    monkeypatch.setattr(repair, "takes_long", lambda files, size: size == 19)
     code, out, err = run("reindex", "--all", published, "-y")
     assert code == 1
     rows = [line.split("\t") for line in out.splitlines()]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import ReservedPort
 
 from .processes import (
     Place,
@@ -49,10 +49,10 @@ def directories(place: Place) -> list[str]:
 
 
 def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
+    with socket.socket() as ingested:
+        ingested.bind(("127.0.0.1", 0))
+        ingested.listen()
+        port = ingested.getsockname()[1]
         told = refusal(*directories(place), f"--port={port}")
     assert f"error: port {port} of 127.0.0.1 is in use" in told
     assert "hint: " in told
@@ -207,7 +207,7 @@ def test_log_lines_are_json_on_demand(place: Place) -> None:
         assert service.terminate() == 0
     lines = [json.loads(line) for line in service.output().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    told = [line for line in lines if line["logger"] == "gobbler.requests"]
+    told = [line for line in lines if line["logger"] == "gobbler.model.requests"]
     assert len(told) == 2
     assert all(own_name() in line["message"] for line in told)
 

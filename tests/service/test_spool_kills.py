@@ -201,7 +201,7 @@ def test_two_hosts_that_share_only_the_directories(hall: Place, hosts: list[list
     """Neither can look at the processes of the other; what dies is started anew on its host."""
     count = max(40, JOBS // 4)
     chance = random.Random(7)
-    with Workers(hall, user=SERVICE) as workers, Workers(Elsewhere(hall)) as others:
+    with Workers(hall, user=SERVICE) as workers, Workers(RemoteExecutor(hall)) as others:
         make_project(hall, workers)
         jobs = drop(hall, requests(hall, count))
         living = {number: others.start(before=host) for number, host in enumerate(hosts)}
@@ -222,7 +222,7 @@ def test_two_hosts_that_share_only_the_directories(hall: Place, hosts: list[list
     check_nothing_is_left(hall)
 
 
-class Elsewhere(Place):
+class RemoteExecutor(Place):
     """The same place, with the logs in a directory of their own."""
 
     def __init__(self, place: Place) -> None:

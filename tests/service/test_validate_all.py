@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Budget, Client
-from gobbler.client.sweeping import scrub
-from gobbler.client.sweeping.ledger import Ledger
+from gobbler.client.bulk import validate
+from gobbler.client.bulk.ledger import Ledger
 from gobbler.client.testing import TestService
 from gobbler.errors import Fault, Forbidden, Missing, Refused
 
@@ -43,7 +43,7 @@ def test_all_are_verified_and_what_is_wrong_is_told(reader, service, published, 
         **dict.fromkeys(("a/2", "a/3", "b/2", "b/3"), (0, 0)),  # nothing but links, or unknown
         **dict.fromkeys(("a/1", "b/1"), (3, 19)),
     }
-    assert (progress.told, progress.expected) == ([6, 6, 38], (6, 38))
+    assert (progress.message, progress.expected) == ([6, 6, 38], (6, 38))
     known = reader.last_verified(published)
     assert known == {result.address: result for result in found.values()}
 
@@ -174,18 +174,18 @@ def test_an_empty_mount_is_not_all_well(service, published, tmp_path):
 
 
 def test_large_versions_are_jobs(client, published, monkeypatch):
-    monkeypatch.setattr(scrub, "takes_long", lambda files, size: True)
+    monkeypatch.setattr(validate, "takes_long", lambda files, size: True)
     damage_one = Path(client.registry, published, "a", "1", "whee2")
     damage_one.write_text("another size")
     progress = Notes()
     found = list(client.validate_all(published, parallel=2, progress=progress))
     assert len(found) == COUNT
     assert [r.address for r in found if not r.is_valid] == [f"{published}/a/1"]
-    assert progress.told == [6, 6, 38]
+    assert progress.message == [6, 6, 38]
 
 
 def test_an_interrupted_job_is_cancelled(client, project, tmp_path, monkeypatch):
-    monkeypatch.setattr(scrub, "takes_long", lambda files, size: True)
+    monkeypatch.setattr(validate, "takes_long", lambda files, size: True)
     large = tmp_path / "large"
     large.mkdir()
     with (large / "zeros").open("wb") as file:

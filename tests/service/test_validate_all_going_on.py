@@ -13,8 +13,8 @@ import threading
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.sweeping import scrub
-from gobbler.client.sweeping.ledger import Ledger
+from gobbler.client.bulk import validate
+from gobbler.client.bulk.ledger import Ledger
 from gobbler.client.testing import TestService
 
 from .processes import Place, Running, public_place, wait_for
@@ -163,7 +163,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     damage(made, "p/a1/1")
     monkeypatch.setenv("GOBBLER_URL", made.url)
     monkeypatch.setitem(Client.validate_all.__kwdefaults__, "patience", 0.0)
-    ask = scrub.Carrier.request
+    ask = validate.Carrier.request
     asked = []
 
     def request(self, *words, **fields):
@@ -172,7 +172,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
             stop_only(made)
         return ask(self, *words, **fields)
 
-    monkeypatch.setattr(scrub.Carrier, "request", request)
+    monkeypatch.setattr(validate.Carrier, "request", request)
     code, out, err = run("validate", "--all")
     assert code == 6
     assert [line.split("\t")[0] for line in out.splitlines()] == ["p/a1/1"]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .judging import Expected, Finding
 from .operations import Operation
-from .tracing import Call
+from .tracing import RequestContext
 
 LIMIT = "EFBIG"
 """The error of a write beyond what the size of files is limited to; that before is short."""
@@ -17,8 +17,8 @@ class Study(NamedTuple):
     """The operation undisturbed: its states, its calls in a new service and in a used one."""
 
     expected: Expected
-    cold: list[Call]
-    warm: list[Call]
+    cold: list[RequestContext]
+    warm: list[RequestContext]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Point:
 
     operation: Operation
     expected: Expected
-    call: Call
+    call: RequestContext
     error: str = ""
     new: bool = False
 

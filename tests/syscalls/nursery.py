@@ -51,8 +51,9 @@ def nursery() -> Nursery:
 
 
 def _serve() -> None:
-    from gobbler.cli import main, serve  # noqa: F401, PLC0415 - the imports are the purpose
-    from gobbler.service import server  # noqa: F401, PLC0415
+    # The imports are the purpose: a fork of this process need not load them.
+    from gobbler.cli import main, serve  # noqa: F401, PLC0415
+    from gobbler.service import supervisor  # noqa: F401, PLC0415
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end
     for line in sys.stdin:

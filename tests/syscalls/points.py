@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from .disturbing import LIMIT, Point, Study
 from .operations import Operation
-from .tracing import COPY, REQUEST, Call
+from .tracing import COPY, REQUEST, RequestContext
 
 ANY = ("EIO", "EACCES", "EINTR")
 FULL = ("ENOSPC", *ANY)
@@ -81,7 +81,7 @@ def limits(operation: Operation, study: Study) -> Iterator[Point]:
                 yield Point(operation, study.expected, call._replace(count=size - 1), LIMIT)
 
 
-def errors_of(call: Call) -> tuple[str, ...]:
+def errors_of(call: RequestContext) -> tuple[str, ...]:
     """The errors with which ``call`` may fail."""
     if call.name == "fcntl" and "F_DUPFD" not in call.told:
         return ()
@@ -90,13 +90,13 @@ def errors_of(call: Call) -> tuple[str, ...]:
     return ERRORS.get(call.name, ())
 
 
-def _can_be_met(call: Call) -> bool:
+def _can_be_met(call: RequestContext) -> bool:
     # The thread that writes a large file can be traced only together with all others, some
     # of which write, too. Its writing is met by limits, and between two writes it is killed.
     return call.thread != COPY or call.name == "sync_file_range"
 
 
-def _only_once(study: Study) -> Iterator[Call]:
+def _only_once(study: Study) -> Iterator[RequestContext]:
     """What a new service does more often: of calls that look the same, each may be the one."""
     more = Counter(map(_unnumbered, study.cold)) - Counter(map(_unnumbered, study.warm))
     for call in study.cold:
@@ -105,7 +105,7 @@ def _only_once(study: Study) -> Iterator[Call]:
             yield call
 
 
-def _unnumbered(call: Call) -> tuple[str, str]:
+def _unnumbered(call: RequestContext) -> tuple[str, str]:
     """What a call is about: names of jobs and numbers of descriptors are another each time."""
     asked = re.split(r" = | <unfinished", call.told)[0]
     return call.name, re.sub(r"[0-9a-f]*[0-9][0-9a-f]*", "#", asked).rstrip(") ")

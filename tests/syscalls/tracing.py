@@ -45,7 +45,7 @@ PATIENCE = 5.0
 """Seconds that strace may take to let go."""
 
 
-class Call(NamedTuple):
+class RequestContext(NamedTuple):
     """One system call: its name, which one of that name it is in its thread, as it is told."""
 
     name: str
@@ -119,22 +119,22 @@ def traced(target: Target, output: Path) -> Tracer:
     return Tracer(target, output, "-e", f"trace={TRACED}")
 
 
-def killed_at(target: Target, output: Path, call: Call) -> Tracer:
+def killed_at(target: Target, output: Path, call: RequestContext) -> Tracer:
     """Kill the process right before ``call``."""
     return _injected(target, output, call, "signal=SIGKILL")
 
 
-def failed_at(target: Target, output: Path, call: Call, error: str) -> Tracer:
+def failed_at(target: Target, output: Path, call: RequestContext, error: str) -> Tracer:
     """Have ``call`` fail with ``error`` instead of being made."""
     return _injected(target, output, call, f"error={error}")
 
 
-def _injected(target: Target, output: Path, call: Call, what: str) -> Tracer:
+def _injected(target: Target, output: Path, call: RequestContext, what: str) -> Tracer:
     expression = f"inject={call.name}:{what}:when={call.count}"
     return Tracer(target, output, "-e", f"trace={call.name}", "-e", expression)
 
 
-def calls_in(lines: list[str], base: Path, kind: Callable[[int], str]) -> list[Call]:
+def calls_in(lines: list[str], base: Path, kind: Callable[[int], str]) -> list[RequestContext]:
     """The calls of a trace in their order; paths are told relative to ``base``.
 
     ``kind`` tells of which kind a thread is; those of no kind are left out.
@@ -147,7 +147,7 @@ def calls_in(lines: list[str], base: Path, kind: Callable[[int], str]) -> list[C
             name = match[2]
             counts[thread, name] += 1
             told = line[match.start(2) :].replace(f"{base}/", "")
-            found.append(Call(name, counts[thread, name], told, thread))
+            found.append(RequestContext(name, counts[thread, name], told, thread))
     return found
 
 

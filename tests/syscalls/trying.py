@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from gobbler.actions.recovery import recover
-from gobbler.disk.flushing import Durability
-from gobbler.registry import Registry
+from gobbler.fs.flush import Durability
+from gobbler.registry.recovery import recover
+from gobbler.registry.registry import Registry
 
 from .answering import answer_findings
 from .disturbing import LIMIT, Outcome, Point, Study
@@ -21,7 +21,7 @@ from .judging import (
 )
 from .operations import HASHED, Operation
 from .serving import Answer, Service
-from .tracing import COPY, Call, calls_in, failed_at, killed_at, traced
+from .tracing import COPY, RequestContext, calls_in, failed_at, killed_at, traced
 from .world import State, World
 
 
@@ -57,7 +57,7 @@ class Bench:
 
     def study(self, operation: Operation, *, cold: bool = True) -> Study:
         """Do the operation undisturbed, ``cold`` by a new service, too; look at what it does."""
-        first: list[Call] = []
+        first: list[RequestContext] = []
         if cold:
             self.stop()
             self._reset(operation)
@@ -73,7 +73,7 @@ class Bench:
         content = self._world.content()
         return Study(Expected(before[0], after, before[1], left, content), first, warm)
 
-    def _rehearse(self, operation: Operation) -> list[Call]:
+    def _rehearse(self, operation: Operation) -> list[RequestContext]:
         service = self.service
         threads = service.all_threads()
         with traced(service.threads(COPY), self._output) as tracer:

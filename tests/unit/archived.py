@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.service.contents import Contents, Links
-from gobbler.service.files import Files
+from gobbler.service.archive import Contents, Links
+from gobbler.service.registry_files import Files
 
 VERSION = "p/a/1"
 

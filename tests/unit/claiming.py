@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.spool import FileStore
+from gobbler.filestore import FileStore
 
 
 @pytest.fixture

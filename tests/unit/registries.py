@@ -12,13 +12,14 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gobbler.actions import carry_out
-from gobbler.actions.site import Requester, Site, Unwatched
-from gobbler.disk.flushing import Durability
+from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import GobblerError
+from gobbler.fs.flush import Durability
 from gobbler.index import Index
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link, Manifest, encode
-from gobbler.registry import Registry
+from gobbler.model.names import VersionKey
+from gobbler.model.progress import NoProgress
+from gobbler.model.records import Entry, Link, Manifest, encode
+from gobbler.registry.registry import Registry
 from gobbler.rules.links import link_to
 
 KEYS = [
@@ -86,9 +87,9 @@ def write(root: Path, key: VersionKey, manifest: Manifest | bytes) -> None:
     new.rename(directory / "..manifest")
 
 
-def site_of(root: Path, index: Path | None = None) -> Site:
+def site_of(root: Path, index: Path | None = None) -> ServiceContext:
     registry = Registry(str(root))
-    site = Site(
+    service = ServiceContext(
         staging=str(root),
         registry=registry,
         admins=frozenset(["admin"]),
@@ -98,14 +99,14 @@ def site_of(root: Path, index: Path | None = None) -> Site:
         executor=Executor(),
         width=1,
     )
-    return site if index is None else replace(site, index=Index(str(index), registry))
+    return service if index is None else replace(service, index=Index(str(index), registry))
 
 
-def rerouted(site: Site, to_delete: list[dict[str, str]]) -> Any:
+def rerouted(service: ServiceContext, to_delete: list[dict[str, str]]) -> Any:
     """What a dry run of ``reroute_links`` answers, or the error."""
     data = json.dumps({"to_delete": to_delete, "dry_run": True}).encode()
     requester = Requester(0, "admin")
     try:
-        return carry_out(site, "request-reroute_links-1", data, requester, Unwatched())
+        return carry_out(service, "request-reroute_links-1", data, requester, NoProgress())
     except GobblerError as error:
         return type(error), error.reason

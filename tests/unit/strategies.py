@@ -11,8 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from gobbler.names import VersionKey
-from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Permissions, Summary, Uploader
+from gobbler.model.names import VersionKey
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Permissions, Summary, Uploader
 
 GOLDEN = Path(__file__).parent.parent / "data" / "registry-by-go-0.5.0.tar.gz"
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from gobbler.service.alone import _name, alone_at
+from gobbler.service.port_guard import _name, alone_at
 
 
 def test_the_second_is_not_alone_until_the_first_has_ended() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Missing
-from gobbler.service import contents
-from gobbler.service.contents import Contents, Links
-from gobbler.service.files import Files
-from gobbler.service.tarring import END
+from gobbler.service import archive
+from gobbler.service.archive import Contents, Links
+from gobbler.service.registry_files import Files
+from gobbler.service.tar import END
 
 from .archived import (
     CHANGES,
@@ -112,7 +112,7 @@ def test_large_files_are_left_out_on_request(files: Files, top: Path) -> None:
 
 
 def test_a_file_larger_than_a_part(files: Files, top: Path) -> None:
-    for size in (contents.PART - 1, contents.PART, contents.PART * 2 + 100):
+    for size in (archive.PART - 1, archive.PART, archive.PART * 2 + 100):
         (top / "registry/p/a/1/large").write_bytes(b"x" * size)
         assert unpacked(packed(files)) == {**PLAIN, "p/a/1/large": "x" * size}
 
@@ -125,7 +125,7 @@ def test_many_files_are_sent_in_few_parts(files: Files, top: Path) -> None:
     blocks = list(made.blocks())
     made.close()
     assert len(blocks) < 8
-    assert max(len(block) for block in blocks) < 4 * contents.PART
+    assert max(len(block) for block in blocks) < 4 * archive.PART
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -133,7 +133,7 @@ def test_many_files_are_sent_in_few_parts(files: Files, top: Path) -> None:
 def test_a_version_that_changes_has_no_whole_archive(
     files: Files, top: Path, change: Any, parts: int
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * contents.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
     made = Contents(files, VERSION, Links.FILES, None, lambda: None)
     length = made.measure()
     blocks = made.blocks()
@@ -142,7 +142,7 @@ def test_a_version_that_changes_has_no_whole_archive(
     try:
         for block in blocks:
             got += block
-    except (Missing, contents.Fault):
+    except (Missing, archive.Fault):
         pass
     else:
         pytest.fail("an archive that looks whole")
@@ -151,7 +151,7 @@ def test_a_version_that_changes_has_no_whole_archive(
 
 
 def test_what_was_not_measured_is_the_same(files: Files, top: Path) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * contents.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
     whole = packed(files)
     made = Contents(files, VERSION, Links.FILES, None, lambda: None)
     assert b"".join(made.blocks()) == whole
@@ -162,12 +162,12 @@ def test_what_was_not_measured_is_the_same(files: Files, top: Path) -> None:
 def test_what_was_not_measured_has_no_end_either_if_it_changes(
     files: Files, top: Path, change: Any
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * contents.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
     made = Contents(files, VERSION, Links.FILES, None, lambda: None)
     blocks = made.blocks()
     got = [next(blocks)]
     change(top / "registry" / VERSION)
-    with pytest.raises((Missing, contents.Fault)):
+    with pytest.raises((Missing, archive.Fault)):
         got.extend(blocks)
     made.close()
     assert not b"".join(got).endswith(END)
@@ -182,6 +182,6 @@ def test_what_changes_after_all_was_read_is_noticed(files: Files, top: Path, cha
     while got < length - len(END):
         got += len(next(blocks))
     change(top / "registry" / VERSION)
-    with pytest.raises((Missing, contents.Fault)):
+    with pytest.raises((Missing, archive.Fault)):
         next(blocks)
     made.close()

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk.flushing import Durability
 from gobbler.doctor.places import Place
 from gobbler.errors import Missing, Refused
-from gobbler.jobs import job_name
-from gobbler.spool.arrivals import Arrivals
-from gobbler.spool.begun import Begun
-from gobbler.spool.jobs import Spool
+from gobbler.fs.flush import Durability
+from gobbler.model.jobs import job_name
+from gobbler.spool.inbox import Inbox
+from gobbler.spool.replay_guard import ReplayGuard
+from gobbler.spool.spool import Spool
 
 NAME = "request-health_check-1"
 UID = os.geteuid()
@@ -34,8 +34,8 @@ class Desk:
             os.mkdir(path)
             os.chmod(path, mode)
         self.spool = Spool(str(staging), Durability.RELAXED)
-        self.begun = Begun(f"{staging}/..requests")
-        self.arrivals = Arrivals(self.spool, self.begun)
+        self.begun = ReplayGuard(f"{staging}/..requests")
+        self.arrivals = Inbox(self.spool, self.begun)
         self.new, self.cur = Path(self.spool.new), Path(self.spool.cur)
 
     def put(self, content: bytes = b"{}", name: str = NAME) -> Path:
@@ -255,7 +255,7 @@ def test_files_that_are_swapped_all_the_time_are_taken_as_what_they_are(desk: De
             thread.join()
             stop.clear()
         for known in desk.spool.records.all().values():
-            assert known.begun == 0
+            assert known.attempts == 0
             assert known.claimed is None
         if desk.spool.records.of(JOB):
             record = desk.spool.begin(JOB, 0)

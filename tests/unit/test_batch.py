@@ -13,19 +13,20 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Cancelled, Refused
+from gobbler.fs import hash as copying
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.hash import CHUNK
+from gobbler.model.progress import Meter
 from gobbler.transfer import batch as module
-from gobbler.transfer import copying
 from gobbler.transfer.batch import (
     Batch,
     ConfirmBatch,
+    DedupCandidate,
+    IngestedFile,
     Source,
-    Taken,
-    Twin,
     run_batch,
     run_confirm_batch,
 )
-from gobbler.transfer.copying import CHUNK
-from gobbler.transfer.execute import Meter
 
 MIB = 1 << 20
 
@@ -42,15 +43,15 @@ class Bench:
         self.source = Source(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
 
     def batch(
-        self, *paths: str, twins: dict[str, Twin] | None = None, adopt: bool = False
+        self, *paths: str, candidates: dict[str, DedupCandidate] | None = None, adopt: bool = False
     ) -> Batch:
         files = {path: (self.path / path).stat().st_size for path in paths}
-        return Batch(self.source, str(self.tree), files, twins or {}, adopt)
+        return Batch(self.source, str(self.tree), files, candidates or {}, adopt)
 
-    def twin(self, path: str, content: bytes) -> dict[str, Twin]:
+    def candidate(self, path: str, content: bytes) -> dict[str, DedupCandidate]:
         place = self.latest / path.replace("/", "-")
         place.write_bytes(content)
-        return {path: Twin(md5(content), str(place))}
+        return {path: DedupCandidate(md5(content), str(place))}
 
 
 def md5(content: bytes) -> str:
@@ -75,13 +76,17 @@ CONTENTS = {
 def test_files_are_copied_and_hashed_whatever_their_size(bench: Bench) -> None:
     for path, content in CONTENTS.items():
         (bench.path / path).write_bytes(content)
-    for taken in run_batch(bench.batch(*CONTENTS), Meter()):
-        content = CONTENTS[taken.path]
-        assert (taken.size, taken.md5sum, taken.same) == (len(content), md5(content), False)
-        copy = bench.tree / taken.path
+    for ingested in run_batch(bench.batch(*CONTENTS), Meter()):
+        content = CONTENTS[ingested.path]
+        assert (ingested.size, ingested.md5sum, ingested.same) == (
+            len(content),
+            md5(content),
+            False,
+        )
+        copy = bench.tree / ingested.path
         assert copy.read_bytes() == content
         assert copy.stat().st_mode & 0o777 == 0o644
-        assert copy.stat().st_ino != (bench.path / taken.path).stat().st_ino
+        assert copy.stat().st_ino != (bench.path / ingested.path).stat().st_ino
 
 
 def test_every_byte_of_a_source_is_read_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,22 +111,22 @@ def test_it_runs_in_another_process(bench: Bench) -> None:
     (bench.path / "d/f").write_bytes(b"content")
     with ProcessPoolExecutor(1) as pool:
         assert pool.submit(run_batch, bench.batch("d/f"), Meter()).result() == [
-            Taken("d/f", 7, md5(b"content"), False, stamp_of(bench.path / "d/f"))
+            IngestedFile("d/f", 7, md5(b"content"), False, fingerprint_of(bench.path / "d/f"))
         ]
         confirmation = ConfirmBatch(str(bench.tree), {"d/f": (7, str(bench.path / "d/f"))})
         assert pool.submit(run_confirm_batch, confirmation, Meter()).result() == ["d/f"]
 
 
-def stamp_of(path: Path) -> module.Stamp:
+def fingerprint_of(path: Path) -> Fingerprint:
     status = path.stat()
-    return module.Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Fingerprint.of(status)
 
 
 def test_what_is_the_same_as_its_twin_is_not_copied(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"the same")
-    (taken,) = run_batch(bench.batch("f", twins=bench.twin("f", b"the same")), Meter())
-    assert taken.same
-    assert taken.md5sum == md5(b"the same")
+    (ingested,) = run_batch(bench.batch("f", candidates=bench.candidate("f", b"the same")), Meter())
+    assert ingested.same
+    assert ingested.md5sum == md5(b"the same")
     assert not (bench.tree / "f").exists()
 
 
@@ -130,9 +135,9 @@ def test_what_differs_from_its_twin_is_copied_whatever_the_twins_md5(
     bench: Bench, other: bytes
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")
-    twins = {"f": Twin(md5(b"the same"), bench.twin("f", other)["f"].real)}
-    (taken,) = run_batch(bench.batch("f", twins=twins), Meter())
-    assert not taken.same
+    candidates = {"f": DedupCandidate(md5(b"the same"), bench.candidate("f", other)["f"].real)}
+    (ingested,) = run_batch(bench.batch("f", candidates=candidates), Meter())
+    assert not ingested.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
 
@@ -141,10 +146,10 @@ def test_a_twin_that_is_gone_costs_nothing_but_the_copy(
     bench: Bench, spoil: Callable[[Path], object]
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")
-    twins = bench.twin("f", b"the same")
-    spoil(Path(twins["f"].real))
-    (taken,) = run_batch(bench.batch("f", twins=twins), Meter())
-    assert not taken.same
+    candidates = bench.candidate("f", b"the same")
+    spoil(Path(candidates["f"].real))
+    (ingested,) = run_batch(bench.batch("f", candidates=candidates), Meter())
+    assert not ingested.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
 
@@ -195,8 +200,8 @@ def test_a_file_that_grew_since_it_was_scanned_is_taken_as_it_is_now(bench: Benc
     (bench.path / "f").write_bytes(b"before")
     batch = bench.batch("f")
     (bench.path / "f").write_bytes(b"after, and longer")
-    (taken,) = run_batch(batch, Meter())
-    assert (taken.size, taken.md5sum) == (17, md5(b"after, and longer"))
+    (ingested,) = run_batch(batch, Meter())
+    assert (ingested.size, ingested.md5sum) == (17, md5(b"after, and longer"))
 
 
 @pytest.mark.parametrize("path", ["f", "d/f", "d"])
@@ -247,8 +252,8 @@ def test_a_hard_link_to_another_users_file_is_refused(bench: Bench) -> None:
 def test_our_own_file_is_adopted_and_stays_in_the_source(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"x")
     (bench.path / "f").chmod(0o644)
-    (taken,) = run_batch(bench.batch("f", adopt=True), Meter())
-    assert taken.md5sum == md5(b"x")
+    (ingested,) = run_batch(bench.batch("f", adopt=True), Meter())
+    assert ingested.md5sum == md5(b"x")
     assert (bench.tree / "f").samefile(bench.path / "f")
 
 
@@ -289,10 +294,10 @@ def test_a_large_file_takes_no_more_memory_than_two_chunks(bench: Bench) -> None
     tracemalloc.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        (taken,) = run_batch(bench.batch("f"), Meter())
+        (ingested,) = run_batch(bench.batch("f"), Meter())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert taken.size == (bench.tree / "f").stat().st_size == 256 * MIB
+    assert ingested.size == (bench.tree / "f").stat().st_size == 256 * MIB
     assert peak < 2 * CHUNK + 8 * MIB
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024  # in KiB

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Refused
-from gobbler.spool.begun import _NO_LINKS, FORGET_AFTER, MARK, Begun
+from gobbler.spool.replay_guard import _NO_LINKS, FORGET_AFTER, MARK, ReplayGuard
 
 
 @pytest.fixture
-def memory(tmp_path: Path) -> Begun:
+def memory(tmp_path: Path) -> ReplayGuard:
     (tmp_path / "memory").mkdir()
-    return Begun(str(tmp_path / "memory"))
+    return ReplayGuard(str(tmp_path / "memory"))
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def request_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_same_file_begins_once_under_whatever_name(memory: Begun, request_file: Path) -> None:
+def test_the_same_file_begins_once_under_whatever_name(
+    memory: ReplayGuard, request_file: Path
+) -> None:
     memory.begin("one", request_file.stat())
     with pytest.raises(Refused, match='already being processed: "other"') as caught:
         memory.begin("other", request_file.stat())
@@ -37,11 +39,11 @@ def test_the_same_file_begins_once_under_whatever_name(memory: Begun, request_fi
 
 
 def test_another_process_and_a_restart_know_it_too(
-    memory: Begun, request_file: Path, tmp_path: Path
+    memory: ReplayGuard, request_file: Path, tmp_path: Path
 ) -> None:
     memory.begin("one", request_file.stat())
     with pytest.raises(Refused):
-        Begun(str(tmp_path / "memory")).begin("one", request_file.stat())
+        ReplayGuard(str(tmp_path / "memory")).begin("one", request_file.stat())
 
 
 def _rewrite(path: Path) -> None:
@@ -55,7 +57,7 @@ def _exchange(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [_rewrite, _exchange])
 def test_a_corrected_request_is_a_new_one(
-    memory: Begun, request_file: Path, change: Callable[[Path], None]
+    memory: ReplayGuard, request_file: Path, change: Callable[[Path], None]
 ) -> None:
     memory.begin("one", request_file.stat())
     before = request_file.stat().st_ctime_ns
@@ -65,7 +67,7 @@ def test_a_corrected_request_is_a_new_one(
     memory.begin("one", request_file.stat())
 
 
-def test_one_of_many_at_a_time_begins(memory: Begun, request_file: Path) -> None:
+def test_one_of_many_at_a_time_begins(memory: ReplayGuard, request_file: Path) -> None:
     start = threading.Barrier(16)
 
     def begin(_: int) -> bool:
@@ -87,7 +89,7 @@ def marks(directory: Path) -> list[Path]:
 
 @pytest.mark.parametrize("number", _NO_LINKS)
 def test_it_holds_where_there_are_no_hard_links(
-    memory: Begun,
+    memory: ReplayGuard,
     request_file: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -104,7 +106,7 @@ def test_it_holds_where_there_are_no_hard_links(
 
 
 def test_marks_go_on_where_one_file_has_all_the_names_it_may_have(
-    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: ReplayGuard, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = os.link
 
@@ -128,7 +130,7 @@ def test_marks_go_on_where_one_file_has_all_the_names_it_may_have(
 
 
 def test_only_what_is_far_too_old_is_forgotten(
-    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: ReplayGuard, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert FORGET_AFTER > 120, "a request expires after a minute"
     memory.begin("one", request_file.stat())
@@ -150,7 +152,7 @@ def test_only_what_is_far_too_old_is_forgotten(
 
 
 def test_what_another_service_forgot_meanwhile_is_no_fault(
-    memory: Begun, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: ReplayGuard, request_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     memory.note(request_file.stat())
     (note,) = (tmp_path / "memory").iterdir()

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link, Manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Link, Manifest
 from gobbler.rules.links import InWhitelist
-from gobbler.rules.planning import Plan
+from gobbler.rules.upload_plan import Plan
 from gobbler.transfer import build
 from gobbler.transfer.build import make_symlinks
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.calls.addresses import Address, doomed, parse, parse_as, resolve
+from gobbler.client.address import Address, doomed, parse, parse_as, resolve
 from gobbler.errors import Missing, Refused
-from gobbler.requests import Doomed
+from gobbler.model.requests import DeletionTarget
 
 
 @pytest.mark.parametrize(
@@ -58,5 +58,5 @@ def test_latest(tmp_path):
 
 
 def test_what_is_to_be_deleted():
-    assert doomed(Address("p")) == Doomed("p")
-    assert doomed(Address("p", "a", "v")) == Doomed("p", "a", "v")
+    assert doomed(Address("p")) == DeletionTarget("p")
+    assert doomed(Address("p", "a", "v")) == DeletionTarget("p", "a", "v")

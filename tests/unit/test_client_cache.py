@@ -13,7 +13,7 @@ import pytest
 from gobbler.client import Client
 from gobbler.client.cache import cache
 from gobbler.client.cache.cache import default_cache
-from gobbler.client.cache.workplace import ABANDONED_SECONDS
+from gobbler.client.cache.partial import ABANDONED_SECONDS
 from gobbler.client.errors import NoAnswer
 from gobbler.errors import Fault, GobblerError, Missing, Refused
 

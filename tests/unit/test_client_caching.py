@@ -17,8 +17,8 @@ import pytest
 
 from gobbler.cli import main
 from gobbler.client import Client
-from gobbler.client.cache.trouble import explained
-from gobbler.client.cache.workplace import workplace
+from gobbler.client.cache.disk_errors import explained
+from gobbler.client.cache.partial import workplace
 from gobbler.errors import Fault, Forbidden, GobblerError, Missing
 
 FILES = {"a": b"same", "d/b": b"same", "d/c": b"other", "large": b"x" * 5000}
@@ -280,14 +280,14 @@ def test_ls_for_scripts(filled, run, web):
 def test_a_workplace_is_gone_afterwards(tmp_path):
     with workplace(tmp_path) as place, place.part("k") as part:
         (part / "content").write_bytes(b"x")
-        place.sign_of_life()
+        place.renew()
     assert list(tmp_path.rglob("*")) == [tmp_path / "temp"]
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gobbler.client.cache.workplace import workplace
+from gobbler.client.cache.partial import workplace
 with workplace(Path(sys.argv[1])) as place, place.part("k") as part:
     (part / "validator").write_text("tag")
     (part / "content").write_bytes(bytes(3 << 20))
@@ -326,7 +326,7 @@ def test_what_is_put_away_is_nobodys_until_it_is_gone(tmp_path, monkeypatch):
         shutil_rmtree(path, **options)
 
     shutil_rmtree = shutil.rmtree
-    monkeypatch.setattr("gobbler.client.cache.workplace.shutil.rmtree", rmtree)
+    monkeypatch.setattr("gobbler.client.cache.partial.shutil.rmtree", rmtree)
     with workplace(tmp_path):
         assert not left.exists()
     assert put_away == [left]
@@ -338,7 +338,7 @@ def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):
 
     monkeypatch.setattr("fcntl.flock", flock)
     with workplace(tmp_path) as one, workplace(tmp_path):
-        one.sign_of_life()
+        one.renew()
         assert one.path.is_dir()
     assert list(tmp_path.glob("temp/*")) == []
 
@@ -372,7 +372,7 @@ def test_no_space_leaves_nothing(client, cache, monkeypatch):
     def full(descriptor: int, data: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("gobbler.client.reading.download.write_all", full)
+    monkeypatch.setattr("gobbler.client.download.write_all", full)
     with pytest.raises(Fault, match="no space left"):
         client.fetch_directory("p/a/1")
     assert [path for path in cache.rglob("*") if path.is_file()] == []

@@ -11,8 +11,8 @@ import requests
 
 from gobbler.client import Client, LinkChange, NewPermissions, RequestFailed
 from gobbler.client.calls.permissions import appended, new_permissions
-from gobbler.records import Permissions, Uploader
-from gobbler.requests import Doomed, action_of
+from gobbler.model.records import Permissions, Uploader
+from gobbler.model.requests import DeletionTarget, action_of
 
 VERSION = {"project": "p", "asset": "a", "version": "v"}
 
@@ -81,7 +81,7 @@ def test_refreshing(asked):
 
 def test_rerouting(asked):
     change = {"path": "p/a/2/x", "copy": True, "source": "p/a/1/x", "usage": 3}
-    to_delete = [Doomed("p", "a"), {"project": "q"}]
+    to_delete = [DeletionTarget("p", "a"), {"project": "q"}]
     got, action, fields = asked("reroute_links", to_delete, answer={"changes": [change]})
     assert got == [LinkChange("p/a/2/x", True, "p/a/1/x", 3)]
     assert action == "reroute_links"

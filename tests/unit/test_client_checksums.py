@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.progress import Silent
-from gobbler.client.uploading import checksums as module
-from gobbler.client.uploading import sending
-from gobbler.client.uploading.checksums import WAITING, Checksums, Sent
-from gobbler.client.uploading.staging import stage
-from gobbler.client.workers import Stop
-from gobbler.disk.instep import CHUNK
+from gobbler.client import checksums as module
+from gobbler.client import staging
+from gobbler.client.checksums import WAITING, Checksums, Sent
+from gobbler.client.parallel import Stop
+from gobbler.client.staging import stage
 from gobbler.errors import Cancelled, Fault
+from gobbler.fs.hash import CHUNK
+from gobbler.model.progress import Silent
 
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17)
 
@@ -38,7 +38,7 @@ def send(
     file: Path, checksums: Checksums | None, path: str = "p", stop: Stop | None = None
 ) -> Path:
     target = file.with_name(f"copy-of-{path}")
-    sending.send(path, str(file), str(target), lambda size: None, stop or Stop(), checksums)
+    staging.send(path, str(file), str(target), lambda size: None, stop or Stop(), checksums)
     return target
 
 
@@ -54,13 +54,13 @@ def test_what_was_copied_is_told(
     content = os.urandom(size)
     file.write_bytes(content)
     if how == "at once":
-        monkeypatch.setattr(sending, "READ_TWICE", 0)
+        monkeypatch.setattr(staging, "READ_TWICE", 0)
     if how == "by hand":
 
         def elsewhere(*arguments: object) -> int:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-        monkeypatch.setattr(sending.os, "copy_file_range", elsewhere)
+        monkeypatch.setattr(staging.os, "copy_file_range", elsewhere)
     before = open_files()
     with Checksums(2) as checksums:
         copy = send(file, checksums)
@@ -171,7 +171,7 @@ def test_a_copy_can_be_given_up(file: Path, size: int) -> None:
 def test_a_file_that_grows_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, limit: int
 ) -> None:
-    monkeypatch.setattr(sending, "READ_TWICE", limit)
+    monkeypatch.setattr(staging, "READ_TWICE", limit)
     (tmp_path / "staging").mkdir()
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "log").write_bytes(bytes(size))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client.connecting import configuring
-from gobbler.client.connecting.configuration import InvalidConfiguration, Service, decode
+from gobbler.client import config_file
+from gobbler.client.config_schema import InvalidConfiguration, Service, decode
 from gobbler.errors import Forbidden, Missing, Refused
 
 WHOLE = """\
@@ -73,7 +73,7 @@ def test_a_bad_file_is_told_by_file_and_line(text):
         decode(text, "/home/ada/config.toml", {})
     assert caught.value.reason.startswith(f"/home/ada/config.toml, line {line}: ")
     assert what in caught.value.reason
-    assert "\n" not in caught.value.told
+    assert "\n" not in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 3
 
@@ -95,7 +95,7 @@ def around(tmp_path, monkeypatch):
     monkeypatch.delenv("GOBBLER_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/site:{tmp_path}/site2")
-    monkeypatch.setattr(configuring, "SITE", str(tmp_path / "etc"))
+    monkeypatch.setattr(config_file, "SITE", str(tmp_path / "etc"))
     monkeypatch.setenv("WHO", "ada")
     monkeypatch.setenv("DATA", "/data")
     return os.environ
@@ -108,41 +108,41 @@ def write(path: str | Path, text: str) -> str:
 
 
 def test_where_files_are(around, tmp_path):
-    assert configuring.read_all(around) == []
-    assert configuring.users_file(around) == f"{tmp_path}/user/gobbler/config.toml"
+    assert config_file.read_all(around) == []
+    assert config_file.users_file(around) == f"{tmp_path}/user/gobbler/config.toml"
     places = ["user", "site", "site2", "etc"]
     paths = [f"{tmp_path}/{place}/gobbler/config.toml" for place in places]
-    assert [configuring.users_file(around), *configuring.site_files(around)] == paths
+    assert [config_file.users_file(around), *config_file.site_files(around)] == paths
     for path in paths:
         write(path, WHOLE)
-    assert [found.path for found in configuring.read_all(around)] == paths
+    assert [found.path for found in config_file.read_all(around)] == paths
     monkeypatched = {**around, "GOBBLER_CONFIG": paths[2]}
-    assert [found.path for found in configuring.read_all(monkeypatched)] == [paths[2]]
+    assert [found.path for found in config_file.read_all(monkeypatched)] == [paths[2]]
 
 
 def test_a_user_whose_home_has_no_configuration_uses_that_of_the_site():
-    assert configuring.site_files({}) == ["/etc/gobbler/config.toml"]
+    assert config_file.site_files({}) == ["/etc/gobbler/config.toml"]
 
 
 def test_files_that_cannot_be_read(around, tmp_path):
-    path = Path(configuring.users_file(around))
+    path = Path(config_file.users_file(around))
     path.mkdir(parents=True)
     with pytest.raises(InvalidConfiguration, match="can't be read: Is a directory"):
-        configuring.read_all(around)
+        config_file.read_all(around)
     path.rmdir()
     path.write_bytes(b'\ndefault = "\xff"')
     with pytest.raises(InvalidConfiguration, match=r"config.toml, line 2: it is not UTF-8"):
-        configuring.read_all(around)
-    path.write_bytes(b"#" * (configuring.MAX_BYTES + 1))
+        config_file.read_all(around)
+    path.write_bytes(b"#" * (config_file.MAX_BYTES + 1))
     with pytest.raises(InvalidConfiguration, match="larger than 1 MiB"):
-        configuring.read_all(around)
+        config_file.read_all(around)
     nowhere = {"GOBBLER_CONFIG": str(tmp_path / "nowhere")}
     with pytest.raises(InvalidConfiguration, match=r"GOBBLER_CONFIG names .*nowhere, which does"):
-        configuring.read_all(nowhere)
+        config_file.read_all(nowhere)
 
 
 def test_setting_keeps_what_is_there(around):
-    path = write(configuring.users_file(around), '# mine\ncache = "/a" # short\n')
+    path = write(config_file.users_file(around), '# mine\ncache = "/a" # short\n')
     os.chmod(path, 0o600)
     for key, value in {
         "service.lab.url": "http://x",
@@ -150,7 +150,7 @@ def test_setting_keeps_what_is_there(around):
         "default": "lab",
         "cache": "/b",
     }.items():
-        configuring.set_value(path, key, value, around)
+        config_file.set_value(path, key, value, around)
     text = Path(path).read_text()
     assert text.startswith("# mine\n")
     assert "# short" in text
@@ -162,38 +162,38 @@ def test_setting_keeps_what_is_there(around):
 
 
 def test_a_new_file_is_made_where_there_is_none(around):
-    path = configuring.users_file(around)
-    configuring.set_value(path, "service.lab.url", "http://x", around)
+    path = config_file.users_file(around)
+    config_file.set_value(path, "service.lab.url", "http://x", around)
     assert decode(Path(path).read_text(), path, {}).services == {"lab": Service("http://x")}
 
 
 def test_a_link_to_the_file_stays_one(around, tmp_path):
     real = write(tmp_path / "dotfiles" / "gobbler.toml", "")
-    path = Path(configuring.users_file(around))
+    path = Path(config_file.users_file(around))
     path.parent.mkdir(parents=True)
     path.symlink_to(real)
-    configuring.set_value(str(path), "cache", "/a", around)
+    config_file.set_value(str(path), "cache", "/a", around)
     assert path.is_symlink()
     assert Path(real).read_text() == 'cache = "/a"\n'
 
 
 def test_unsetting(around):
-    path = write(configuring.users_file(around), WHOLE)
-    configuring.unset_value(path, "service.lab.staging", around)
-    configuring.unset_value(path, "service.files-only", around)
-    configuring.unset_value(path, "cache", around)
+    path = write(config_file.users_file(around), WHOLE)
+    config_file.unset_value(path, "service.lab.staging", around)
+    config_file.unset_value(path, "service.files-only", around)
+    config_file.unset_value(path, "cache", around)
     for key in ("cache", "service.none", "service.lab.staging"):
         with pytest.raises(Missing, match="is not set"):
-            configuring.unset_value(path, key, around)
+            config_file.unset_value(path, key, around)
     found = decode(Path(path).read_text(), path, around)
     assert found.services == {"lab": Service("http://lab.example.org:8080", None, "/data/registry")}
     assert "# the nearest" in found.text
 
 
 def test_the_last_setting_takes_its_service_along(around):
-    path = configuring.users_file(around)
-    configuring.set_value(path, "service.lab.url", "http://x", around)
-    configuring.unset_value(path, "service.lab.url", around)
+    path = config_file.users_file(around)
+    config_file.set_value(path, "service.lab.url", "http://x", around)
+    config_file.unset_value(path, "service.lab.url", around)
     assert dict(decode(Path(path).read_text(), path, {}).services) == {}
 
 
@@ -209,29 +209,29 @@ def test_the_last_setting_takes_its_service_along(around):
     ],
 )
 def test_nothing_is_written_that_makes_no_sense(around, key, value, reason):
-    path = write(configuring.users_file(around), 'cache = "/a"\n')
+    path = write(config_file.users_file(around), 'cache = "/a"\n')
     with pytest.raises((Refused, Missing), match=reason) as caught:
-        configuring.set_value(path, key, value, around)
+        config_file.set_value(path, key, value, around)
     assert caught.value.hint
     assert "line" not in caught.value.reason
     assert Path(path).read_text() == 'cache = "/a"\n'
 
 
 def test_a_bad_file_is_not_changed(around):
-    path = write(configuring.users_file(around), "cache = ")
+    path = write(config_file.users_file(around), "cache = ")
     with pytest.raises(InvalidConfiguration, match="line 1"):
-        configuring.set_value(path, "cache", "/a", around)
+        config_file.set_value(path, "cache", "/a", around)
     assert Path(path).read_text() == "cache = "
 
 
 def test_a_file_that_cannot_be_written_stays_whole(around, monkeypatch):
-    path = write(configuring.users_file(around), 'cache = "/a"\n')
+    path = write(config_file.users_file(around), 'cache = "/a"\n')
 
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(Forbidden, match="you can't write"):
-        configuring.set_value(path, "cache", "/b", around)
+        config_file.set_value(path, "cache", "/b", around)
     assert Path(path).read_text() == 'cache = "/a"\n'
     assert os.listdir(os.path.dirname(path)) == ["config.toml"]

@@ -8,19 +8,12 @@ import os
 
 import pytest
 
-from gobbler.client.connecting.http import Http
+from gobbler.client.download import PIECE, SMALL, Damaged, difference, download, download_small
 from gobbler.client.errors import NoAnswer
-from gobbler.client.reading.download import (
-    PIECE,
-    SMALL,
-    Damaged,
-    difference,
-    download,
-    download_small,
-)
-from gobbler.client.workers import Stop
+from gobbler.client.http import Http
+from gobbler.client.parallel import Stop
 from gobbler.errors import Cancelled, Fault, Missing
-from gobbler.records import Entry
+from gobbler.model.records import Entry
 
 DATA = os.urandom(3 * SMALL + 17)
 PATH = "p/a/v/f"
@@ -28,7 +21,7 @@ WHERE = "/fetch/p/a/v/f"
 TAG = '"one"'
 
 
-class Told:
+class ActionDoc:
     """Progress that is added up."""
 
     def __init__(self):
@@ -48,13 +41,13 @@ def entry_of(data: bytes) -> Entry:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("gobbler.client.reading.download.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("gobbler.client.connecting.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.download.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
 
 
 @pytest.fixture
 def told():
-    return Told()
+    return ActionDoc()
 
 
 @pytest.fixture

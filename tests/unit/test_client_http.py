@@ -8,7 +8,6 @@ import socket
 import pytest
 import requests
 
-from gobbler.client.connecting.http import Http, fetch_endpoint
 from gobbler.client.errors import (
     BrokenOff,
     NoAnswer,
@@ -17,7 +16,8 @@ from gobbler.client.errors import (
     TooSlow,
     request_failed,
 )
-from gobbler.client.reading.remote import ServiceInfo
+from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.source import ServiceInfo
 from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachable
 
 
@@ -83,9 +83,9 @@ def test_a_redirected_post_does_not_turn_into_a_get(web):
 
 
 def test_nobody_there():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.socket() as ingested:
+        ingested.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{ingested.getsockname()[1]}"
         with pytest.raises(requests.ConnectionError) as caught:
             Http(url).get("/info", ServiceInfo)
     assert isinstance(caught.value, Unreachable)
@@ -94,7 +94,7 @@ def test_nobody_there():
 
 
 def test_too_slow_is_a_timeout(monkeypatch):
-    monkeypatch.setattr("gobbler.client.connecting.http.READ_SECONDS", 0.05)
+    monkeypatch.setattr("gobbler.client.http.READ_SECONDS", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(requests.Timeout) as caught:
@@ -137,7 +137,7 @@ def test_odd_names_arrive_as_they_are(web):
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(web, monkeypatch):
-    monkeypatch.setattr("gobbler.client.connecting.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
     web.put("/fetch/a", b"12345")
     answer = web.answers["/fetch/a"]
     answer.promised = 10

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client.connecting.configuration import InvalidConfiguration, decode
-from gobbler.client.connecting.locating import DIRECTORIES, SETTINGS, locate, locate_cache
+from gobbler.client.config_schema import InvalidConfiguration, decode
+from gobbler.client.resolve import DIRECTORIES, SETTINGS, locate, locate_cache
 from gobbler.errors import GobblerError, Missing, Refused
 
 LAB = '[service.lab]\nurl = "http://lab"\nstaging = "/lab/staging"\nregistry = "/lab/registry"\n'

@@ -9,15 +9,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from gobbler.client.connecting.http import Http
 from gobbler.client.errors import NoAnswer
-from gobbler.client.reading.ranges import Changed, Ranges, RangesFile
+from gobbler.client.http import Http
+from gobbler.client.ranges import Changed, Ranges, RangesFile
 from gobbler.errors import Missing
 
 DATA = os.urandom(100_000)
 
 
-class Site:
+class ServiceContext:
     """A service that may know no ranges, break off, or have another file by now."""
 
     def __init__(self):
@@ -26,19 +26,19 @@ class Site:
         self.knows_ranges = True
         self.breaks = 0
         self.asked = []
-        site = self
+        service = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                site.asked.append(self.headers)
-                status, body, told = site.answer(self.path, self.headers)
+                service.asked.append(self.headers)
+                status, body, told = service.answer(self.path, self.headers)
                 self.send_response(status)
-                for name, value in {**site.headers, **told}.items():
+                for name, value in {**service.headers, **told}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                if status == 206 and site.breaks:
-                    site.breaks -= 1
+                if status == 206 and service.breaks:
+                    service.breaks -= 1
                     body = body[: len(body) // 2]
                 self.wfile.write(body)
 
@@ -68,8 +68,8 @@ class Site:
 
 
 @pytest.fixture
-def site():
-    made = Site()
+def service():
+    made = ServiceContext()
     thread = threading.Thread(target=made.server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     yield made
@@ -84,20 +84,20 @@ def outdated():
 
 
 @pytest.fixture
-def ranges(site, outdated, tmp_path):
+def ranges(service, outdated, tmp_path):
     def whole():
-        (tmp_path / "copy").write_bytes(site.content)
+        (tmp_path / "copy").write_bytes(service.content)
         return str(tmp_path / "copy")
 
-    return Ranges(site.http, "p/a/v/f#", len(DATA), whole, lambda: outdated.append(1))
+    return Ranges(service.http, "p/a/v/f#", len(DATA), whole, lambda: outdated.append(1))
 
 
-def test_only_what_is_asked_for_comes(ranges, site):
+def test_only_what_is_asked_for_comes(ranges, service):
     assert ranges.read(10, 20) == DATA[10:20]
     assert ranges.read(99_990, 200_000) == DATA[99_990:]
-    assert [asked["Range"] for asked in site.asked] == ["bytes=10-19", "bytes=99990-99999"]
+    assert [asked["Range"] for asked in service.asked] == ["bytes=10-19", "bytes=99990-99999"]
     assert ranges.read(5, 5) == ranges.read(100_000, 100_001) == ranges.read(7, 3) == b""
-    assert len(site.asked) == 2
+    assert len(service.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_only_what_is_asked_for_comes(ranges, site):
         ({"ETag": 'W/"1"', "Last-Modified": "x"}, {"ETag": 'W/"1"', "Last-Modified": "y"}),
     ],
 )
-def test_parts_of_different_files_are_not_mixed(ranges, site, outdated, before, after):
-    site.headers = before
+def test_parts_of_different_files_are_not_mixed(ranges, service, outdated, before, after):
+    service.headers = before
     assert ranges.read(0, 10) == DATA[:10]
     assert outdated == []
-    site.content, site.headers = DATA[::-1], after
+    service.content, service.headers = DATA[::-1], after
     with pytest.raises(Changed, match="not the file any more"):
         ranges.read(0, 10)
     assert outdated == [1]
@@ -124,35 +124,35 @@ def test_parts_of_different_files_are_not_mixed(ranges, site, outdated, before, 
 @pytest.mark.parametrize(
     "content", [DATA[:50], DATA + b"more", b""], ids=["less", "more", "nothing"]
 )
-def test_a_file_of_another_size_is_another_file(ranges, site, content):
-    site.content = content
+def test_a_file_of_another_size_is_another_file(ranges, service, content):
+    service.content = content
     with pytest.raises(Changed):
         ranges.read(60, 70)
 
 
-def test_a_file_that_is_gone_is_missing(site):
+def test_a_file_that_is_gone_is_missing(service):
     with pytest.raises(Missing):
-        Ranges(site.http, "p/a/v/no", 5, str, lambda: None).read(0, 5)
+        Ranges(service.http, "p/a/v/no", 5, str, lambda: None).read(0, 5)
 
 
-def test_what_breaks_off_is_asked_for_again(ranges, site):
-    site.breaks = 2
+def test_what_breaks_off_is_asked_for_again(ranges, service):
+    service.breaks = 2
     assert ranges.read(0, 1000) == DATA[:1000]
-    site.breaks = 3
+    service.breaks = 3
     with pytest.raises(NoAnswer):
         ranges.read(0, 1000)
 
 
-def test_without_ranges_the_whole_file_is_fetched_once(ranges, site):
-    site.knows_ranges = False
+def test_without_ranges_the_whole_file_is_fetched_once(ranges, service):
+    service.knows_ranges = False
     assert ranges.read(10, 20) == DATA[10:20]
     assert ranges.read(500, 600) == DATA[500:600]
-    assert len(site.asked) == 1
+    assert len(service.asked) == 1
 
 
-def test_without_ranges_a_file_of_another_size_is_another_file(ranges, site):
-    site.knows_ranges = False
-    site.content = b"short"
+def test_without_ranges_a_file_of_another_size_is_another_file(ranges, service):
+    service.knows_ranges = False
+    service.content = b"short"
     with pytest.raises(Changed):
         ranges.read(0, 3)
 

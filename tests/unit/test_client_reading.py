@@ -11,9 +11,9 @@ import pytest
 
 from gobbler.client import Client
 from gobbler.client.paths import unpack
-from gobbler.client.reading.local import LocalSource
+from gobbler.client.source import LocalSource
 from gobbler.errors import Fault, Missing, Refused
-from gobbler.records import Permissions, Uploader
+from gobbler.model.records import Permissions, Uploader
 
 FILES = {
     "..logs/x": "{}",

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.cache import settling
+from gobbler.client.cache import flush_queue
+from gobbler.client.cache.flush_queue import ENOUGH, Settling
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.settling import ENOUGH, Settling
-from gobbler.records import Entry
+from gobbler.model.records import Entry
 
 
 class Disk:
@@ -27,7 +27,7 @@ class Disk:
         self.error: OSError | None = None
         self.goes_on = threading.Event()
         self.goes_on.set()
-        monkeypatch.setattr(settling, "flush_filesystem", self._flush)
+        monkeypatch.setattr(flush_queue, "flush_filesystem", self._flush)
         monkeypatch.setattr(Objects, "add", lambda _, files: self._add(files))
         self.named: list[str] = []
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from gobbler.client.errors import NotThere
-from gobbler.client.progress import Silent
-from gobbler.client.uploading.staging import Staged, allocate_upload_directory, staged
+from gobbler.client.staging import Staged, allocate_upload_directory, staged
 from gobbler.errors import Cancelled, Fault, Refused
+from gobbler.model.progress import Silent
 
 
 @pytest.fixture

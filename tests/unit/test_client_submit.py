@@ -8,11 +8,11 @@ import pytest
 import requests
 
 from gobbler.client import Client
-from gobbler.client.connecting.http import Http
-from gobbler.client.connecting.submit import submit
 from gobbler.client.errors import NotThere, RequestFailed
+from gobbler.client.http import Http
+from gobbler.client.submit import submit
 from gobbler.errors import Refused
-from gobbler.requests import action_of
+from gobbler.model.requests import action_of
 
 
 def test_the_file_is_there_and_readable_while_the_service_looks(web, tmp_path, acting_service):

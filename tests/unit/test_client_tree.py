@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.cache.tree import LARGE
+from gobbler.client.archive import FORGOTTEN_SECONDS
+from gobbler.client.cache.directory import LARGE
+from gobbler.client.download import SMALL, Damaged
 from gobbler.client.errors import NoAnswer, RequestFailed
-from gobbler.client.reading.archive import FORGOTTEN_SECONDS
-from gobbler.client.reading.download import SMALL, Damaged
 from gobbler.errors import Fault, Missing
-from gobbler.service.tarring import END, directory_header, file_header, padding
+from gobbler.service.tar import END, directory_header, file_header, padding
 
 LIST = "/list?path=p%2Fa%2Fv&recursive=true"
 ARCHIVE = "/archive/p/a/v.tar?length=false"
@@ -48,7 +48,7 @@ TAR = {"Content-Type": "application/x-tar"}
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    for module in ("reading.download", "connecting.http"):
+    for module in ("download", "http"):
         monkeypatch.setattr(f"gobbler.client.{module}.FIRST_PAUSE", 0.001)
 
 
@@ -163,7 +163,7 @@ def test_a_version_that_is_gone_says_nothing_about_archives(web, client, cache):
 
 
 def test_what_an_archive_did_not_bring_comes_file_by_file(web, client, monkeypatch):
-    monkeypatch.setattr("gobbler.client.reading.archive.PIECE", 1000)
+    monkeypatch.setattr("gobbler.client.archive.PIECE", 1000)
     offer(web)
     whole = archive_of({**RECORDS, **FILES})
     web.put(ARCHIVE, whole, **TAR)

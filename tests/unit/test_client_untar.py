@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gobbler.client.archive import Untar
 from gobbler.client.errors import BrokenOff
-from gobbler.client.reading.untar import Untar
 from gobbler.errors import Fault, GobblerError
-from gobbler.service.tarring import END, directory_header, file_header, padding
+from gobbler.service.tar import END, directory_header, file_header, padding
 
 TOP = "p/a/1"
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gobbler.client.workers import in_turn
+from gobbler.client.parallel import in_turn
 from gobbler.errors import Cancelled
 
 PATIENCE = 30
@@ -22,19 +22,19 @@ def test_all_results_come(concurrent):
 
 @pytest.mark.parametrize("concurrent", [1, 2])
 def test_items_are_taken_when_there_is_somebody_free(concurrent):
-    taken: list[int] = []
+    ingested: list[int] = []
 
     def items():
         for item in range(10):
-            taken.append(item)
+            ingested.append(item)
             yield item
 
     results = in_turn(lambda item, stop: item, items(), concurrent)
-    assert taken == []
+    assert ingested == []
     next(results)
-    assert len(taken) <= concurrent
+    assert len(ingested) <= concurrent
     results.close()
-    assert len(taken) <= concurrent
+    assert len(ingested) <= concurrent
 
 
 def test_several_at_a_time():

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gobbler.disk import clock
-from gobbler.disk.clock import FilesystemClock
+from gobbler.fs import clock
+from gobbler.fs.clock import FilesystemClock
 
 
 @pytest.fixture

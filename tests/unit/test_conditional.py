@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.service.conditional import Decision, File, decide
+from gobbler.service.range_requests import Decision, File, decide
 
 SECOND = 1_000_000_000
 SIZE = 100

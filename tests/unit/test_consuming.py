@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.actions.consuming import consume_again, cut_off, remove_sources
-from gobbler.transfer.batch import Source, Stamp
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.registry.consume import consume_again, cut_off, remove_sources
+from gobbler.transfer.batch import Source
 
 
 class Bench:
@@ -21,7 +22,7 @@ class Bench:
         status = self.path.stat()
         self.source = Source(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
 
-    def stamps(self) -> dict[str, Stamp]:
+    def fingerprints(self) -> dict[str, Fingerprint]:
         files = [path for path in self.path.rglob("*") if path.is_file()]
         return {str(path.relative_to(self.path)): _stamp(path) for path in files}
 
@@ -31,9 +32,9 @@ class Bench:
         os.link(self.path / path, self.version / path)
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> Fingerprint:
     status = path.stat()
-    return Stamp(status.st_ino, status.st_size, status.st_mtime_ns)
+    return Fingerprint.of(status)
 
 
 @pytest.fixture
@@ -44,43 +45,43 @@ def bench(tmp_path: Path) -> Bench:
 def test_files_go_and_directories_stay(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"x")
     (bench.path / "d/g").write_bytes(b"y")
-    remove_sources(bench.source, bench.stamps())
+    remove_sources(bench.source.name, bench.source.opened(), bench.fingerprints())
     assert sorted(p.name for p in bench.path.rglob("*")) == ["d"]
 
 
 def test_a_file_that_has_changed_since_it_was_read_stays(bench: Bench) -> None:
     for name in ("touched", "rewritten", "exchanged", "same"):
         (bench.path / name).write_bytes(b"x")
-    stamps = bench.stamps()
+    fingerprints = bench.fingerprints()
     os.utime(bench.path / "touched", (1, 1))
     (bench.path / "rewritten").write_bytes(b"longer")
     (bench.staging / "other").write_bytes(b"x")
     (bench.staging / "other").rename(bench.path / "exchanged")
-    remove_sources(bench.source, stamps)
+    remove_sources(bench.source.name, bench.source.opened(), fingerprints)
     assert {p.name for p in bench.path.iterdir()} == {"d", "touched", "rewritten", "exchanged"}
 
 
 @pytest.mark.parametrize("to", ["another directory", "link", "nothing"])
 def test_a_source_that_was_replaced_is_left_alone(bench: Bench, to: str) -> None:
     (bench.path / "f").write_bytes(b"x")
-    stamps = bench.stamps()
+    fingerprints = bench.fingerprints()
     aside = bench.path.rename(bench.staging / "aside")
     if to == "link":
         bench.path.symlink_to("aside")
     elif to == "another directory":
         bench.path.mkdir()
         os.link(aside / "f", bench.path / "f")
-    remove_sources(bench.source, stamps)
+    remove_sources(bench.source.name, bench.source.opened(), fingerprints)
     assert (aside / "f").exists()
     assert to != "another directory" or (bench.path / "f").exists()
 
 
 def test_no_link_in_the_source_is_followed(bench: Bench) -> None:
     (bench.path / "d/g").write_bytes(b"x")
-    stamps = bench.stamps()
+    fingerprints = bench.fingerprints()
     (bench.path / "d").rename(bench.staging / "elsewhere")
     (bench.path / "d").symlink_to("../elsewhere")
-    remove_sources(bench.source, stamps)
+    remove_sources(bench.source.name, bench.source.opened(), fingerprints)
     assert (bench.staging / "elsewhere/g").exists()
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import instep
-from gobbler.disk.direct import DirectFile
 from gobbler.errors import Cancelled
-from gobbler.transfer import copying
-from gobbler.transfer.copying import StillWanted, copy_and_hash, hash_file, same_content
-from gobbler.transfer.execute import Meter
+from gobbler.fs import hash as copying
+from gobbler.fs import hash as instep
+from gobbler.fs.direct_io import DirectFile
+from gobbler.fs.hash import StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.model.progress import Meter
 
 
 def chunks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Manifest
-from gobbler.rules.difference import Pair, difference
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
+from gobbler.rules.diff import Pair, difference
 
 from .strategies import manifests
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import acls, creating
-from gobbler.doctor.acls import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry
+from gobbler.doctor import acl_probes, creation
+from gobbler.fs import acl
+from gobbler.fs.acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, new_world
 
@@ -38,18 +39,18 @@ def packed(*entries: tuple[int, int, int]) -> bytes:
 
 
 def test_a_list_is_read_from_its_bytes() -> None:
-    acl = acls.parse(packed((USER_OBJ, 7, -1), (USER, 6, 1000), (MASK, 4, -1), (OTHER, 5, -1)))
-    assert acl.entries[1] == Entry(USER, 6, 1000)
-    assert acl.find(OTHER) == 5
-    assert acl.find(GROUP_OBJ) == 0
-    assert list(acl.named()) == [Entry(USER, 4, 1000)], "the mask limits what is granted"
+    found = acl.parse(packed((USER_OBJ, 7, -1), (USER, 6, 1000), (MASK, 4, -1), (OTHER, 5, -1)))
+    assert found.entries[1] == Entry(USER, 6, 1000)
+    assert found.find(OTHER) == 5
+    assert found.find(GROUP_OBJ) == 0
+    assert list(found.named()) == [Entry(USER, 4, 1000)], "the mask limits what is granted"
 
 
 @pytest.mark.parametrize("data", [b"", b"\2\0\0", b"\3\0\0\0", packed((OTHER, 5, -1)) + b"\0"])
 def test_other_bytes_are_no_list(world: World, data: bytes) -> None:
     with pytest.raises(ValueError, match="not a POSIX ACL"):
-        acls.parse(data)
-    for probe in (acls.access_acl, acls.default_acl):
+        acl.parse(data)
+    for probe in (acl_probes.access_acl, acl_probes.default_acl):
         assert probe(TOPIC, world.registry, lambda *_: data).verdict is WARNING
 
 
@@ -58,7 +59,7 @@ def test_no_list_is_fine(world: World, number: int) -> None:
     def get(path: str, attribute: str) -> bytes:
         raise OSError(number, os.strerror(number))
 
-    for probe in (acls.access_acl, acls.default_acl):
+    for probe in (acl_probes.access_acl, acl_probes.default_acl):
         assert probe(TOPIC, world.registry, get).verdict is OK
 
 
@@ -66,36 +67,36 @@ def test_another_failure_is_told(world: World) -> None:
     def get(path: str, attribute: str) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    found = TOPIC.attempt(acls.access_acl, world.registry, get)
+    found = TOPIC.attempt(acl_probes.access_acl, world.registry, get)
     assert found.verdict is FAULT
     assert "Input/output error" in found.sentence
 
 
 def test_who_is_named_can_be_without_account_or_group() -> None:
-    acl = acls.parse(packed((USER, 7, 54_321), (GROUP, 5, 54_321), (GROUP, 4, 0)))
-    assert acls.told(acl) == "user user ID 54321 rwx, group ID 54321 r-x, group root r--"
+    found = acl.parse(packed((USER, 7, 54_321), (GROUP, 5, 54_321), (GROUP, 4, 0)))
+    assert acl.describe(found) == "user user ID 54321 rwx, group ID 54321 r-x, group root r--"
 
 
 def test_somebody_who_may_write_to_the_registry_is_named(world: World) -> None:
     setfacl("-m", "u:nobody:rwx,g:54321:rwx", world.registry.path)
-    found = acls.access_acl(TOPIC, world.registry)
+    found = acl_probes.access_acl(TOPIC, world.registry)
     assert found.verdict is WARNING
     assert "user nobody" in found.sentence
     assert "group ID 54321" in found.sentence
     assert os.system(found.remedy[found.remedy.index("setfacl") :]) == 0
-    assert acls.access_acl(TOPIC, world.registry).verdict is OK
+    assert acl_probes.access_acl(TOPIC, world.registry).verdict is OK
 
 
 def test_the_mask_takes_the_right_to_write_away(world: World) -> None:
     setfacl("-m", "u:nobody:rwx,m::rx", world.registry.path)
-    found = acls.access_acl(TOPIC, world.registry)
+    found = acl_probes.access_acl(TOPIC, world.registry)
     assert found.verdict is OK
     assert found.sentence == "grants user nobody r-x"
 
 
 def test_what_staging_grants_is_told(world: World) -> None:
     setfacl("-m", "d:u:nobody:rX,u:nobody:rX", world.staging.path)
-    for probe in (acls.access_acl, acls.default_acl):
+    for probe in (acl_probes.access_acl, acl_probes.default_acl):
         found = probe(TOPIC, world.staging)
         assert found.verdict is OK
         assert "user nobody r-x" in found.sentence
@@ -103,13 +104,13 @@ def test_what_staging_grants_is_told(world: World) -> None:
 
 def test_a_default_acl_that_hides_what_is_published_is_a_fault(world: World) -> None:
     setfacl("-d", "-m", "o::---", world.registry.path)
-    found = acls.default_acl(TOPIC, world.registry)
+    found = acl_probes.default_acl(TOPIC, world.registry)
     assert found.verdict is FAULT
     made = Path(world.registry.path, "made")
     made.mkdir()
-    assert creating.modes_made(TOPIC, str(made)).verdict is FAULT, "and it is so"
+    assert creation.modes_made(TOPIC, str(made)).verdict is FAULT, "and it is so"
     assert os.system(found.remedy.partition(", or")[0]) == 0
-    assert acls.default_acl(TOPIC, world.registry).verdict is OK
+    assert acl_probes.default_acl(TOPIC, world.registry).verdict is OK
     made = Path(world.registry.path, "another")
     made.mkdir()
-    assert creating.modes_made(TOPIC, str(made)).verdict is OK
+    assert creation.modes_made(TOPIC, str(made)).verdict is OK

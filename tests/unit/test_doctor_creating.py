@@ -7,30 +7,32 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import creating
-from gobbler.doctor.parties import Party
+from gobbler.doctor import creation
+from gobbler.doctor.contenders import Party
 
 from .doctoring import FAULT, OK, TOPIC
 
 
 def test_each_file_has_one_creator(tmp_path: Path) -> None:
-    found = creating.exclusive_creation(TOPIC, str(tmp_path))
+    found = creation.exclusive_creation(TOPIC, str(tmp_path))
     assert found.verdict is OK
-    assert len(os.listdir(tmp_path)) == creating.ROUNDS, "they did race"
+    assert len(os.listdir(tmp_path)) == creation.ROUNDS, "they did race"
 
 
 def test_all_of_several_processes_win_sometimes(tmp_path: Path) -> None:
     wins: list[str] = []
 
-    class Told(Party):
+    class ActionDoc(Party):
         def hear(self) -> str:
             wins.append(super().hear())
             return wins[-1]
 
     for number in range(20):
         (tmp_path / str(number)).mkdir()
-        assert creating.exclusive_creation(TOPIC, str(tmp_path / str(number)), Told).verdict is OK
-        racers = [wins[i :: creating.RACERS] for i in range(creating.RACERS)]
+        assert (
+            creation.exclusive_creation(TOPIC, str(tmp_path / str(number)), ActionDoc).verdict is OK
+        )
+        racers = [wins[i :: creation.RACERS] for i in range(creation.RACERS)]
         if all("1" in "".join(own) for own in racers):
             return
     pytest.fail("the processes don't race: one wins always")
@@ -52,7 +54,7 @@ class Stingy(Party):
 
 @pytest.mark.parametrize("party", [Generous, Stingy])
 def test_another_number_of_winners_is_refused(tmp_path: Path, party: type[Party]) -> None:
-    found = creating.exclusive_creation(TOPIC, str(tmp_path), party)
+    found = creation.exclusive_creation(TOPIC, str(tmp_path), party)
     assert (found.verdict, found.refused) == (FAULT, True)
     assert "not exclusive" in found.sentence
 
@@ -63,7 +65,7 @@ def test_another_number_of_winners_is_refused(tmp_path: Path, party: type[Party]
 def test_modes_of_what_is_made(tmp_path: Path, umask: int, refused: bool | None, said: str) -> None:
     before = os.umask(umask)  # stands for mount options and lists that take rights away
     try:
-        found = creating.modes_made(TOPIC, str(tmp_path))
+        found = creation.modes_made(TOPIC, str(tmp_path))
     finally:
         os.umask(before)
     assert said in found.sentence
@@ -75,10 +77,10 @@ def test_what_others_could_write_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: int, refused: bool
 ) -> None:
     # As with file_mode= of CIFS: every file has one mode, whatever it was made with.
-    monkeypatch.setattr(creating, "FILE_MODE", 0o644 | more)
+    monkeypatch.setattr(creation, "FILE_MODE", 0o644 | more)
     before = os.umask(0)
     try:
-        found = creating.modes_made(TOPIC, str(tmp_path))
+        found = creation.modes_made(TOPIC, str(tmp_path))
     finally:
         os.umask(before)
     assert (found.verdict, found.refused) == (FAULT, refused)
@@ -90,6 +92,6 @@ def test_owners_that_are_mapped_are_a_fault(
 ) -> None:
     present = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: present + 1)
-    found = creating.modes_made(TOPIC, str(tmp_path))
+    found = creation.modes_made(TOPIC, str(tmp_path))
     assert found.verdict is FAULT
     assert "does not belong to it" in found.sentence

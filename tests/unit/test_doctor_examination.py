@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import examination, host, workplace
-from gobbler.doctor.behaviour import Seams
+from gobbler.doctor import examination, host, scratch
+from gobbler.doctor.contenders import Party
 from gobbler.doctor.examination import examine
 from gobbler.doctor.findings import Finding, Verdict, worst
-from gobbler.doctor.parties import Party
+from gobbler.doctor.probes import Seams
 from gobbler.errors import Fault, Forbidden, Missing
 
 from .doctoring import (
@@ -176,7 +176,7 @@ def test_a_read_only_registry_is_told_with_its_mount(world: World) -> None:
 
 def test_what_a_killed_doctor_left_is_removed_by_a_later_one(world: World) -> None:
     Path(world.registry.path, "..incoming").mkdir(mode=0o700)
-    long_ago = time.time() - 2 * workplace.FORGOTTEN_AFTER
+    long_ago = time.time() - 2 * scratch.FORGOTTEN_AFTER
     for parent in (Path(world.staging.path), Path(world.registry.path, "..incoming")):
         for name in ("..doctor-old", "..doctor-new"):
             (parent / name).mkdir()
@@ -189,11 +189,11 @@ def test_what_a_killed_doctor_left_is_removed_by_a_later_one(world: World) -> No
 
 
 def test_a_workplace_that_somebody_swaps_is_not_followed(world: World, tmp_path: Path) -> None:
-    with workplace.workplace(world.staging) as path:
+    with scratch.workplace(world.staging) as path:
         (name,) = os.listdir(world.staging.path)
         os.rename(f"{world.staging.path}/{name}", f"{world.staging.path}/away")
         os.symlink(tmp_path, f"{world.staging.path}/{name}")
-        workplace.make(f"{path}/file")
+        scratch.make(f"{path}/file")
     assert os.listdir(tmp_path) == []
     assert os.listdir(world.staging.path) == ["away"], "the link is removed, not what it names"
     assert os.listdir(f"{world.staging.path}/away") == ["file"]

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import locking
+from gobbler.doctor import locks
+from gobbler.doctor.contender import BUSY, HELD
+from gobbler.doctor.contenders import Parties, Party
 from gobbler.doctor.findings import Finding
-from gobbler.doctor.parties import Parties, Party
-from gobbler.doctor.party import BUSY, HELD
 
 from .doctoring import FAULT, OK, TOPIC, WARNING
 
 
 def probed(directory: Path, party: Parties = Party) -> list[Finding]:
-    return list(TOPIC.attempt_all(locking.locks, str(directory), party))
+    return list(TOPIC.attempt_all(locks.locks, str(directory), party))
 
 
 def bad(findings: list[Finding]) -> list[Finding]:
@@ -130,7 +130,7 @@ def test_a_lock_that_outlives_its_holder_is_a_fault(
                 super().kill()
             self.killed = True
 
-    monkeypatch.setattr(locking, "FREED_WITHIN", 0.1)
+    monkeypatch.setattr(locks, "FREED_WITHIN", 0.1)
     parties: list[Immortal] = []
 
     def party(directory: str) -> Party:

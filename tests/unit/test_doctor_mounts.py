@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from gobbler.disk.mounts import Mount, mount_of, parse, read
 from gobbler.doctor import mounts
 from gobbler.doctor.filesystems import KINDS
 from gobbler.doctor.findings import Verdict
 from gobbler.doctor.places import Place
+from gobbler.fs.mounts import Mount, mount_of, parse, read
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, mounted, new_world
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import behaviour
-from gobbler.doctor.behaviour import Seams
-from gobbler.doctor.parties import Party
+from gobbler.doctor import probes
+from gobbler.doctor.contenders import Party
+from gobbler.doctor.probes import Seams
+from gobbler.errors import Misconfigured
 from gobbler.service import settings as subject
-from gobbler.service.settings import Misconfigured, Settings, check_directories
+from gobbler.service.settings import Settings, check_directories
 
 from .doctoring import World, fill, mounted, new_world, small
 
@@ -61,7 +62,7 @@ def test_a_registry_for_a_group_only_is_told(told, world: World) -> None:
 
 def seen_by(monkeypatch: pytest.MonkeyPatch, party: type[Party]) -> None:
     monkeypatch.setattr(
-        subject, "quick", lambda place: behaviour.essentials(None, place, Seams(party))
+        subject, "quick", lambda place: probes.essentials(None, place, Seams(party))
     )
 
 

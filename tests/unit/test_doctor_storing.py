@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gobbler.doctor import storing
+from gobbler.doctor import storage
 from gobbler.doctor.findings import Verdict
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, fill, mounted, new_world, small
@@ -27,11 +27,11 @@ def world() -> Iterator[World]:
 def test_a_small_disk_runs_full(world: World) -> None:
     path = world.registry.path
     with small(path):
-        found = storing.space(TOPIC, world.registry)
+        found = storage.space(TOPIC, world.registry)
         assert found.verdict is WARNING, "less than a gibibyte"
         assert found.sentence == "only 1.0 MB of 1.0 MB free"
         fill(path)
-        found = storing.space(TOPIC, world.registry)
+        found = storage.space(TOPIC, world.registry)
         assert (found.verdict, found.refused) == (FAULT, False)
         assert f"{path} is full" in found.sentence
 
@@ -39,12 +39,12 @@ def test_a_small_disk_runs_full(world: World) -> None:
 def test_a_small_disk_runs_out_of_inodes(world: World) -> None:
     path = world.registry.path
     with small(path, more=",nr_inodes=50"):
-        assert storing.inodes(TOPIC, world.registry).verdict is OK
+        assert storage.inodes(TOPIC, world.registry).verdict is OK
         for number in range(48):
             Path(path, str(number)).write_text("")
-        assert storing.inodes(TOPIC, world.registry).verdict is WARNING
+        assert storage.inodes(TOPIC, world.registry).verdict is WARNING
         Path(path, "last").write_text("")
-        found = storing.inodes(TOPIC, world.registry)
+        found = storage.inodes(TOPIC, world.registry)
         assert (found.verdict, found.refused) == (FAULT, False)
         assert "no inodes left" in found.sentence
 
@@ -70,17 +70,17 @@ def test_how_much_space_is_enough(world: World, free: float, total: int, verdict
             f_bavail=int(free * GIBIBYTE / 4096), f_blocks=total * GIBIBYTE // 4096, f_frsize=4096
         )
 
-    assert storing.space(TOPIC, world.registry, look).verdict is verdict
+    assert storage.space(TOPIC, world.registry, look).verdict is verdict
 
 
 def test_a_filesystem_without_a_number_of_inodes_has_enough(world: World) -> None:
-    found = storing.inodes(TOPIC, world.registry, lambda _: SimpleNamespace(f_files=0, f_favail=0))
+    found = storage.inodes(TOPIC, world.registry, lambda _: SimpleNamespace(f_files=0, f_favail=0))
     assert found.verdict is OK
 
 
 def test_flushing_works_and_keeps_nothing_open(world: World) -> None:
     with small(world.registry.path):  # can't be unmounted otherwise
-        assert storing.flushing(TOPIC, world.registry.path).verdict is OK
+        assert storage.flushing(TOPIC, world.registry.path).verdict is OK
 
 
 @pytest.mark.parametrize("call", ["fsync", "syncfs"])
@@ -90,20 +90,20 @@ def test_flushing_that_fails_is_a_fault(
     def fail(descriptor: int) -> int:
         if call == "fsync":
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        storing.ctypes.set_errno(errno.EIO)
+        storage.ctypes.set_errno(errno.EIO)
         return -1
 
     if call == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:
-        monkeypatch.setattr(storing, "_libc", SimpleNamespace(syncfs=fail))
-    found = storing.flushing(TOPIC, str(tmp_path))
+        monkeypatch.setattr(storage, "_libc", SimpleNamespace(syncfs=fail))
+    found = storage.flushing(TOPIC, str(tmp_path))
     assert found.verdict is FAULT
     assert "Input/output error" in found.sentence
 
 
 def test_copies_are_left_to_the_kernel_where_it_can(tmp_path: Path) -> None:
-    found = storing.copying_inside(TOPIC, str(tmp_path))
+    found = storage.copying_inside(TOPIC, str(tmp_path))
     assert found.verdict is OK
 
 
@@ -115,9 +115,9 @@ def test_a_filesystem_that_shares_blocks_is_found_out(world: World) -> None:
         file.truncate(320 << 20)
     subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", image], check=True)
     with mounted(world.registry.path, "-o", "loop", str(image)):
-        inside = storing.copying_inside(TOPIC, world.registry.path)
+        inside = storage.copying_inside(TOPIC, world.registry.path)
         Path(world.registry.path, "copy").unlink()
-        across = storing.copying(TOPIC, world.staging.path, world.registry.path)
+        across = storage.copying(TOPIC, world.staging.path, world.registry.path)
     assert inside.sentence == "copies can share their blocks (reflink)"
     assert "reflink)" not in across.sentence
 
@@ -128,9 +128,9 @@ def test_a_filesystem_that_leaves_all_to_us(
     def fail(*args: object) -> int:
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
-    monkeypatch.setattr(storing.fcntl, "ioctl", fail)
+    monkeypatch.setattr(storage.fcntl, "ioctl", fail)
     monkeypatch.setattr(os, "copy_file_range", fail)
-    found = storing.copying_inside(TOPIC, str(tmp_path))
+    found = storage.copying_inside(TOPIC, str(tmp_path))
     assert found.verdict is OK
     assert "neither" in found.sentence
 
@@ -139,7 +139,7 @@ def test_a_kernel_that_only_claims_to_copy_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 4096)
-    assert storing.copying_inside(TOPIC, str(tmp_path)).verdict is WARNING
+    assert storage.copying_inside(TOPIC, str(tmp_path)).verdict is WARNING
 
 
 def test_a_failure_of_the_disk_is_no_missing_feature(
@@ -149,5 +149,5 @@ def test_a_failure_of_the_disk_is_no_missing_feature(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(os, "copy_file_range", fail)
-    found = TOPIC.attempt(storing.copying_inside, str(tmp_path))
+    found = TOPIC.attempt(storage.copying_inside, str(tmp_path))
     assert found.verdict is FAULT

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import drafts
-from gobbler.disk.drafts import flushed_with, put_record, sweep_drafts
-from gobbler.disk.flushing import Durability
-from gobbler.disk.liveness import SILENCE, this_kernel
 from gobbler.errors import Fault
+from gobbler.fs.flush import Durability
+from gobbler.fs.lease import SILENCE, this_kernel
+from gobbler.registry import draft
+from gobbler.registry.draft import flushed_with, put_record, sweep_drafts
 
 WRITE = """
 import os, sys
-from gobbler.disk.drafts import put_record
-from gobbler.disk.flushing import Durability
+from gobbler.registry.draft import put_record
+from gobbler.fs.flush import Durability
 rename = os.rename
 def wait(*names):
     print("here", flush=True)
@@ -90,7 +90,7 @@ def test_what_is_renamed_is_on_disk_and_so_is_the_rename_when_it_is_acknowledged
 def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, swept = drafts.try_lock, []
+    real, swept = draft.try_lock, []
 
     def late(descriptor: int, how: int) -> bool:
         if not swept:
@@ -98,7 +98,7 @@ def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
             os.unlink(f"{registry}/..incoming/{swept[0]}")
         return real(descriptor, how)
 
-    monkeypatch.setattr(drafts, "try_lock", late)
+    monkeypatch.setattr(draft, "try_lock", late)
     put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
     assert len(swept) == 1
     assert Path(registry, "record").read_bytes() == b"new"
@@ -111,7 +111,7 @@ def test_nothing_changes_and_nothing_is_left_if_it_fails(
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="absent"):
         put_record(registry, f"{registry}/absent/record", b"new", Durability.RELAXED)
-    monkeypatch.setattr(drafts, "write_all", _full)
+    monkeypatch.setattr(draft, "write_all", _full)
     with pytest.raises(Fault, match=r"could not write .*\.draft"):
         put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
     assert Path(registry, "record").read_bytes() == b"old"
@@ -166,6 +166,6 @@ def test_silence_tells_where_locks_do_not(
     path = Path(registry, "..incoming", f"1-2-{kernel or this_kernel()}.draft")
     path.write_bytes(b"half of")
     os.utime(path, (time.time() - age, time.time() - age))
-    monkeypatch.setattr(drafts, "locks_exclude", lambda _: excluding)
+    monkeypatch.setattr(draft, "locks_exclude", lambda _: excluding)
     assert sweep_drafts(registry) == gone
     assert path.exists() == (not gone)

@@ -14,22 +14,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.disk.incoming import new_job
 from gobbler.errors import Cancelled
-from gobbler.registry import Registry
-from gobbler.transfer import execute
-from gobbler.transfer.execute import (
+from gobbler.model.progress import Meter
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import new_workspace
+from gobbler.transfer import executor as execute
+from gobbler.transfer.dispatch import Dispatcher, dispatch
+from gobbler.transfer.executor import (
     LONG,
     MAX_BYTES,
     MAX_FILES,
     MIN_FILES,
     TURNS,
-    Meter,
     batch_size,
     cut,
     run_all,
 )
-from gobbler.transfer.workshop import Workshop, hand_out
 
 sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
 
@@ -118,18 +118,18 @@ def test_it_runs_on_processes_too() -> None:
 
 
 def test_only_few_batches_are_made_and_handed_out_at_a_time(pool: Executor) -> None:
-    made = taken = 0
+    made = ingested = 0
     most = 0
 
     def batches() -> Iterator[int]:
         nonlocal made, most
         for i in range(100):
             made += 1
-            most = max(most, made - taken)
+            most = max(most, made - ingested)
             yield i
 
     for _ in run_all(pool, 2, double, batches(), watcher=Watching(), give_up=nothing):
-        taken += 1
+        ingested += 1
     assert most <= 2 * (2 + 1) + 1
 
 
@@ -142,12 +142,14 @@ def test_light_work_that_takes_long_goes_to_the_executor_after_all(
     def work(number: int, meter: Meter) -> list[tuple[int, bool]]:
         return [(number, threading.get_ident() == mine)]
 
-    with new_job(str(tmp_path)) as job:
-        shop = Workshop(Registry(str(tmp_path)), executor=pool, width=2, write_out=False)
+    with new_workspace(str(tmp_path)) as workspace:
+        dispatcher = Dispatcher(Registry(str(tmp_path)), executor=pool, width=2, write_out=False)
         for seconds, here in ((60.0, 10), (-1.0, 1)):
             monkeypatch.setattr(execute, "LIGHT_SECONDS", seconds)
             batches = iter(range(10))
-            done = list(hand_out(shop, job, work, batches, light=True, watcher=Watching()))
+            done = list(
+                dispatch(dispatcher, workspace, work, batches, light=True, watcher=Watching())
+            )
             assert sorted(number for number, _ in done) == list(range(10))
             assert sum(is_here for _, is_here in done) == here
 
@@ -196,15 +198,17 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
     # A file of terabytes is one batch; services on other hosts must not give it up.
     monkeypatch.setattr(execute, "LOOK_EVERY", 0.001)
     (tmp_path / "..incoming").mkdir()
-    with new_job(str(tmp_path)) as job:
-        shop = Workshop(Registry(str(tmp_path)), executor=pool, width=1, write_out=False)
+    with new_workspace(str(tmp_path)) as workspace:
+        dispatcher = Dispatcher(Registry(str(tmp_path)), executor=pool, width=1, write_out=False)
         shown = threading.Event()
-        monkeypatch.setattr(job, "sign_of_life", shown.set)
+        monkeypatch.setattr(workspace, "renew", shown.set)
 
         def work(_: int, meter: Meter) -> list[bool]:
             return [shown.wait(2)]
 
-        results = list(hand_out(shop, job, work, iter([1]), light=False, watcher=Watching()))
+        results = list(
+            dispatch(dispatcher, workspace, work, iter([1]), light=False, watcher=Watching())
+        )
         assert results == [True], "no sign of life until it was done"
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from gobbler.disk.opening import closing
 from gobbler.errors import Missing
-from gobbler.service import fetching
-from gobbler.service.fetching import Fetching
-from gobbler.service.files import HOPS, Files
+from gobbler.fs.open import closing
+from gobbler.service.registry_files import HOPS, Files
+from gobbler.service.routes import fetch as fetching
+from gobbler.service.routes.fetch import Fetching
 
 
 @pytest.fixture

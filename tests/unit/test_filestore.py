@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-import gobbler.spool
-import gobbler.spool.filestore
+import gobbler.filestore
+import gobbler.filestore.store
 import gocept
 import gocept.filestore
 import gocept.filestore.filestore
@@ -39,8 +39,8 @@ def names(store: FileStore, space: str) -> list[str]:
 
 def test_one_class_wherever_it_comes_from():
     assert FileStore is gocept.filestore.filestore.FileStore
-    assert FileStore is gobbler.spool.FileStore
-    assert FileStore is gobbler.spool.filestore.FileStore
+    assert FileStore is gobbler.filestore.FileStore
+    assert FileStore is gobbler.filestore.store.FileStore
     store = FileStore("x")
     assert repr(store).startswith("<gocept.filestore.filestore.FileStore object at 0x")
     assert pickle.loads(pickle.dumps(store)).path == "x"
@@ -200,9 +200,9 @@ def test_each_file_is_taken_once(store, tmp_path):
     command = [sys.executable, "-c", TAKE_ALL, str(store.path), str(tmp_path / "go")]
     movers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     (tmp_path / "go").write_text("")
-    taken = [name for mover in movers for name in mover.communicate(timeout=60)[0].split()]
+    ingested = [name for mover in movers for name in mover.communicate(timeout=60)[0].split()]
     assert [mover.returncode for mover in movers] == [0, 0, 0, 0]
-    assert sorted(taken) == everything
+    assert sorted(ingested) == everything
     assert names(store, "cur") == everything
 
 

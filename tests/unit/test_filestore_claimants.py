@@ -13,10 +13,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gobbler.disk import presence
-from gobbler.disk.liveness import SILENCE, describe, this_process
-from gobbler.spool import ClaimLost, FileStore, claimants, naming
-from gobbler.spool.claimants import Claimant
+from gobbler.filestore import ClaimLost, FileStore, claimant, names
+from gobbler.filestore.claimant import Claimant
+from gobbler.fs import lease
+from gobbler.fs.lease import SILENCE, describe, this_process
 
 from .claiming import everything, in_a_child, inside, put, store
 
@@ -111,7 +111,7 @@ def test_records_of_the_dead_are_removed(store: FileStore) -> None:
     assert len(os.listdir(Path(store.path, "cur"))) == 1
     store.requeue()
     (record,) = os.listdir(Path(store.path, "cur"))
-    assert naming.recorded(record) == store._our_claims().claimant.id
+    assert names.recorded(record) == store._our_claims().claimant.id
 
 
 def test_a_pickle_takes_no_claims_along(store: FileStore) -> None:
@@ -134,7 +134,7 @@ def test_files_taken_by_others_means_stay(store: FileStore) -> None:
 # On other hosts, and where locks can't be trusted
 
 
-class Elsewhere:
+class RemoteExecutor:
     """A claim by a process of another host, whose locks don't reach here."""
 
     def __init__(self, store: FileStore, name: str) -> None:
@@ -152,13 +152,13 @@ class Elsewhere:
 
 @pytest.fixture
 def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presence, "try_lock", lambda *_: True)
+    monkeypatch.setattr(lease, "try_lock", lambda *_: True)
 
 
 @pytest.mark.usefixtures("no_locks")
 def test_who_is_silent_for_long_on_another_host_loses_the_claim(store: FileStore) -> None:
     put(store, "a")
-    slow = Elsewhere(store, "a")
+    slow = RemoteExecutor(store, "a")
     slow.signed(SILENCE - 60)
     assert store.requeue() == []
     slow.signed(SILENCE + 60)
@@ -176,7 +176,7 @@ def test_who_is_silent_for_long_on_another_host_loses_the_claim(store: FileStore
 @pytest.mark.parametrize("end", ["done", "release", "block", "error"])
 def test_each_way_to_end_a_lost_claim_leaves_the_next_one_alone(store: FileStore, end: str) -> None:
     put(store, "a")
-    slow = Elsewhere(store, "a")
+    slow = RemoteExecutor(store, "a")
     slow.signed(SILENCE + 60)
     assert store.requeue() == ["a"]
     next_one = store.claim()
@@ -200,7 +200,7 @@ def test_each_way_to_end_a_lost_claim_leaves_the_next_one_alone(store: FileStore
 @pytest.mark.usefixtures("no_locks")
 def test_who_was_given_up_without_a_claim_gets_known_again(store: FileStore) -> None:
     put(store, "a", "b")
-    slow = Elsewhere(store, "a")
+    slow = RemoteExecutor(store, "a")
     slow.claim.done()
     slow.signed(SILENCE + 60)
     store.requeue()
@@ -209,7 +209,7 @@ def test_who_was_given_up_without_a_claim_gets_known_again(store: FileStore) -> 
     assert claim
     assert claim.name == "b"
     assert slow.store._our_claims().claimant.is_known()
-    assert naming.claimant_of(claim.path) == slow.store._our_claims().claimant.id
+    assert names.claimant_of(claim.path) == slow.store._our_claims().claimant.id
 
 
 @pytest.mark.usefixtures("no_locks")
@@ -223,7 +223,7 @@ def test_a_process_of_this_host_lives_even_where_locks_do_nothing(store: FileSto
 def test_signs_of_life_are_given_by_themselves(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claimants, "SIGN_EVERY", 0.01)
+    monkeypatch.setattr(claimant, "RENEW_SECONDS", 0.01)
     put(store, "a")
     claim = store.claim()
     assert claim
@@ -255,8 +255,8 @@ def test_silence_is_measured_by_the_clock_of_the_filesystem(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a")
-    monkeypatch.setattr(presence, "try_lock", lambda *_: True)
-    elsewhere = Elsewhere(store, "a")
+    monkeypatch.setattr(lease, "try_lock", lambda *_: True)
+    elsewhere = RemoteExecutor(store, "a")
     elsewhere.signed(0)
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + 10 * SILENCE)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.spool import ClaimLost, FileStore, naming
+from gobbler.filestore import ClaimLost, FileStore, names
 
 from .claiming import in_a_child, inside, put, store
 
@@ -60,8 +60,8 @@ def test_done_with_may_mean_elsewhere(store: FileStore, tmp_path: Path) -> None:
 
 def test_files_come_in_order_of_name(store: FileStore) -> None:
     put(store, "c", "a", "b")
-    taken = [claim.name for claim in iter(store.claim, None)]
-    assert taken == ["a", "b", "c"]
+    ingested = [claim.name for claim in iter(store.claim, None)]
+    assert ingested == ["a", "b", "c"]
     assert store.claim() is None
 
 
@@ -111,14 +111,14 @@ def test_the_same_name_may_be_claimed_while_an_earlier_one_is(store: FileStore) 
 def test_hidden_files_and_long_names_do_not_keep_others_from_being_claimed(
     store: FileStore,
 ) -> None:
-    longest = "y" * naming.LONGEST
-    put(store, ".nfs0001", "x" * (naming.LONGEST + 1), longest)
+    longest = "y" * names.LONGEST
+    put(store, ".nfs0001", "x" * (names.LONGEST + 1), longest)
     claim = store.claim()
     assert claim
     assert claim.name == longest
     assert store.claim() is None
     with pytest.raises(OSError, match="too long"):
-        store.claim("x" * (naming.LONGEST + 1))
+        store.claim("x" * (names.LONGEST + 1))
     hidden = store.claim(".nfs0001")
     assert hidden
     hidden.done()
@@ -126,9 +126,9 @@ def test_hidden_files_and_long_names_do_not_keep_others_from_being_claimed(
 
 @pytest.mark.parametrize("number", [1, 0xFFF, 0xFFFFFFFFFFFF])
 def test_the_longest_name_can_be_claimed_any_number_of_times(number: int) -> None:
-    name = naming.claimed("x" * naming.LONGEST, naming.new_claimant(), number)
+    name = names.claimed("x" * names.LONGEST, names.new_claimant(), number)
     assert len(name) <= 255
-    assert naming.original(name) == "x" * naming.LONGEST
+    assert names.original(name) == "x" * names.LONGEST
 
 
 def test_a_fault_of_the_store_is_not_passed_over(store: FileStore) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk.liveness import SILENCE
-from gobbler.disk.presence import SIGN_EVERY
-from gobbler.spool import FileStore, naming
+from gobbler.filestore import FileStore, names
+from gobbler.fs.lease import RENEW_SECONDS, SILENCE
 
 PAGE = Path(__file__).parents[2] / "docs" / "filestore.md"
 TEXT = PAGE.read_text()
@@ -54,15 +53,15 @@ def test_shell_and_python_side_by_side() -> None:
 
 
 def test_the_figures() -> None:
-    assert f"more than {naming.LONGEST} bytes" in TEXT
+    assert f"more than {names.LONGEST} bytes" in TEXT
     assert SILENCE == 600
     assert "10 minutes of silence" in TEXT
-    assert f"every {SIGN_EVERY:g}\nseconds" in TEXT
+    assert f"every {RENEW_SECONDS:g}\nseconds" in TEXT
 
 
 def test_the_marks() -> None:
     for name in re.findall(r"\S+~[0-9a-f]{12}-[0-9a-f]+", TEXT):
-        assert naming.claimant_of(name)
-        assert naming.original(name) in ("x", "`x", "(`x", "sums.csv")
+        assert names.claimant_of(name)
+        assert names.original(name) in ("x", "`x", "(`x", "sums.csv")
     for name in re.findall(r"\.\.claimant-[0-9a-f]+", TEXT):
-        assert naming.recorded(name)
+        assert names.recorded(name)

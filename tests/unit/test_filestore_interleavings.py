@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from gobbler.disk import renaming
-from gobbler.spool import FileStore, claims, naming
+from gobbler.filestore import FileStore, names
+from gobbler.filestore import claim as claims
+from gobbler.fs import rename
 
 from .claiming import everything, in_a_child, inside, put, store
 
@@ -25,17 +26,17 @@ def test_a_late_requeuer_does_not_take_what_was_claimed_anew(
     put(store, "a")
     in_a_child(store.claim)
     real = claims.rename_new
-    taken: list[Any] = []
+    ingested: list[Any] = []
 
     def late(source: str, target: str) -> None:
         monkeypatch.setattr(claims, "rename_new", real)
         os.rename(source, target)  # meanwhile another one puts it back,
-        taken.append(FileStore(store.path).claim())  # and a third claims it
+        ingested.append(FileStore(store.path).claim())  # and a third claims it
         real(source, target)
 
     monkeypatch.setattr(claims, "rename_new", late)
     assert store.requeue() == []
-    assert taken[0].is_held()
+    assert ingested[0].is_held()
 
 
 def test_a_name_that_is_published_anew_is_not_replaced_by_what_comes_back(
@@ -55,13 +56,13 @@ def test_a_name_that_is_published_anew_is_not_replaced_by_what_comes_back(
 def test_where_renames_replace_what_comes_back_has_a_name_of_its_own(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(renaming, "_renameat2", None)
+    monkeypatch.setattr(rename, "_renameat2", None)
     put(store, "a")
     claim = store.claim()
     assert claim
     claim.release()
     (name,) = inside(store, "new")
-    assert naming.original(name) == "a"
+    assert names.original(name) == "a"
     again = store.claim()
     assert again
     assert again.name == "a"

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from gobbler.disk import flushing, renaming
-from gobbler.disk.renaming import CanNotTell, rename_new
-from gobbler.spool import FileStore, moving, unique_name
+from gobbler.filestore import FileStore, place, unique_name
+from gobbler.fs import flush
+from gobbler.fs import rename as renaming
+from gobbler.fs.rename import NoReplaceUnsupported, rename_new
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_a_move_refuses_a_collision_if_told_to(store: FileStore, either_way: str
         store.move("a", "new", "cur", replace=False)
         assert everything(store) == {"tmp/a": "new", "cur/a": "tmp"}
     else:
-        with pytest.raises(CanNotTell) as caught:
+        with pytest.raises(NoReplaceUnsupported) as caught:
             store.move("a", "new", "cur", replace=False)
         assert caught.value.errno == errno.EOPNOTSUPP
         assert everything(store) == {"tmp/a": "new", "new/a": "tmp"}
@@ -193,7 +194,7 @@ def test_a_durable_step_flushes_the_file_before_and_the_directories_after(
         real_rename(source, target)
         done.append("renamed")
 
-    for module in (moving, flushing):
+    for module in (place, flush):
         monkeypatch.setattr(module.os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     if how == "publish":
@@ -259,9 +260,16 @@ def test_names_that_are_not_the_stores_are_refused_before_anything_is_written(
 
 
 def test_the_spool_is_of_use_without_the_rest() -> None:
-    code = "import sys, gobbler.spool; print(*sorted(sys.modules))"
+    code = "import sys, gobbler.filestore; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = done.stdout.split()
-    assert "gobbler.spool.watching" in loaded
-    for name in ("watchfiles", "granian", "starlette", "requests", "click", "gobbler.registry"):
+    assert "gobbler.filestore.watch" in loaded
+    for name in (
+        "watchfiles",
+        "granian",
+        "starlette",
+        "requests",
+        "click",
+        "gobbler.registry.registry",
+    ):
         assert name not in loaded

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.spool import FileStore
+from gobbler.filestore import FileStore
 
 from . import racing
 

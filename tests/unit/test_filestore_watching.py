@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import mounts
-from gobbler.spool import FileStore, watching
+from gobbler.filestore import FileStore, watch
+from gobbler.fs import mounts
 
 PUBLISH = """
 import sys
-from gobbler.spool import FileStore
+from gobbler.filestore import FileStore
 with FileStore(sys.argv[1]).publish("x"):
     pass
 """
@@ -118,8 +118,8 @@ def test_without_inotify_it_looks(
         raise OSError("no more watches")
         yield
 
-    monkeypatch.setattr(watching, "_heard", fail)
-    monkeypatch.setattr(watching, "PAUSE", 0.01)
+    monkeypatch.setattr(watch, "_heard", fail)
+    monkeypatch.setattr(watch, "PAUSE", 0.01)
     watcher = Watcher(store, None)
     with store.publish("a"):
         pass
@@ -136,7 +136,7 @@ def test_remote_filesystems_are_polled(
 
     table = tmp_path / "mountinfo"
     monkeypatch.setattr(mounts, "MOUNTINFO", str(table))
-    monkeypatch.setattr(watching, "PAUSE", 0.01)
+    monkeypatch.setattr(watch, "PAUSE", 0.01)
     for kind, local in (("ext4", True), ("nfs4", False), ("fuse.x", False), ("lustre", False)):
         table.write_text(
             f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tmp_path} rw - {kind} b rw\n"
@@ -144,7 +144,7 @@ def test_remote_filesystems_are_polled(
         assert mounts.tells_all_changes(str(store.path)) is local
     table.unlink()
     assert not mounts.tells_all_changes(str(store.path))
-    monkeypatch.setattr(watching, "_heard", heard)
+    monkeypatch.setattr(watch, "_heard", heard)
     watcher = Watcher(store, None)
     with store.publish("a"):
         pass
@@ -158,13 +158,13 @@ def test_a_directory_that_does_not_change_is_not_read_again(
 ) -> None:
     with store.publish("a"):
         pass
-    listing = watching._Listing(f"{store.path}/new")
+    listing = watch._Listing(f"{store.path}/new")
     looks: list[int] = []
-    real = watching._look
-    monkeypatch.setattr(watching, "_look", lambda fd: (looks.append(fd), real(fd))[1])
+    real = watch._look
+    monkeypatch.setattr(watch, "_look", lambda fd: (looks.append(fd), real(fd))[1])
     start = time.monotonic()
     now = [start]
-    monkeypatch.setattr(watching.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
     assert listing.news() == ["a"]
     for _ in range(10):
         now[0] += 1

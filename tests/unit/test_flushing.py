@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import flushing
-from gobbler.disk.flushing import Durability, SharedFlush, flush_filesystem
+from gobbler.fs import flush as flushing
+from gobbler.fs.flush import Durability, SharedFlush, flush_filesystem
 
 
 class Libc:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Fault
-from gobbler.transfer.execute import Meter
-from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
+from gobbler.model.progress import Meter
+from gobbler.transfer.hash_batch import HashBatch, Hashed, run_hash_batch
 
 
 @pytest.fixture

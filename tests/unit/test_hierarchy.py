@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hypothesis import given
 
-from gobbler.records import EMPTY_DIRECTORY, Entry, Manifest
-from gobbler.rules.hierarchy import Hierarchy
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
+from gobbler.rules.manifest_tree import Hierarchy
 
 from .strategies import manifests
 

@@ -13,14 +13,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gobbler.disk import incoming, presence
-from gobbler.disk.incoming import Job, abandoned_jobs, new_job
-from gobbler.disk.liveness import SILENCE, Holder, describe, this_process
+from gobbler.fs import lease
+from gobbler.fs.lease import SILENCE, Holder, describe, this_process
+from gobbler.registry import workspace
+from gobbler.registry.workspace import Workspace, abandoned_workspaces, new_workspace
 
 BUILD = """
 import sys, time
-from gobbler.disk.incoming import new_job
-with new_job(sys.argv[1]) as job:
+from gobbler.registry.workspace import new_workspace
+with new_workspace(sys.argv[1]) as job:
     open(job.tree, "w").close()
     print(job.path, flush=True)
     sys.stdin.read()
@@ -38,7 +39,7 @@ def left(registry: str) -> list[str]:
 
 
 def sweep(registry: str) -> list[str]:
-    return [job.path for job in abandoned_jobs(registry)]
+    return [job.path for job in abandoned_workspaces(registry)]
 
 
 @pytest.fixture
@@ -56,29 +57,29 @@ def builder(registry: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def test_nothing_is_left_of_a_job_that_ended(registry: str) -> None:
-    with new_job(registry) as job:
+    with new_workspace(registry) as job:
         os.makedirs(f"{job.tree}/d")
         Path(job.tree, "d/f").write_text("x")
         assert len(left(registry)) == 2
     assert left(registry) == []
-    with pytest.raises(KeyError), new_job(registry):
+    with pytest.raises(KeyError), new_workspace(registry):
         raise KeyError
     assert left(registry) == []
 
 
 def test_jobs_of_one_moment_do_not_meet(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1)
-    with new_job(registry) as one, new_job(registry) as other:
+    with new_workspace(registry) as one, new_workspace(registry) as other:
         assert one.path != other.path
 
 
 def test_nobody_else_can_read_or_lock_the_lock_file(registry: str) -> None:
-    with new_job(registry) as job:
-        assert os.stat(job.presence.path).st_mode & 0o077 == 0
+    with new_workspace(registry) as job:
+        assert os.stat(job.lease.path).st_mode & 0o077 == 0
 
 
 def test_what_this_process_builds_is_not_swept(registry: str) -> None:
-    with new_job(registry) as job:
+    with new_workspace(registry) as job:
         assert sweep(registry) == []
         assert os.path.isdir(job.path)
 
@@ -95,7 +96,7 @@ def test_what_another_living_process_builds_is_not_swept(
 def test_it_is_not_swept_even_where_locks_do_nothing(
     registry: str, builder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(presence, "try_lock", lambda *arguments: True)
+    monkeypatch.setattr(lease, "try_lock", lambda *arguments: True)
     assert sweep(registry) == []
 
 
@@ -121,7 +122,7 @@ def test_what_is_swept_is_held_until_the_next_is_asked_for(
 ) -> None:
     builder.kill()
     builder.wait()
-    jobs = abandoned_jobs(registry)
+    jobs = abandoned_workspaces(registry)
     job = next(jobs)
     assert sweep(registry) == [], "another sweep leaves it alone"
     assert os.path.exists(job.tree)
@@ -174,16 +175,16 @@ def test_a_job_of_another_host_is_swept_only_after_a_long_silence(registry: str)
 
 
 def test_a_sign_of_life_breaks_the_silence(registry: str) -> None:
-    with new_job(registry) as job:
-        os.utime(job.presence.path, (0, 0))
-        job.sign_of_life()
-        assert time.time() - os.stat(job.presence.path).st_mtime < 60
+    with new_workspace(registry) as job:
+        os.utime(job.lease.path, (0, 0))
+        job.renew()
+        assert time.time() - os.stat(job.lease.path).st_mtime < 60
 
 
 def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_lives(
     registry: str,
 ) -> None:
-    with new_job(registry) as job:
+    with new_workspace(registry) as job:
         Path(job.intent).write_text("{}")
         job.unfinished = True
     assert os.path.exists(job.intent)
@@ -193,7 +194,7 @@ def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_l
 
 def test_a_job_that_a_sweep_could_not_finish_stays_for_the_next(registry: str) -> None:
     path = abandoned(registry, b"")
-    for job in abandoned_jobs(registry):
+    for job in abandoned_workspaces(registry):
         job.unfinished = True
     assert os.path.isdir(path)
     assert sweep(registry) == [path]
@@ -202,9 +203,9 @@ def test_a_job_that_a_sweep_could_not_finish_stays_for_the_next(registry: str) -
 def test_a_job_that_can_not_be_removed_stays_for_the_next_sweep(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, new_job(registry) as job:
+    with monkeypatch.context() as patch, new_workspace(registry) as job:
         Path(job.path, "record").write_text("{}")
-        patch.setattr(incoming.shutil, "rmtree", lambda *arguments, **options: None)
+        patch.setattr(workspace.shutil, "rmtree", lambda *arguments, **options: None)
     assert len(left(registry)) == 2
     assert sweep(registry) == [job.path]
 
@@ -218,15 +219,15 @@ def test_other_things_there_are_left_alone(registry: str) -> None:
 def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # With its intent, but without its tree, a job looks as if it had been published.
     seen: list[bool] = []
-    real = incoming.shutil.rmtree
+    real = workspace.shutil.rmtree
 
     def look(path: str, **options: bool) -> None:
         seen.append(os.path.exists(f"{path}/intent"))
         real(path, **options)
 
-    monkeypatch.setattr(incoming.shutil, "rmtree", look)
-    with new_job(registry) as job:
+    monkeypatch.setattr(workspace.shutil, "rmtree", look)
+    with new_workspace(registry) as job:
         Path(job.intent).write_text("{}")
         Path(job.tree).mkdir()
     assert seen == [False]
-    assert isinstance(job, Job)
+    assert isinstance(job, Workspace)

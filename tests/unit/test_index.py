@@ -19,11 +19,11 @@ from gobbler.client.calls.relating import found_by_reading
 from gobbler.errors import GobblerError
 from gobbler.index import Index, Search, database
 from gobbler.index import index as index_module
-from gobbler.index.database import Foreign, Unusable
-from gobbler.index.keeping import Keeper
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link, LogEntry, encode
-from gobbler.registry import Registry
+from gobbler.index.database import ForeignIndex, UnusableIndex
+from gobbler.index.index import IndexUpdater
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Link, LogEntry, encode
+from gobbler.registry.registry import Registry
 from gobbler.rules.relations import Shared
 
 from .registries import KEYS, Registries, doomed, registries, rerouted, site_of, stored, write
@@ -73,7 +73,7 @@ def shared(search: Search, key: VersionKey) -> object:
 def by_hand(registry: Registry, key: VersionKey) -> object:
     """What a client finds that has nothing but the files."""
     try:
-        return found_by_reading(key, registry.stamps(), registry.manifest)
+        return found_by_reading(key, registry.fingerprints(), registry.manifest)
     except GobblerError as error:
         return type(error), error.reason
 
@@ -273,7 +273,10 @@ def test_it_is_not_set_aside_while_somebody_uses_it(
 ) -> None:
     monkeypatch.setattr(index_module, "PATIENCE", 0.01)
     index.bring_up_to_date(follow=quietly)
-    with index._database.connected(), pytest.raises(Unusable, match="others have been using it"):
+    with (
+        index._database.connected(),
+        pytest.raises(UnusableIndex, match="others have been using it"),
+    ):
         index.rebuild(quietly)
     inode = file.stat().st_ino
     index.rebuild(quietly)
@@ -287,7 +290,7 @@ def test_the_index_of_another_registry_is_left_alone(
     index.bring_up_to_date(follow=quietly)
     (tmp_path / "other").mkdir()
     other = Index(str(file), Registry(str(tmp_path / "other")))
-    with pytest.raises(Foreign, match=r"another registry: .*registry"):
+    with pytest.raises(ForeignIndex, match=r"another registry: .*registry"):
         other.bring_up_to_date(follow=quietly)
     assert index.status()["versions"] == 3
 
@@ -344,7 +347,7 @@ def log(root: Path, name: str, **fields: str) -> None:
 
 
 def test_the_keeper_follows_the_log(root: Path, index: Index) -> None:
-    keeper = Keeper(Registry(str(root)), index)
+    keeper = IndexUpdater(Registry(str(root)), index)
     keeper.look()
     assert index.status()["behind"] == 0
     write(root, VersionKey("p", "a", "3"), {"f": FILE})

@@ -6,8 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
-from gobbler.disk.inheriting import close_inherited
-from gobbler.disk.locks import try_lock
+from gobbler.fs.lock import try_lock
+from gobbler.service.processes import close_inherited
 
 
 def _open(path: Path) -> int:

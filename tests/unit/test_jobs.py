@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Cancelled, Missing, Refused
-from gobbler.jobs import (
+from gobbler.model.jobs import (
     CANCELLED,
     MAX_NAME_BYTES,
-    ending,
-    is_fit,
+    final_state,
+    is_valid_request_file,
     job_name,
     progress_after,
     split_job,
@@ -22,12 +22,14 @@ from .strategies import file_names
 uids = st.integers(0, 2**32 - 1)
 
 
-@given(uids, file_names.filter(is_fit))
+@given(uids, file_names.filter(is_valid_request_file))
 def test_a_job_is_named_by_its_owner_and_its_request_file(uid: int, name: str) -> None:
     assert split_job(job_name(uid, name)) == (uid, name)
 
 
-@given(uids, uids, file_names.filter(is_fit), file_names.filter(is_fit))
+@given(
+    uids, uids, file_names.filter(is_valid_request_file), file_names.filter(is_valid_request_file)
+)
 def test_no_two_owners_have_a_job_of_one_name(uid, other, name, another) -> None:
     same = job_name(uid, name) == job_name(other, another)
     assert same == ((uid, name) == (other, another))
@@ -66,7 +68,7 @@ def test_the_longest_name_leaves_room_for_all_that_is_kept_of_the_job() -> None:
     ],
 )
 def test_how_a_job_has_ended_is_told_by_its_answer(answer: dict[str, object], ended: str) -> None:
-    assert ending(answer) == ended
+    assert final_state(answer) == ended
 
 
 sizes = st.integers(0, 2**60)

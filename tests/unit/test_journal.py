@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.actions.journal import Journal
-from gobbler.actions.recovery import recover
-from gobbler.disk.flushing import Durability
-from gobbler.disk.incoming import new_job
-from gobbler.disk.intents import Intent
-from gobbler.registry import Registry
+from gobbler.fs.flush import Durability
+from gobbler.registry.journal import Journal
+from gobbler.registry.recovery import recover
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Intent, new_workspace
 
 NAMES = ("a", "b", "c", "d")
 
@@ -49,8 +48,8 @@ def test_a_change_is_whole_or_not_at_all_though_taking_back_fails_as_well(
     for name in NAMES:
         write(tmp_path / name, "old", link=link)
     registry = Registry(str(tmp_path))
-    with new_job(registry.root) as job:
-        journal = Journal(registry, job, marked=True)
+    with new_workspace(registry.root) as workspace:
+        journal = Journal(registry, workspace, marked=True)
         for name in NAMES:
             write(Path(journal.inside(name)), "new", link=link)
             (journal.bring_link if link else journal.bring)(name, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -12,67 +13,21 @@ import gobbler
 
 SOURCE = Path(gobbler.__file__).parent.parent
 
-BASE = {"errors", "names", "records", "requests", "jobs"}
-DISK = {"rules", "disk", *BASE}
-REGISTRY = {"registry", *DISK}
-DOCTOR = {"doctor", "disk", "names", "errors", "jobs"}
-INDEX = {"index", *REGISTRY}
-ACTIONS = {"transfer", "actions", "spool", *INDEX}
+DESIGN = Path(__file__).parents[2] / "docs" / "design.md"
 
-CLIENT_BASE = {
-    "client.errors",
-    "client.paths",
-    "client.plain",
-    "client.ports",
-    "client.progress",
-    "client.workers",
-}
-CONNECTING = {"client.connecting", *CLIENT_BASE, *DISK}
-READING = {"client.reading", *CONNECTING}
-CACHE = {"client.cache", *READING}
-CALLS = {"client.calls", *CACHE}
 
-MAY_IMPORT: dict[str, set[str]] = {
-    "errors": BASE,
-    "names": BASE,
-    "records": BASE,
-    "requests": BASE,
-    "jobs": BASE,
-    "rules": {"rules", *BASE},
-    "disk": DISK,
-    "registry": REGISTRY,
-    "index": INDEX,
-    "transfer": {"transfer", *REGISTRY},
-    "spool": {"spool", *REGISTRY},
-    "actions": ACTIONS,
-    "doctor": DOCTOR,
-    "service": {"service", "version", "doctor", *ACTIONS},
-    **dict.fromkeys(CLIENT_BASE, CLIENT_BASE | BASE),
-    "client.connecting": CONNECTING,
-    "client.reading": READING,
-    "client.cache": CACHE,
-    "client.calls": CALLS,
-    "client.uploading": {"client.uploading", *CALLS},
-    "client.sweeping": {"client.sweeping", *CALLS},
-    # The modules beside these packages are what users import.
-    "client": {"client", "version", *DISK},
-    "pygobbler": {"client", "pygobbler", "version"},
-    "gocept": {"spool", "gocept"},
-    # `gobbler serve`, `gobbler worker`, `gobbler doctor` and `gobbler index` are the commands that
-    # are not clients.
-    "cli": {"cli", "client", "version", *BASE},
-    "cli.serve": {"cli", "service", "version", *DISK},
-    "cli.serving": {"cli", "service", "version", *DISK},
-    "cli.worker": {"cli", "service", "version", *DISK},
-    "cli.doctor": {"cli", "version", *DOCTOR},
-    "cli.index": {"cli", "version", *INDEX},
-    "__main__": {"cli"},
-    "version": set(),
-}
-"""What a layer may import, itself included; ``client`` stands for all within it, too.
+def documented() -> dict[str, set[str]]:
+    """What each package may import besides itself: the table of docs/design.md."""
+    found: dict[str, set[str]] = {}
+    for line in DESIGN.read_text().splitlines():
+        cells = [re.findall(r"`([a-z_.]+)`", cell) for cell in line.split("|")[1:-1]]
+        if len(cells) == 3 and cells[0] and not line.startswith("| ---"):
+            for name in cells[0]:
+                found[name] = {name.partition(".")[0], name, *cells[2]}
+    return found
 
-``version`` is ``gobbler/__init__.py``.
-"""
+
+MAY_IMPORT = documented()
 
 
 def modules() -> dict[str, Path]:
@@ -124,9 +79,14 @@ def layer(module: str) -> str:
     parts = module.split(".")
     if module == "gobbler":
         return "version"
-    if (command := ".".join(parts[1:3])) in MAY_IMPORT:
+    if parts[0] == "gobbler" and (command := ".".join(parts[1:3])) in MAY_IMPORT:
         return command
     return parts[1] if parts[0] == "gobbler" else parts[0]
+
+
+def test_every_package_is_in_the_table_of_the_design():
+    packages = {layer(module) for module in MODULES}
+    assert packages == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
@@ -140,10 +100,10 @@ def test_imports_go_down(module):
     assert not wrong, f"{module} must not import {sorted(wrong)}"
 
 
-def test_each_package_of_the_client_has_a_place():
-    packages = {path.parent.name for path in (SOURCE / "gobbler" / "client").glob("*/__init__.py")}
-    assert packages
-    assert {f"client.{name}" for name in packages} <= set(MAY_IMPORT)
+def test_the_table_has_an_order():
+    """Packages never import each other in a circle, by the table itself."""
+    rows = {name: allowed - {name, name.partition(".")[0]} for name, allowed in MAY_IMPORT.items()}
+    list(TopologicalSorter(rows).static_order())
 
 
 def test_no_circles():

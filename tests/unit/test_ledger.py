@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.sweeping import statefile
-from gobbler.client.sweeping.attendance import attending
-from gobbler.client.sweeping.ledger import Kept, Ledger, ledger_path
+from gobbler.client.bulk import state_file
+from gobbler.client.bulk.ledger import Kept, Ledger, attending, ledger_path
 from gobbler.errors import Fault
-from gobbler.names import VersionKey
+from gobbler.model.names import VersionKey
 
 KEY = VersionKey("p", "a", "1")
 KEPT = Kept("ada 1 2", 12.5, 0.25, 3, 4096, ("one", "two"))
@@ -30,7 +29,7 @@ def state(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(params=[True, False], ids=["local", "network"])
 def ledger(request, monkeypatch):
     """On a disk of this host, and as on one that other hosts share."""
-    monkeypatch.setattr(statefile, "tells_all_changes", lambda path: request.param)
+    monkeypatch.setattr(state_file, "tells_all_changes", lambda path: request.param)
     with Ledger("http://x", "/data") as opened:
         yield opened
 
@@ -104,8 +103,8 @@ def test_claims(ledger):
 
 CLAIMANT = """
     import sys, time
-    from gobbler.client.sweeping.attendance import attending
-    from gobbler.client.sweeping.ledger import Ledger
+    from gobbler.client.bulk.ledger import attending
+    from gobbler.client.bulk.ledger import Ledger
 
     with Ledger("http://x", "/data") as ledger, attending(ledger) as attendance:
         assert attendance.claim("validate", "x")
@@ -138,8 +137,8 @@ def test_claims_of_the_dead(ledger):
 
 WRITER = """
     import sys
-    from gobbler.client.sweeping.ledger import Kept, Ledger
-    from gobbler.names import VersionKey
+    from gobbler.client.bulk.ledger import Kept, Ledger
+    from gobbler.model.names import VersionKey
 
     for i in range(20):
         with Ledger("http://x", "/data") as ledger:
@@ -179,7 +178,7 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
-    monkeypatch.setattr("gobbler.client.sweeping.ledger.FORMAT", 2)
+    monkeypatch.setattr("gobbler.client.bulk.ledger.FORMAT", 2)
     with Ledger("http://x", "/data") as later:
         later.keep(KEY, KEPT)
     monkeypatch.undo()

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.names import VersionKey
-from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Manifest, decode_manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest, decode_manifest
 from gobbler.rules.links import (
     OUTSIDE,
     InRegistry,
@@ -112,10 +112,10 @@ def test_many_links_are_located_as_each_one_is(
 
 
 @given(paths, paths)
-def test_a_relative_target_leads_from_its_directory_to_the_target(at: str, to: str) -> None:
-    text = relative_target(at, to)
+def test_a_relative_target_leads_from_its_directory_to_the_target(with_path: str, to: str) -> None:
+    text = relative_target(with_path, to)
     assert not text.startswith("/")
-    assert posixpath.normpath(posixpath.join("/", posixpath.dirname(at), text)) == f"/{to}"
+    assert posixpath.normpath(posixpath.join("/", posixpath.dirname(with_path), text)) == f"/{to}"
 
 
 @given(keys, paths, links)

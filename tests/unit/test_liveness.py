@@ -11,11 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gobbler.disk import incoming, liveness, presence
-from gobbler.disk.incoming import abandoned_jobs, new_job
-from gobbler.disk.liveness import SILENCE, describe, is_gone, this_process
-from gobbler.disk.locks import try_lock
-from gobbler.disk.presence import appear
+from gobbler.fs import lease
+from gobbler.fs.lease import SILENCE, acquire, describe, is_gone, this_process
+from gobbler.fs.lock import try_lock
+from gobbler.registry import workspace
+from gobbler.registry.workspace import abandoned_workspaces, new_workspace
 
 
 @pytest.fixture
@@ -35,16 +35,16 @@ def gone(path: str, **changed: object) -> bool:
 
 
 def test_a_presence_is_held_by_whoever_made_it(path: str) -> None:
-    ours = appear(path)
+    ours = acquire(path)
     assert ours is not None
     with open(path) as other:
         assert not try_lock(other.fileno(), fcntl.LOCK_EX)
         assert msgspec.json.decode(other.read()) == msgspec.to_builtins(this_process())
     with pytest.raises(FileExistsError):
-        appear(path)
-    assert ours.is_seen()
+        acquire(path)
+    assert ours.is_visible()
     os.unlink(path)
-    assert not ours.is_seen()
+    assert not ours.is_visible()
     ours.close()
 
 
@@ -53,7 +53,7 @@ def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Somebody comes between the making of a file and its locking; which files they had."""
     had: list[str] = []
     opened: list[int] = []
-    real = presence.try_lock
+    real = lease.try_lock
 
     def late(descriptor: int, operation: int) -> bool:
         if not had:
@@ -65,7 +65,7 @@ def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
                 os.close(opened.pop())
         return real(descriptor, operation)
 
-    monkeypatch.setattr(presence, "try_lock", late)
+    monkeypatch.setattr(lease, "try_lock", late)
     yield had
     for descriptor in opened:
         os.close(descriptor)
@@ -73,17 +73,17 @@ def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.usefixtures("sweeper")
 def test_it_is_not_ours_if_somebody_was_faster(path: str) -> None:
-    assert appear(path) is None
+    assert acquire(path) is None
 
 
 def test_a_job_whose_lock_file_was_swept_at_its_start_gets_another(
     tmp_path: Path, sweeper: list[str]
 ) -> None:
     (tmp_path / "..incoming").mkdir()
-    with new_job(str(tmp_path)) as job:
-        assert job.presence.path not in sweeper
-        assert os.path.exists(job.presence.path)
-        assert [found.path for found in abandoned_jobs(str(tmp_path))] == []
+    with new_workspace(str(tmp_path)) as job:
+        assert job.lease.path not in sweeper
+        assert os.path.exists(job.lease.path)
+        assert [found.path for found in abandoned_workspaces(str(tmp_path))] == []
 
 
 def test_a_living_process_of_this_namespace(path: str) -> None:
@@ -97,13 +97,13 @@ def test_another_namespace_is_believed_by_its_lock_only_where_locks_exclude(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert gone(path, namespace="pid:[1]")
-    monkeypatch.setattr(liveness, "try_lock", lambda *_: True)
+    monkeypatch.setattr(lease, "try_lock", lambda *_: True)
     assert not gone(path, namespace="pid:[1]")
 
 
 def test_without_proc_the_lock_decides(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = msgspec.structs.replace(this_process(), namespace="")
-    monkeypatch.setattr(liveness, "this_process", lambda: nowhere)
+    monkeypatch.setattr(lease, "this_process", lambda: nowhere)
     assert gone(path)
 
 
@@ -135,8 +135,8 @@ def test_jobs_of_other_hosts_are_given_up_by_the_clock_of_the_filesystem(
     lock.write_bytes(describe(there))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + ahead)
-    assert list(abandoned_jobs(str(tmp_path))) == []
+    assert list(abandoned_workspaces(str(tmp_path))) == []
     os.utime(lock, (real() - SILENCE - 60,) * 2)
-    assert len(list(abandoned_jobs(str(tmp_path)))) == 1
+    assert len(list(abandoned_workspaces(str(tmp_path)))) == 1
     assert os.listdir(tmp_path / "..incoming") == []
-    assert lock.suffix == incoming.LOCK_SUFFIX
+    assert lock.suffix == workspace.LOCK_SUFFIX

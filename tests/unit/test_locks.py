@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk.locks import locked, try_lock
 from gobbler.errors import Fault
+from gobbler.fs.lock import locked, try_lock
 
 RACERS = 40
 ROUNDS = 5
@@ -23,7 +23,7 @@ ROUNDS = 5
 INCREMENT = """
 import sys
 from pathlib import Path
-from gobbler.disk.locks import locked
+from gobbler.fs.lock import locked
 counter = Path(sys.argv[2])
 for _ in range(50):
     with locked(sys.argv[1], exclusive=True):

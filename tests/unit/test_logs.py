@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.service.logs import JsonFormatter, LogFormat, TextFormatter, log_config
+from gobbler.service.log_format import JsonFormatter, LogFormat, TextFormatter, log_config
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 

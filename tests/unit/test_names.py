@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Refused
-from gobbler.names import (
+from gobbler.model.names import (
     AssetKey,
     VersionKey,
     check_name,

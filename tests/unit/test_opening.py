@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk.opening import (
+from gobbler.errors import Forbidden, Missing, Refused
+from gobbler.fs.open import (
     account_name,
     closing,
-    is_there,
+    exists,
     kind_of,
     open_beneath,
     open_directory,
@@ -23,7 +24,6 @@ from gobbler.disk.opening import (
     read_all,
     read_file,
 )
-from gobbler.errors import Forbidden, Missing, Refused
 
 
 @pytest.fixture
@@ -201,16 +201,16 @@ def test_what_can_not_be_looked_at_is_not_called_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
-    assert is_there(str(tmp_path / "dangling"))
-    assert not is_there(str(tmp_path / "absent"))
-    assert not is_there(str(tmp_path / "dangling/below"))
+    assert exists(str(tmp_path / "dangling"))
+    assert not exists(str(tmp_path / "absent"))
+    assert not exists(str(tmp_path / "dangling/below"))
 
     def fail(path: str) -> os.stat_result:
         raise OSError(errno.EIO, "Input/output error", path)
 
     monkeypatch.setattr(os, "lstat", fail)
     with pytest.raises(OSError, match="Input/output error"):
-        is_there(str(tmp_path / "absent"))
+        exists(str(tmp_path / "absent"))
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli import serving
+from gobbler.cli import service_options
 from gobbler.cli.worker import command
-from gobbler.disk import pace
-from gobbler.service import work
+from gobbler.fs import mounts
+from gobbler.service import worker_process
 
 
 @pytest.mark.parametrize("slow", [False, True])
@@ -28,9 +28,9 @@ def test_slow_is_what_takes_long_most_of_the_time(
         moment += next(takes)
         raise FileNotFoundError
 
-    monkeypatch.setattr(pace.os, "lstat", lstat)
+    monkeypatch.setattr(mounts.os, "lstat", lstat)
     monkeypatch.setattr(time, "monotonic", lambda: moment)
-    assert pace.is_slow(str(tmp_path)) is slow
+    assert mounts.is_slow(str(tmp_path)) is slow
     monkeypatch.undo()
     assert not os.listdir(tmp_path)
 
@@ -39,8 +39,8 @@ def test_slow_is_what_takes_long_most_of_the_time(
     ("flags", "slow", "expected"),
     [
         ([], False, max(2, os.cpu_count() or 1)),
-        ([], True, serving.WAITING),
-        (["--dask=tcp://h:1"], False, serving.WAITING),
+        ([], True, service_options.WAITING),
+        (["--dask=tcp://h:1"], False, service_options.WAITING),
         (["--concurrency=3"], True, 3),
         (["--concurrency=3", "--dask=tcp://h:1"], False, 3),
     ],
@@ -53,8 +53,10 @@ def test_so_many_batches_run_at_a_time_unless_one_says_otherwise(
     expected: int,
 ) -> None:
     found = []
-    monkeypatch.setattr(work, "work", lambda settings, form, debug: found.append(settings))
-    monkeypatch.setattr(serving, "is_slow", lambda directory: slow)
+    monkeypatch.setattr(
+        worker_process, "work", lambda settings, form, debug: found.append(settings)
+    )
+    monkeypatch.setattr(service_options, "is_slow", lambda directory: slow)
     directories = [f"--staging={tmp_path}", f"--registry={tmp_path}"]
     command.main([*directories, *flags], standalone_mode=False)
     assert [settings.concurrency for settings in found] == [expected]

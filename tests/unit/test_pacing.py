@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.transfer.pacing import HOLD, Pace
+from gobbler.transfer.executor import HOLD, ConcurrencyTuner
 
 
 def chosen(most: int, rate: Callable[[int], float], seconds: float = 2.5) -> list[int]:
     """How many it ran at a time, every twentieth of a second, where so many have ``rate``."""
-    pace, done, found = Pace(most), 0.0, []
+    pace, done, found = ConcurrencyTuner(most), 0.0, []
     for step in range(int(seconds * 20)):
         pace.look(step / 20, done)
         found.append(pace.at_a_time)
@@ -37,7 +37,7 @@ def test_where_more_get_less_done_one_runs() -> None:
 
 
 def test_what_did_not_pay_is_tried_again() -> None:
-    pace, done = Pace(4), 0.0
+    pace, done = ConcurrencyTuner(4), 0.0
     for step in range(200):
         now = step / 20
         pace.look(now, done)
@@ -47,7 +47,7 @@ def test_what_did_not_pay_is_tried_again() -> None:
 
 
 def test_nothing_is_decided_before_anything_is_done() -> None:
-    pace = Pace(8)
+    pace = ConcurrencyTuner(8)
     for step in range(100):
         pace.look(step / 20, 0.0)
     assert pace.at_a_time == 1
@@ -56,7 +56,7 @@ def test_nothing_is_decided_before_anything_is_done() -> None:
 @pytest.mark.parametrize("most", [1, 3])
 @given(st.lists(st.tuples(st.floats(0, 10), st.floats(0, 1000)), max_size=60))
 def test_it_stays_in_its_bounds(most: int, looks: list[tuple[float, float]]) -> None:
-    pace, now, done = Pace(most), 0.0, 0.0
+    pace, now, done = ConcurrencyTuner(most), 0.0, 0.0
     for seconds, more in looks:
         now, done = now + seconds, done + more
         pace.look(now, done)

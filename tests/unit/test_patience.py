@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from gobbler.client.connecting.patience import patiently
 from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
-from gobbler.client.workers import Stop
+from gobbler.client.parallel import Stop
+from gobbler.client.retry import patiently
 from gobbler.errors import Cancelled, Unreachable
-from gobbler.requests import SEND_AGAIN
+from gobbler.model.requests import SEND_AGAIN
 
 
 class Service:
@@ -17,7 +17,7 @@ class Service:
     def __init__(self, *errors):
         self.errors = list(errors)
         self.asked = 0
-        self.told: list[str] = []
+        self.message: list[str] = []
 
     def __call__(self):
         self.asked += 1
@@ -26,7 +26,7 @@ class Service:
         return "answer"
 
     def ask(self, patience=60.0, stop=None):
-        return patiently(self, stop or Stop(), self.told.append, patience)
+        return patiently(self, stop or Stop(), self.message.append, patience)
 
 
 class NoPause(Stop):
@@ -47,7 +47,7 @@ def test_what_may_pass_is_asked_again(error):
     service = Service(error, error)
     assert service.ask(stop=NoPause()) == "answer"
     assert service.asked == 3
-    (told,) = service.told
+    (told,) = service.message
     assert error.reason in told
 
 
@@ -56,7 +56,7 @@ def test_what_will_not_pass_is_raised(status):
     service = Service(request_failed(status, "no"))
     with pytest.raises(RequestFailed, match="no"):
         service.ask()
-    assert (service.asked, service.told) == (1, [])
+    assert (service.asked, service.message) == (1, [])
 
 
 def test_patience_has_an_end():

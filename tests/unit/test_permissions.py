@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from gobbler.names import VersionKey
-from gobbler.records import LoosePermissions, LooseUploader, Permissions, Uploader
+from gobbler.model.names import VersionKey
+from gobbler.model.records import LoosePermissions, LooseUploader, Permissions, Uploader
 from gobbler.rules.permissions import (
     UploadRight,
     first_match,

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Refused
-from gobbler.names import VersionKey
-from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
 from gobbler.rules.links import InRegistry, InSource, InWhitelist, Nowhere, Target
-from gobbler.rules.planning import (
+from gobbler.rules.upload_plan import (
     Plan,
     PublishedVersion,
     Scan,

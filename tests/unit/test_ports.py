@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 from gobbler.errors import Fault
 
 EACH = 40
 
 TAKE = f"""
 import sys
-from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import ReservedPort
 first, last = map(int, sys.argv[1:])
 taken = [ReservedPort(range(first, last)) for _ in range({EACH})]
 print(*(port.number for port in taken), flush=True)
@@ -33,11 +33,11 @@ def test_no_two_processes_get_the_same():
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     processes = [subprocess.Popen(command, **pipes) for _ in range(4)]
     try:
-        taken = [int(word) for each in processes for word in each.stdout.readline().split()]
+        ingested = [int(word) for each in processes for word in each.stdout.readline().split()]
     finally:
         for process in processes:
             process.communicate()
-    assert len(taken) == len(set(taken)) == EACH * len(processes)
+    assert len(ingested) == len(set(ingested)) == EACH * len(processes)
 
 
 def test_it_is_kept_until_it_is_released():

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Fault, Refused
-from gobbler.names import VersionKey
-from gobbler.records import (
+from gobbler.model.names import VersionKey
+from gobbler.model.records import (
     Entry,
     Latest,
     Link,

@@ -16,9 +16,9 @@ import pygobbler
 from gobbler.actions import ACTIONS
 from gobbler.cli import COMMANDS
 from gobbler.client import Client
-from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS
-from gobbler.client.connecting.locating import ENVIRONMENT
-from gobbler.service.openapi import description
+from gobbler.client.config_schema import KEYS, SERVICE_KEYS
+from gobbler.client.resolve import ENVIRONMENT
+from gobbler.service.openapi.document import description
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.names import VersionKey
-from gobbler.records import EMPTY_DIRECTORY, Entry, Link, Manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
 from gobbler.rules.relations import Shared, contents_of, shared, versions_linked
 
 from .registries import KEYS, Registries, registries, stored

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gobbler.disk import removing
-from gobbler.disk.removing import remove_tree
+from gobbler.fs import removal
+from gobbler.fs.removal import remove_tree
 
 
 def write_before_it_goes(monkeypatch: pytest.MonkeyPatch, directory: Path, times: int) -> None:
@@ -42,7 +42,7 @@ def test_what_is_added_meanwhile_goes_too(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_it_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made(tmp_path)
-    write_before_it_goes(monkeypatch, directory / "run", removing.ATTEMPTS)
+    write_before_it_goes(monkeypatch, directory / "run", removal.ATTEMPTS)
     with pytest.raises(OSError, match="not empty"):
         remove_tree(str(directory))
 
@@ -56,7 +56,7 @@ def test_other_errors_are_told_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         tries += 1
         raise PermissionError(13, "no", path)
 
-    monkeypatch.setattr(removing.shutil, "rmtree", rmtree)
+    monkeypatch.setattr(removal.shutil, "rmtree", rmtree)
     with pytest.raises(PermissionError):
         remove_tree(str(directory))
     assert tries == 1

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from gobbler import requests
 from gobbler.actions import ACTIONS
 from gobbler.errors import Refused
-from gobbler.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
+from gobbler.model import requests
+from gobbler.model.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
 
 UPLOAD = {"project": "p", "asset": "a", "version": "v", "source": "s"}
 
@@ -129,8 +129,8 @@ def test_every_request_has_an_action() -> None:
         for kind in vars(requests).values()
         if inspect.isclass(kind)
         and issubclass(kind, Struct)
-        and kind.__module__ == "gobbler.requests"
+        and kind.__module__ == "gobbler.model.requests"
     }
     used = {action.request for action in ACTIONS.values()}
-    parts = {requests.Doomed}
+    parts = {requests.DeletionTarget}
     assert kinds - used - parts == set()

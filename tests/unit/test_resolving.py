@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk import resolving
-from gobbler.disk.opening import closing, open_beneath, open_directory
-from gobbler.disk.resolving import opener, read_link
+from gobbler.fs import openat2
+from gobbler.fs.open import closing, open_beneath, open_directory
+from gobbler.fs.openat2 import opener, read_link
 
 
 @pytest.fixture
@@ -30,10 +30,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if request.param == "step by step":
 
         def forbidden(*arguments: object) -> int:
-            resolving.ctypes.set_errno(errno.EPERM)
+            openat2.ctypes.set_errno(errno.EPERM)
             return -1
 
-        monkeypatch.setattr(resolving, "_syscall", forbidden)
+        monkeypatch.setattr(openat2, "_syscall", forbidden)
     found = opener()
     if request.param == "at once" and found is open_beneath:
         pytest.skip("this kernel has no openat2")

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gobbler.disk.opening import closing, open_directory
 from gobbler.errors import Cancelled
-from gobbler.rules.planning import Scan
-from gobbler.transfer import looking
+from gobbler.fs.open import closing, open_directory
+from gobbler.rules.upload_plan import Scan
 from gobbler.transfer import scan as scanning
-from gobbler.transfer.looking import Directory
+from gobbler.transfer import stat_pool
 from gobbler.transfer.scan import MAX_DEPTH, MAX_PATH_BYTES, scan
+from gobbler.transfer.stat_pool import Directory
 
 from .strategies import file_names
 
@@ -26,9 +26,9 @@ from .strategies import file_names
 def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All is found alike where each look seems to take long, so that threads look ahead."""
     if request.param == "slow":
-        monkeypatch.setattr(looking, "SLOW_SECONDS", -1.0)
-        monkeypatch.setattr(looking, "FIRST_LOOKS", 1)
-        monkeypatch.setattr(looking, "PART", 3)
+        monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
+        monkeypatch.setattr(stat_pool, "PART", 3)
 
 
 def look(path: Path, *, ignore_dot: bool = False, owner: int | None = None) -> Scan:
@@ -69,8 +69,8 @@ def test_links_are_found_where_directories_do_not_tell_them(
 def test_where_it_takes_long_directories_are_asked_for_few_links_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
-    monkeypatch.setattr(looking, "FIRST_LOOKS", 8)
-    monkeypatch.setattr(looking, "SLOW_SECONDS", -1.0 if slow else 60.0)
+    monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 8)
+    monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0 if slow else 60.0)
     for number in range(50):
         (tmp_path / str(number)).symlink_to("x")
     descriptor = os.open(tmp_path, os.O_RDONLY)

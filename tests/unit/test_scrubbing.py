@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gobbler.cli.scrubbing import next_command
-from gobbler.client.sweeping.pace import Pace
+from gobbler.cli.validate import next_command
+from gobbler.client.bulk.run import Pace
 
 
 def test_next_command():

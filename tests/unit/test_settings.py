@@ -34,7 +34,7 @@ def test_the_services_own_directories_are_made(settings: Settings) -> None:
         check_directories(settings)
         assert os.stat(f"{settings.registry}/..logs").st_mode & 0o7777 == 0o755
         assert os.stat(f"{settings.registry}/..incoming").st_mode & 0o7777 == 0o700
-        assert os.stat(settings.begun).st_mode & 0o7777 == 0o700
+        assert os.stat(settings.replay_guard).st_mode & 0o7777 == 0o700
 
 
 def _absent(path: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_spoof_file_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_told(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen(1)
-        port = taken.getsockname()[1]
+    with socket.socket() as ingested:
+        ingested.bind(("127.0.0.1", 0))
+        ingested.listen(1)
+        port = ingested.getsockname()[1]
         with pytest.raises(Misconfigured, match=f"port {port} .* in use") as caught:
             check_address("127.0.0.1", port)
         assert "--port" in caught.value.hint

@@ -7,9 +7,9 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.names import VersionKey
-from gobbler.records import Summary
-from gobbler.rules.sweeping import (
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Summary
+from gobbler.rules.bulk import (
     Budget,
     Work,
     due,

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.disk.writing import remove_quietly, replace, write_all, write_new
 from gobbler.errors import Fault
+from gobbler.fs.atomic_write import remove_quietly, replace, write_all, write_new
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])

@@ -11,27 +11,27 @@ from typing import Any
 
 import msgspec
 
-from gobbler import requests
 from gobbler.actions.approve_probation import approve_probation
+from gobbler.actions.context import RequestContext, Requester, ServiceContext
 from gobbler.actions.create_project import create_project
-from gobbler.actions.deleting import delete_asset, delete_project, delete_version
+from gobbler.actions.delete import delete_asset, delete_project, delete_version
 from gobbler.actions.health_check import health_check
 from gobbler.actions.jobs import cancel_job, list_jobs
-from gobbler.actions.recovery import settle
-from gobbler.actions.refreshing import refresh_latest, refresh_usage
+from gobbler.actions.refresh import refresh_latest, refresh_usage
 from gobbler.actions.reindex_version import reindex_version
 from gobbler.actions.reject_probation import reject_probation
 from gobbler.actions.reroute_links import reroute_links
 from gobbler.actions.set_permissions import set_permissions
-from gobbler.actions.site import Call, Requester, Site
 from gobbler.actions.upload import upload
 from gobbler.actions.validate_version import validate_version
-from gobbler.disk.clock import now
-from gobbler.disk.locks import giving_up
 from gobbler.errors import Forbidden, Refused, quoted
-from gobbler.requests import action_of, decode_request
-from gobbler.rules.spoofing import may_spoof
-from gobbler.transfer.execute import Watcher
+from gobbler.fs.clock import now
+from gobbler.fs.lock import cancellable
+from gobbler.model import requests
+from gobbler.model.progress import Watcher
+from gobbler.model.requests import action_of, decode_request
+from gobbler.registry.recovery import settle
+from gobbler.rules.spoof import may_spoof
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Action:
     """How an action reads its request and carries it out."""
 
     request: type[msgspec.Struct]
-    carry_out: Callable[[Call, Any], dict[str, object]]
+    carry_out: Callable[[RequestContext, Any], dict[str, object]]
 
 
 ACTIONS: dict[str, Action] = {
@@ -63,7 +63,7 @@ ACTIONS: dict[str, Action] = {
 
 
 def carry_out(
-    site: Site,
+    service: ServiceContext,
     name: str,
     data: bytes,
     requester: Requester,
@@ -76,11 +76,11 @@ def carry_out(
     Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when
     the request is wrong, not allowed or fails; nothing has changed then.
 
-    With a ``task`` (see :mod:`gobbler.disk.incoming`) it may be called again after the
+    With a ``task`` (see :mod:`gobbler.registry.workspace`) it may be called again after the
     process that called it has died, and carries the request out once: what was changed is
     not changed again but answered, what was copied is not copied again.
     """
-    if task and (answer := settle(site.registry, site.durability, task)) is not None:
+    if task and (answer := settle(service.registry, service.durability, task)) is not None:
         return answer
     started = now()
     action = ACTIONS.get(action_of(name) or "")
@@ -95,8 +95,10 @@ def carry_out(
     user = requester.name
     other = getattr(request, "spoof", None)
     if other is not None:
-        if not may_spoof(requester.name, other, site.spoofing):
+        if not may_spoof(requester.name, other, service.spoofing):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
-    with giving_up(watcher.check):
-        return action.carry_out(Call(site, requester, user, started, watcher, task), request)
+    with cancellable(watcher.check):
+        return action.carry_out(
+            RequestContext(service, requester, user, started, watcher, task), request
+        )

@@ -4,45 +4,54 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.guards import changing_registry
-from gobbler.actions.journal import Journal
-from gobbler.actions.site import Call
-from gobbler.disk.flushing import already_made, flush_files
-from gobbler.disk.writing import DIRECTORY_MODE, write_new
+from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, Refused, quoted
-from gobbler.names import PERMISSIONS, QUOTA, USAGE, check_name
-from gobbler.records import LoosePermissions, Permissions, Quota, Usage, check_uploaders, encode
-from gobbler.requests import CreateProject
+from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
+from gobbler.fs.flush import already_made, flush_files
+from gobbler.model.names import PERMISSIONS, QUOTA, USAGE, check_name
+from gobbler.model.records import (
+    LoosePermissions,
+    Permissions,
+    Quota,
+    Usage,
+    check_uploaders,
+    encode,
+)
+from gobbler.model.requests import CreateProject
+from gobbler.registry.journal import Journal
+from gobbler.registry.locks import changing_registry
 
 BASELINE_BYTES = 1_000_000_000
 GROWTH_BYTES_PER_YEAR = 1_000_000_000
 
 
-def create_project(call: Call, request: CreateProject) -> dict[str, object]:
+def create_project(context: RequestContext, request: CreateProject) -> dict[str, object]:
     """Make the project, if the user is an administrator and there is none of that name."""
     project = check_name("project", request.project)
-    if call.user not in call.site.admins:
-        raise Forbidden(f"user {quoted(call.user)} is not an administrator: can't create projects")
-    permissions = _initial(request.permissions or LoosePermissions(), call.user)
-    registry = call.site.registry
+    if context.user not in context.service.admins:
+        raise Forbidden(
+            f"user {quoted(context.user)} is not an administrator: can't create projects"
+        )
+    permissions = _initial(request.permissions or LoosePermissions(), context.user)
+    registry = context.service.registry
     if registry.has(project):
         raise _exists(project)
-    with call.new_job() as job:
-        journal = Journal(registry, job, marked=False)
+    with context.new_workspace() as workspace:
+        journal = Journal(registry, workspace, marked=False)
         journal.bring_new("tree", project)
-        os.mkdir(job.tree, DIRECTORY_MODE)
-        write_new(f"{job.tree}/{PERMISSIONS}", encode(permissions))
-        write_new(f"{job.tree}/{USAGE}", encode(Usage(0)))
-        quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, call.started.year)
-        write_new(f"{job.tree}/{QUOTA}", encode(quota))
+        os.mkdir(workspace.tree, DIRECTORY_MODE)
+        write_new(f"{workspace.tree}/{PERMISSIONS}", encode(permissions))
+        write_new(f"{workspace.tree}/{USAGE}", encode(Usage(0)))
+        quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, context.started.year)
+        write_new(f"{workspace.tree}/{QUOTA}", encode(quota))
         journal.record(None)
-        flush_files(job.path, call.site.durability)
+        flush_files(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
         with already_made(f"project {quoted(project)}"):
-            journal.flush_moves(call.site.durability)
+            journal.flush_moves(context.service.durability)
     return {}
 
 

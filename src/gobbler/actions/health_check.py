@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gobbler.actions.site import Call
-from gobbler.requests import HealthCheck
+from gobbler.actions.context import RequestContext
+from gobbler.model.requests import HealthCheck
 
 
-def health_check(call: Call, request: HealthCheck) -> dict[str, object]:
+def health_check(context: RequestContext, request: HealthCheck) -> dict[str, object]:
     """Do nothing, for anyone; the answer has no fields of its own."""
-    del call, request
+    del context, request
     return {}

@@ -7,34 +7,34 @@ from __future__ import annotations
 
 import msgspec
 
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import check_admin
-from gobbler.jobs import job_name
-from gobbler.requests import CancelJob, ListJobs
-from gobbler.spool.jobs import Spool
+from gobbler.model.jobs import job_name
+from gobbler.model.requests import CancelJob, ListJobs
+from gobbler.spool.spool import Spool
 
 
-def list_jobs(call: Call, request: ListJobs) -> dict[str, object]:
+def list_jobs(context: RequestContext, request: ListJobs) -> dict[str, object]:
     """The states of the requester's jobs, or of ``all``; ``jobs`` of the answer."""
     if request.all:
-        check_admin(call, "list the jobs of all users")
-    uid = None if request.all else call.requester.uid
-    states = _spool(call).answers.states(uid)
+        check_admin(context, "list the jobs of all users")
+    uid = None if request.all else context.requester.uid
+    states = _spool(context).answers.states(uid)
     return {"jobs": [msgspec.to_builtins(state) for state in states]}
 
 
-def cancel_job(call: Call, request: CancelJob) -> dict[str, object]:
-    """Have a job given up and everything put back; ``job`` of the answer.
+def cancel_job(context: RequestContext, request: CancelJob) -> dict[str, object]:
+    """Have a job given up and everything put back; ``workspace`` of the answer.
 
     It may still succeed, if it was about to be published.
     """
-    job = request.job
-    if not job.partition("-")[0].isdigit():
-        job = job_name(call.requester.uid, job)
-    is_admin = call.user in call.site.admins
-    _spool(call).cancel(job, None if is_admin else call.requester.uid)
-    return {"job": job}
+    workspace = request.job
+    if not workspace.partition("-")[0].isdigit():
+        workspace = job_name(context.requester.uid, workspace)
+    is_admin = context.user in context.service.admins
+    _spool(context).cancel(workspace, None if is_admin else context.requester.uid)
+    return {"job": workspace}
 
 
-def _spool(call: Call) -> Spool:
-    return Spool(call.site.staging, call.site.durability)
+def _spool(context: RequestContext) -> Spool:
+    return Spool(context.service.staging, context.service.durability)

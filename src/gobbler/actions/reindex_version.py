@@ -4,66 +4,63 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.guards import changing_asset
-from gobbler.actions.inspecting import (
-    Found,
-    links_file,
-    look_at,
-    published_versions,
-    targets_of,
-)
-from gobbler.actions.journal import Journal
-from gobbler.actions.logs import prepare_log, publish_log, version_entry
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
+from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.incoming import Job
-from gobbler.disk.intents import Intent
-from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Fault, Refused, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Manifest, encode
-from gobbler.requests import OfVersion
+from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Manifest, encode
+from gobbler.model.requests import OfVersion
+from gobbler.registry.journal import Journal
+from gobbler.registry.locks import changing_asset
+from gobbler.registry.log import prepare_log, publish_log, version_entry
+from gobbler.registry.workspace import Intent, Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
-from gobbler.rules.planning import Plan, complete, linked_versions, make_plan
+from gobbler.rules.upload_plan import Plan, complete, linked_versions, make_plan
 from gobbler.transfer.build import hash_files, hash_kept
 
 
-def reindex_version(call: Call, request: OfVersion) -> dict[str, object]:
+def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
     """Rebuild ``..manifest`` and ``..links``; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
-    check_admin(call, "reindex a version")
-    registry = call.site.registry
+    check_admin(context, "reindex a version")
+    registry = context.service.registry
     existing_version(registry, request)
     summary = registry.summary(key)
-    found = look_at(call, key)
-    targets = targets_of(call, key, found)
+    found = look_at(context, key)
+    targets = targets_of(context, key, found)
     plan = make_plan(
         key, found.scan, targets, published_versions(registry, linked_versions(targets))
     )
-    with call.new_job() as job:
-        os.mkdir(job.tree, DIRECTORY_MODE)
-        manifest = complete(key, plan, _content(call, job, key, plan))
-        journal = Journal(registry, job, marked=True)
+    with context.new_workspace() as workspace:
+        os.mkdir(workspace.tree, DIRECTORY_MODE)
+        manifest = complete(key, plan, _content(context, workspace, key, plan))
+        journal = Journal(registry, workspace, marked=True)
         _stage(journal, key, found, plan, manifest)
         journal.record(Intent(moves=[], project=key.project, asset=key.asset, version=key.version))
-        flush_filesystem(job.path, call.site.durability)
+        flush_filesystem(workspace.path, context.service.durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
             if not summary.on_probation:
                 latest = registry.latest(key.of_asset) == key.version
-                prepare_log(job, version_entry("reindex-version", key, latest=latest), flush=True)
-            journal.commit(then=lambda: publish_log(registry, job))
+                prepare_log(
+                    workspace, version_entry("reindex-version", key, latest=latest), flush=True
+                )
+            journal.commit(then=lambda: publish_log(registry, workspace))
         with already_made(f"the new index of {quoted(key.path)}"):
-            flush_filesystem(registry.root, call.site.durability)
+            flush_filesystem(registry.root, context.service.durability)
     return {}
 
 
-def _content(call: Call, job: Job, key: VersionKey, plan: Plan) -> Manifest:
-    shop = call.site.workshop
-    entries = hash_kept(shop, job, plan, watcher=call.watcher)
-    root = call.site.registry.path(key.path)
-    for hashed in hash_files(shop, job, root, plan.copies, watcher=call.watcher):
+def _content(
+    context: RequestContext, workspace: Workspace, key: VersionKey, plan: Plan
+) -> Manifest:
+    dispatcher = context.service.dispatcher
+    entries = hash_kept(dispatcher, workspace, plan, watcher=context.watcher)
+    root = context.service.registry.path(key.path)
+    for hashed in hash_files(dispatcher, workspace, root, plan.copies, watcher=context.watcher):
         if hashed.problem:
             reason = f"{quoted(key.file(hashed.path))} {hashed.problem}"
             raise Fault(reason) if hashed.failed else Refused(reason)

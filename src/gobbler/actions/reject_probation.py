@@ -4,31 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gobbler.actions.guards import changing_asset
-from gobbler.actions.removing import Removal, finish, start
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.disk.flushing import Durability, already_made, flush_filesystem
-from gobbler.disk.incoming import new_job
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Summary
-from gobbler.registry import Registry
-from gobbler.requests import Reject
+from gobbler.fs.flush import Durability, already_made, flush_filesystem
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Summary
+from gobbler.model.requests import Reject
+from gobbler.registry.locks import changing_asset
+from gobbler.registry.registry import Registry
+from gobbler.registry.unpublish import Removal, finish, start
+from gobbler.registry.workspace import new_workspace
 from gobbler.rules.permissions import may_reject
 
 
-def reject_probation(call: Call, request: Reject) -> dict[str, object]:
+def reject_probation(context: RequestContext, request: Reject) -> dict[str, object]:
     """Remove the version; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     force = bool(request.force)
 
     def check() -> None:
-        existing_version(call.site.registry, request)
-        _check(call, key, force=force)
+        existing_version(context.service.registry, request)
+        _check(context, key, force=force)
 
-    site = call.site
-    remove_from_probation(site.registry, site.durability, key, check, force=force, task=call.task)
+    service = context.service
+    remove_from_probation(
+        service.registry, service.durability, key, check, force=force, task=context.task
+    )
     return {}
 
 
@@ -47,28 +49,28 @@ def remove_from_probation(
     """
     check()
     removal = Removal(key.project, key.path, [key], force)
-    with new_job(registry.root, task) as job:
-        journal = start(registry, job, removal)
-        flush_filesystem(job.path, durability)
+    with new_workspace(registry.root, task) as workspace:
+        journal = start(registry, workspace, removal)
+        flush_filesystem(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             check()
-            finish(registry, job, removal, journal)
+            finish(registry, workspace, removal, journal)
         with already_made(f"the removal of {quoted(key.path)}"):
             flush_filesystem(registry.root, durability)
 
 
-def _check(call: Call, key: VersionKey, *, force: bool) -> None:
+def _check(context: RequestContext, key: VersionKey, *, force: bool) -> None:
     summary: Summary | None = None
     try:
-        summary = call.site.registry.summary(key)
+        summary = context.service.registry.summary(key)
     except GobblerError:
         if not force:
             raise
-    project, asset = owners_of(call.site.registry, key)
+    project, asset = owners_of(context.service.registry, key)
     uploader = None if summary is None else summary.upload_user_id
-    if not may_reject(call.user, call.site.admins, project, asset, uploader):
+    if not may_reject(context.user, context.service.admins, project, asset, uploader):
         raise Forbidden(
-            f"user {quoted(call.user)} is not allowed to reject {quoted(key.path)}",
+            f"user {quoted(context.user)} is not allowed to reject {quoted(key.path)}",
             hint="Only owners of the project or the asset, and whoever uploaded it, are.",
         )
     if summary is not None and not summary.on_probation:

@@ -4,37 +4,40 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.affected import Affected, Manifests, affected_links
-from gobbler.actions.guards import changing_registry
-from gobbler.actions.journal import Journal
+from gobbler.actions.context import RequestContext
+from gobbler.actions.link_impact import LinkImpact, Manifests, link_impact
 from gobbler.actions.rerouted_files import copy_files, stage_changes
-from gobbler.actions.site import Call
 from gobbler.actions.versions import check_admin
-from gobbler.disk.flushing import already_made, flush_filesystem
-from gobbler.disk.intents import Intent
-from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import Fault, Missing, Refused, quoted
-from gobbler.index.searching import Stamps
-from gobbler.names import VersionKey, check_name
-from gobbler.registry import Registry
-from gobbler.requests import Doomed, RerouteLinks
+from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.index.search import Fingerprints
+from gobbler.model.names import VersionKey, check_name
+from gobbler.model.requests import DeletionTarget, RerouteLinks
+from gobbler.registry.journal import Journal
+from gobbler.registry.locks import changing_registry
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Intent
 
 ATTEMPTS = 5
 
 
-def reroute_links(call: Call, request: RerouteLinks) -> dict[str, object]:
+def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, object]:
     """Reroute the links into what is to be deleted; ``changes`` of the answer."""
-    check_admin(call, "reroute links")
+    check_admin(context, "reroute links")
     for doomed in request.to_delete:
         _check_names(doomed)
-    registry = call.site.registry
-    search, manifests = call.site.search, Manifests(registry)
+    registry = context.service.registry
+    search, manifests = context.service.search, Manifests(registry)
     for _ in range(ATTEMPTS):
-        found = affected_links(
-            search, manifests, lambda stamps: _doomed(registry, request, stamps), call.watcher.check
+        found = link_impact(
+            search,
+            manifests,
+            lambda fingerprints: _doomed(registry, request, fingerprints),
+            context.watcher.check,
         )
-        answer: dict[str, object] = {"changes": found.told()}
-        if request.dry_run or not found.changes or _apply(call, found, manifests, answer):
+        answer: dict[str, object] = {"changes": found.to_dict()}
+        if request.dry_run or not found.changes or _apply(context, found, manifests, answer):
             return answer
         manifests.forget_changed()
     raise Fault(
@@ -43,7 +46,7 @@ def reroute_links(call: Call, request: RerouteLinks) -> dict[str, object]:
     )
 
 
-def _check_names(doomed: Doomed) -> None:
+def _check_names(doomed: DeletionTarget) -> None:
     check_name("project", doomed.project)
     if doomed.asset is not None:
         check_name("asset", doomed.asset)
@@ -53,8 +56,10 @@ def _check_names(doomed: Doomed) -> None:
         check_name("version", doomed.version)
 
 
-def _doomed(registry: Registry, request: RerouteLinks, stamps: Stamps) -> set[VersionKey]:
-    """Those of the versions in ``stamps`` that are to be deleted."""
+def _doomed(
+    registry: Registry, request: RerouteLinks, fingerprints: Fingerprints
+) -> set[VersionKey]:
+    """Those of the versions in ``fingerprints`` that are to be deleted."""
     names = set()
     for entry in request.to_delete:
         parts = [name for name in (entry.project, entry.asset, entry.version) if name]
@@ -63,29 +68,31 @@ def _doomed(registry: Registry, request: RerouteLinks, stamps: Stamps) -> set[Ve
         names.add(tuple(parts))
     return {
         key
-        for key in stamps
+        for key in fingerprints
         if (key.project,) in names
         or (key.project, key.asset) in names
         or (key.project, key.asset, key.version) in names
     }
 
 
-def _apply(call: Call, found: Affected, manifests: Manifests, answer: dict[str, object]) -> bool:
+def _apply(
+    context: RequestContext, found: LinkImpact, manifests: Manifests, answer: dict[str, object]
+) -> bool:
     """Make the changes, unless the registry has changed since they were planned."""
-    registry, changes = call.site.registry, found.changes
-    with call.new_job() as job:
-        os.mkdir(job.tree, DIRECTORY_MODE)
-        copy_files(call, job, changes)
-        journal = Journal(registry, job, marked=True)
+    registry, changes = context.service.registry, found.changes
+    with context.new_workspace() as workspace:
+        os.mkdir(workspace.tree, DIRECTORY_MODE)
+        copy_files(context, workspace, changes)
+        journal = Journal(registry, workspace, marked=True)
         usage = stage_changes(registry, journal, changes, manifests)
         journal.record(Intent(moves=[], recount=sorted(usage)), answer)
-        flush_filesystem(job.path, call.site.durability)
+        flush_filesystem(workspace.path, context.service.durability)
         with changing_registry(registry):
-            if registry.stamps() != found.linking.stamps:
+            if registry.fingerprints() != found.linking.fingerprints:
                 return False
             for number, (project, added) in enumerate(sorted(usage.items())):
                 journal.add_usage(f"usage-{number}", project, added)
             journal.commit()
         with already_made("the change of the links"):
-            flush_filesystem(registry.root, call.site.durability)
+            flush_filesystem(registry.root, context.service.durability)
     return True

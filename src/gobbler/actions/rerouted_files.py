@@ -6,22 +6,22 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 
-from gobbler.actions.inspecting import links_file
-from gobbler.actions.journal import Journal
-from gobbler.actions.site import Call
-from gobbler.disk.incoming import Job
+from gobbler.actions.context import RequestContext
+from gobbler.actions.version_scan import links_file
 from gobbler.errors import Fault, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Manifest, encode
-from gobbler.registry import Registry
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest, encode
+from gobbler.registry.journal import Journal
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
-from gobbler.rules.rerouting import Change
-from gobbler.transfer.duplicating import Duplicate, duplicate_all
+from gobbler.rules.reroute import Change
+from gobbler.transfer.duplicate import Duplicate, duplicate_all
 
 
-def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
+def copy_files(context: RequestContext, workspace: Workspace, changes: list[Change]) -> None:
     """Copy the files of which no other copy survives into the job, verifying each."""
-    registry = call.site.registry
+    registry = context.service.registry
     copies = {
         _name(number): Duplicate(
             registry.path(change.former.end.key.file(change.former.end.path)),
@@ -31,9 +31,9 @@ def copy_files(call: Call, job: Job, changes: list[Change]) -> None:
         for number, change in enumerate(changes)
         if change.is_copy
     }
-    shop = call.site.workshop
-    whitelist = call.site.whitelist
-    for problem in duplicate_all(shop, job, copies, whitelist, watcher=call.watcher):
+    dispatcher = context.service.dispatcher
+    whitelist = context.service.whitelist
+    for problem in duplicate_all(dispatcher, workspace, copies, whitelist, watcher=context.watcher):
         raise Fault(
             f"{quoted(problem)} can't be copied to where it is linked from: its content is "
             "not what its manifest lists",

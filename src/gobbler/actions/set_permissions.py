@@ -4,98 +4,95 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.guards import adding_asset, changing_asset, changing_project, check_project
-from gobbler.actions.journal import Journal
-from gobbler.actions.replacing import replace_record
-from gobbler.actions.site import Call
-from gobbler.disk.flushing import (
-    already_made,
-    flush_files,
-)
-from gobbler.disk.writing import DIRECTORY_MODE, write_new
+from gobbler.actions.change_record import replace_record
+from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, quoted
-from gobbler.names import PERMISSIONS, AssetKey, check_name, project_permissions
-from gobbler.records import LoosePermissions, Permissions, check_uploaders, encode
-from gobbler.requests import SetPermissions
+from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
+from gobbler.fs.flush import already_made, flush_files
+from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
+from gobbler.model.records import LoosePermissions, Permissions, check_uploaders, encode
+from gobbler.model.requests import SetPermissions
+from gobbler.registry.journal import Journal
+from gobbler.registry.locks import adding_asset, changing_asset, changing_project, check_project
 from gobbler.rules.permissions import is_asset_owner, is_project_owner, updated
 
 
-def set_permissions(call: Call, request: SetPermissions) -> dict[str, object]:
+def set_permissions(context: RequestContext, request: SetPermissions) -> dict[str, object]:
     """Replace each given property; the answer has no fields of its own."""
     project = check_name("project", request.project)
     check_uploaders(request.permissions.uploaders or (), "$.permissions.uploaders")
     if request.asset is None:
-        _set_for_project(call, project, request.permissions)
+        _set_for_project(context, project, request.permissions)
         return {}
     asset = AssetKey.checked(project, request.asset)
-    check_project(call.site.registry, project)
-    while not _set_for_asset(call, asset, request.permissions):
+    check_project(context.service.registry, project)
+    while not _set_for_asset(context, asset, request.permissions):
         continue
     return {}
 
 
-def _set_for_project(call: Call, project: str, asked: LoosePermissions) -> None:
-    registry = call.site.registry
-    _check_owner(call, project)  # before any lock is taken for somebody who may not
+def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> None:
+    registry = context.service.registry
+    _check_owner(context, project)  # before any lock is taken for somebody who may not
     replace_record(
-        call,
+        context,
         changing_project(registry, project),
         project_permissions(project),
-        lambda: encode(updated(_check_owner(call, project), asked)),
+        lambda: encode(updated(_check_owner(context, project), asked)),
         _change(project),
     )
 
 
-def _check_owner(call: Call, project: str) -> Permissions:
-    stored = call.site.registry.permissions(project)
-    if not is_project_owner(call.user, call.site.admins, stored):
-        raise _forbidden(call, project)
+def _check_owner(context: RequestContext, project: str) -> Permissions:
+    stored = context.service.registry.permissions(project)
+    if not is_project_owner(context.user, context.service.admins, stored):
+        raise _forbidden(context, project)
     return stored
 
 
-def _set_for_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
+def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
     """Write the asset's file; ``False`` if the asset came or went at that moment."""
-    registry = call.site.registry
+    registry = context.service.registry
     if not registry.has(asset.path):
-        return _make_asset(call, asset, asked)
-    _check_asset_owner(call, asset)
+        return _make_asset(context, asset, asked)
+    _check_asset_owner(context, asset)
 
     def decide() -> bytes | None:
         if not registry.has(asset.path):
             return None
-        return encode(updated(_check_asset_owner(call, asset), asked, of_asset=True))
+        return encode(updated(_check_asset_owner(context, asset), asked, of_asset=True))
 
     guard = changing_asset(registry, asset)
-    return replace_record(call, guard, asset.permissions, decide, _change(asset.path))
+    return replace_record(context, guard, asset.permissions, decide, _change(asset.path))
 
 
-def _check_asset_owner(call: Call, asset: AssetKey) -> Permissions:
-    registry = call.site.registry
+def _check_asset_owner(context: RequestContext, asset: AssetKey) -> Permissions:
+    registry = context.service.registry
     stored = registry.asset_permissions(asset)
     project = registry.permissions(asset.project)
-    if not is_asset_owner(call.user, call.site.admins, project, stored):
-        raise _forbidden(call, asset.path)
+    if not is_asset_owner(context.user, context.service.admins, project, stored):
+        raise _forbidden(context, asset.path)
     return stored or Permissions()
 
 
-def _make_asset(call: Call, asset: AssetKey, asked: LoosePermissions) -> bool:
-    registry = call.site.registry
-    _check_owner(call, asset.project)
-    with call.new_job() as job:
-        journal = Journal(registry, job, marked=False)
+def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
+    registry = context.service.registry
+    _check_owner(context, asset.project)
+    with context.new_workspace() as workspace:
+        journal = Journal(registry, workspace, marked=False)
         journal.bring_new("tree", asset.path)
-        os.mkdir(job.tree, DIRECTORY_MODE)
+        os.mkdir(workspace.tree, DIRECTORY_MODE)
         new = updated(Permissions(), asked, of_asset=True)
-        write_new(f"{job.tree}/{PERMISSIONS}", encode(new))
+        write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
         journal.record(None)
-        flush_files(job.path, call.site.durability)
+        flush_files(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
-            _check_owner(call, asset.project)
+            _check_owner(context, asset.project)
             if registry.has(asset.path):
                 return False
             journal.commit()
         with already_made(_change(asset.path)):
-            journal.flush_moves(call.site.durability)
+            journal.flush_moves(context.service.durability)
     return True
 
 
@@ -103,8 +100,8 @@ def _change(place: str) -> str:
     return f"the change of the permissions of {quoted(place)}"
 
 
-def _forbidden(call: Call, place: str) -> Forbidden:
+def _forbidden(context: RequestContext, place: str) -> Forbidden:
     return Forbidden(
-        f"user {quoted(call.user)} is not allowed to set the permissions of {quoted(place)}",
+        f"user {quoted(context.user)} is not allowed to set the permissions of {quoted(place)}",
         hint="Only its owners are.",
     )

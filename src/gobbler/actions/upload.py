@@ -5,35 +5,29 @@ from __future__ import annotations
 import logging
 import os
 
-from gobbler.actions.consuming import cut_off, remove_sources
-from gobbler.actions.inspecting import published_versions
-from gobbler.actions.nominating import twins_for
-from gobbler.actions.publishing import Publication, publish
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
+from gobbler.actions.dedup_candidates import dedup_candidates
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
-from gobbler.disk.clock import now
-from gobbler.disk.incoming import Job
-from gobbler.disk.intents import Intent
-from gobbler.disk.naming import at
-from gobbler.disk.opening import account_name, closing, open_directory, open_users_directory
+from gobbler.actions.version_scan import published_versions
 from gobbler.errors import Fault, Forbidden, Refused, quoted
-from gobbler.names import VersionKey, is_internal
-from gobbler.records import Manifest, Permissions, Summary, format_time
-from gobbler.registry import Registry
-from gobbler.requests import Upload
+from gobbler.fs.clock import now
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.open import account_name, closing, open_directory, open_users_directory
+from gobbler.fs.os_errors import with_path
+from gobbler.model.names import VersionKey, is_internal
+from gobbler.model.records import Manifest, Permissions, Summary, format_time
+from gobbler.model.requests import Upload
+from gobbler.registry.consume import cut_off, remove_sources
+from gobbler.registry.publish import Publication, publish
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Intent, Workspace
 from gobbler.rules.links import Locator, Places, usage_of
 from gobbler.rules.permissions import UploadRight
-from gobbler.rules.planning import (
-    Plan,
-    Scan,
-    complete,
-    linked_versions,
-    make_plan,
-)
-from gobbler.transfer.batch import Source, Stamp
+from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, make_plan
+from gobbler.transfer.batch import Source
 from gobbler.transfer.build import make_symlinks, write_records
+from gobbler.transfer.ingest import ingest_files
 from gobbler.transfer.scan import scan
-from gobbler.transfer.taking import fetch_content
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +35,13 @@ ATTEMPTS = 5
 """How often an upload is begun anew because what it relied on had changed at the end."""
 
 
-def upload(call: Call, request: Upload) -> dict[str, object]:
+def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     """Publish the source as a new version; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
-    source = _identify(call, request.source)
+    source = _identify(context, request.source)
     for _ in range(ATTEMPTS):
         try:
-            _attempt(call, request, key, source)
+            _attempt(context, request, key, source)
         except Outdated:
             continue
         return {}
@@ -57,71 +51,78 @@ def upload(call: Call, request: Upload) -> dict[str, object]:
     )
 
 
-def _identify(call: Call, name: str) -> Source:
+def _identify(context: RequestContext, name: str) -> Source:
     """Open the source once, and remember which directory it is."""
     if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
         raise Refused(
             f"`source` must be the bare name of a directory in staging, not {quoted(name)}"
         )
-    with closing(open_directory(call.site.staging)) as staging:
+    with closing(open_directory(context.service.staging)) as staging:
         descriptor, status = open_users_directory(staging, name, "source directory")
         os.close(descriptor)
-        with at(call.site.staging):
+        with with_path(context.service.staging):
             is_inside = status.st_dev == os.fstat(staging).st_dev
-    if status.st_uid != call.requester.uid:
+    if status.st_uid != context.requester.uid:
         owner = account_name(status.st_uid, f"source directory {quoted(name)}")
         raise Forbidden(
             f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-            f"not to the requester {quoted(call.requester.name)}"
+            f"not to the requester {quoted(context.requester.name)}"
         )
-    return Source(call.site.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+    return Source(
+        context.service.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside
+    )
 
 
-def _attempt(call: Call, request: Upload, key: VersionKey, source: Source) -> None:
-    registry = call.site.registry
-    right = authorise(call, key)
-    twins = twins_for(call, key.of_asset)
+def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: Source) -> None:
+    registry = context.service.registry
+    right = authorise(context, key)
+    candidates = dedup_candidates(context, key.of_asset)
     with source.opened() as directory:
         found = scan(
             directory,
             ignore_dot=bool(request.ignore_dot),
             owner=source.owner,
-            check=call.watcher.check,
-            width=call.site.width,
+            check=context.watcher.check,
+            width=context.service.width,
         )
-    plan = _plan(call, key, source, found)
+    plan = _plan(context, key, source, found)
     # Only what belongs to the service's own account, both file and directory, may keep
     # its inode: nobody else can then have it open for writing, or keep it from going.
     adopt = bool(request.consume) and source.owner == os.geteuid()
-    with call.new_job(resume=True) as job:
-        content, stamps = fetch_content(
-            call.site.workshop,
-            job,
+    with context.new_workspace(resume=True) as workspace:
+        content, fingerprints = ingest_files(
+            context.service.dispatcher,
+            workspace,
             source,
             plan,
-            twins,
+            candidates,
             consume=bool(request.consume),
             adopt=adopt,
-            watcher=call.watcher,
+            watcher=context.watcher,
         )
         manifest = complete(key, plan, content)
         summary = Summary(
-            upload_user_id=call.user,
-            upload_start=format_time(call.started),
+            upload_user_id=context.user,
+            upload_start=format_time(context.started),
             upload_finish=format_time(now()),
             on_probation=bool(request.on_probation) or not right.trusted,
         )
-        make_symlinks(job.tree, key, plan, manifest, call.site.width)
-        write_records(job.tree, manifest, summary)
-        call.watcher.check()
+        make_symlinks(workspace.tree, key, plan, manifest, context.service.width)
+        write_records(workspace.tree, manifest, summary)
+        context.watcher.check()
         intent = _intent(key, source, summary, adopted=adopt)
-        publish(call.site, job, _publication(call, key, right, manifest, summary, intent))
+        publish(
+            registry,
+            context.service.durability,
+            workspace,
+            _publication(context, key, right, manifest, summary, intent),
+        )
         if request.consume:
-            _consume(registry, job, key, source, stamps, manifest, adopted=adopt)
+            _consume(registry, workspace, key, source, fingerprints, manifest, adopted=adopt)
 
 
 def _publication(
-    call: Call,
+    context: RequestContext,
     key: VersionKey,
     right: UploadRight,
     manifest: Manifest,
@@ -132,9 +133,9 @@ def _publication(
         key=key,
         summary=summary,
         usage=usage_of(manifest),
-        owner=Permissions(owners=(call.user,)) if right.makes_owner else None,
+        owner=Permissions(owners=(context.user,)) if right.makes_owner else None,
         intent=intent,
-        check=Assumptions.of(call, key, right, manifest).check,
+        check=Assumptions.of(context, key, right, manifest).check,
     )
 
 
@@ -152,39 +153,39 @@ def _intent(key: VersionKey, source: Source, summary: Summary, *, adopted: bool)
     )
 
 
-def _plan(call: Call, key: VersionKey, source: Source, found: Scan) -> Plan:
+def _plan(context: RequestContext, key: VersionKey, source: Source, found: Scan) -> Plan:
     staging = os.path.realpath(source.staging)
-    root = call.site.registry.root
+    root = context.service.registry.root
     places = Places(
         source=(f"{staging}/{source.name}", f"{source.staging}/{source.name}"),
         registry=(root, os.path.realpath(root)),
-        whitelist=call.site.whitelist,
+        whitelist=context.service.whitelist,
     )
     locator = Locator(places)
     targets = {
         path: locator(f"{staging}/{source.name}/{path.rpartition('/')[0]}", text)
         for path, text in found.symlinks.items()
     }
-    versions = published_versions(call.site.registry, linked_versions(targets))
+    versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 
 
 def _consume(
     registry: Registry,
-    job: Job,
+    workspace: Workspace,
     key: VersionKey,
     source: Source,
-    stamps: dict[str, Stamp],
+    fingerprints: dict[str, Fingerprint],
     manifest: Manifest,
     *,
     adopted: bool,
 ) -> None:
-    remove_sources(source, stamps)
+    remove_sources(source.name, source.opened(), fingerprints)
     if adopted:
-        own = [path for path in stamps if manifest[path].link is None]
+        own = [path for path in fingerprints if manifest[path].link is None]
         try:
             cut_off(registry.path(key.path), own)
         except OSError:
             # The version is published. A sweep will do what is left to do.
             logger.exception("could not cut off %s from its source", quoted(key.path))
-            job.unfinished = True
+            workspace.unfinished = True

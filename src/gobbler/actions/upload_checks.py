@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from gobbler.actions.site import Call
-from gobbler.disk.clock import now
+from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, Missing, Refused, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Manifest
-from gobbler.registry import Registry, Stamp
+from gobbler.fs.clock import now
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Manifest
+from gobbler.registry.registry import Registry
 from gobbler.rules.permissions import UploadRight, upload_right
 
 
@@ -18,17 +19,17 @@ class Outdated(Exception):
     """What an upload relied on has changed, so that it must be begun anew."""
 
 
-def authorise(call: Call, key: VersionKey) -> UploadRight:
+def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
     """How the user may upload ``key``, which must not exist yet.
 
     Raises :class:`~gobbler.errors.Missing`, :class:`~gobbler.errors.Forbidden` or
     :class:`~gobbler.errors.Refused`.
     """
-    registry = call.site.registry
+    registry = context.service.registry
     right = upload_right(
-        call.user,
+        context.user,
         key,
-        admins=call.site.admins,
+        admins=context.service.admins,
         project=registry.permissions(key.project),
         asset=registry.asset_permissions(key.of_asset),
         asset_exists=registry.has(key.of_asset.path),
@@ -36,7 +37,7 @@ def authorise(call: Call, key: VersionKey) -> UploadRight:
     )
     if right is None:
         raise Forbidden(
-            f"user {quoted(call.user)} is not allowed to upload to {quoted(key.path)}",
+            f"user {quoted(context.user)} is not allowed to upload to {quoted(key.path)}",
             hint="Ask an owner of the project to add you to its uploaders.",
         )
     if registry.has(key.path):
@@ -53,36 +54,40 @@ class Assumptions:
     ``linked``: the state of the manifest of each version that is linked to.
     """
 
-    call: Call
+    context: RequestContext
     key: VersionKey
     right: UploadRight
-    linked: dict[VersionKey, Stamp]
+    linked: dict[VersionKey, Fingerprint]
 
     @classmethod
-    def of(cls, call: Call, key: VersionKey, right: UploadRight, manifest: Manifest) -> Assumptions:
+    def of(
+        cls, context: RequestContext, key: VersionKey, right: UploadRight, manifest: Manifest
+    ) -> Assumptions:
         """Check that every link of ``manifest`` leads to what it says.
 
         That is done once, before the locks are taken; under them, only whether the
         manifests are still the same. Raises :class:`Outdated`.
         """
-        registry = call.site.registry
-        linked: dict[VersionKey, Stamp] = {}
+        registry = context.service.registry
+        linked: dict[VersionKey, Fingerprint] = {}
         for version, files in _linked_files(key, manifest).items():
-            linked[version] = registry.stamp(version.manifest)
+            linked[version] = registry.fingerprint(version.manifest)
             if not _stands(registry, version, files):
                 raise Outdated
-        return cls(call, key, right, linked)
+        return cls(context, key, right, linked)
 
     def check(self) -> None:
         """Check all of it again, under the locks.
 
         Raises what :func:`authorise` raises, or :class:`Outdated`.
         """
-        if authorise(self.call, self.key) != self.right:
+        if authorise(self.context, self.key) != self.right:
             raise Outdated
-        registry = self.call.site.registry
-        for version, stamp in self.linked.items():
-            if registry.stamp(version.manifest) != stamp or not _is_final(registry, version):
+        registry = self.context.service.registry
+        for version, fingerprint in self.linked.items():
+            if registry.fingerprint(version.manifest) != fingerprint or not _is_final(
+                registry, version
+            ):
                 raise Outdated
 
 

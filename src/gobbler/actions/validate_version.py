@@ -5,31 +5,31 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from gobbler.actions.inspecting import Found, look_at, places_of
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
+from gobbler.actions.version_scan import Found, look_at, places_of
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.disk.writing import DIRECTORY_MODE
 from gobbler.errors import GobblerError, Missing, Refused, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Link, Manifest
-from gobbler.registry import Registry
-from gobbler.requests import OfVersion
+from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Link, Manifest
+from gobbler.model.requests import OfVersion
+from gobbler.registry.registry import Registry
 from gobbler.rules.comparison import Version, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, Locator
-from gobbler.rules.planning import MAX_PROBLEMS_TOLD
+from gobbler.rules.upload_plan import MAX_PROBLEMS_TOLD
 from gobbler.transfer.build import hash_files, hash_listed
 
 
-def validate_version(call: Call, request: OfVersion) -> dict[str, object]:
+def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
     """Raise :class:`~gobbler.errors.Refused` that tells all that is wrong, if anything.
 
     Its reason names the first few problems and their number; the field ``problems``
     lists them all.
     """
     key = VersionKey.checked(request.project, request.asset, request.version)
-    check_admin(call, "validate a version")
-    existing_version(call.site.registry, request)
-    problems = _problems(call, key)
+    check_admin(context, "validate a version")
+    existing_version(context.service.registry, request)
+    problems = _problems(context, key)
     if not problems:
         return {}
     first = "; ".join(problems[:MAX_PROBLEMS_TOLD])
@@ -42,26 +42,26 @@ def validate_version(call: Call, request: OfVersion) -> dict[str, object]:
     )
 
 
-def _problems(call: Call, key: VersionKey) -> list[str]:
-    registry = call.site.registry
+def _problems(context: RequestContext, key: VersionKey) -> list[str]:
+    registry = context.service.registry
     problems: list[str] = []
     try:
         problems += summary_problems(registry.summary(key))
     except GobblerError as error:
         problems.append(error.reason)
-    found = look_at(call, key)
+    found = look_at(context, key)
     problems += found.damaged.values()
     try:
         manifest = registry.manifest(key)
     except GobblerError as error:
         return [*problems, error.reason]
     linked, unreadable = _linked(registry, key, manifest)
-    hashes, unhashed = _hashes(call, key, found)
-    places = places_of(call, key)
-    at = registry.path(key.path)
+    hashes, unhashed = _hashes(context, key, found)
+    places = places_of(context, key)
+    with_path = registry.path(key.path)
     links = {**found.links, **dict.fromkeys(found.damaged)}
-    gone = _gone(call, manifest)
-    version = Version(key, at, found.scan, hashes, links, linked, gone)
+    gone = _gone(context, manifest)
+    version = Version(key, with_path, found.scan, hashes, links, linked, gone)
     return [*problems, *unreadable, *unhashed, *problems_of(version, manifest, places)]
 
 
@@ -87,16 +87,16 @@ def _linked(
     return found, problems
 
 
-def _gone(call: Call, manifest: Manifest) -> set[Link]:
+def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
     """The files that links lead to and that are not on disk, each directory being listed once."""
     ends = {entry.link.end for entry in manifest.values() if entry.link is not None}
     wanted: dict[str, dict[str, Link]] = {}
     for end in ends:
-        directory, _, name = call.site.registry.path(end.key.file(end.path)).rpartition("/")
+        directory, _, name = context.service.registry.path(end.key.file(end.path)).rpartition("/")
         wanted.setdefault(directory, {})[name] = end
     gone: set[Link] = set()
     for directory, files in wanted.items():
-        call.watcher.check()
+        context.watcher.check()
         there: set[str] = set()
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             # One that is a link leads out of the registry, which its own version tells of.
@@ -106,18 +106,20 @@ def _gone(call: Call, manifest: Manifest) -> set[Link]:
 
 
 def _hashes(
-    call: Call, key: VersionKey, found: Found
+    context: RequestContext, key: VersionKey, found: Found
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
-    registry = call.site.registry
-    shop = call.site.workshop
+    registry = context.service.registry
+    dispatcher = context.service.dispatcher
     hashes: dict[str, tuple[int, str]] = {}
     problems: list[str] = []
-    with call.new_job() as job:
-        os.mkdir(job.tree, DIRECTORY_MODE)
+    with context.new_workspace() as workspace:
+        os.mkdir(workspace.tree, DIRECTORY_MODE)
         root = registry.path(key.path)
         for hashed in (
-            *hash_files(shop, job, root, found.scan.files, watcher=call.watcher),
-            *hash_listed(shop, job, _whitelisted(call, key, found), watcher=call.watcher),
+            *hash_files(dispatcher, workspace, root, found.scan.files, watcher=context.watcher),
+            *hash_listed(
+                dispatcher, workspace, _whitelisted(context, key, found), watcher=context.watcher
+            ),
         ):
             if hashed.problem:
                 problems.append(f"{quoted(hashed.path)} {hashed.problem}")
@@ -126,9 +128,9 @@ def _hashes(
     return hashes, problems
 
 
-def _whitelisted(call: Call, key: VersionKey, found: Found) -> dict[str, InWhitelist]:
-    locator = Locator(places_of(call, key))
-    root = call.site.registry.path(key.path)
+def _whitelisted(context: RequestContext, key: VersionKey, found: Found) -> dict[str, InWhitelist]:
+    locator = Locator(places_of(context, key))
+    root = context.service.registry.path(key.path)
     located = {
         path: locator(os.path.dirname(f"{root}/{path}"), text)
         for path, text in found.scan.symlinks.items()

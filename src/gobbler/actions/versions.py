@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from gobbler.actions.guards import check_asset
-from gobbler.actions.site import Call
+from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, Missing, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Permissions
-from gobbler.registry import Registry
-from gobbler.requests import OfVersion
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Permissions
+from gobbler.model.requests import OfVersion
+from gobbler.registry.locks import check_asset
+from gobbler.registry.registry import Registry
 
 
 def existing_version(registry: Registry, request: OfVersion) -> VersionKey:
@@ -29,9 +29,9 @@ def owners_of(registry: Registry, key: VersionKey) -> tuple[Permissions, Permiss
     return registry.permissions(key.project), registry.asset_permissions(key.of_asset)
 
 
-def check_admin(call: Call, what: str) -> None:
+def check_admin(context: RequestContext, what: str) -> None:
     """Raise :class:`~gobbler.errors.Forbidden` unless an administrator asks for ``what``."""
-    if call.user not in call.site.admins:
+    if context.user not in context.service.admins:
         raise Forbidden(
-            f"user {quoted(call.user)} is not an administrator, which it takes to {what}"
+            f"user {quoted(context.user)} is not an administrator, which it takes to {what}"
         )

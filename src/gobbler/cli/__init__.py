@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from gobbler import __version__
-from gobbler.cli.stopping import outcome
+from gobbler.cli.signals import outcome
 from gobbler.errors import GobblerError
 
 COMMANDS = {

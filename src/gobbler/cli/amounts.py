@@ -1,15 +1,23 @@
-"""Lengths of time, moments and amounts as people write them: ``30d``, ``2026-11-20``, ``500GB``."""
+"""Lengths of time, moments and amounts as people write them: ``30d``, ``2026-11-20``, ``500GB``.
+
+What commands tell about versions: how much is in them, and what their summary says.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import click
+from rich.filesize import decimal
 
-from gobbler.client import Budget
-from gobbler.errors import quoted
+from gobbler.client import Budget, Client
+from gobbler.client.address import Address
+from gobbler.errors import GobblerError, quoted
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest, plain
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _BYTES = {
@@ -68,3 +76,45 @@ def budgets(given: Sequence[Budget]) -> Budget:
 def _seconds(text: str) -> float | None:
     match = re.fullmatch(r"(\d{1,6})([mhdw])", text, re.ASCII)
     return None if match is None else float(int(match[1]) * _SECONDS[match[2]])
+
+
+class Amount(NamedTuple):
+    """A number of files, and of bytes in them."""
+
+    files: int
+    bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.files} file{'' if self.files == 1 else 's'}, {decimal(self.bytes)}"
+
+
+def count(*manifests: Manifest) -> tuple[Amount, Amount]:
+    """What of some versions is stored in them, and what is linked to other places."""
+    entries = [entry for manifest in manifests for entry in manifest.values()]
+    return (
+        _amount(e.size for e in entries if e.link is None and not e.is_directory),
+        _amount(e.size for e in entries if e.link is not None),
+    )
+
+
+def _amount(sizes: Iterable[int]) -> Amount:
+    each = list(sizes)
+    return Amount(len(each), sum(each))
+
+
+def below(client: Client, place: Address) -> Iterator[VersionKey]:
+    """The versions in a project or an asset, or in the whole registry if it is neither."""
+    for project in [place.project] if place.project else client.projects():
+        for asset in [place.asset] if place.asset else client.assets(project):
+            for version in client.versions(project, asset):
+                yield VersionKey(project, asset, version)
+
+
+def describe(client: Client, key: VersionKey) -> dict[str, Any]:
+    """The summary of a version, or under ``problem`` why there is none to be shown."""
+    try:
+        summary = client.summary(key.project, key.asset, key.version)
+    except GobblerError as error:
+        # One damaged version must not hide the others.
+        return {"problem": error.reason}
+    return plain(summary) | {"on_probation": summary.on_probation}

@@ -9,7 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.calls.addresses import is_file, parse, resolve
+from gobbler.client.address import is_file, parse, resolve
 from gobbler.errors import Refused, quoted
 
 

@@ -8,8 +8,8 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.calls.addresses import parse_as, resolve
-from gobbler.client.reading.exporting import check_free
+from gobbler.client.address import parse_as, resolve
+from gobbler.client.export import check_free
 
 
 @click.command()

@@ -15,13 +15,13 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from gobbler.cli.completing import completed
-from gobbler.cli.stopping import stopping_cleanly
+from gobbler.cli.completion import completed
+from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
-from gobbler.client.calls.addresses import Address
-from gobbler.client.finding import find_client
+from gobbler.client.address import Address
+from gobbler.client.client import find_client
 from gobbler.errors import quoted
-from gobbler.records import Uploader
+from gobbler.model.records import Uploader
 
 Command = Callable[..., Any]
 
@@ -73,7 +73,7 @@ jobs = click.option(
 )
 
 # Variables of the environment are not click's business: which of them count depends on the
-# others, and on the configuration files. See gobbler.client.connecting.locating.
+# others, and on the configuration files. See gobbler.client.resolve.
 service = click.option(
     "--service",
     metavar="NAME",

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from gobbler.cli import common
+from gobbler.client import config_file
 from gobbler.client.cache.cache import default_cache
-from gobbler.client.connecting import configuring
-from gobbler.client.connecting.configuration import KEYS, SERVICE_KEYS, Configuration
-from gobbler.client.connecting.locating import SETTINGS, Found, Located, locate, locate_cache, names
+from gobbler.client.config_schema import KEYS, SERVICE_KEYS, Configuration
+from gobbler.client.resolve import SETTINGS, Found, Located, locate, locate_cache, names
 
 _site = click.option(
     "--site", is_flag=True, help="In the file for all users of this machine, not in your own."
@@ -57,7 +57,7 @@ def show(service: str | None, as_json: bool) -> None:
       gobbler config show --service other
       gobbler config show --json
     """
-    files = configuring.read_all(os.environ)
+    files = config_file.read_all(os.environ)
     located = locate({}, service, os.environ, files)
     found = _settings(located, files)
     if as_json:
@@ -123,7 +123,7 @@ def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
       sudo gobbler config set --site default lab
     """
     file = _path(site)
-    configuring.set_value(file, setting, value, os.environ)
+    config_file.set_value(file, setting, value, os.environ)
     _tell(file, {"setting": setting, "value": value}, as_json=as_json)
 
 
@@ -140,13 +140,13 @@ def unset(setting: str, site: bool, as_json: bool) -> None:
       gobbler config unset service.lab
     """
     file = _path(site)
-    configuring.unset_value(file, setting, os.environ)
+    config_file.unset_value(file, setting, os.environ)
     _tell(file, {"setting": setting}, as_json=as_json)
 
 
 def _path(site: bool) -> str:
-    files = configuring.site_files(os.environ) if site else []
-    return files[0] if files else configuring.users_file(os.environ)
+    files = config_file.site_files(os.environ) if site else []
+    return files[0] if files else config_file.users_file(os.environ)
 
 
 def _tell(file: str, changed: dict[str, Any], *, as_json: bool) -> None:

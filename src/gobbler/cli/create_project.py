@@ -6,7 +6,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.records import Uploader
+from gobbler.model.records import Uploader
 
 
 @click.command()

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import click
 
 from gobbler.cli import common
-from gobbler.cli.versions import Amount, below, count
+from gobbler.cli.amounts import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed
-from gobbler.client.calls.addresses import Address, doomed, not_there, parse_as, resolve
-from gobbler.client.plain import plain
+from gobbler.client.address import Address, doomed, not_there, parse_as, resolve
 from gobbler.errors import Cancelled, Forbidden, GobblerError, Refused, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest, plain
 
 SHOWN_LINKS = 10
 

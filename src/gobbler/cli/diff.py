@@ -9,8 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client, Difference, Version
-from gobbler.client.plain import plain
-from gobbler.records import Entry
+from gobbler.model.records import Entry, plain
 
 DIFFERENT = 1
 """The exit code of --exit-code when something differs."""

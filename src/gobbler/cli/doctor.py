@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gobbler.cli import common
-from gobbler.cli.stopping import stopping_cleanly
+from gobbler.cli.signals import stopping_cleanly
 from gobbler.doctor.examination import examine
 from gobbler.doctor.findings import Finding, Verdict, worst
 from gobbler.doctor.host import as_account, present_account

@@ -7,8 +7,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.client import Client
-from gobbler.client.calls.addresses import is_file, parse, resolve
-from gobbler.client.reading.exporting import export
+from gobbler.client.address import is_file, parse, resolve
+from gobbler.client.export import export
 from gobbler.errors import Refused, quoted
 
 

@@ -14,8 +14,8 @@ from rich.progress import MofNCompleteColumn, Progress
 from gobbler.cli import common
 from gobbler.errors import Fault, Refused
 from gobbler.index import Index
-from gobbler.index.database import Unusable
-from gobbler.registry import Registry
+from gobbler.index.database import UnusableIndex
+from gobbler.registry.registry import Registry
 
 
 def _index(function: Callable[..., None]) -> Callable[..., None]:
@@ -32,7 +32,7 @@ def _index(function: Callable[..., None]) -> Callable[..., None]:
         index = Index(os.path.abspath(path), Registry(root))
         try:
             function(index=index, **rest)
-        except Unusable as error:
+        except UnusableIndex as error:
             raise Fault(f"the index {index.path} can't be used: {error}") from error
 
     return command

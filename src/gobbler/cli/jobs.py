@@ -8,7 +8,7 @@ from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.client import Client
 from gobbler.errors import Cancelled
-from gobbler.jobs import JobState
+from gobbler.model.jobs import JobState
 
 _job = click.argument("job")
 

@@ -7,12 +7,11 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.cli.versions import describe
+from gobbler.cli.amounts import describe
 from gobbler.client import Client
-from gobbler.client.calls.addresses import Address, not_there, parse, resolve
-from gobbler.client.plain import plain
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Manifest
+from gobbler.client.address import Address, not_there, parse, resolve
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Manifest, plain
 
 
 @click.command()

@@ -10,10 +10,9 @@ from msgspec import UNSET
 
 from gobbler.cli import common
 from gobbler.client import Client, NewPermissions
-from gobbler.client.calls.addresses import Address, parse_as
-from gobbler.client.plain import plain
+from gobbler.client.address import Address, parse_as
 from gobbler.errors import Missing, quoted
-from gobbler.records import Permissions, Uploader
+from gobbler.model.records import Permissions, Uploader, plain
 
 
 @click.group()

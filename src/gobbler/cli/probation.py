@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.cli.versions import below, describe
+from gobbler.cli.amounts import below, describe
 from gobbler.client import Client
-from gobbler.client.calls.addresses import parse, parse_as, resolve
+from gobbler.client.address import parse, parse_as, resolve
 from gobbler.errors import Refused, quoted
 
 

@@ -37,7 +37,7 @@ class _Phase:
 
 
 class Bar:
-    """A :class:`gobbler.client.progress.Progress` for people; vanishes in the end.
+    """A :class:`gobbler.model.progress.Progress` for people; vanishes in the end.
 
     ``title`` says what is under way, ``afterwards`` what goes on once all files are done.
     """

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common, sweeping
-from gobbler.cli.repairing import repair
+from gobbler.cli import bulk, common
+from gobbler.cli.bulk import repair
 from gobbler.client import Client
-from gobbler.client.calls.addresses import parse_as
+from gobbler.client.address import parse_as
 
 ALL = "--all"
 
@@ -39,8 +39,8 @@ def command() -> None:
 
 @command.command(ALL, short_help="Both, of all projects and assets.")
 @common.address("address", metavar="[PROJECT[/ASSET]]", default="")
-@sweeping.parallel
-@sweeping.restart
+@bulk.parallel
+@bulk.restart
 @common.changes
 @common.as_json
 def everything(client: Client, address: str, parallel: int, restart: bool, as_json: bool) -> int:
@@ -55,7 +55,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
       gobbler refresh --all
       gobbler refresh --all weather --json
     """
-    project, asset = sweeping.scope(address)
+    project, asset = bulk.scope(address)
     return repair(
         lambda bar: client.refresh_all(
             project, asset, parallel=parallel, restart=restart, progress=bar
@@ -64,7 +64,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
         "refreshed",
         unit="record",
         as_json=as_json,
-        confirm=(lambda _: None) if as_json else sweeping.tell_resumed,
+        confirm=(lambda _: None) if as_json else bulk.tell_resumed,
     )
 
 

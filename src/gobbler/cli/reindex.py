@@ -6,19 +6,19 @@ import sys
 
 import click
 
-from gobbler.cli import common, sweeping
-from gobbler.cli.repairing import repair
-from gobbler.cli.versions import count
+from gobbler.cli import bulk, common
+from gobbler.cli.amounts import count
+from gobbler.cli.bulk import repair
 from gobbler.client import Client, Repairs
-from gobbler.client.calls.addresses import parse, parse_as, resolve
+from gobbler.client.address import parse, parse_as, resolve
 from gobbler.errors import Cancelled, Refused, quoted
 
 
 @click.command()
 @common.address("address", metavar="[PROJECT[/ASSET[/VERSION]]]", default="")
-@sweeping.everything
-@sweeping.parallel
-@sweeping.restart
+@bulk.everything
+@bulk.parallel
+@bulk.restart
 @click.option("--yes", "-y", is_flag=True, help="With --all: don't ask.")
 @click.option(
     "--dry-run", is_flag=True, help="With --all: change nothing; list what would be reindexed."
@@ -55,10 +55,10 @@ def command(
     """
     options = {"parallel": parallel, "restart": restart, "yes": yes, "dry_run": dry_run}
     if not everything:
-        sweeping.only_with_all(options)
+        bulk.only_with_all(options)
         _reindex(client, address, as_json=as_json)
         return 0
-    project, asset = sweeping.scope(address)
+    project, asset = bulk.scope(address)
     if dry_run:
         planned = client.reindex_all(project, asset, restart=restart)
         _list(planned, as_json=as_json)
@@ -68,7 +68,7 @@ def command(
 
     def confirm(planned: Repairs) -> None:
         if not as_json:
-            sweeping.tell_resumed(planned)
+            bulk.tell_resumed(planned)
         if not yes and planned.tasks:
             _ask(planned)
 
@@ -91,13 +91,13 @@ def _list(planned: Repairs, *, as_json: bool) -> None:
             {"dry_run": True, "done_before": planned.done_before, "versions": addresses}
         )
         return
-    sweeping.tell_resumed(planned)
+    bulk.tell_resumed(planned)
     for address in addresses:
         click.echo(f"would reindex {common.printable(address)}")
 
 
 def _ask(planned: Repairs) -> None:
-    number = sweeping.number(len(planned.tasks), "version")
+    number = bulk.number(len(planned.tasks), "version")
     click.echo(
         f"{number} would be recorded as the files are now. What is damaged can't be told from "
         "what was published any more.",

@@ -6,8 +6,8 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.calls.addresses import doomed, parse_as, resolve
-from gobbler.client.plain import plain
+from gobbler.client.address import doomed, parse_as, resolve
+from gobbler.model.records import plain
 
 
 @click.command()

@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
-from gobbler.cli.serving import OneDashToo, service_options
-from gobbler.service.logs import LogFormat
+from gobbler.cli.service_options import OneDashToo, service_options
+from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import Settings
 
 
@@ -73,7 +73,7 @@ def command(
     Long options may be written with one dash, too.
     """
     # Starting the HTTP server's native code takes a moment that --help need not wait for.
-    from gobbler.service.server import serve  # noqa: PLC0415
+    from gobbler.service.supervisor import serve  # noqa: PLC0415
 
     full = dataclasses.replace(
         settings,

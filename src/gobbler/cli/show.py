@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.cli.versions import Amount, below, count, describe
+from gobbler.cli.amounts import Amount, below, count, describe
 from gobbler.client import Client
-from gobbler.client.calls.addresses import Address, parse_as, resolve
-from gobbler.client.plain import plain
+from gobbler.client.address import Address, parse_as, resolve
+from gobbler.model.records import plain
 
 LABELS = {
     "upload_user_id": "published by",

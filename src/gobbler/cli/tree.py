@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 import click
 
 from gobbler.cli import common
+from gobbler.cli.amounts import Amount, count, describe
 from gobbler.cli.drawing import Node, draw
-from gobbler.cli.versions import Amount, count, describe
 from gobbler.client import Client, Version
-from gobbler.client.calls.addresses import Address, parse, resolve
-from gobbler.client.plain import plain
+from gobbler.client.address import Address, parse, resolve
 from gobbler.errors import GobblerError, Refused
-from gobbler.names import VersionKey
-from gobbler.records import Entry
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, plain
 
 
 @click.command()

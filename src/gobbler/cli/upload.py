@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from gobbler.cli import common
+from gobbler.cli.amounts import count
 from gobbler.cli.progress import Bar
-from gobbler.cli.versions import count
 from gobbler.client import Client
-from gobbler.client.calls.addresses import LATEST, Address, parse_as
-from gobbler.client.uploading.planning import UploadPlan
+from gobbler.client.address import LATEST, Address, parse_as
+from gobbler.client.upload_plan import UploadPlan
 from gobbler.errors import Refused
 
 
@@ -117,12 +117,12 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
         publishing = bar.next("publishing")
         client.upload(*_names(place), progress=bar, publishing=publishing, **options)
     seconds = time.monotonic() - begun
-    told: dict[str, object] = {}
+    outcome: dict[str, object] = {}
     lines = [f"published {common.printable(str(place))} in {seconds:.1f} s"]
     if client.can_read:
         stored, linked = count(client.manifest(*_names(place), overwrite=True))
         on_probation = client.summary(*_names(place), overwrite=True).on_probation
-        told = {
+        outcome = {
             "on_probation": on_probation,
             "stored": stored._asdict(),
             "linked": linked._asdict(),
@@ -131,7 +131,7 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
         if on_probation:
             lines.append("The version is on probation: an owner of the project must approve it.")
     if as_json:
-        common.print_json(common.named(place) | told | {"seconds": round(seconds, 3)})
+        common.print_json(common.named(place) | outcome | {"seconds": round(seconds, 3)})
     else:
         click.echo("\n".join(lines))
 

@@ -8,7 +8,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.calls.addresses import parse, parse_as
+from gobbler.client.address import parse, parse_as
 from gobbler.errors import GobblerError
 
 

@@ -6,8 +6,8 @@ import dataclasses
 
 import click
 
-from gobbler.cli.serving import OneDashToo, service_options
-from gobbler.service.logs import LogFormat
+from gobbler.cli.service_options import OneDashToo, service_options
+from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import Settings
 
 
@@ -35,6 +35,6 @@ def command(settings: Settings, form: LogFormat, debug: bool, jobs: int) -> None
       gobbler worker --staging /data/staging --registry /data/registry --admin alice
     """
     # What the work needs takes a moment to load that --help need not wait for.
-    from gobbler.service.work import work  # noqa: PLC0415
+    from gobbler.service.worker_process import work  # noqa: PLC0415
 
     work(dataclasses.replace(settings, jobs=jobs), form, debug=debug)

@@ -11,19 +11,19 @@
     with version.open("berlin.csv") as file: ...
 """
 
-from gobbler.client.cache.cached import Cached, Damage
-from gobbler.client.cache.pruning import Pruned
+from gobbler.client.bulk.repair import Repaired, Repairs
+from gobbler.client.bulk.validate import Scrub, Verified
+from gobbler.client.cache.entries import Cached, Damage
+from gobbler.client.cache.prune import Pruned
 from gobbler.client.calls.administration import LinkChange
 from gobbler.client.calls.permissions import NewPermissions
 from gobbler.client.calls.version import Version
 from gobbler.client.client import Client
-from gobbler.client.connecting.jobs import Job
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
-from gobbler.client.reading.remote import ServiceInfo
-from gobbler.client.sweeping.repairs import Repaired, Repairs
-from gobbler.client.sweeping.scrub import Scrub, Verified
-from gobbler.rules.difference import Difference, Pair
-from gobbler.rules.sweeping import Budget
+from gobbler.client.jobs import Job
+from gobbler.client.source import ServiceInfo
+from gobbler.rules.bulk import Budget
+from gobbler.rules.diff import Difference, Pair
 
 __all__ = [
     "Budget",

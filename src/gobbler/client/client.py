@@ -1,13 +1,21 @@
-"""The object on which the calls of ``pygobbler`` and the command line stand."""
+"""The object on which the calls of ``pygobbler`` and the command line stand.
+
+Clients of whoever is given a part of what says which service: the rest is looked for.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+
+from gobbler.client import config_file
+from gobbler.client.bulk.bulk import Sweeps
 from gobbler.client.calls.caching import Caching
 from gobbler.client.calls.changes import Changes
 from gobbler.client.calls.relating import Relating
 from gobbler.client.calls.version import Versions
-from gobbler.client.sweeping.sweeps import Sweeps
-from gobbler.client.uploading.uploads import Uploads
+from gobbler.client.resolve import locate, locate_cache
+from gobbler.client.upload import Uploads
 
 
 class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
@@ -27,3 +35,28 @@ class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
     :class:`~gobbler.errors.Refused`. What is not there is
     :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
     """
+
+
+def find_client(
+    given: Mapping[str, str | None],
+    *,
+    service: str | None = None,
+    cache: str | None = None,
+    force_remote: bool = False,
+) -> Client:
+    """The client of the service that is meant; what is ``None`` or empty is not given.
+
+    What is ``given`` of ``url``, ``staging`` and ``registry``, and the name of the
+    ``service``, come before the environment and the configuration files.
+    """
+    stated = {name: value for name, value in given.items() if value}
+    files = config_file.read_all(os.environ)
+    located = locate(stated, service or None, os.environ, files)
+    found = locate_cache(os.environ, files)
+    return Client(
+        located.get("url"),
+        staging=located.get("staging"),
+        registry=located.get("registry"),
+        cache=cache or (found.value if found else None),
+        force_remote=force_remote,
+    )

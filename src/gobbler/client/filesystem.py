@@ -1,9 +1,12 @@
 """``gobbler://project/asset/version/path``, for pandas, polars, xarray, zarr, dask.
 
 They find it through the entry point ``fsspec.specs``. Names here are addresses, which are
-also what :func:`~gobbler.client.calls.addresses.parse` reads; ``@latest`` may stand for a version
+also what :func:`~gobbler.client.address.parse` reads; ``@latest`` may stand for a version
 and stays in the names that are answered. What a version holds is told by its manifest, so
 only the files themselves are ever asked for.
+
+
+A registry in the terms of ``fsspec``: what it wants to know of a thing, and its errors.
 """
 
 from __future__ import annotations
@@ -12,25 +15,19 @@ import datetime as dt
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from gobbler.client.calls.addresses import Address, not_there, resolve
+from gobbler.client.address import Address, not_there, parse, resolve
 from gobbler.client.calls.contents import Known
-from gobbler.client.finding import find_client
-from gobbler.client.fsspec_terms import (
-    Info,
-    directory_info,
-    file_info,
-    key_of,
-    parsed,
-    published,
-    read_only,
-    translated,
-)
-from gobbler.client.reading.ranges import Ranges
-from gobbler.errors import Refused
+from gobbler.client.client import find_client
+from gobbler.client.errors import NotThere
+from gobbler.client.ranges import Ranges
+from gobbler.errors import Forbidden, Missing, Refused
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, parse_time
 
 
 class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
@@ -286,4 +283,68 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
 def _named(arguments: tuple[object, ...]) -> dict[str, object]:
     return dict(
         zip(("url", "registry", "cache", "force_remote", "service"), arguments, strict=False)
+    )
+
+
+Info = dict[str, Any]
+"""What ``fsspec`` wants to know of one thing."""
+
+
+def parsed(path: str) -> Address:
+    """The address ``path``; one that can't be one is of something that is not there."""
+    try:
+        return parse(path)
+    except Refused as error:
+        raise NotThere(error.reason, path, hint=error.hint) from None
+
+
+def key_of(address: Address) -> VersionKey:
+    """The version that ``address`` is, or is in."""
+    return VersionKey(address.project, address.asset, address.version)
+
+
+def directory_info(name: str) -> Info:
+    """A project, an asset, a version or a directory of one."""
+    return {"name": name, "size": 0, "type": "directory"}
+
+
+def file_info(name: str, known: Known, entry: Entry) -> Info:
+    """A file of the version ``known``."""
+    info: Info = {
+        "name": name,
+        "size": entry.size,
+        "type": "file",
+        "md5sum": entry.md5sum,
+        "created": published(known),
+    }
+    if entry.link is not None:
+        info["link"] = entry.link.end.key.file(entry.link.end.path)
+    return info
+
+
+def published(known: Known) -> dt.datetime | None:
+    """When a version was published, if its summary tells."""
+    return parse_time(known.summary.upload_finish)
+
+
+@contextmanager
+def translated(path: str) -> Iterator[None]:
+    """Raise what callers of a filesystem expect, where ours is something else."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Missing as error:
+        raise NotThere(error.message, path) from None
+    except Forbidden as error:
+        raise PermissionError(errno.EACCES, error.message, path) from error
+
+
+def read_only(path: object) -> NoReturn:
+    """Refuse to change something."""
+    raise OSError(
+        errno.EROFS,
+        "versions never change, so nothing can be written to gobbler://; "
+        "publish a directory as a new one: gobbler upload DIRECTORY PROJECT/ASSET/VERSION",
+        str(path),
     )

@@ -6,9 +6,9 @@ import os
 import time
 from collections.abc import Callable
 
-from gobbler.disk.clock import FilesystemClock
 from gobbler.doctor.findings import Finding, Topic
-from gobbler.doctor.workplace import make
+from gobbler.doctor.scratch import make
+from gobbler.fs.clock import FilesystemClock
 
 NOTABLE = 2.0
 """Seconds of difference that deserve a warning."""

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from gobbler.disk.mounts import mount_of
-from gobbler.disk.mounts import read as read_mounts
-from gobbler.doctor import acls, behaviour, host, modes, mounts, places, renaming, storing
-from gobbler.doctor.behaviour import REAL, Seams
+from gobbler.doctor import acl_probes, host, modes, mounts, places, renames, storage
+from gobbler.doctor import probes as behaviour
 from gobbler.doctor.findings import Finding, Topic, Verdict
 from gobbler.doctor.places import Place
+from gobbler.doctor.probes import REAL, Seams
+from gobbler.fs.mounts import mount_of
+from gobbler.fs.mounts import read as read_mounts
 
 Probes = tuple[tuple[str, Callable[[Topic, Place], Finding]], ...]
 
 _BOTH: Probes = (
     ("way to it", modes.reach),
     ("directories above", modes.replaceable),
-    ("ACL", acls.access_acl),
-    ("default ACL", acls.default_acl),
+    ("ACL", acl_probes.access_acl),
+    ("default ACL", acl_probes.default_acl),
 )
 
 PERMISSIONS: dict[str, Probes] = {
@@ -38,9 +39,9 @@ PERMISSIONS: dict[str, Probes] = {
     ),
 }
 
-INSIDE: Probes = (("one filesystem", renaming.one_filesystem),)
+INSIDE: Probes = (("one filesystem", renames.one_filesystem),)
 
-ROOM: Probes = (("space", storing.space), ("inodes", storing.inodes))
+ROOM: Probes = (("space", storage.space), ("inodes", storage.inodes))
 
 
 def permissions(staging: Place, registry: Place) -> Iterator[Finding]:
@@ -96,7 +97,7 @@ def _examine(staging: Place, registry: Place, umask: int, seams: Seams) -> Itera
                 probe = behaviour.everything
                 yield from place.topic("probing").attempt_all(probe, place, seams)
     if len(usable) == 2:
-        yield Topic("both", "filesystems").attempt(renaming.how_many, staging, registry)
+        yield Topic("both", "filesystems").attempt(renames.how_many, staging, registry)
         yield Topic("both", "copying").attempt(behaviour.between, staging, registry)
 
 

@@ -8,7 +8,7 @@ import unicodedata
 
 from gobbler.doctor.findings import Finding, Topic
 from gobbler.errors import quoted
-from gobbler.names import MAX_NAME_BYTES
+from gobbler.model.names import MAX_NAME_BYTES
 
 MEND = "Use a filesystem such as ext4, XFS or NFS, or take away mount options that change names."
 

@@ -16,6 +16,7 @@ from typing import ParamSpec, TypeVar
 
 from gobbler.doctor.findings import Finding, Topic
 from gobbler.errors import Fault, Forbidden, Missing, quoted
+from gobbler.fs.open import user_name
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,17 +29,9 @@ ENOUGH_FILES = 4096
 PROTECTED_HARDLINKS = "/proc/sys/fs/protected_hardlinks"
 
 
-def named(uid: int) -> str:
-    """The account with the number ``uid``, for a sentence."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user ID {uid}"
-
-
 def present_account() -> str:
     """The account as which this process acts."""
-    return named(os.geteuid())
+    return user_name(os.geteuid())
 
 
 def as_account(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -124,9 +117,9 @@ def account(topic: Topic, registry: str) -> Finding:
         owner = 0
     if owner:
         return topic.warning(
-            f"probed as root, but the registry belongs to {named(owner)}",
+            f"probed as root, but the registry belongs to {user_name(owner)}",
             f"Permissions don't hold root back: probe as the account that will run the "
-            f"service, with --user {named(owner)}.",
+            f"service, with --user {user_name(owner)}.",
         )
     return topic.warning(
         "probed as root, whom permissions don't hold back",

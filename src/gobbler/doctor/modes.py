@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterator
 
 from gobbler.doctor.findings import Finding, Topic
-from gobbler.doctor.host import named
 from gobbler.doctor.places import Place, above
+from gobbler.fs.open import user_name
 
 OTHERS_ENTER = stat.S_IXOTH
 OTHERS_READ = stat.S_IROTH | stat.S_IXOTH
@@ -21,12 +21,12 @@ def registry_owner(topic: Topic, registry: Place) -> Finding:
     """Only the service's account, or root, should own the registry."""
     owner = os.stat(registry.path).st_uid
     if owner in (0, os.geteuid()):
-        return topic.ok(f"belongs to {named(owner)}")
-    account = named(os.geteuid())
+        return topic.ok(f"belongs to {user_name(owner)}")
+    account = user_name(os.geteuid())
     return topic.fault(
-        f"{registry} belongs to {named(owner)}, not to {account}: that account can change "
+        f"{registry} belongs to {user_name(owner)}, not to {account}: that account can change "
         f"everything in it",
-        f"Run the service as {named(owner)}, or give the registry away: chown -R {account} "
+        f"Run the service as {user_name(owner)}, or give the registry away: chown -R {account} "
         f"{registry.shell}",
     )
 
@@ -107,9 +107,9 @@ def staging_owner(topic: Topic, staging: Place) -> Finding:
     """The owner of a directory can remove anything in it, sticky bit or not."""
     owner = os.stat(staging.path).st_uid
     if owner in (0, os.geteuid()):
-        return topic.ok(f"belongs to {named(owner)}")
+        return topic.ok(f"belongs to {user_name(owner)}")
     return topic.warning(
-        f"{staging} belongs to {named(owner)}, who can rename and remove what others put there",
+        f"{staging} belongs to {user_name(owner)}, who can rename and remove what others put there",
         f"chown root {staging.shell}",
     )
 
@@ -151,6 +151,8 @@ def _replacing(topic: Topic, place: Place) -> Iterator[Finding]:
                     f"the group {_group(status.st_gid)} can write to {path}, and so replace {place}"
                 )
         if status.st_uid not in (0, os.geteuid()):
-            warnings.append(f"{path} belongs to {named(status.st_uid)}, who can replace {place}")
+            warnings.append(
+                f"{path} belongs to {user_name(status.st_uid)}, who can replace {place}"
+            )
     for sentence in warnings:
         yield topic.warning(sentence, "If they are not to be trusted so far, move it elsewhere.")

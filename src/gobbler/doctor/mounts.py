@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from gobbler.disk.mounts import Mount, is_below
 from gobbler.doctor.filesystems import LOCAL_LOCKS, kind_of, locks_stay_here, no_locks
 from gobbler.doctor.findings import Finding, Topic, Verdict
 from gobbler.doctor.places import Place
+from gobbler.fs.mounts import Mount, is_below
 
 POWER = (
     "Leave that option out, unless the disks have a write cache that survives a power cut: what "

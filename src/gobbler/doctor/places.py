@@ -8,11 +8,11 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gobbler.disk.writing import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
 from gobbler.doctor.findings import Finding, Topic, plainly
-from gobbler.doctor.host import named
-from gobbler.jobs import CUR, JOBS, NEW, SPOOL, TMP
-from gobbler.names import INCOMING, LOGS
+from gobbler.fs.atomic_write import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
+from gobbler.fs.open import user_name
+from gobbler.model.jobs import CUR, JOBS, NEW, SPOOL, TMP
+from gobbler.model.names import INCOMING, LOGS
 
 BEGUN = "..requests"
 """Directory in staging, the service's own, that remembers which requests were begun."""
@@ -87,7 +87,7 @@ def existence(topic: Topic, place: Place) -> Finding:
 
 def access(topic: Topic, place: Place) -> Finding:
     """Whether the account can list, enter and change it."""
-    account = f"the service's account ({named(os.geteuid())})"
+    account = f"the service's account ({user_name(os.geteuid())})"
     if os.access(place.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         return topic.ok("the account can read and write it")
     if _is_read_only(place.path):

@@ -5,6 +5,6 @@ truth. What it answers only *nominates* versions: whoever asks reads the manifes
 """
 
 from gobbler.index.index import Index
-from gobbler.index.searching import Search
+from gobbler.index.search import Search
 
 __all__ = ["Index", "Search"]

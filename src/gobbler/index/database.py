@@ -18,9 +18,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from gobbler.disk.locks import try_lock
-from gobbler.disk.opening import closing
-from gobbler.disk.writing import PRIVATE_FILE_MODE
+from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
+from gobbler.fs.lock import try_lock
+from gobbler.fs.open import closing
 
 BUSY_SECONDS = 5.0
 """How long to wait for another process that writes; each does for a moment only."""
@@ -48,15 +48,15 @@ CREATE INDEX content_by_version ON content (version);
 """
 
 
-class Unusable(Exception):
+class UnusableIndex(Exception):
     """The index can't be used now; the text says why. Everything works without it."""
 
 
-class Spoilt(Unusable):
+class DamagedIndex(UnusableIndex):
     """What is in the file is no index of this kind, or is damaged."""
 
 
-class Foreign(Unusable):
+class ForeignIndex(UnusableIndex):
     """It is the index of another registry."""
 
 
@@ -71,12 +71,12 @@ class Database:
     def connected(self) -> Iterator[sqlite3.Connection]:
         """A connection for the calling thread, to a database whose tables are there.
 
-        Transactions are up to the caller. Raises :class:`Unusable`, also for what SQLite
+        Transactions are up to the caller. Raises :class:`UnusableIndex`, also for what SQLite
         raises within the block.
         """
         with self._lock(fcntl.LOCK_SH) as free:
             if not free:
-                raise Unusable("another process is about to make it anew")
+                raise UnusableIndex("another process is about to make it anew")
             connection = None
             try:
                 connection = sqlite3.connect(
@@ -120,7 +120,7 @@ class Database:
         try:
             descriptor = os.open(f"{self.path}.lock", flags, PRIVATE_FILE_MODE)
         except OSError as error:
-            raise Unusable(f"{self.path}.lock can't be opened: {error.strerror}") from error
+            raise UnusableIndex(f"{self.path}.lock can't be opened: {error.strerror}") from error
         with closing(descriptor):
             yield try_lock(descriptor, operation)
 
@@ -134,15 +134,15 @@ class Database:
         # After a power cut some of what was written last may be missing, which is noticed.
         connection.execute("PRAGMA synchronous = NORMAL")
         if (found := _schema(connection)) != SCHEMA:
-            raise Spoilt(f"it is of another version ({found}, not {SCHEMA})")
+            raise DamagedIndex(f"it is of another version ({found}, not {SCHEMA})")
         rows = connection.execute("SELECT path FROM registry").fetchall()
         if rows != [(self._root,)]:
             told = os.fsdecode(rows[0][0]) if rows else "none"
-            raise Foreign(f"it is the index of another registry: {told}")
+            raise ForeignIndex(f"it is the index of another registry: {told}")
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
-            raise Spoilt("it is a database of something else")
+            raise DamagedIndex("it is a database of something else")
         for statement in _TABLES.strip().split(";\n"):
             connection.execute(statement)
         connection.execute("INSERT INTO registry VALUES (?)", (self._root,))
@@ -154,10 +154,10 @@ def _schema(connection: sqlite3.Connection) -> int:
     return int(number)
 
 
-def _translated(error: sqlite3.Error) -> Unusable:
+def _translated(error: sqlite3.Error) -> UnusableIndex:
     text = str(error)
     # A full disk, a lock that is held, or an unreadable file says nothing about what is in it.
     is_outside = isinstance(error, sqlite3.OperationalError) and not text.startswith(
         ("no such", "Could not decode")
     )
-    return Unusable(text) if is_outside else Spoilt(text)
+    return UnusableIndex(text) if is_outside else DamagedIndex(text)

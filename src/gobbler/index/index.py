@@ -2,6 +2,11 @@
 
 Nobody has to tell it what has changed: the stamps of all manifests are compared with those
 that were indexed, and what differs is read. So it can't miss a change, whoever made it.
+
+
+Keeping an index up to date, so that whoever asks need not wait until much has been read.
+
+That is for speed alone: an answer of the index is right without it.
 """
 
 from __future__ import annotations
@@ -12,12 +17,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from gobbler.errors import Fault, Missing
-from gobbler.index.database import Database, Spoilt, Unusable
+from msgspec import UNSET
+
+from gobbler.errors import Fault, GobblerError, Missing
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.open import read_file
+from gobbler.index.database import DamagedIndex, Database, UnusableIndex
 from gobbler.index.tables import Facts, Tables, packed, reading, told, writing
-from gobbler.names import VersionKey
-from gobbler.records import Manifest, decode_manifest
-from gobbler.registry import Registry, Stamp
+from gobbler.model.names import LOGS, VersionKey
+from gobbler.model.records import LogEntry, Manifest, decode, decode_manifest
+from gobbler.registry.registry import Registry
 
 T = TypeVar("T")
 
@@ -49,7 +58,7 @@ class Index:
 
     def ask(
         self,
-        question: Callable[[Tables, Mapping[VersionKey, Stamp]], T],
+        question: Callable[[Tables, Mapping[VersionKey, Fingerprint]], T],
         *within: str,
         follow: Follow,
     ) -> T:
@@ -57,21 +66,21 @@ class Index:
 
         It gets the tables and the stamps that these agree with. ``within``: a project, or a
         project and one of its assets; only what is in there is up to date then. Raises
-        :class:`~gobbler.index.database.Unusable`, ``OSError`` where the registry can't be
+        :class:`~gobbler.index.database.UnusableIndex`, ``OSError`` where the registry can't be
         read, and what ``question`` and ``follow`` raise. A file that is spoilt is set aside
         and made anew.
         """
         inode = self._database.inode()
         try:
             return self._ask(question, within, follow)
-        except Spoilt as error:
+        except DamagedIndex as error:
             if not self._database.set_aside(inode):
                 raise
             logger.warning("the index %s is made anew: %s", self.path, error)
         return self._ask(question, within, follow)
 
     def probe(self) -> None:
-        """Make the file if it is missing; raises :class:`~gobbler.index.database.Unusable`.
+        """Make the file if it is missing; raises :class:`~gobbler.index.database.UnusableIndex`.
 
         What is spoilt is left to :meth:`ask`.
         """
@@ -87,7 +96,9 @@ class Index:
         deadline = time.monotonic() + PATIENCE
         while (inode := self._database.inode()) and not self._database.set_aside(inode):
             if time.monotonic() > deadline:
-                raise Unusable(f"others have been using it for {PATIENCE:g} seconds; try again")
+                raise UnusableIndex(
+                    f"others have been using it for {PATIENCE:g} seconds; try again"
+                )
             time.sleep(0.05)
         self.bring_up_to_date(follow=follow)
 
@@ -96,28 +107,28 @@ class Index:
         versions are to be read again or forgotten (``behind``). Changes nothing in it.
         """
         if not os.path.exists(self.path):
-            raise Unusable("there is no such file yet")
+            raise UnusableIndex("there is no such file yet")
         with self._database.connected() as connection, reading(connection) as tables:
-            known, wanted = tables.stamps(()), _told(self._registry.stamps())
+            known, wanted = tables.fingerprints(()), _told(self._registry.fingerprints())
             behind = sum(1 for path in {*known, *wanted} if known.get(path) != wanted.get(path))
             return {**tables.counts(), "behind": behind}
 
     def _ask(
         self,
-        question: Callable[[Tables, Mapping[VersionKey, Stamp]], T],
+        question: Callable[[Tables, Mapping[VersionKey, Fingerprint]], T],
         within: Sequence[str],
         follow: Follow,
     ) -> T:
         with self._database.connected() as connection:
             for _ in range(ATTEMPTS):
-                stamps = self._registry.stamps(*within)
-                wanted = _told(stamps)
+                fingerprints = self._registry.fingerprints(*within)
+                wanted = _told(fingerprints)
                 # One transaction: what is asked is what was compared.
                 with reading(connection) as tables:
-                    known = tables.stamps(within)
+                    known = tables.fingerprints(within)
                     if known == wanted:
-                        return question(tables, stamps)
-                changed = [key for key in stamps if _differs(key, known, wanted)]
+                        return question(tables, fingerprints)
+                changed = [key for key in fingerprints if _differs(key, known, wanted)]
                 for batch in self._read(changed, follow):
                     with writing(connection) as tables:
                         for facts in batch:
@@ -125,7 +136,7 @@ class Index:
                 with writing(connection) as tables:
                     for path in known.keys() - wanted.keys():
                         tables.forget(path)
-            raise Unusable("the registry changes faster than it can be followed")
+            raise UnusableIndex("the registry changes faster than it can be followed")
 
     def _read(self, keys: Sequence[VersionKey], follow: Follow) -> Iterator[list[Facts]]:
         """The facts of the manifests of ``keys``, in batches; read while nothing is locked."""
@@ -134,10 +145,10 @@ class Index:
         for number, key in enumerate(keys):
             follow(number, len(keys))
             try:
-                stamp, data = self._registry.stamped_manifest(key)
+                fingerprint, data = self._registry.manifest_with_fingerprint(key)
             except Missing:
                 continue  # it has just gone
-            batch.append(Facts.of(key, stamp, _readable(data, key)))
+            batch.append(Facts.of(key, fingerprint, _readable(data, key)))
             weight += batch[-1].weight
             if weight >= ROWS:
                 yield batch
@@ -153,10 +164,49 @@ def _readable(data: bytes, key: VersionKey) -> Manifest | None:
         return None
 
 
-def _told(stamps: Mapping[VersionKey, Stamp]) -> dict[bytes, str]:
-    return {packed(key.path): told(stamp) for key, stamp in stamps.items()}
+def _told(fingerprints: Mapping[VersionKey, Fingerprint]) -> dict[bytes, str]:
+    return {packed(key.path): told(fingerprint) for key, fingerprint in fingerprints.items()}
 
 
 def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes, str]) -> bool:
     path = packed(key.path)
     return known.get(path) != wanted[path]
+
+
+MANY = 100
+"""Projects and assets that have changed, from which on all versions are looked at."""
+
+
+class IndexUpdater:
+    """Follows the log of a ``registry``, which every service of it writes."""
+
+    def __init__(self, registry: Registry, index: Index) -> None:
+        self._registry = registry
+        self._index = index
+        self._seen: set[str] | None = None
+
+    def look(self) -> None:
+        """Bring up to date what has changed: all at first, then what the log names.
+
+        Raises what :meth:`~gobbler.index.index.Index.ask` raises, or ``OSError``; the same
+        is tried again the next time.
+        """
+        names = set(os.listdir(self._registry.path(LOGS)))
+        places = {()} if self._seen is None else self._changed(names - self._seen)
+        if len(places) > MANY:
+            places = {()}
+        for place in sorted(places):
+            self._index.bring_up_to_date(*place, follow=lambda *_: None)
+        self._seen = names
+
+    def _changed(self, names: set[str]) -> set[tuple[str, ...]]:
+        places: set[tuple[str, ...]] = set()
+        for name in names:
+            where = f"{LOGS}/{name}"
+            try:
+                entry = decode(read_file(self._registry.path(where), where), LogEntry, where)
+            except GobblerError:
+                continue  # damaged, or removed since
+            asset = () if entry.asset is UNSET else (entry.asset,)
+            places.add((entry.project, *asset))
+        return places

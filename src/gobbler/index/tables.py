@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from gobbler.names import VersionKey
-from gobbler.records import Manifest
-from gobbler.registry import Stamp
-from gobbler.rules.relations import Content, Shared, contents_of, versions_linked
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.model.answers import Shared
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest
+from gobbler.rules.relations import Content, contents_of, versions_linked
 
 _MAX_SIZE = 2**63 - 1
 """Bytes of the largest file that can be told in SQLite."""
@@ -24,16 +25,16 @@ class Facts(NamedTuple):
     """What is kept of one manifest; ``None`` for ``contents`` if it is odd."""
 
     key: VersionKey
-    stamp: Stamp
+    fingerprint: Fingerprint
     links: set[VersionKey]
     contents: dict[Content, bool] | None
 
     @classmethod
-    def of(cls, key: VersionKey, stamp: Stamp, manifest: Manifest | None) -> Facts:
+    def of(cls, key: VersionKey, fingerprint: Fingerprint, manifest: Manifest | None) -> Facts:
         """The facts of a ``manifest``, ``None`` if it can't be read."""
         if manifest is None or any(entry.size > _MAX_SIZE for entry in manifest.values()):
-            return cls(key, stamp, set(), None)
-        return cls(key, stamp, versions_linked(manifest), contents_of(manifest))
+            return cls(key, fingerprint, set(), None)
+        return cls(key, fingerprint, versions_linked(manifest), contents_of(manifest))
 
     @property
     def weight(self) -> int:
@@ -50,9 +51,9 @@ def _key(path: bytes) -> VersionKey:
     return VersionKey(*path.decode("utf-8", "surrogatepass").split("/"))
 
 
-def told(stamp: Stamp) -> str:
+def told(fingerprint: Fingerprint) -> str:
     """A stamp as it is kept: inodes may be too large for a number of SQLite."""
-    return "{}:{}:{}".format(*stamp)
+    return "{}:{}:{}".format(*fingerprint)
 
 
 class Tables:
@@ -61,7 +62,7 @@ class Tables:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def stamps(self, within: Sequence[str]) -> dict[bytes, str]:
+    def fingerprints(self, within: Sequence[str]) -> dict[bytes, str]:
         """The stamp of each version within a project or an asset, or of all, by its path."""
         condition, values = _within("path", within)
         query = f"SELECT path, stamp FROM version WHERE {condition}"  # noqa: S608 - our own words
@@ -139,12 +140,12 @@ class Tables:
         """Know ``facts`` of a version, and nothing else of it."""
         path = packed(facts.key.path)
         query = "SELECT stamp FROM version WHERE path = ?"
-        if self._connection.execute(query, (path,)).fetchone() == (told(facts.stamp),):
+        if self._connection.execute(query, (path,)).fetchone() == (told(facts.fingerprint),):
             return  # another process has read it meanwhile
         self.forget(path)
         cursor = self._connection.execute(
             "INSERT INTO version (path, stamp, is_odd) VALUES (?, ?, ?)",
-            (path, told(facts.stamp), facts.contents is None),
+            (path, told(facts.fingerprint), facts.contents is None),
         )
         number = cursor.lastrowid
         self._connection.executemany(

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gobbler.errors import quoted
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link, Links, Manifest, Summary, parse_time
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Link, Links, Manifest, Summary, parse_time
 from gobbler.rules.links import (
     InWhitelist,
     Places,
@@ -19,7 +19,7 @@ from gobbler.rules.links import (
     locate,
     symlink_text,
 )
-from gobbler.rules.planning import Scan
+from gobbler.rules.upload_plan import Scan
 
 
 @dataclass(frozen=True)

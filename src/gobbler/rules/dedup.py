@@ -11,8 +11,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gobbler.names import VersionKey
-from gobbler.records import Link, Manifest
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Link, Manifest
 from gobbler.rules.links import link_to
 from gobbler.rules.relations import Content
 
@@ -27,21 +27,21 @@ class Dedup(enum.Enum):
     PROJECT = "project"
 
 
-class Twins(Protocol):
+class DedupCandidates(Protocol):
     """Published files that new ones may be the same as."""
 
-    def same_path(self, path: str, size: int) -> tuple[str, Link] | None:
+    def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """The file at the same ``path`` of the latest version, if it has the same ``size``.
 
         Its checksum, and the link that a new file gets which is the same.
         """
 
-    def nominees(self, contents: Collection[Content]) -> dict[Content, Link]:
+    def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
         """For each of ``contents`` that is published, the link to a file that has it."""
 
 
 @dataclass(frozen=True)
-class TwinsOfVersion:
+class VersionCandidates:
     """The files of one published version, by size and checksum."""
 
     key: VersionKey
@@ -49,7 +49,7 @@ class TwinsOfVersion:
     _by_size: dict[int, dict[str, str]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, key: VersionKey, manifest: Manifest) -> TwinsOfVersion:
+    def of(cls, key: VersionKey, manifest: Manifest) -> VersionCandidates:
         """The twins that version ``key`` offers."""
         by_size: dict[int, dict[str, str]] = {}
         for path, entry in manifest.items():
@@ -57,15 +57,15 @@ class TwinsOfVersion:
                 by_size.setdefault(entry.size, {}).setdefault(entry.md5sum, path)
         return cls(key, manifest, by_size)
 
-    def same_path(self, path: str, size: int) -> tuple[str, Link] | None:
-        """See :class:`Twins`."""
+    def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
+        """See :class:`DedupCandidates`."""
         entry = self.manifest.get(path)
         if entry is None or entry.is_directory or entry.size != size:
             return None
         return entry.md5sum, link_to(self.key, path, self.manifest)
 
-    def nominees(self, contents: Collection[Content]) -> dict[Content, Link]:
-        """See :class:`Twins`."""
+    def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
+        """See :class:`DedupCandidates`."""
         return {
             (size, md5sum): link_to(self.key, path, self.manifest)
             for size, md5sum in contents

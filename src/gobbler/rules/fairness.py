@@ -15,7 +15,7 @@ class Waiting(NamedTuple):
     since: float
 
 
-class Turns:
+class UserTurns:
     """The jobs that wait, to be taken one by one as somebody has time for them.
 
     First comes the user of whom the fewest jobs run, then the one who was served the

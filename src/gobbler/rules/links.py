@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.names import (
+from gobbler.model.names import (
     VersionKey,
     file_name_problem,
     has_internal,
@@ -21,7 +21,7 @@ from gobbler.names import (
     name_problem,
     split_path,
 )
-from gobbler.records import Link, Links, Manifest
+from gobbler.model.records import Link, Links, Manifest
 
 
 class InSource(NamedTuple):

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from gobbler.names import VersionKey
-from gobbler.records import LoosePermissions, Permissions, Uploader, parse_time
+from gobbler.model.names import VersionKey
+from gobbler.model.records import LoosePermissions, Permissions, Uploader, parse_time
 
 
 @dataclass(frozen=True)

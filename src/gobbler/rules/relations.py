@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Annotated
 
-from msgspec import Meta, Struct
-
-from gobbler.names import VersionKey
-from gobbler.records import Manifest, Size
+from gobbler.model.answers import Shared
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest
 
 Content = tuple[int, str]
 """What is in a file: its size in bytes, and its MD5."""
-
-
-class Shared(Struct, frozen=True):
-    """What another version has in common with the one that is asked about.
-
-    Contents are counted once each, however many files of a version have it, and not if they
-    are empty.
-    """
-
-    version: Annotated[str, Meta(description="The other: `{project}/{asset}/{version}`.")]
-    files: Annotated[Size, Meta(description="Different contents that both have.")]
-    size: Annotated[Size, Meta(description="Bytes of these.")]
-    stored: Annotated[
-        Size, Meta(description="Bytes of those that the other stores itself, rather than links to.")
-    ]
 
 
 def versions_linked(manifest: Manifest) -> set[VersionKey]:

@@ -15,21 +15,21 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler import __version__
-from gobbler.disk.clock import FilesystemClock
 from gobbler.errors import GobblerError
-from gobbler.service import openapi
-from gobbler.service.answers import CORS, failure, json_answer
-from gobbler.service.archiving import Archiving
-from gobbler.service.executors import make_executor, make_site
-from gobbler.service.fetching import Fetching
-from gobbler.service.files import Files
-from gobbler.service.following import Following
-from gobbler.service.intake import Intake
-from gobbler.service.linking import LINKS, Linking
-from gobbler.service.listing import list_directory
+from gobbler.fs.clock import FilesystemClock
+from gobbler.service.context import make_executor, make_service_context
+from gobbler.service.openapi import document
+from gobbler.service.registry_files import Files
+from gobbler.service.request_intake import Intake
+from gobbler.service.responses import CORS, failure, json_answer
+from gobbler.service.routes.archive import Archiving
+from gobbler.service.routes.fetch import Fetching
+from gobbler.service.routes.jobs import Following
+from gobbler.service.routes.links import LINKS, Linking
+from gobbler.service.routes.list import list_directory
+from gobbler.service.routes.new import Submitting
 from gobbler.service.settings import Settings
-from gobbler.service.submitting import Submitting
-from gobbler.spool.begun import Begun
+from gobbler.spool.replay_guard import ReplayGuard
 
 REQUEST_THREADS = 256
 """Requests that one worker carries out at a time; each waits most of its time."""
@@ -45,15 +45,19 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._description = openapi.description(settings.prefix)
-        site = make_site(settings, make_executor(settings, settings.concurrency))
-        intake = Intake(settings.staging, Begun(settings.begun), FilesystemClock(settings.begun))
+        self._description = document.description(settings.prefix)
+        service = make_service_context(settings, make_executor(settings, settings.concurrency))
+        intake = Intake(
+            settings.staging,
+            ReplayGuard(settings.replay_guard),
+            FilesystemClock(settings.replay_guard),
+        )
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
-        self.submitting = Submitting(site, intake, threads, settings.prefix)
+        self.submitting = Submitting(service, intake, threads, settings.prefix)
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
         files = Files(settings.registry, settings.whitelist)
-        self.following = Following(site, intake, self._readers, threads)
+        self.following = Following(service, intake, self._readers, threads)
         self._posting = f"{prefix}/new/"
         self._reading: dict[str, ASGIApp] = {
             route: endpoint(files, route, self._readers)
@@ -66,10 +70,10 @@ class Application:
             routes=[
                 Route(f"{prefix}/info", self._info),
                 Route(f"{prefix}/list", self._list),
-                Route(f"{prefix}{openapi.ROUTE}", self._openapi),
+                Route(f"{prefix}{document.ROUTE}", self._openapi),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
-                Route(f"{prefix}{LINKS}{{path:path}}", Linking(site, self._readers).answer),
+                Route(f"{prefix}{LINKS}{{path:path}}", Linking(service, self._readers).answer),
                 *self.following.routes(prefix),
                 # What these methods ask does not come here; other methods are told of them.
                 *(Route(f"{r}{{path:path}}", self._root, methods=["GET"]) for r in self._reading),

@@ -14,13 +14,13 @@ from concurrent.futures import Executor
 import msgspec
 
 from gobbler.actions import carry_out
-from gobbler.actions.site import Requester, Site, Unwatched
-from gobbler.disk.opening import account_name
-from gobbler.service.executors import make_executor, make_site
-from gobbler.service.indexing import check_index
+from gobbler.actions.context import Requester, ServiceContext
+from gobbler.fs.open import account_name
+from gobbler.model.progress import NoProgress, Watcher
+from gobbler.service.cleanup import sweep
+from gobbler.service.context import make_executor, make_service_context
+from gobbler.service.index_updates import check_index
 from gobbler.service.settings import Settings, check_directories
-from gobbler.service.upkeep import sweep
-from gobbler.transfer.execute import Watcher
 
 
 class InProcess:
@@ -44,7 +44,7 @@ class InProcess:
         sweep(settings)
         self._own = None if executor is not None else make_executor(settings, settings.concurrency)
         chosen = self._own or make_executor(settings, settings.concurrency, executor)
-        self._site: Site = make_site(settings, chosen)
+        self._site: ServiceContext = make_service_context(settings, chosen)
 
     def carry_out(
         self, action: str, request: Mapping[str, object], watcher: Watcher | None = None
@@ -63,7 +63,7 @@ class InProcess:
         requester = Requester(uid, account_name(uid, "this process"))
         name = f"request-{action}-{secrets.token_hex(6)}"
         data = msgspec.json.encode(request)
-        return carry_out(self._site, name, data, requester, watcher or Unwatched())
+        return carry_out(self._site, name, data, requester, watcher or NoProgress())
 
     def close(self) -> None:
         """Shut down what was not given."""

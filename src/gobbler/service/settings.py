@@ -9,19 +9,15 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gobbler.disk.flushing import Durability
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
 from gobbler.doctor.places import BEGUN, Place
-from gobbler.errors import GobblerError
+from gobbler.errors import GobblerError, Misconfigured
+from gobbler.fs.flush import Durability
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.spoofing import Spoofable, parse_spoofing
+from gobbler.rules.spoof import Spoofable, parse_spoofing
 
 logger = logging.getLogger(__name__)
-
-
-class Misconfigured(GobblerError):
-    """The service can't start with these settings or directories."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ class Settings:
     dask: str = ""
 
     @property
-    def begun(self) -> str:
+    def replay_guard(self) -> str:
         """Where begun requests are remembered."""
         return f"{self.staging}/{BEGUN}"
 

@@ -14,20 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.disk.naming import at, naming
-from gobbler.disk.opening import (
-    DIRECTORY,
-    READ,
-    closing,
-    kind_of,
-    open_beneath,
-    open_directory,
-)
-from gobbler.disk.writing import FILE_MODE
 from gobbler.errors import Refused, quoted
-from gobbler.transfer.apart import Made, Own, own_directory
-from gobbler.transfer.copying import Check, StillWanted, copy_and_hash, hash_file, same_content
-from gobbler.transfer.execute import Meter
+from gobbler.fs.atomic_write import FILE_MODE
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.hash import Check, StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.fs.open import DIRECTORY, READ, closing, kind_of, open_beneath, open_directory
+from gobbler.fs.os_errors import raising_fault, with_path
+from gobbler.model.progress import Meter
+from gobbler.transfer.run_directory import Made, Own, run_directory
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 
 
@@ -54,7 +48,7 @@ class Source:
                 descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
             except OSError as error:
                 raise refusal(error, self.name) from None
-            with closing(descriptor), at(f"{self.staging}/{self.name}"):
+            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
                 status = os.fstat(descriptor)
                 is_same_device = status.st_dev == self.device or (
                     self.is_inside and status.st_dev == os.fstat(staging).st_dev
@@ -65,15 +59,7 @@ class Source:
                 yield descriptor
 
 
-class Stamp(NamedTuple):
-    """What tells one state of a file from another: inode, size, and time of change in ns."""
-
-    inode: int
-    size: int
-    modified: int
-
-
-class Twin(NamedTuple):
+class DedupCandidate(NamedTuple):
     """A file of the latest version: its MD5, and where its bytes stand on disk."""
 
     md5sum: str
@@ -84,28 +70,29 @@ class Twin(NamedTuple):
 class Batch:
     """Files to be taken from a source.
 
-    ``files``: sizes in bytes by path. ``twins``: the file at the same path of the latest
+    ``files``: sizes in bytes by path. ``candidates``: the file at the same path of the latest
     version, where it has the same size. ``tree``: the directory that is being built.
     ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
     large files go to the disk as they come. ``earlier``: copies in the tree that an earlier
-    attempt may have completed. ``apart``: where each run makes a directory of its own for
-    its files (see :mod:`gobbler.transfer.apart`); if empty, they are made in the tree.
+    attempt may have completed. ``run_directories_path``: where each run
+    makes a directory of its own for its files (see :mod:`gobbler.transfer.run_directory`); if
+    empty, they are made in the tree.
     """
 
     source: Source
     tree: str
     files: dict[str, int]
-    twins: dict[str, Twin]
+    candidates: dict[str, DedupCandidate]
     adopt: bool
     write_out: bool = False
-    earlier: dict[str, Taken] = field(default_factory=dict)
-    apart: str = ""
+    earlier: dict[str, IngestedFile] = field(default_factory=dict)
+    run_directories_path: str = ""
 
 
-class Taken(NamedTuple):
+class IngestedFile(NamedTuple):
     """What became of one file: its size in bytes and MD5.
 
-    ``same``: it is the same as its twin, and was not copied. ``stamp`` tells the state of
+    ``same``: it is the same as its twin, and was not copied. ``fingerprint`` tells the state of
     the source file that was read.
     """
 
@@ -113,23 +100,23 @@ class Taken(NamedTuple):
     size: int
     md5sum: str
     same: bool
-    stamp: Stamp
+    fingerprint: Fingerprint
 
 
-def run_batch(batch: Batch, meter: Meter) -> list[Taken]:
+def run_batch(batch: Batch, meter: Meter) -> list[IngestedFile]:
     """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
     return _run(batch, None, StillWanted(batch.tree, meter), meter)
 
 
-def run_batch_apart(batch: Batch, meter: Meter) -> tuple[list[Taken], Made]:
+def run_batch_in_run_directory(batch: Batch, meter: Meter) -> tuple[list[IngestedFile], Made]:
     """The same, but the tree stays as it is: the files are made in a directory of this run."""
-    with own_directory(batch.apart, flush=batch.write_out) as own:
-        taken = _run(batch, own, StillWanted(own.path, meter), meter)
-    return taken, own.made()
+    with run_directory(batch.run_directories_path, flush=batch.write_out) as own:
+        ingested = _run(batch, own, StillWanted(own.path, meter), meter)
+    return ingested, own.made()
 
 
-def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[Taken]:
-    taken: list[Taken] = []
+def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[IngestedFile]:
+    ingested: list[IngestedFile] = []
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
             try:
@@ -141,10 +128,10 @@ def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[Take
                 for name in names:
                     check(0)
                     path = f"{directory}/{name}" if directory else name
-                    at = _At(opened, name, into, own, path)
-                    taken.append(_take(batch, at, check))
-                    meter.add_file(taken[-1].size)
-    return taken
+                    place = _At(opened, name, into, own, path)
+                    ingested.append(_take(batch, place, check))
+                    meter.add_file(ingested[-1].size)
+    return ingested
 
 
 class _At(NamedTuple):
@@ -170,41 +157,43 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, at: _At, check: Check) -> Taken:
-    path = at.path
+def _take(batch: Batch, place: _At, check: Check) -> IngestedFile:
+    path = place.path
     try:
-        opened = os.open(at.name, READ, dir_fd=at.source)
+        opened = os.open(place.name, READ, dir_fd=place.source)
     except OSError as error:
         raise refusal(error, path) from None
-    with closing(opened), naming("copy", f"{batch.source.name}/{path}"):
+    with closing(opened), raising_fault("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
             raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
         if is_foreign_link(before, batch.source.owner):
             raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}")
-        stamp = Stamp(before.st_ino, before.st_size, before.st_mtime_ns)
+        fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:
-            if earlier.stamp == stamp and _is_whole(at.tree, at.name, earlier, check):
+            if earlier.fingerprint == fingerprint and _is_whole(
+                place.tree, place.name, earlier, check
+            ):
                 return earlier
-            if at.own is None:
+            if place.own is None:
                 with suppress(FileNotFoundError):
-                    os.unlink(at.name, dir_fd=at.tree)
+                    os.unlink(place.name, dir_fd=place.tree)
             else:
-                at.own.drop(path)
+                place.own.drop(path)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
-        twin = batch.twins.get(path)
-        if twin is not None and _is_same(opened, twin.real, before.st_size, check):
-            return Taken(path, before.st_size, twin.md5sum, True, stamp)
-        if batch.adopt and _adopt(at, before):
+        candidate = batch.candidates.get(path)
+        if candidate is not None and _is_same(opened, candidate.real, before.st_size, check):
+            return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
+        if batch.adopt and _adopt(place, before):
             size, md5sum = hash_file(opened, check, before.st_size)
         else:
-            size, md5sum = _copy(batch, opened, at, before.st_size, check)
-        _unchanged(opened, stamp, size, path)
-    return Taken(path, size, md5sum, False, stamp)
+            size, md5sum = _copy(batch, opened, place, before.st_size, check)
+        _unchanged(opened, fingerprint, size, path)
+    return IngestedFile(path, size, md5sum, False, fingerprint)
 
 
-def _is_whole(into: int, name: str, earlier: Taken, check: Check) -> bool:
+def _is_whole(into: int, name: str, earlier: IngestedFile, check: Check) -> bool:
     try:
         with closing(os.open(name, READ, dir_fd=into)) as copy:
             return hash_file(copy, check, earlier.size) == (earlier.size, earlier.md5sum)
@@ -212,16 +201,16 @@ def _is_whole(into: int, name: str, earlier: Taken, check: Check) -> bool:
         return False
 
 
-def _copy(batch: Batch, opened: int, at: _At, size: int, check: Check) -> tuple[int, str]:
+def _copy(batch: Batch, opened: int, place: _At, size: int, check: Check) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    directory, name = at.into
+    directory, name = place.into
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
-        if at.own is not None:
+        if place.own is not None:
             os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
         return copy_and_hash(opened, copy, size, check, write_out=batch.write_out)
 
 
-def _adopt(at: _At, before: os.stat_result) -> bool:
+def _adopt(place: _At, before: os.stat_result) -> bool:
     """Hard-link the service's own file instead of copying it; whether that was done.
 
     The source stays whole until the version is published; then its name is removed.
@@ -230,9 +219,15 @@ def _adopt(at: _At, before: os.stat_result) -> bool:
     mode = stat.S_IMODE(before.st_mode)
     if before.st_uid != os.geteuid() or before.st_nlink != 1 or mode != FILE_MODE:
         return False
-    into, called = at.into
+    into, called = place.into
     try:
-        os.link(at.name, called, src_dir_fd=at.source, dst_dir_fd=into, follow_symlinks=False)
+        os.link(
+            place.name,
+            called,
+            src_dir_fd=place.source,
+            dst_dir_fd=into,
+            follow_symlinks=False,
+        )
     except OSError as error:
         if error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             return False
@@ -243,9 +238,9 @@ def _adopt(at: _At, before: os.stat_result) -> bool:
     return True
 
 
-def _unchanged(opened: int, stamp: Stamp, size: int, path: str) -> None:
+def _unchanged(opened: int, fingerprint: Fingerprint, size: int, path: str) -> None:
     after = os.fstat(opened)
-    if size != stamp.size or Stamp(after.st_ino, after.st_size, after.st_mtime_ns) != stamp:
+    if size != fingerprint.size or Fingerprint.of(after) != fingerprint:
         raise Refused(
             f"{quoted(path)} in the source changed while it was being read",
             hint="Upload again once nothing writes to the directory any more.",

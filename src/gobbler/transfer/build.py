@@ -8,18 +8,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from gobbler.disk.incoming import Job
-from gobbler.disk.opening import DIRECTORY, closing
-from gobbler.disk.pace import SLOW_SECONDS
-from gobbler.disk.writing import write_new
 from gobbler.errors import Fault, Refused, quoted
-from gobbler.names import LINKS, MANIFEST, SUMMARY, VersionKey
-from gobbler.records import Entry, Manifest, Summary, encode
+from gobbler.fs.atomic_write import write_new
+from gobbler.fs.mounts import SLOW_SECONDS
+from gobbler.fs.open import DIRECTORY, closing
+from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
+from gobbler.model.progress import Watcher
+from gobbler.model.records import Entry, Manifest, Summary, encode
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import InWhitelist, links_by_directory, symlink_text
-from gobbler.rules.planning import Plan
-from gobbler.transfer.execute import Watcher, batch_size, cut, is_light
-from gobbler.transfer.hashing import HashBatch, Hashed, run_hash_batch
-from gobbler.transfer.workshop import Workshop, hand_out
+from gobbler.rules.upload_plan import Plan
+from gobbler.transfer.dispatch import Dispatcher, dispatch
+from gobbler.transfer.executor import batch_size, cut, is_light
+from gobbler.transfer.hash_batch import HashBatch, Hashed, run_hash_batch
 
 MANY_LINKS = 1000
 """Links for which a second thread is worth its cost."""
@@ -31,14 +32,16 @@ LOCAL_THREADS = 2
 """Threads that make links on a filesystem that answers at once: more of them get no more done."""
 
 
-def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Manifest:
+def hash_kept(
+    dispatcher: Dispatcher, workspace: Workspace, plan: Plan, *, watcher: Watcher
+) -> Manifest:
     """The entries of the symbolic links that are kept; their targets are hashed.
 
     Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read,
     or :class:`~gobbler.errors.Fault` if that is the fault of the filesystem.
     """
     entries: Manifest = {}
-    for hashed in hash_listed(shop, job, plan.kept, watcher=watcher):
+    for hashed in hash_listed(dispatcher, workspace, plan.kept, watcher=watcher):
         if hashed.problem:
             target = quoted(plan.kept[hashed.path].target)
             reason = (
@@ -51,40 +54,53 @@ def hash_kept(shop: Workshop, job: Job, plan: Plan, *, watcher: Watcher) -> Mani
 
 
 def hash_listed(
-    shop: Workshop, job: Job, kept: dict[str, InWhitelist], *, watcher: Watcher
+    dispatcher: Dispatcher, workspace: Workspace, kept: dict[str, InWhitelist], *, watcher: Watcher
 ) -> Iterator[Hashed]:
     """Hash the targets of links into whitelisted directories, following no link below."""
     for root in dict.fromkeys(target.root for target in kept.values()):
         files = {path: target.path for path, target in kept.items() if target.root == root}
-        yield from hand_out(
-            shop,
-            job,
+        yield from dispatch(
+            dispatcher,
+            workspace,
             run_hash_batch,
-            _hash_batches(shop, job, root, files),
+            _hash_batches(dispatcher, workspace, root, files),
             light=False,
             watcher=watcher,
         )
 
 
 def hash_files(
-    shop: Workshop, job: Job, root: str, files: dict[str, int], *, watcher: Watcher
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    root: str,
+    files: dict[str, int],
+    *,
+    watcher: Watcher,
 ) -> Iterator[Hashed]:
     """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
-    batches = (HashBatch(job.tree, root, {p: p for p in part}) for part in shop.cut(files))
+    batches = (
+        HashBatch(workspace.tree, root, {p: p for p in part}) for part in dispatcher.cut(files)
+    )
     light = is_light(files)
     watcher.expect(len(files), sum(files.values()))
-    for hashed in hand_out(
-        shop, job, run_hash_batch, batches, light=light, watcher=watcher, is_expected=True
+    for hashed in dispatch(
+        dispatcher,
+        workspace,
+        run_hash_batch,
+        batches,
+        light=light,
+        watcher=watcher,
+        is_expected=True,
     ):
         watcher.advance(1, hashed.size)
         yield hashed
 
 
 def _hash_batches(
-    shop: Workshop, job: Job, root: str, files: dict[str, str]
+    dispatcher: Dispatcher, workspace: Workspace, root: str, files: dict[str, str]
 ) -> Iterator[HashBatch]:
-    for part in cut(dict.fromkeys(files, 0), batch_size(len(files), shop.width)):
-        yield HashBatch(job.tree, root, {path: files[path] for path in part})
+    for part in cut(dict.fromkeys(files, 0), batch_size(len(files), dispatcher.width)):
+        yield HashBatch(workspace.tree, root, {path: files[path] for path in part})
 
 
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, width: int) -> None:

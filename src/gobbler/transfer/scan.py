@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.disk.naming import fault_of
-from gobbler.disk.opening import closing, kind_of
 from gobbler.errors import Refused, quoted
-from gobbler.names import file_name_problem, is_internal
-from gobbler.rules.planning import Scan
-from gobbler.transfer.looking import Directory, Looker, Opening, is_directory, parts
+from gobbler.fs.open import closing, kind_of
+from gobbler.fs.os_errors import fault_at
+from gobbler.model.names import file_name_problem, is_internal
+from gobbler.rules.upload_plan import Scan
+from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
 MAX_DEPTH = 256
 """Directories within directories; each takes a descriptor while the scan is below it."""
@@ -28,7 +28,7 @@ class _Scanner:
     ignore_dot: bool
     owner: int | None
     check: Callable[[], None]
-    looker: Looker
+    looker: StatPool
     found: Scan
 
     def directory(self, opened: Directory, prefix: str, depth: int) -> int:
@@ -49,8 +49,8 @@ class _Scanner:
                             if isinstance(look, str):
                                 self.found.symlinks[path] = look
                             else:
-                                at = _At(opened.descriptor, name, opening, path, depth)
-                                problem = self._entry(at, look)
+                                place = _At(opened.descriptor, name, opening, path, depth)
+                                problem = self._entry(place, look)
                     except OSError as error:
                         problem = vanished(error, path)
                     if problem is not None:
@@ -62,18 +62,18 @@ class _Scanner:
     def _is_ignored(self, name: str) -> bool:
         return is_internal(name) or (self.ignore_dot and name.startswith("."))
 
-    def _entry(self, at: _At, status: os.stat_result) -> str | None:
+    def _entry(self, place: _At, status: os.stat_result) -> str | None:
         """Note an entry; what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
                 return FOREIGN_LINK
-            self.found.files[at.path] = status.st_size
+            self.found.files[place.path] = status.st_size
         elif stat.S_ISLNK(status.st_mode):  # the directory did not tell
-            self.found.symlinks[at.path] = os.readlink(at.name, dir_fd=at.parent)
+            self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):
-            if at.depth == MAX_DEPTH:
+            if place.depth == MAX_DEPTH:
                 return f"is nested in more than {MAX_DEPTH} directories"
-            self._subdirectory(at)
+            self._subdirectory(place)
         else:
             return (
                 f"is {kind_of(status.st_mode)}; only files, directories and symbolic links "
@@ -81,12 +81,12 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, at: _At) -> None:
-        opened = at.opening.open(at.name)
+    def _subdirectory(self, place: _At) -> None:
+        opened = place.opening.open(place.name)
         with closing(opened.descriptor):
-            self.found.directories.append(at.path)
-            if self.directory(opened, at.path + "/", at.depth + 1) == 0:
-                self.found.empty.append(at.path)
+            self.found.directories.append(place.path)
+            if self.directory(opened, place.path + "/", place.depth + 1) == 0:
+                self.found.empty.append(place.path)
 
 
 class _At(NamedTuple):
@@ -121,7 +121,7 @@ def scan(
     every directory and may raise to give up. Up to ``width`` threads look where that is slow.
     """
     found = Scan({}, {}, [], [], {})
-    with Looker(width) as looker:
+    with StatPool(width) as looker:
         top = Directory.read(directory)
         _Scanner(ignore_dot, owner, check, looker, found).directory(top, "", 0)
     return found
@@ -150,7 +150,7 @@ def vanished(error: OSError, path: str) -> str:
     # EINVAL: it was a symbolic link when it was looked at, and is none any more.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
-    raise fault_of(error, "read", path) from error
+    raise fault_at(error, "read", path) from error
 
 
 def refusal(error: OSError, path: str) -> Refused:

@@ -1,6 +1,6 @@
-"""The store itself; it lives in :mod:`gobbler.spool.filestore`."""
+"""The store itself; it lives in :mod:`gobbler.filestore.store`."""
 
-from gobbler.spool.filestore import FileStore
+from gobbler.filestore.store import FileStore
 from gocept.filestore.interfaces import IFileStore, declare
 
 declare(FileStore)

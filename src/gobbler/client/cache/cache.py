@@ -8,8 +8,8 @@
             {path in the registry}/             a directory, whole
             ..manifest                          of its version
         objects/                                see gobbler.client.cache.objects
-        temp/  partial/                         see gobbler.client.cache.workplace
-        no-archives                             see gobbler.client.reading.archive
+        temp/  partial/                         see gobbler.client.cache.partial
+        no-archives                             see gobbler.client.archive
 
 Everything is built below ``temp``, flushed and renamed, so what has its final name is
 complete, whatever was killed when; any number of processes may use one cache without
@@ -32,27 +32,20 @@ from urllib.parse import quote_plus
 
 import platformdirs
 
+from gobbler.client.cache.directory import Tree
+from gobbler.client.cache.disk_errors import explained
+from gobbler.client.cache.flush_queue import Settling
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.settling import Settling
-from gobbler.client.cache.tree import Tree
-from gobbler.client.cache.trouble import explained
-from gobbler.client.cache.workplace import Workplace, workplace
-from gobbler.client.connecting.http import Http
+from gobbler.client.cache.partial import Workplace, workplace
+from gobbler.client.download import SMALL, Damaged, difference, download, download_small, write_file
+from gobbler.client.expected import Expected, expected
+from gobbler.client.http import Http
+from gobbler.client.parallel import Stop
 from gobbler.client.paths import digest
-from gobbler.client.progress import Progress, Silent
-from gobbler.client.reading.download import (
-    SMALL,
-    Damaged,
-    difference,
-    download,
-    download_small,
-    write_file,
-)
-from gobbler.client.reading.expected import Expected, expected
-from gobbler.client.workers import Stop
 from gobbler.errors import Fault
-from gobbler.names import MANIFEST
-from gobbler.records import Entry
+from gobbler.model.names import MANIFEST
+from gobbler.model.progress import Progress, Silent
+from gobbler.model.records import Entry
 
 ATTEMPTS = 100
 """Of putting something in its place while others do, too."""
@@ -98,7 +91,7 @@ class Cache:
 
         Unlike in :meth:`file` no manifest is read for it, which counts where one file after
         another of a large version is wanted. Raises
-        :class:`~gobbler.client.reading.download.Damaged` if the service has another file.
+        :class:`~gobbler.client.download.Damaged` if the service has another file.
         """
         target = os.path.join(self._root, "files", path)
         with explained(self._top):
@@ -220,13 +213,13 @@ class Watched:
 
     def advance(self, files: int, size: int) -> None:
         """Tell of it."""
-        self._place.sign_of_life()
+        self._place.renew()
         self._progress.advance(files, size)
 
 
-def _use(path: str, is_there: Callable[[str], bool]) -> bool:
+def _use(path: str, exists: Callable[[str], bool]) -> bool:
     """Whether ``path`` is there; if so, it has now been used."""
-    if not is_there(path):
+    if not exists(path):
         return False
     # In a cache that is shared, others may not do that.
     with contextlib.suppress(OSError):

@@ -19,9 +19,9 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gobbler.client.reading.download import difference
-from gobbler.client.workers import Stop
-from gobbler.records import Entry
+from gobbler.client.download import difference
+from gobbler.client.parallel import Stop
+from gobbler.model.records import Entry
 
 _NO_LINKS = (
     errno.EPERM,

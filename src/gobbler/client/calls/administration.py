@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from gobbler.client.calls.requesting import Requesting
-from gobbler.requests import Doomed
+from gobbler.model.requests import DeletionTarget
 
 
 class LinkChange(Struct, frozen=True):
@@ -81,7 +81,7 @@ class Administration(Requesting):
         self.request("validate_version", project=project, asset=asset, version=version)
 
     def reroute_links(
-        self, to_delete: Sequence[Doomed | Mapping[str, object]], *, dry_run: bool = False
+        self, to_delete: Sequence[DeletionTarget | Mapping[str, object]], *, dry_run: bool = False
     ) -> list[LinkChange]:
         """Lead the links of all other versions around what is to be deleted.
 

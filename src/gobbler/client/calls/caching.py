@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gobbler.client.cache.cached import Cached, Damage, Verifier, entries
-from gobbler.client.cache.pruning import Pruned, prune, remove
-from gobbler.client.cache.trouble import explained
+from gobbler.client.cache.disk_errors import explained
+from gobbler.client.cache.entries import Cached, Damage, Verifier, entries
+from gobbler.client.cache.prune import Pruned, prune, remove
 from gobbler.client.calls.site import Site
 
 

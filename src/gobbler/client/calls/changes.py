@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from msgspec import UNSET
 
+from gobbler.client import source
 from gobbler.client.calls.permissions import AnyUploader, NewPermissions, appended, new_permissions
 from gobbler.client.calls.requesting import Requesting
-from gobbler.client.reading import source
 
 
 class Changes(Requesting):

@@ -12,14 +12,14 @@ from collections import OrderedDict
 from typing import BinaryIO, Literal, cast
 
 from gobbler.client.calls.reads import Reads
+from gobbler.client.download import Damaged
 from gobbler.client.errors import NotThere
 from gobbler.client.paths import listed_path
-from gobbler.client.reading.download import Damaged
-from gobbler.client.reading.ranges import BUFFER, Ranges, RangesFile
+from gobbler.client.ranges import BUFFER, Ranges, RangesFile
 from gobbler.errors import GobblerError, Missing, quoted
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Manifest, Summary
-from gobbler.rules.hierarchy import Hierarchy
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Manifest, Summary
+from gobbler.rules.manifest_tree import Hierarchy
 
 WHOLE = 16 << 20
 """Bytes up to which a file that is opened is fetched whole, and kept in the cache."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
-from gobbler.records import Permissions, Uploader
+from gobbler.model.records import Permissions, Uploader
 
 AnyUploader = Uploader | Mapping[str, object]
 """An uploader's entry. A mapping is sent as it is: the service tells what is wrong with it."""

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
+from gobbler.client import source
 from gobbler.client.calls.site import Site, StrPath
+from gobbler.client.export import clone
 from gobbler.client.paths import registry_path
-from gobbler.client.progress import Progress, Silent
-from gobbler.client.reading import source
-from gobbler.client.reading.cloning import clone
 from gobbler.errors import Fault, Refused
-from gobbler.names import AssetKey, VersionKey, check_name
-from gobbler.records import Manifest, Permissions, Summary, decode, decode_manifest
+from gobbler.model.names import AssetKey, VersionKey, check_name
+from gobbler.model.progress import Progress, Silent
+from gobbler.model.records import Manifest, Permissions, Summary, decode, decode_manifest
 
 T = TypeVar("T")
 

@@ -12,10 +12,11 @@ from gobbler.client.calls.administration import LinkChange
 from gobbler.client.calls.reads import Reads
 from gobbler.client.errors import RequestMissing
 from gobbler.errors import Missing, Refused, Unreachable
-from gobbler.names import VersionKey
-from gobbler.records import Manifest
-from gobbler.rules.relations import Shared, contents_of, shared, versions_linked
-from gobbler.rules.rerouting import Rerouting
+from gobbler.model.answers import Shared
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest
+from gobbler.rules.relations import contents_of, shared, versions_linked
+from gobbler.rules.reroute import Rerouting
 
 
 class Relations(Struct, frozen=True):
@@ -87,7 +88,7 @@ def found_by_reading(
                 linking.append(other)
             sharing.append(shared(own, other, contents_of(manifest)))
     rerouting = Rerouting({key}, manifest_of)
-    told = [change.told() for other in linking for change in rerouting.changes(other)]
+    told = [change.to_dict() for other in linking for change in rerouting.changes(other)]
     links = msgspec.convert(told, list[LinkChange])
     return Relations(
         sorted(links, key=lambda link: link.path), [each for each in sharing if each.files]

@@ -8,11 +8,11 @@ from typing import TypeVar
 import msgspec
 
 from gobbler.client.calls.site import Site
-from gobbler.client.connecting.jobs import Job, Reader, read_in_spool, read_over_http
-from gobbler.client.connecting.submit import submit, submit_to_spool
 from gobbler.client.errors import request_failed
-from gobbler.client.progress import Progress
-from gobbler.jobs import JobState, job_name
+from gobbler.client.jobs import Job, Reader, read_in_spool, read_over_http
+from gobbler.client.submit import submit, submit_to_spool
+from gobbler.model.jobs import JobState, job_name
+from gobbler.model.progress import Progress
 
 T = TypeVar("T")
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import os
 
+from gobbler.client import config_file
 from gobbler.client.cache.cache import Cache, default_cache
-from gobbler.client.connecting import configuring
-from gobbler.client.connecting.http import Http
-from gobbler.client.connecting.locating import Found, Located, locate, locate_cache
-from gobbler.client.reading.local import LocalSource
-from gobbler.client.reading.remote import RemoteSource, ServiceInfo
-from gobbler.client.reading.source import Source
+from gobbler.client.http import Http
+from gobbler.client.resolve import Found, Located, locate, locate_cache
+from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.errors import Refused
 
 StrPath = str | os.PathLike[str]
@@ -48,7 +46,7 @@ class Site:
     def _located(self) -> Located:
         if self._is_told:
             return Located(None, {name: Found(v, "given") for name, v in self._given.items()})
-        files = configuring.read_all(os.environ)
+        files = config_file.read_all(os.environ)
         return locate(self._given, self._service, os.environ, files)
 
     @property
@@ -117,7 +115,7 @@ class Site:
             return os.fspath(self._cache_root)
         if self._is_told:
             return default_cache()
-        found = locate_cache(os.environ, configuring.read_all(os.environ))
+        found = locate_cache(os.environ, config_file.read_all(os.environ))
         return default_cache() if found is None else found.value
 
     @functools.cached_property

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, TextIO, overload
 
-from gobbler.client.calls.addresses import LATEST, Address, parse_as, resolve
+from gobbler.client.address import LATEST, Address, parse_as, resolve
 from gobbler.client.calls.contents import Contents
-from gobbler.client.progress import Progress
 from gobbler.errors import Refused
-from gobbler.names import VersionKey
-from gobbler.records import Entry, Link, Manifest, Summary
-from gobbler.rules.difference import Difference, difference
+from gobbler.model.names import VersionKey
+from gobbler.model.progress import Progress
+from gobbler.model.records import Entry, Link, Manifest, Summary
+from gobbler.rules.diff import Difference, difference
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,81 @@
+"""What every action is given: the installation, and the call."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from gobbler.fs.flush import Durability
+from gobbler.index import Index, Search
+from gobbler.model.progress import Watcher
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Workspace, new_workspace
+from gobbler.rules.dedup import Dedup
+from gobbler.rules.spoof import Spoofable
+from gobbler.transfer.dispatch import Dispatcher
+
+
+@dataclass(frozen=True)
+class ServiceContext:
+    """One installation: its directories, its rules, and the means to work with.
+
+    ``staging`` is an absolute path. ``width`` is how many batches of one job run at a
+    time on ``executor``. ``index`` makes searching the registry quick; ``dedup`` beyond the
+    latest version needs it.
+    """
+
+    staging: str
+    registry: Registry
+    admins: frozenset[str]
+    whitelist: tuple[str, ...]
+    spoofing: Mapping[str, Spoofable]
+    durability: Durability
+    executor: Executor
+    width: int
+    index: Index | None = None
+    dedup: Dedup = Dedup.LATEST
+
+    @property
+    def search(self) -> Search:
+        """The means of one request to search the registry."""
+        return Search(self.registry, self.index)
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """The means to build and hash trees."""
+        eager = self.durability is Durability.FULL
+        return Dispatcher(self.registry, self.executor, self.width, write_out=eager)
+
+
+@dataclass(frozen=True)
+class Requester:
+    """The account that owns the request: ``uid`` and its login ``name``."""
+
+    uid: int
+    name: str
+
+
+@dataclass(frozen=True)
+class RequestContext:
+    """One request being carried out.
+
+    ``user`` is for whom (the requester, or the one that the requester may act for).
+    ``task``: the name under which it goes on should this process die; may be empty.
+    """
+
+    service: ServiceContext
+    requester: Requester
+    user: str
+    started: dt.datetime
+    watcher: Watcher
+    task: str = ""
+
+    def new_workspace(self, *, resume: bool = False) -> AbstractContextManager[Workspace]:
+        """The job below ``..incoming`` to build in.
+
+        With ``resume``, what an earlier attempt at the task has built is still there.
+        """
+        return new_workspace(self.service.registry.root, self.task, resume=resume)

@@ -1,0 +1,108 @@
+"""``delete_project``, ``delete_asset``, ``delete_version``: for administrators.
+
+What is not there is a success: the wish is fulfilled.
+"""
+
+from __future__ import annotations
+
+from gobbler.actions.context import RequestContext
+from gobbler.actions.versions import check_admin
+from gobbler.errors import GobblerError, Missing, quoted
+from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.model.names import AssetKey, VersionKey, check_name
+from gobbler.model.records import LogEntry
+from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
+from gobbler.registry.journal import Journal
+from gobbler.registry.locks import changing_asset, changing_project, changing_registry
+from gobbler.registry.log import prepare_log, publish_log, version_entry
+from gobbler.registry.unpublish import REMOVED, Removal, finish, start
+from gobbler.registry.workspace import Intent, Workspace
+
+
+def delete_project(context: RequestContext, request: DeleteProject) -> dict[str, object]:
+    """Remove a project; the answer has no fields of its own."""
+    project = check_name("project", request.project)
+    check_admin(context, "delete a project")
+    registry = context.service.registry
+    if not registry.has(project):
+        return {}
+    with context.new_workspace() as workspace:
+        journal = Journal(registry, workspace, marked=False)
+        journal.take_out(project, REMOVED)
+        journal.record(Intent(moves=[]))
+        prepare_log(workspace, LogEntry(type="delete-project", project=project))
+        flush_filesystem(workspace.path, context.service.durability)
+        with changing_registry(registry):
+            if registry.has(project):
+                journal.commit(then=lambda: publish_log(registry, workspace))
+        with already_made(f"the removal of {quoted(project)}"):
+            flush_filesystem(registry.root, context.service.durability)
+    return {}
+
+
+def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, object]:
+    """Remove an asset; the answer has no fields of its own."""
+    asset = AssetKey.checked(request.project, request.asset)
+    check_admin(context, "delete an asset")
+    registry = context.service.registry
+    if not registry.has(asset.path):
+        return {}
+    versions = list(registry.versions(asset))
+    removal = Removal(asset.project, asset.path, versions, bool(request.force))
+    with context.new_workspace() as workspace:
+        journal = start(registry, workspace, removal)
+        entry = LogEntry(type="delete-asset", project=asset.project, asset=asset.asset)
+        prepare_log(workspace, entry)
+        flush_filesystem(workspace.path, context.service.durability)
+        try:
+            with changing_project(registry, asset.project):
+                if registry.has(asset.path):
+                    now = list(registry.versions(asset))
+                    finish(registry, workspace, removal.of(now), journal)
+        except Missing:
+            return {}  # the whole project went meanwhile
+        with already_made(f"the removal of {quoted(asset.path)}"):
+            flush_filesystem(registry.root, context.service.durability)
+    return {}
+
+
+def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str, object]:
+    """Remove a version; the answer has no fields of its own."""
+    key = VersionKey.checked(request.project, request.asset, request.version)
+    check_admin(context, "delete a version")
+    registry = context.service.registry
+    if not registry.has(key.path):
+        return {}
+    force = bool(request.force)
+    removal = Removal(key.project, key.path, [key], force, relatest=key.of_asset)
+    with context.new_workspace() as workspace:
+        journal = start(registry, workspace, removal)
+        _prepare_log(context, workspace, key, force=force)
+        flush_filesystem(workspace.path, context.service.durability)
+        try:
+            with changing_asset(registry, key.of_asset):
+                if registry.has(key.path):
+                    _prepare_log(context, workspace, key, force=force)
+                    finish(registry, workspace, removal, journal)
+        except Missing:
+            if registry.has(key.path):
+                raise
+        with already_made(f"the removal of {quoted(key.path)}"):
+            flush_filesystem(registry.root, context.service.durability)
+    return {}
+
+
+def _prepare_log(
+    context: RequestContext, workspace: Workspace, key: VersionKey, *, force: bool
+) -> None:
+    """Prepare the log entry, unless the version is on probation and nobody was told of it."""
+    registry = context.service.registry
+    try:
+        if registry.summary(key).on_probation:
+            return
+        latest = registry.latest(key.of_asset) == key.version
+    except GobblerError:
+        if not force:
+            raise
+        latest = False
+    prepare_log(workspace, version_entry("delete-version", key, latest=latest))

@@ -1,0 +1,38 @@
+"""``refresh_latest`` and ``refresh_usage``: find anew what the records should say."""
+
+from __future__ import annotations
+
+from gobbler.actions.context import RequestContext
+from gobbler.actions.versions import check_admin
+from gobbler.errors import quoted
+from gobbler.fs.flush import already_made, flush_directory
+from gobbler.model.names import AssetKey, check_name
+from gobbler.model.requests import RefreshLatest, RefreshUsage
+from gobbler.registry.locks import changing_asset, check_asset, check_project
+from gobbler.registry.usage import recount, redecide_latest
+
+
+def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str, object]:
+    """Record an asset's latest version anew; ``version`` of the answer, if there is one."""
+    asset = AssetKey.checked(request.project, request.asset)
+    check_admin(context, "refresh the latest version")
+    registry = context.service.registry
+    check_asset(registry, asset)
+    with context.new_workspace() as workspace, changing_asset(registry, asset):
+        version = redecide_latest(registry, workspace, asset)
+    with already_made(f"the record of the latest version of {quoted(asset.path)}"):
+        flush_directory(registry.path(asset.path), context.service.durability)
+    return {} if version is None else {"version": version}
+
+
+def refresh_usage(context: RequestContext, request: RefreshUsage) -> dict[str, object]:
+    """Count a project's usage anew; ``total`` of the answer, in bytes, is also ``usage``."""
+    project = check_name("project", request.project)
+    check_admin(context, "refresh the usage")
+    registry = context.service.registry
+    check_project(registry, project)
+    with context.new_workspace() as workspace:
+        total = recount(registry, workspace, project)
+    with already_made(f"the record of the usage of {quoted(project)}"):
+        flush_directory(registry.path(project), context.service.durability)
+    return {"total": total, "usage": total}

@@ -1,0 +1,111 @@
+"""Looking at a published version as it is on disk, for reindexing and validating."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gobbler.actions.context import RequestContext
+from gobbler.errors import Fault, Missing
+from gobbler.fs.open import closing, open_directory, read_file
+from gobbler.fs.os_errors import with_path
+from gobbler.model.names import LINKS, VersionKey
+from gobbler.model.records import Link, Links, decode
+from gobbler.registry.registry import Registry
+from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
+from gobbler.rules.upload_plan import PublishedVersion, Scan
+from gobbler.transfer.scan import scan
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is on disk: the entries, and the ``..links`` of each directory.
+
+    ``damaged``: what is wrong with each ``..links`` that can't be read, by directory.
+    """
+
+    scan: Scan
+    links: dict[str, Links]
+    damaged: dict[str, str]
+
+
+def look_at(context: RequestContext, key: VersionKey) -> Found:
+    """Scan the version ``key`` and read its ``..links``."""
+    registry = context.service.registry
+    top = registry.path(key.path)
+    with with_path(top), closing(open_directory(top)) as directory:
+        found = scan(
+            directory,
+            ignore_dot=False,
+            owner=None,
+            check=context.watcher.check,
+            width=context.service.width,
+        )
+    links: dict[str, Links] = {}
+    damaged: dict[str, str] = {}
+    for directory_path in ("", *found.directories):
+        where = key.file(links_file(directory_path))
+        try:
+            links[directory_path] = decode(
+                read_file(registry.path(where), where), dict[str, Link], where
+            )
+        except Missing:
+            continue
+        except Fault as error:
+            damaged[directory_path] = error.reason
+    return Found(found, links, damaged)
+
+
+def links_file(directory: str) -> str:
+    """Path of the ``..links`` of a ``directory`` of a version, relative to the version."""
+    return f"{directory}/{LINKS}" if directory else LINKS
+
+
+def targets_of(context: RequestContext, key: VersionKey, found: Found) -> dict[str, Target]:
+    """Where each symbolic link leads. One that ``..links`` explains keeps its parent."""
+    registry = context.service.registry
+    locator = Locator(places_of(context, key))
+    top = f"{os.path.realpath(registry.root)}/{key.path}"
+    targets: dict[str, Target] = {}
+    for path, text in found.scan.symlinks.items():
+        directory, _, name = path.rpartition("/")
+        target = locator(f"{top}/{directory}", text)
+        link = found.links.get(directory, {}).get(name)
+        if link is not None and _place(key, target) == (link.end.key, link.end.path):
+            same = link.key == key
+            target = InSource(link.path) if same else InRegistry(link.key, link.path)
+        targets[path] = target
+    return targets
+
+
+def _place(key: VersionKey, target: Target) -> tuple[VersionKey, str] | None:
+    """The file of a version that a link of the version ``key`` leads to."""
+    if isinstance(target, InSource):
+        return key, target.path
+    return (target.key, target.path) if isinstance(target, InRegistry) else None
+
+
+def places_of(context: RequestContext, key: VersionKey) -> Places:
+    """The directories to which a link of the version ``key`` may lead."""
+    root = context.service.registry.root
+    real = os.path.realpath(root)
+    return Places(
+        source=(f"{real}/{key.path}", f"{root}/{key.path}"),
+        registry=(root, real),
+        whitelist=context.service.whitelist,
+    )
+
+
+def published_versions(
+    registry: Registry, keys: Iterable[VersionKey]
+) -> dict[VersionKey, PublishedVersion | None]:
+    """What is known of each of ``keys``; ``None`` for one that does not exist."""
+    return {key: _published(registry, key) for key in keys}
+
+
+def _published(registry: Registry, key: VersionKey) -> PublishedVersion | None:
+    try:
+        return PublishedVersion(registry.manifest(key), registry.summary(key).on_probation)
+    except Missing:
+        return None

@@ -1,0 +1,257 @@
+"""What the commands with ``--all`` share: options, a bar, and what is told in the end.
+
+``gobbler refresh --all`` and ``gobbler reindex --all``: what is told of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from gobbler.cli import common
+from gobbler.client import Repaired, Repairs
+from gobbler.client.address import parse_as
+from gobbler.client.bulk.run import Pace, Sweep
+from gobbler.errors import Fault, Unreachable
+from gobbler.model.records import format_time
+
+R = TypeVar("R")
+
+GO_ON = "What is done is kept: the same command goes on with the rest."
+
+everything = click.option(
+    "--all", "everything", is_flag=True, help="All versions, or those of PROJECT or PROJECT/ASSET."
+)
+
+parallel = click.option(
+    "--parallel",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="With --all: how many at a time.",
+)
+
+restart = click.option(
+    "--restart", is_flag=True, help="With --all: begin anew, rather than go on with what is begun."
+)
+
+
+def scope(address: str) -> tuple[str, str]:
+    """The project and the asset that ``--all`` is narrowed to, each empty if it is not."""
+    if not address:
+        return "", ""
+    place = parse_as(address, "project", "asset")
+    return place.project, place.asset
+
+
+def only_with_all(given: Mapping[str, object]) -> None:
+    """Refuse options that mean nothing without ``--all``."""
+    context = click.get_current_context()
+    default = {option.name: option.get_default(context) for option in context.command.params}
+    for name, value in given.items():
+        if value and value != default[name]:
+            raise click.UsageError(f"--{name.replace('_', '-')} goes with --all.")
+
+
+def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -> None:
+    """Say that it is gone on with what was begun before; with ``note`` if there is a bar."""
+    if sweep.resumed is not None:
+        text = (
+            f"going on with what was begun at {format_time(sweep.resumed)}: {sweep.done_before} "
+            f"done, {sweep.left} to go (--restart begins anew)"
+        )
+        if note is None:
+            click.echo(text, err=True)
+        else:
+            note(text)
+
+
+class SweepBar:
+    """A :class:`gobbler.client.bulk.run.SweepProgress` for people; vanishes in the end.
+
+    ``title`` says what is under way, ``unit`` what is counted.
+    """
+
+    def __init__(self, title: str, unit: str) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[told]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._unit = unit
+        self._task = self._progress.add_task(title, total=None, message="")
+        self._turn = threading.Lock()
+        self._pace = Pace()
+
+    def expect(self, tasks: int, size: int | None) -> None:
+        """Know what there is to do."""
+        with self._turn:
+            self._pace.expect(tasks, size)
+            self._tell()
+
+    def advance(self, tasks: int, files: int, size: int) -> None:
+        """Know what is done."""
+        with self._turn:
+            self._pace.advance(tasks, files, size)
+            self._tell()
+
+    def note(self, text: str) -> None:
+        """Say it, above the bar."""
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def _tell(self) -> None:
+        pace = self._pace
+        parts = [f"{pace.tasks}/{pace.expected} {self._unit}"]
+        if pace.files:
+            parts.append(number(pace.files, "file"))
+        if pace.bytes > 0:
+            of = "" if pace.size is None else f"/{decimal(pace.size)}"
+            parts.append(f"{decimal(pace.bytes)}{of}, {decimal(int(pace.rate))}/s")
+        if (left := pace.seconds_left) is not None:
+            parts.append(f"{_duration(left)} left")
+        self._progress.update(
+            self._task, total=pace.expected, completed=pace.tasks, message=", ".join(parts)
+        )
+
+    def __enter__(self) -> SweepBar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Make room for what is told of the end."""
+        self._progress.stop()
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def told_when_broken_off(tell: Callable[[], None]) -> Iterator[None]:
+    """Call ``tell`` also where Ctrl-C, or a service that is away, ends the block."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        tell()
+        click.echo(GO_ON, err=True)
+        raise
+    except Unreachable as error:
+        tell()
+        raise Unreachable(error.reason, hint=GO_ON) from error
+
+
+def number(count: int, what: str) -> str:
+    """``1 version``, ``2 versions``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print what is wrong, if anything is."""
+    if rows:
+        common.print_table(columns, rows)
+
+
+_COMMANDS = {
+    "refresh_usage": "refresh usage",
+    "refresh_latest": "refresh latest",
+    "reindex_version": "reindex",
+}
+
+
+def repair(
+    plan: Callable[[SweepBar], Repairs],
+    doing: str,
+    done: str,
+    *,
+    unit: str,
+    as_json: bool,
+    confirm: Callable[[Repairs], None] = tell_resumed,
+) -> int:
+    """Go over what ``plan`` answers, once ``confirm`` has returned; the exit code."""
+    results: list[Repaired] = []
+    bar = SweepBar(doing, f"{unit}s")
+    found = plan(bar)
+    confirm(found)
+    started = time.monotonic()
+    with bar:
+
+        def tell() -> None:
+            bar.end()
+            if not as_json:
+                _tell(found, results, done, unit, time.monotonic() - started)
+
+        with told_when_broken_off(tell):
+            results.extend(found)
+    if as_json:
+        common.print_json(_document(found, results, done, time.monotonic() - started))
+    else:
+        tell()
+    return Fault.exit_code if any(result.problem for result in results) else 0
+
+
+def _tell(found: Repairs, results: list[Repaired], done: str, unit: str, seconds: float) -> None:
+    failed = [result for result in results if result.problem]
+    rows = [
+        (
+            result.address,
+            result.problem,
+            f"gobbler {_COMMANDS[result.action]} {shlex.quote(result.address)}",
+        )
+        for result in failed
+    ]
+    table(("what", "problem", "try next"), rows)
+    count = number(len(results) - len(failed), unit)
+    facts = [(done, f"{count} in {seconds:.1f} s")]
+    if found.left:
+        facts.append(("remaining", f"{found.left}: the same command goes on with them"))
+    if found.done_before:
+        facts.append(("before", str(found.done_before)))
+    common.print_facts(facts, err=True)
+    if failed:
+        click.echo(f"error: {len(failed)} of {number(len(results), unit)} failed", err=True)
+
+
+def _document(found: Repairs, results: list[Repaired], done: str, seconds: float) -> dict[str, Any]:
+    return {
+        "resumed": None if found.resumed is None else format_time(found.resumed),
+        "done_before": found.done_before,
+        done: [_described(result) for result in results if not result.problem],
+        "failed": [_described(result) for result in results if result.problem],
+        "remaining": found.left,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _described(result: Repaired) -> dict[str, Any]:
+    names = {"project": result.project, "asset": result.asset, "version": result.version}
+    described: dict[str, Any] = {what: name for what, name in names.items() if name}
+    if result.problem:
+        return {"action": result.action, **described, "problem": result.problem}
+    kind = {"refresh_usage": "usage", "refresh_latest": "latest"}.get(result.action)
+    return described | ({kind: result.found} if kind else {})

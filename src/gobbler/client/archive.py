@@ -1,0 +1,271 @@
+"""Reading an archive as the service streams it, member after member.
+
+The standard library's reader takes longer for a small file than it takes to fetch and store
+it. This one reads what the service writes, files and directories with short headers or pax
+ones, and refuses everything else.
+
+
+Fetching many small files as one archive, from services that have archives.
+
+Whether a service has them is found out by asking for one. That it has not is remembered in
+the cache for a day, so that not every fetch asks in vain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+import requests
+
+from gobbler.client.download import FILE_MODE, PIECE, SMALL
+from gobbler.client.errors import BrokenOff
+from gobbler.client.http import Http
+from gobbler.client.paths import listed_path
+from gobbler.errors import Fault, quoted
+from gobbler.fs.atomic_write import write_all
+
+BLOCK = 512
+
+_HEADER_LIMIT = 1 << 20
+"""Bytes of a pax header at most."""
+
+_MAGIC = b"ustar\x00"
+
+
+class Member(NamedTuple):
+    """A file, or a directory, of an archive: its path in it, and how many bytes follow."""
+
+    path: str
+    size: int
+    is_directory: bool
+
+
+class Untar:
+    """The archive in ``chunks``, all of whose members are below ``top`` or are ``top``.
+
+    ``for member in untar``, with :meth:`content` or :meth:`pieces` for the content of each
+    file before the next is asked for. Raises :class:`~gobbler.client.errors.BrokenOff` where the
+    stream ends before the archive does, :class:`~gobbler.errors.Fault` for anything else.
+    """
+
+    def __init__(self, chunks: Iterable[bytes], top: str) -> None:
+        self._chunks = iter(chunks)
+        self._top = top
+        self._buffer = b""
+        self._at = 0
+        self._left = 0
+
+    def __iter__(self) -> Iterator[Member]:
+        while (header := self._take(BLOCK)) != bytes(BLOCK):
+            member = self._member(header)
+            self._left = member.size
+            yield member
+            for _ in self.pieces():
+                pass
+
+    def content(self) -> bytes:
+        """All of the file."""
+        size, self._left = self._left, 0
+        return self._take(size + -size % BLOCK)[:size]
+
+    def pieces(self) -> Iterator[bytes]:
+        """The content of the file as it comes."""
+        padding = -self._left % BLOCK
+        while self._left:
+            if self._at == len(self._buffer):
+                self._more()
+            piece = self._buffer[self._at : self._at + self._left]
+            self._at += len(piece)
+            self._left -= len(piece)
+            yield piece
+        self._take(padding)
+
+    def _take(self, count: int) -> bytes:
+        stop = self._at + count
+        if stop > len(self._buffer):
+            parts = [self._buffer[self._at :]]
+            missing = count - len(parts[0])
+            while missing > 0:
+                self._more()
+                parts.append(self._buffer)
+                missing -= len(self._buffer)
+            self._at = len(self._buffer) + missing
+            return b"".join(parts)[:count]
+        taken = self._buffer[self._at : stop]
+        self._at = stop
+        return taken
+
+    def _more(self) -> None:
+        for chunk in self._chunks:
+            if chunk:
+                self._buffer, self._at = chunk, 0
+                return
+        raise BrokenOff("the archive ended before it was complete")
+
+    def _member(self, header: bytes) -> Member:
+        records: dict[str, str] = {}
+        kind = _checked(header)
+        while kind == b"x":
+            size = _number(header[124:136])
+            if size > _HEADER_LIMIT:
+                raise _odd("it has a header that is too long")
+            records |= _pax(self._take(size + -size % BLOCK)[:size])
+            header = self._take(BLOCK)
+            kind = _checked(header)
+        if kind not in (b"0", b"\0", b"5"):
+            raise _odd("it holds something that is neither a file nor a directory")
+        path = records.get("path") or _path(header)
+        size = _number(records.get("size") or header[124:136])
+        is_directory = kind == b"5"
+        return Member(self._inside(path, is_directory), 0 if is_directory else size, is_directory)
+
+    def _inside(self, path: str, is_directory: bool) -> str:
+        path = path.rstrip("/") if is_directory else path
+        if path == self._top and is_directory:
+            return ""
+        if not path.startswith(self._top + "/"):
+            raise _odd(f"it holds {quoted(path)}")
+        return listed_path(path[len(self._top) + 1 :])
+
+
+def _checked(header: bytes) -> bytes:
+    """The kind of member that a header is for, if it is one."""
+    # What is in a file is compared with the manifest, so that a checksum adds nothing.
+    if header[257:263] != _MAGIC:
+        raise _odd("it is not a tar archive")
+    return header[156:157]
+
+
+def _number(field: bytes | str) -> int:
+    try:
+        number = int(field) if isinstance(field, str) else int(field.rstrip(b" \0") or b"0", 8)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise _odd("one of its headers is damaged")
+    return number
+
+
+def _path(header: bytes) -> str:
+    name = header[:100].rstrip(b"\0")
+    if header[345]:
+        name = header[345:500].rstrip(b"\0") + b"/" + name
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _pax(data: bytes) -> dict[str, str]:
+    """The records of a pax header: ``length key=value`` and a line feed, each."""
+    found = {}
+    while data:
+        length, _, _ = data.partition(b" ")
+        size = int(length) if length.isdigit() and len(length) < 8 else 0
+        key, equals, value = data[len(length) + 1 : max(size - 1, 0)].partition(b"=")
+        if not equals or data[size - 1 : size] != b"\n":
+            raise _odd("one of its headers is damaged")
+        found[key.decode("ascii", "replace")] = value.decode("utf-8", "surrogateescape")
+        data = data[size:]
+    return found
+
+
+def _odd(problem: str) -> Fault:
+    return Fault(
+        f"the service's archive can't be read: {problem}",
+        hint="Is this the address of a Gobbler service, or of a proxy before it?",
+    )
+
+
+MANY = 8
+"""Small files from which on an archive is faster than one request for each."""
+
+FORGOTTEN_SECONDS = 24 * 3600
+"""How long it is remembered that a service has no archives; it may get a new release."""
+
+_MARKER = "no-archives"
+_TYPES = ("application/x-tar", "application/tar")
+
+
+class NoArchives(Exception):
+    """The service does not know what an archive is."""
+
+
+class Sink(Protocol):
+    """Takes what is in an archive; paths are relative to its top."""
+
+    def directory(self, path: str) -> None:
+        """There is such a directory; what is in it comes later."""
+
+    def small(self, path: str, data: bytes) -> None:
+        """There is such a file, with that content."""
+
+    def large(self, path: str, file: Path, md5sum: str, size: int) -> None:
+        """There is such a file; its content is in ``file``, which goes to the sink."""
+
+
+def known_to_have_none(root: Path) -> bool:
+    """Whether the service whose cache is ``root`` had no archives within the last day."""
+    try:
+        return time.time() - (root / _MARKER).stat().st_mtime < FORGOTTEN_SECONDS
+    except OSError:
+        return False
+
+
+def remember_none(root: Path) -> None:
+    """Remember that the service whose cache is ``root`` has no archives."""
+    with contextlib.suppress(OSError):
+        (root / _MARKER).touch()
+        os.utime(root / _MARKER)
+
+
+def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) -> None:
+    """Give all in the registry's directory ``path`` to ``sink``, links as files.
+
+    Files larger than ``max_size`` bytes are left out. ``temp`` is a directory for what is
+    under way. Raises :class:`NoArchives`; what a broken connection raises says nothing about
+    what the sink has got until then, which is whole.
+    """
+    # Where the stream ends too early, the archive's own end is missing.
+    params = {"length": "false"}
+    if max_size is not None:
+        params["max_size"] = str(max_size)
+    with _asked(http, path, params) as response:
+        untar = Untar(response.iter_content(PIECE), path)
+        number = itertools.count()
+        for member in untar:
+            if member.is_directory:
+                sink.directory(member.path)
+            elif member.size <= SMALL:
+                sink.small(member.path, untar.content())
+            else:
+                file = temp / f"large-{next(number)}"
+                md5sum = _write(untar, file)
+                sink.large(member.path, file, md5sum, member.size)
+
+
+def _write(untar: Untar, file: Path) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+    try:
+        for piece in untar.pieces():
+            digest.update(piece)
+            write_all(descriptor, piece)
+    finally:
+        os.close(descriptor)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _asked(http: Http, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
+    endpoint = "/archive/" + quote(path, safe="/") + ".tar"
+    with http.stream(endpoint, params=params, accept=(404, 405, 501)) as response:
+        content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+        if response.status_code >= 300 or content_type not in _TYPES:
+            raise NoArchives
+        yield response

@@ -1,0 +1,247 @@
+"""The same reads, whichever way they go.
+
+A :class:`Source` knows how to list a directory and read a file; there is one for a
+registry on this filesystem (:mod:`~gobbler.client.source`) and one for HTTP
+(:mod:`~gobbler.client.source`). What the files mean is told here, once.
+
+
+Reading a registry through its service.
+
+Reading a registry that is mounted on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol, TypeVar
+
+from msgspec import Struct
+
+from gobbler.client.errors import NotThere, RequestFailed
+from gobbler.client.http import Http
+from gobbler.client.paths import is_below, listed_path
+from gobbler.errors import Missing, Refused, quoted
+from gobbler.model.names import (
+    INCOMING,
+    LOGS,
+    USAGE,
+    AssetKey,
+    VersionKey,
+    check_name,
+    has_internal,
+    is_internal,
+    project_permissions,
+    project_usage,
+)
+from gobbler.model.records import Latest, Permissions, Usage, decode
+
+T = TypeVar("T")
+
+
+class Source(Protocol):
+    """A way to read a registry. Paths are relative to it; ``"."`` is the registry itself.
+
+    All raise :class:`~gobbler.errors.Missing` when ``path`` is not there.
+    """
+
+    def directories(self, path: str) -> list[str]:
+        """Names of the directories in ``path``, internal ones too."""
+
+    def walk(self, path: str) -> list[str]:
+        """Paths, relative to ``path``, of every file below it.
+
+        Directories that hold nothing at all are listed too, with a slash at the end.
+        """
+
+    def read(self, path: str) -> bytes:
+        """The content of the file ``path``."""
+
+
+def names(source: Source, path: str) -> list[str]:
+    """Names of the projects, assets or versions in ``path``, in order."""
+    return sorted(name for name in source.directories(path) if not is_internal(name))
+
+
+def files(source: Source, version: VersionKey, prefix: str, *, internal: bool) -> list[str]:
+    """Paths in ``version`` that start with ``prefix``, in order.
+
+    Empty directories end with a slash. ``internal`` tells whether to include paths with
+    a component that belongs to the service.
+    """
+    found = _below_prefix(source, version, prefix)
+    return sorted(
+        path for path in found if path.startswith(prefix) and (internal or not has_internal(path))
+    )
+
+
+def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]:
+    """What is in ``version``, at least all that starts with ``prefix``."""
+    directory = prefix.rpartition("/")[0]
+    if is_below(directory):
+        # Only a part of a version that may be huge.
+        try:
+            found = source.walk(version.file(directory))
+        except (Missing, RequestFailed):
+            # A file, or no such directory; or no such version, which the full listing will say.
+            pass
+        else:
+            return [f"{directory}/{path}" for path in found] or [f"{directory}/"]
+    return source.walk(version.path)
+
+
+def latest(source: Source, asset: AssetKey) -> str | None:
+    """The name of the latest version of ``asset``, ``None`` if there is none."""
+    record = _read_or_none(source, asset.latest, Latest)
+    return None if record is None else record.version
+
+
+def permissions(source: Source, project: str, asset: str | None = None) -> Permissions:
+    """The permissions of a project, or those that an asset has of its own; maybe none."""
+    if asset is None:
+        return _read(source, project_permissions(check_name("project", project)), Permissions)
+    own = AssetKey.checked(project, asset).permissions
+    return _read_or_none(source, own, Permissions) or Permissions()
+
+
+def usage(source: Source, project: str) -> int:
+    """Bytes that the unlinked files of a project take."""
+    return _read(source, project_usage(project), Usage).total
+
+
+def _read(source: Source, path: str, kind: type[T]) -> T:
+    return decode(source.read(path), kind, path)
+
+
+def _read_or_none(source: Source, path: str, kind: type[T]) -> T | None:
+    try:
+        return _read(source, path, kind)
+    except Missing:
+        return None
+
+
+class ServiceInfo(Struct, frozen=True):
+    """What a service tells about itself: where staging and the registry are mounted."""
+
+    staging: str
+    registry: str
+
+
+class RemoteSource:
+    """The registry of the service behind ``http``."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    def directories(self, path: str) -> list[str]:
+        """Names of the directories in ``path``, internal ones too."""
+        where = {} if path == "." else {"path": path}
+        listed = self._http.get("/list", list[str], where)
+        return [listed_path(name)[:-1] for name in listed if name.endswith("/")]
+
+    def walk(self, path: str) -> list[str]:
+        """Relative paths of every file below ``path``, and of empty directories."""
+        listed = self._http.get("/list", list[str], {"path": path, "recursive": "true"})
+        return [listed_path(name) for name in listed]
+
+    def read(self, path: str) -> bytes:
+        """The content of the file ``path``."""
+        return self._http.read(path)
+
+
+NO_REGISTRY = "The registry is the directory that the service was started with as --registry."
+
+
+class LocalSource:
+    """The registry in the directory ``root``, read without a service."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def directories(self, path: str) -> list[str]:
+        """Names of the directories in ``path``, internal ones too.
+
+        Raises :class:`~gobbler.errors.Refused` if the root is asked for and is no registry.
+        """
+        try:
+            with os.scandir(self._join(path)) as entries:
+                # An administrator may have put a link to another disk for a project.
+                found = [entry.name for entry in entries if entry.is_dir()]
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(path) from None
+        if path == "." and found and not self._is_registry(found):
+            raise Refused(
+                f"{self.root} is not a registry: no directory in it is a project", hint=NO_REGISTRY
+            )
+        return found
+
+    def _is_registry(self, names: list[str]) -> bool:
+        # A copy of some projects has nothing but these; an asset may have permissions, too.
+        return any(
+            name in (LOGS, INCOMING) or os.path.exists(self._join(f"{name}/{USAGE}"))
+            for name in names
+        )
+
+    def walk(self, path: str) -> list[str]:
+        """Relative paths of every file below ``path``, and of empty directories."""
+        found: list[str] = []
+        pending = [""]
+        while pending:
+            directory = pending.pop()
+            try:
+                with os.scandir(self._join(f"{path}/{directory}")) as entries:
+                    listed = [
+                        (entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries
+                    ]
+            except (FileNotFoundError, NotADirectoryError):
+                raise self._missing(path) from None
+            if directory and not listed:
+                found.append(directory)
+            for name, is_directory in listed:
+                if is_directory:
+                    pending.append(f"{directory}{name}/")
+                else:
+                    found.append(f"{directory}{name}")
+        return found
+
+    def read(self, path: str) -> bytes:
+        """The content of the file ``path``."""
+        with open(self.file(path), "rb") as file:
+            return file.read()
+
+    def file(self, path: str) -> str:
+        """Where the file ``path`` stands on this machine."""
+        full = self._join(path)
+        if os.path.isdir(full):
+            raise Refused(
+                f"{quoted(path)} is a directory", hint="Ask for it as a directory, not as a file."
+            )
+        if not os.path.exists(full):
+            raise self._missing(path)
+        return full
+
+    def directory(self, path: str) -> str:
+        """Where the directory ``path`` stands on this machine."""
+        full = self._join(path)
+        if not os.path.exists(full):
+            raise self._missing(path)
+        if not os.path.isdir(full):
+            raise Refused(f"{quoted(path)} is a file", hint="Ask for it as a file.")
+        return full
+
+    def _join(self, path: str) -> str:
+        return os.path.join(self.root, path)
+
+    def _missing(self, path: str) -> NotThere:
+        """The error that names the first component of ``path`` that is not there."""
+        parts = path.split("/")
+        here = self.root
+        for depth, part in enumerate(parts):
+            here = os.path.join(here, part)
+            if not os.path.exists(here):
+                what = ("project", "asset", "version", "file")[min(depth, 3)]
+                if part.startswith(".."):
+                    what = "file"
+                name = quoted("/".join(parts[: depth + 1]))
+                reason = f"{what} {name} is not in the registry {self.root}"
+                return NotThere(reason, self._join(path))
+        return NotThere(f"{quoted(path)} is not in the registry {self.root}", self._join(path))

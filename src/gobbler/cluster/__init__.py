@@ -1,0 +1,1 @@
+"""Executors whose batches run in other processes, perhaps on other hosts."""

@@ -1,0 +1,23 @@
+"""The fingerprint of a file: what tells one state of it from another, without reading it."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+
+class Fingerprint(NamedTuple):
+    """Inode, size in bytes, and modification time in nanoseconds since the epoch.
+
+    There is no device in it: hosts that mount one filesystem give it different device
+    numbers, and a fingerprint that one host takes is compared on another.
+    """
+
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """The fingerprint of a file with this ``status``."""
+        return cls(status.st_ino, status.st_size, status.st_mtime_ns)

@@ -1,0 +1,236 @@
+"""Open once, without following links; check what was opened; use what was opened.
+
+Users can swap any path of theirs at any moment, so a path is looked up once, and all that
+is decided about it (kind, owner, links, content) comes from the descriptor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gobbler.errors import Forbidden, Missing, Refused, quoted
+from gobbler.fs.os_errors import with_path
+
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""Never follows a last link, never waits for the other end of a FIFO."""
+
+DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close ``descriptor`` at the end of the block."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_directory(path: str) -> int:
+    """Open a directory by a path that an administrator set; links in it are followed."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+
+def open_beneath(directory: int, path: str, flags: int) -> int:
+    """Open the relative ``path`` below the open ``directory``, following no link at all.
+
+    ``path`` is in its plainest form (no empty, ``.`` or ``..`` component). Raises
+    ``OSError``: ``ELOOP`` or ``ENOTDIR`` where a link stands in the way.
+    """
+    parent, slash, name = path.rpartition("/")
+    if not slash:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    current = directory
+    try:
+        for part in parent.split("/"):
+            deeper = os.open(part, DIRECTORY, dir_fd=current)
+            if current != directory:
+                os.close(current)
+            current = deeper
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+    finally:
+        if current != directory:
+            os.close(current)
+
+
+class Beneath:
+    """Opens what is beneath a directory, like :func:`open_beneath`, many things in a row.
+
+    It keeps the directories open that it came through last, for files that are read one
+    after the other mostly stand in few. For one thread at a time; close it in the end.
+    """
+
+    KEPT = 16
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._kept: dict[str, int] = {}
+
+    def open(self, path: str, flags: int) -> int:
+        """Open the relative ``path``, following no link at all; see :func:`open_beneath`."""
+        parent, _, name = path.rpartition("/")
+        directory = self.enter(parent)
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+    def enter(self, path: str) -> int:
+        """The open directory ``path``, for the moment only; ``""`` is what all is beneath."""
+        if not path:
+            return self._directory
+        found = self._kept.pop(path, None)
+        if found is None:
+            found = open_beneath(self._directory, path, DIRECTORY)
+        self._kept[path] = found
+        if len(self._kept) > self.KEPT:
+            os.close(self._kept.pop(next(iter(self._kept))))
+        return found
+
+    def close(self) -> None:
+        """Close the directories that were kept."""
+        while self._kept:
+            os.close(self._kept.popitem()[1])
+
+
+def kind_of(mode: int) -> str:
+    """What a file with ``st_mode`` is, in plain words."""
+    for test, words in (
+        (stat.S_ISREG, "a regular file"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISLNK, "a symbolic link"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    ):
+        if test(mode):
+            return words
+    return "neither a file nor a directory"
+
+
+def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
+    """Open the regular file ``name`` of a user in the open ``directory``.
+
+    ``what`` is what the reason calls it, e.g. ``"request file"``. The descriptor is
+    the caller's to close. Raises :class:`~gobbler.errors.Refused` for anything but a
+    regular file with one link.
+    """
+    try:
+        # Opening a device can have effects of its own, so it is not even opened.
+        seen = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if not stat.S_ISREG(seen.st_mode):
+            raise Refused(f"{what} {quoted(name)} is {kind_of(seen.st_mode)}, not a regular file")
+        descriptor = os.open(name, READ, dir_fd=directory)
+    except OSError as error:
+        raise _not_opened(error, what, name) from None
+    try:
+        with with_path(name):
+            status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{what} {quoted(name)} is {kind_of(status.st_mode)}, not a regular file")
+        if status.st_nlink > 1:
+            raise Refused(f"{what} {quoted(name)} has more than one hard link")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor, status
+
+
+def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
+    """Open the directory ``name`` of a user in the open ``directory``.
+
+    Raises :class:`~gobbler.errors.Refused` if it is missing, a link, or no directory.
+    """
+    try:
+        descriptor = os.open(name, DIRECTORY, dir_fd=directory)
+    except OSError as error:
+        raise _not_opened(error, what, name) from None
+    try:
+        with with_path(name):
+            return descriptor, os.fstat(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _not_opened(error: OSError, what: str, name: str) -> Exception:
+    named = f"{what} {quoted(name)}"
+    if error.errno == errno.ENOENT:
+        return Refused(f"{named} does not exist in the staging directory")
+    if error.errno == errno.ELOOP:
+        return Refused(f"{named} is a symbolic link")
+    if error.errno == errno.ENOTDIR:
+        return Refused(f"{named} is not a directory, or is a symbolic link")
+    if error.errno == errno.ENXIO:
+        return Refused(f"{named} is a socket or a FIFO, not a regular file")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return Refused(
+            f"{named} can't be read by the service",
+            hint="Give others the right to read it (and to enter it, if it is a directory).",
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return Refused(f"{named} has too long a name")
+    if error.errno == errno.EWOULDBLOCK:
+        return Refused(
+            f"{named} can't be opened: another process holds a lease of it",
+            hint="Write a new one that no process has open.",
+        )
+    return error
+
+
+def user_name(uid: int) -> str:
+    """The account with the number ``uid``, for a sentence."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user ID {uid}"
+
+
+def account_name(uid: int, what: str) -> str:
+    """The login of the account ``uid``, which owns ``what``.
+
+    Raises :class:`~gobbler.errors.Forbidden` for an owner without an account.
+    """
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        raise Forbidden(f"{what} belongs to user ID {uid}, which has no account here") from None
+
+
+def exists(path: str) -> bool:
+    """Whether anything stands at ``path``, whatever it is.
+
+    Raises ``OSError`` where that can't be found out, which is not the same as "no".
+    """
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def read_all(descriptor: int, limit: int) -> bytes:
+    """Read an open file to its end, but no more than ``limit`` + 1 bytes."""
+    parts = []
+    left = limit + 1
+    while left and (part := os.read(descriptor, min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def read_file(path: str, where: str) -> bytes:
+    """The content of the service's own file ``path``; ``where`` is what the reason calls it.
+
+    Raises :class:`~gobbler.errors.Missing` if it is not there.
+    """
+    try:
+        with with_path(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
+            # Not by open(), which makes twice as many calls for a small file.
+            size = os.fstat(opened).st_size + 1
+            return b"".join(iter(lambda: os.read(opened, size), b""))
+    except (FileNotFoundError, NotADirectoryError):
+        raise Missing(f"{where} does not exist") from None

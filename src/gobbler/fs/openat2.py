@@ -1,0 +1,95 @@
+"""Opening by a path without following any link, in one call: ``openat2(2)``.
+
+For whoever opens many files and has nothing else to do, such as ``/fetch``: a call for each
+directory on the way takes longer than reading a small file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+from collections.abc import Callable
+
+from gobbler.fs.open import DIRECTORY, closing, open_beneath
+
+_AT_FDCWD = -100
+
+_OPENAT2 = 437
+"""The number of the call, on every architecture."""
+
+_NO_SYMLINKS = 0x04
+"""``RESOLVE_NO_SYMLINKS``: fail with ``ELOOP`` at any symbolic link."""
+
+
+class _How(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+_SIZE = ctypes.sizeof(_How)
+
+Opener = Callable[[int, str, int], int]
+
+
+@functools.cache
+def _how(flags: int) -> _How:
+    return _How(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _NO_SYMLINKS)
+
+
+def _find_syscall() -> Callable[..., int]:
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.argtypes = (
+        *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
+        *(ctypes.POINTER(_How), ctypes.c_size_t),
+    )
+    function.restype = ctypes.c_long
+    found: Callable[..., int] = function
+    return found
+
+
+_syscall = _find_syscall()
+
+
+def _open_at_once(directory: int, path: str, flags: int) -> int:
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise ValueError("embedded null byte")  # as os.open says
+    while True:
+        descriptor = _syscall(_OPENAT2, directory, name, _how(flags), _SIZE)
+        if descriptor >= 0:
+            return descriptor
+        number = ctypes.get_errno()
+        # Not again for EAGAIN: the holder of a lease could keep us at it.
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number), path)
+
+
+def read_link(directory: int, path: str) -> str:
+    """The text of the symbolic link ``path`` below a directory, following no other.
+
+    Raises ``OSError``: ``EINVAL`` if it is none, ``ELOOP`` or ``ENOTDIR`` for one on the way.
+    """
+    parent, slash, name = path.rpartition("/")
+    if not slash:
+        return os.readlink(name, dir_fd=directory)
+    with closing(opener()(directory, parent, DIRECTORY)) as opened:
+        return os.readlink(name, dir_fd=opened)
+
+
+@functools.cache
+def opener() -> Opener:
+    """What opens a relative path below a directory, following no link at all.
+
+    Like :func:`~gobbler.fs.open.open_beneath`, which it is where the kernel is older
+    than 5.6 or a container forbids the call; but any link on the way is ``ELOOP``.
+    """
+    try:
+        os.close(_open_at_once(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        return open_beneath
+    return _open_at_once

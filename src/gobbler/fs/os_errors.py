@@ -1,0 +1,57 @@
+"""Failures of calls, some of which know no path: say what was done, and to what."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gobbler.errors import Fault, quoted
+
+_HINTS = {
+    errno.ENOSPC: "Free some space on that filesystem, then try again.",
+    errno.EDQUOT: "The service's account has used up its quota there.",
+    errno.EROFS: "Mount that filesystem for writing, then try again.",
+    errno.EMFILE: "Let the service open more files (ulimit -n), or try again later.",
+}
+
+
+@contextmanager
+def raising_fault(operation: str, path: str) -> Iterator[None]:
+    """Turn an ``OSError`` into a :class:`~gobbler.errors.Fault`: could not ... ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise fault_at(error, operation, path) from error
+
+
+@contextmanager
+def with_path(path: str) -> Iterator[None]:
+    """Let an ``OSError`` tell that it is about ``path``, if it does not know its path.
+
+    It stays an ``OSError``, for those who go by its number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not isinstance(error.filename, str):  # of an open file, it knows the number at best
+            error.filename = path
+        raise
+
+
+def fault_from(error: OSError, operation: str) -> Fault:
+    """The fault that tells ``error``, met somewhere in the ``operation``."""
+    # Of two paths (of a rename, of a link) the second is the one that was to be made.
+    path = error.filename2 or error.filename
+    if path is None:
+        return Fault(f"could not {operation}: {error.strerror or error}")
+    return fault_at(error, f"{operation} at", os.fsdecode(path))
+
+
+def fault_at(error: OSError, operation: str, path: str) -> Fault:
+    """The fault that tells ``error``, met while trying to ``operation`` the ``path``."""
+    reason = error.strerror or str(error)
+    return Fault(
+        f"could not {operation} {quoted(path)}: {reason}", hint=_HINTS.get(error.errno or 0, "")
+    )

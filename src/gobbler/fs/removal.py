@@ -1,0 +1,84 @@
+"""How old something is that users may change at any moment, and removing it.
+
+Removing directories into which others may still write.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+
+from gobbler.fs.open import DIRECTORY, closing
+
+MAX_DEPTH = 256
+"""Directories within directories; what is nested deeper is never called old."""
+
+
+def is_older(directory: int, name: str, limit: float) -> bool:
+    """Whether nothing at or below ``name`` in an open ``directory`` was modified since ``limit``.
+
+    ``limit`` is in seconds since the epoch. What can't be looked at is not old. It goes by
+    modification times, which copying with ``cp -p`` or ``rsync -a`` takes along.
+    """
+    try:
+        return _is_older(directory, name, limit, 0)
+    except OSError:
+        return False
+
+
+def _is_older(directory: int, name: str, limit: float, depth: int) -> bool:
+    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    if status.st_mtime >= limit or depth > MAX_DEPTH:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        return True
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner, os.scandir(inner) as entries:
+        return all(_is_older(inner, entry.name, limit, depth + 1) for entry in entries)
+
+
+def remove(directory: int, name: str) -> bool:
+    """Remove ``name`` in an open ``directory``, following no link; whether it is gone."""
+    try:
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISDIR(status.st_mode):
+            _remove_tree(directory, name)
+        else:
+            os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _remove_tree(directory: int, name: str) -> None:
+    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
+        with os.scandir(inner) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for child, is_directory in found:
+            if is_directory:
+                _remove_tree(inner, child)
+            else:
+                os.unlink(child, dir_fd=inner)
+    os.rmdir(name, dir_fd=directory)
+
+
+ATTEMPTS = 5
+"""Rounds of removing. Whoever writes finds its own directory gone after one, mostly."""
+
+
+def remove_tree(path: str) -> None:
+    """Remove a directory and all below it, also what is added meanwhile.
+
+    Raises ``OSError`` if that can't be done.
+    """
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            shutil.rmtree(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not left:
+                raise
+        else:
+            return

@@ -1,0 +1,172 @@
+"""Which versions belong together: told by the index, or without it by reading all manifests.
+
+The answers are the same, and so are the errors where a manifest is damaged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from gobbler.errors import Missing, quoted
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.index.database import UnusableIndex
+from gobbler.index.index import Follow, Index
+from gobbler.index.tables import Tables
+from gobbler.model.answers import Shared
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest, decode_manifest
+from gobbler.registry.registry import Registry
+from gobbler.rules.relations import Content, contents_of, shared, versions_linked
+
+T = TypeVar("T")
+
+Fingerprints = Mapping[VersionKey, Fingerprint]
+"""A state of the registry: the stamp of the manifest of each version."""
+
+Choose = Callable[[Fingerprints], Collection[VersionKey]]
+"""Which of the versions that are there are meant."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Linking:
+    """The versions with links into ``doomed``, in order, as of the state ``fingerprints``.
+
+    Only those: ``doomed`` itself is not among them.
+    """
+
+    fingerprints: Fingerprints
+    doomed: frozenset[VersionKey]
+    sources: list[VersionKey]
+
+
+class Search:
+    """Searches of one request in ``registry``, by the ``index`` if there is one.
+
+    Raises what reading raises: :class:`~gobbler.errors.Fault`, naming the manifest, where
+    one is damaged, for it can't be known what that would say.
+    """
+
+    def __init__(self, registry: Registry, index: Index | None) -> None:
+        self._registry = registry
+        self._index = index
+        self._links: dict[VersionKey, tuple[Fingerprint, set[VersionKey]]] = {}
+
+    def linking_into(self, choose: Choose, follow: Follow) -> Linking:
+        """The versions with a link whose parent or ancestor is in a chosen one."""
+
+        def question(tables: Tables, fingerprints: Fingerprints) -> Linking:
+            doomed = frozenset(choose(fingerprints))
+            sources = tables.linking_into(doomed)
+            for key, manifest in self._odd(tables):
+                if versions_linked(manifest) & doomed:
+                    sources.add(key)
+            return Linking(fingerprints, doomed, sorted(sources - doomed))
+
+        found = self._asked(question, follow=follow)
+        if found is not None:
+            return found
+        fingerprints = self._registry.fingerprints()
+        doomed = frozenset(choose(fingerprints))
+        sources = [key for key, links in self._all_links(fingerprints, follow) if links & doomed]
+        return Linking(fingerprints, doomed, [key for key in sources if key not in doomed])
+
+    def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
+        """The other versions that have contents of the version ``key``, in order.
+
+        Raises :class:`~gobbler.errors.Missing` if there is no such version.
+        """
+        own = contents_of(self._registry.manifest(key))
+
+        def question(tables: Tables, fingerprints: Fingerprints) -> list[Shared] | None:
+            del fingerprints
+            if key in tables.odd():
+                return None  # its own contents can't be asked for
+            return tables.shared_with(key) + _sharing(own, key, self._odd(tables))
+
+        found = self._asked(question, follow=follow)
+        if found is None:
+            found = _sharing(own, key, self._all(self._registry.fingerprints(), follow))
+        return sorted(found, key=lambda other: other.version.split("/"))
+
+    def holding(
+        self,
+        contents: Iterable[Content],
+        *within: str,
+        is_wanted: Callable[[VersionKey], bool],
+        follow: Follow,
+    ) -> dict[VersionKey, list[Content]]:
+        """Versions that have ``contents``, one for each that is found.
+
+        ``within``: the project, or the project and the asset, where to look. Only by the
+        index: without it, or where it can't be used, nothing is found.
+        """
+
+        def question(tables: Tables, fingerprints: Fingerprints) -> dict[VersionKey, list[Content]]:
+            del fingerprints
+            found: dict[VersionKey, list[Content]] = defaultdict(list)
+            for content, key in tables.holding(contents, within, is_wanted):
+                found[key].append(content)
+            return found
+
+        try:
+            return self._asked(question, *within, follow=follow) or {}
+        except OSError as error:
+            logger.warning("not all of the registry can be searched: %s", error)
+            return {}
+
+    def _asked(
+        self, question: Callable[[Tables, Fingerprints], T], *within: str, follow: Follow
+    ) -> T | None:
+        """The answer of the index; ``None`` if there is none that can be used."""
+        if self._index is None:
+            return None
+        try:
+            return self._index.ask(question, *within, follow=follow)
+        except UnusableIndex as error:
+            logger.warning("going without the index %s: %s", quoted(self._index.path), error)
+            return None
+
+    def _odd(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:
+        for key in sorted(tables.odd()):
+            yield key, self._registry.manifest(key)
+
+    def _all(
+        self, fingerprints: Fingerprints, follow: Follow
+    ) -> Iterator[tuple[VersionKey, Manifest]]:
+        for number, key in enumerate(fingerprints):
+            follow(number, len(fingerprints))
+            try:
+                yield key, self._registry.manifest(key)
+            except Missing:
+                continue  # it has just gone
+
+    def _all_links(
+        self, fingerprints: Fingerprints, follow: Follow
+    ) -> Iterator[tuple[VersionKey, set[VersionKey]]]:
+        """The versions that each links to; remembered for when the registry has changed."""
+        for number, (key, fingerprint) in enumerate(fingerprints.items()):
+            follow(number, len(fingerprints))
+            known = self._links.get(key)
+            if known is None or known[0] != fingerprint:
+                try:
+                    read, data = self._registry.manifest_with_fingerprint(key)
+                except Missing:
+                    continue  # it has just gone
+                known = read, versions_linked(decode_manifest(data, key.manifest))
+                self._links[key] = known
+            yield key, known[1]
+
+
+def _sharing(
+    own: Mapping[Content, bool], key: VersionKey, others: Iterable[tuple[VersionKey, Manifest]]
+) -> list[Shared]:
+    found = (
+        shared(own, other, contents_of(manifest)) for other, manifest in others if other != key
+    )
+    return [each for each in found if each.files]

@@ -1,0 +1,1 @@
+"""Values: names, records, requests and answers; no effects."""

@@ -1,0 +1,295 @@
+"""The files of a registry as typed values, and their JSON.
+
+Writing is strict: what these types can't hold is never written. Reading is tolerant of
+what other services wrote: unknown fields are ignored, absent optional fields take their
+defaults, and ``null`` reads as an empty array.
+
+JSON is written as UTF-8, four spaces of indentation, keys of maps in order.
+
+
+Records as the dicts and lists that ``pygobbler`` answers and ``--json`` prints.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from gobbler.errors import Fault, Refused
+from gobbler.model.names import VersionKey
+
+T = TypeVar("T")
+
+Size = Annotated[int, Meta(ge=0)]
+"""A number of bytes."""
+
+Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
+"""An MD5 as 32 hexadecimal digits, or nothing (for an empty directory)."""
+
+
+class Link(Struct, frozen=True, omit_defaults=True, gc=False):
+    """A file that stands for another: ``parent`` is what its uploader pointed at.
+
+    ``ancestor`` is the real file at the end of the chain, when the parent is itself a
+    link; an ancestor never has one of its own.
+    """
+
+    project: str
+    asset: str
+    version: str
+    path: str
+    ancestor: Link | None = None
+
+    @property
+    def key(self) -> VersionKey:
+        """The version that holds the parent."""
+        return VersionKey(self.project, self.asset, self.version)
+
+    @property
+    def end(self) -> Link:
+        """The real file: the ancestor if there is one, else the parent."""
+        return self.ancestor or self
+
+    @classmethod
+    def to(cls, key: VersionKey, path: str, ancestor: Link | None = None) -> Link:
+        """A link to ``path`` in version ``key``."""
+        return cls(key.project, key.asset, key.version, path, ancestor)
+
+
+class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
+    """One file of a version: its size in bytes, its MD5, and where it is linked to.
+
+    A directory that holds nothing is an entry of size 0 without a checksum.
+    """
+
+    size: Size
+    md5sum: Checksum
+    link: Link | None = None
+
+    @property
+    def is_directory(self) -> bool:
+        """Whether this stands for an empty directory."""
+        return self.md5sum == ""
+
+
+Manifest = dict[str, Entry]
+"""``..manifest``: the entries of a version by path."""
+
+Links = dict[str, Link]
+"""``..links``: the links of one directory by file name."""
+
+EMPTY_DIRECTORY = Entry(0, "")
+
+
+class Summary(Struct, frozen=True, omit_defaults=True):
+    """``..summary``: who published a version and when (RFC 3339 with offset)."""
+
+    upload_user_id: str
+    upload_start: str
+    upload_finish: str
+    on_probation: bool = False
+
+
+class Latest(Struct, frozen=True):
+    """``..latest``: the name of an asset's latest version."""
+
+    version: str
+
+
+class Usage(Struct, frozen=True):
+    """``..usage``: bytes that a project's unlinked files take."""
+
+    total: Size
+
+
+class Quota(Struct, frozen=True):
+    """``..quota``: bytes that a project may use; ``growth_rate`` is bytes a year."""
+
+    baseline: int
+    growth_rate: int
+    year: int
+
+
+class Uploader(Struct, frozen=True):
+    """One entry of the uploaders: who may upload what, until when, and how trusted."""
+
+    id: str
+    asset: str | UnsetType = UNSET
+    version: str | UnsetType = UNSET
+    until: str | UnsetType = UNSET
+    trusted: bool | UnsetType = UNSET
+
+
+class Permissions(Struct, frozen=True):
+    """``..permissions`` of a project, or of an asset (which has no ``global_write``)."""
+
+    owners: tuple[str, ...] = ()
+    uploaders: tuple[Uploader, ...] = ()
+    global_write: bool | UnsetType = UNSET
+
+
+class LogEntry(Struct, frozen=True, kw_only=True):
+    """``..logs/{time}_{six digits}``: one change that downstream indexers should follow."""
+
+    asset: str | UnsetType = UNSET
+    latest: bool | UnsetType = UNSET
+    project: str
+    type: Literal[
+        "add-version", "delete-version", "reindex-version", "delete-asset", "delete-project"
+    ]
+    version: str | UnsetType = UNSET
+
+
+# What other writers may have left: null where there should be an array or nothing.
+
+
+class LooseUploader(Struct, frozen=True):
+    """An uploader as it may be found or asked for: ``null`` means absent."""
+
+    id: str
+    asset: str | None = None
+    version: str | None = None
+    until: str | None = None
+    trusted: bool | None = None
+
+    def strict(self) -> Uploader:
+        """The same without the nulls."""
+        return Uploader(
+            self.id,
+            _set(self.asset),
+            _set(self.version),
+            _set(self.until),
+            _set(self.trusted),
+        )
+
+
+class LoosePermissions(Struct, frozen=True):
+    """Permissions as they may be found or asked for: ``None`` means not given."""
+
+    owners: tuple[str, ...] | None = None
+    uploaders: tuple[LooseUploader, ...] | None = None
+    global_write: bool | None = None
+
+    def strict(self) -> Permissions:
+        """The same with empty arrays for what is not given."""
+        return Permissions(
+            self.owners or (),
+            tuple(uploader.strict() for uploader in self.uploaders or ()),
+            _set(self.global_write),
+        )
+
+
+class _LooseSummary(Struct, frozen=True):
+    upload_user_id: str
+    upload_start: str
+    upload_finish: str
+    on_probation: bool | None = None
+
+
+def _set(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
+
+
+def encode(record: Struct | Manifest | Links) -> bytes:
+    """``record`` as the JSON that stands in the registry."""
+    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=4)
+
+
+def decode(data: bytes, kind: type[T], where: str) -> T:
+    """Read ``data``, the content of the registry's file ``where``, as a ``kind``.
+
+    Raises :class:`~gobbler.errors.Fault` that names the file and the place in it.
+    """
+    try:
+        record: T = _tolerant(data, kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = describe(error, data, kind)
+        raise Fault(f"{where} is damaged: {problem}") from None
+    return record
+
+
+def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by decode()
+    if kind is Permissions:
+        return msgspec.json.decode(data, type=LoosePermissions).strict()
+    if kind is Summary:
+        loose = msgspec.json.decode(data, type=_LooseSummary)
+        return Summary(
+            loose.upload_user_id,
+            loose.upload_start,
+            loose.upload_finish,
+            bool(loose.on_probation),
+        )
+    return msgspec.json.decode(data, type=kind)
+
+
+def decode_manifest(data: bytes, where: str) -> Manifest:
+    """Read a manifest. Raises :class:`~gobbler.errors.Fault` like :func:`decode`."""
+    return decode(data, dict[str, Entry], where)
+
+
+def describe(error: Exception, data: bytes, kind: object) -> str:
+    """What is wrong with ``data``, with the path inside the JSON.
+
+    msgspec writes ``$[...]`` for any key of a map; where ``kind`` is a map, the key is
+    looked for and named.
+    """
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    text = str(error)
+    arguments = getattr(kind, "__args__", None)
+    if "$[...]" not in text or not arguments:
+        return text
+    try:
+        entries = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return text  # what follows is damaged, too
+    bad = next((key for key, raw in entries.items() if not _decodes(raw, arguments[1])), "...")
+    return text.replace("$[...]", f"$[{msgspec.json.encode(bad).decode()}]", 1)
+
+
+def _decodes(raw: msgspec.Raw, kind: object) -> bool:
+    try:
+        msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def parse_time(text: str) -> dt.datetime | None:
+    """The instant that ``text`` tells, or ``None`` if it is not RFC 3339 with an offset."""
+    if text[10:11] not in ("T", "t") or not (text[-1:] in ("Z", "z") or text[-3:-2] == ":"):
+        return None
+    try:
+        moment: dt.datetime = msgspec.convert(text, Annotated[dt.datetime, Meta(tz=True)])
+    except msgspec.ValidationError:
+        return None
+    return moment
+
+
+def format_time(moment: dt.datetime) -> str:
+    """``moment`` as RFC 3339 with offset, in whole seconds, e.g. ``2026-11-20T09:15:02+01:00``."""
+    return moment.isoformat(timespec="seconds")
+
+
+def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
+    """Refuse uploaders that can never match: no ``id``, or an ``until`` that is no time.
+
+    Raises :class:`~gobbler.errors.Refused` with the place, e.g. ``$.permissions.uploaders[1]``.
+    """
+    for i, uploader in enumerate(uploaders):
+        if uploader.id == "":
+            raise Refused(f"an uploader needs a user: it is empty at `{place}[{i}].id`")
+        if uploader.until is not None and parse_time(uploader.until) is None:
+            raise Refused(
+                f"`until` is not a time: {uploader.until!r} at `{place}[{i}].until`",
+                hint="Write it as RFC 3339 with offset, e.g. 2026-11-20T09:15:02+01:00.",
+            )
+
+
+def plain(record: Struct | Manifest) -> dict[str, Any]:
+    """``record`` as it would be read from its JSON: of dicts, lists, text and numbers."""
+    return msgspec.json.decode(msgspec.json.encode(record), type=dict[str, Any])

@@ -1,0 +1,241 @@
+"""Requests: what a user may put into ``request-{action}-{anything}``, as typed values.
+
+Unknown fields are ignored; ``null`` is the same as absent. Where the JSON itself is at
+fault (not UTF-8, nested too deeply, a key twice, a wrong type, a field missing), the
+request is refused and the reason names the place.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from gobbler.errors import Refused, quoted
+from gobbler.model.names import file_name_problem
+from gobbler.model.records import LoosePermissions, describe
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+"""A larger request file is refused unread."""
+
+PREFIX = "request-"
+
+SEND_AGAIN = "Nothing was changed; send the request again."
+"""How the reason ends when a request was given up though nothing is wrong with it."""
+
+Project = Annotated[str, Meta(description="Name of the project.")]
+Asset = Annotated[str, Meta(description="Name of the asset in the project.")]
+Version = Annotated[str, Meta(description="Name of the version of the asset.")]
+Spoof = Annotated[
+    str | None,
+    Meta(description="User to act for, where the service allows that to the requester."),
+]
+Force = Annotated[
+    bool | None, Meta(description="Go on where records can't be read; `false` if absent.")
+]
+
+
+class HealthCheck(Struct, frozen=True):
+    """``health_check``: nothing is asked."""
+
+
+class CreateProject(Struct, frozen=True):
+    """``create_project``: a new project, owned by the requester unless it says otherwise."""
+
+    project: Project
+    permissions: LoosePermissions | None = None
+
+
+class Upload(Struct, frozen=True):
+    """``upload``: publish the directory ``source`` of staging as a new version."""
+
+    project: Project
+    asset: Asset
+    version: Version
+    source: Annotated[
+        str, Meta(description="Bare name of a directory in staging that the requester owns.")
+    ]
+    on_probation: Annotated[
+        bool | None, Meta(description="Publish it, but not as final; `false` if absent.")
+    ] = None
+    consume: Annotated[
+        bool | None,
+        Meta(description="Whether files may be moved out of `source`; `false` if absent."),
+    ] = None
+    ignore_dot: Annotated[
+        bool | None,
+        Meta(description="Leave out names that start with a dot; `false` if absent."),
+    ] = None
+    spoof: Spoof = None
+
+
+class SetPermissions(Struct, frozen=True):
+    """``set_permissions``: of the project, or of its ``asset``."""
+
+    project: Project
+    permissions: LoosePermissions
+    asset: Annotated[
+        str | None, Meta(description="Name of an asset, to set what it has of its own.")
+    ] = None
+    spoof: Spoof = None
+
+
+class OfVersion(Struct, frozen=True):
+    """A request about one version: ``reindex_version``, ``validate_version``."""
+
+    project: Project
+    asset: Asset
+    version: Version
+
+
+class Approve(OfVersion, frozen=True):
+    """``approve_probation``."""
+
+    spoof: Spoof = None
+
+
+class Reject(OfVersion, frozen=True):
+    """``reject_probation``; ``force``: even if its records can't be read."""
+
+    force: Force = None
+    spoof: Spoof = None
+
+
+class DeleteProject(Struct, frozen=True):
+    """``delete_project``."""
+
+    project: Project
+
+
+class DeleteAsset(Struct, frozen=True):
+    """``delete_asset``; ``force``: even if records in it can't be read."""
+
+    project: Project
+    asset: Asset
+    force: Force = None
+
+
+class DeleteVersion(OfVersion, frozen=True):
+    """``delete_version``; ``force``: even if its records can't be read."""
+
+    force: Force = None
+
+
+class ListJobs(Struct, frozen=True):
+    """``list_jobs``: the requester's, or with ``all`` everybody's."""
+
+    all: Annotated[
+        bool | None, Meta(description="Those of all users, for administrators; `false` if absent.")
+    ] = None
+
+
+class CancelJob(Struct, frozen=True):
+    """``cancel_job``; ``job`` is its name, or that of its request file."""
+
+    job: Annotated[str, Meta(description="Name of the job, or of its request file.")]
+
+
+class RefreshLatest(Struct, frozen=True):
+    """``refresh_latest``."""
+
+    project: Project
+    asset: Asset
+
+
+class RefreshUsage(Struct, frozen=True):
+    """``refresh_usage``."""
+
+    project: Project
+
+
+class DeletionTarget(Struct, frozen=True):
+    """What is to be deleted: a project, one of its assets, or one version."""
+
+    project: Project
+    asset: Annotated[str | None, Meta(description="Name of one of its assets.")] = None
+    version: Annotated[str | None, Meta(description="Name of one version of that asset.")] = None
+
+
+class RerouteLinks(Struct, frozen=True):
+    """``reroute_links``; ``dry_run``: only tell what would be changed."""
+
+    to_delete: Annotated[
+        tuple[DeletionTarget, ...], Meta(description="What links must no longer lead to.")
+    ]
+    dry_run: Annotated[
+        bool | None, Meta(description="Tell what would be changed; `false` if absent.")
+    ] = None
+
+
+R = TypeVar("R", bound=Struct)
+
+
+def check_request_name(name: str) -> None:
+    """Refuse what can't be the name of a request file."""
+    if not name.startswith(PREFIX):
+        raise Refused(f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}")
+    if "/" in name or "\\" in name:
+        raise Refused(f"{quoted(name)} is not a plain file name")
+    if (problem := file_name_problem(name)) is not None:
+        raise Refused(f"the name of the request file {quoted(name)} {problem}")
+
+
+def action_of(name: str) -> str | None:
+    """The action that a request file's name asks for, or ``None`` if it is no such name."""
+    if not name.startswith(PREFIX):
+        return None
+    action, dash, _ = name[len(PREFIX) :].partition("-")
+    return action if dash else None
+
+
+def decode_request(data: bytes, kind: type[R]) -> R:
+    """Read the content of a request file as a ``kind``.
+
+    Raises :class:`~gobbler.errors.Refused` that names the place in the JSON.
+    """
+    try:
+        request = msgspec.json.decode(data, type=kind)
+        duplicate = _duplicate_key(data)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise Refused(f"the request is not valid: {describe(error, data, kind)}") from None
+    if duplicate is not None:
+        raise Refused(f"the request is not valid: a key stands twice, at `{duplicate}`")
+    return request
+
+
+class _Doubled(dict[str, Any]):
+    """An object of which a key stands twice."""
+
+    key: str = ""
+
+
+def _duplicate_key(data: bytes) -> str | None:
+    any_doubled = False
+
+    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) == len(pairs):
+            return made
+        nonlocal any_doubled
+        any_doubled = True
+        seen: set[str] = set()
+        doubled = _Doubled(made)
+        doubled.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return doubled
+
+    value = json.loads(data, object_pairs_hook=build)
+    return _find_doubled(value, "$") if any_doubled else None
+
+
+def _find_doubled(value: object, place: str) -> str | None:
+    if isinstance(value, _Doubled):
+        return f"{place}.{value.key}"
+    if isinstance(value, dict):
+        inner = [(f"{place}.{key}", child) for key, child in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[{i}]", child) for i, child in enumerate(value)]
+    else:
+        return None
+    return next((found for p, child in inner if (found := _find_doubled(child, p))), None)

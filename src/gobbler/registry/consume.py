@@ -1,0 +1,102 @@
+"""``consume``: the source gives up its files, once the version is safe and never before."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+
+from gobbler.errors import GobblerError, quoted
+from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.open import DIRECTORY, Beneath, closing, open_directory
+
+logger = logging.getLogger(__name__)
+
+COPY = "..copy"
+"""Name of a copy in the making, beside the file whose place it is to take."""
+
+
+def remove_sources(
+    name: str, opened: AbstractContextManager[int], fingerprints: Mapping[str, Fingerprint]
+) -> None:
+    """Remove the files that were taken, unless they have changed since they were read.
+
+    Directories stay. What can't be removed stays too: the version is published, and the
+    source is its owner's affair.
+    """
+    kept = 0
+    try:
+        with opened as directory, contextlib.closing(Beneath(directory)) as beneath:
+            kept = sum(
+                not _remove(beneath, path, fingerprint)
+                for path, fingerprint in fingerprints.items()
+            )
+    except (OSError, GobblerError) as error:
+        logger.warning("could not consume %s: %s", quoted(name), error)
+    if kept:
+        logger.info("%d consumed files of %s could not be removed", kept, quoted(name))
+
+
+def _remove(source: Beneath, path: str, fingerprint: Fingerprint) -> bool:
+    parent, _, name = path.rpartition("/")
+    try:
+        directory = source.enter(parent)
+        status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if Fingerprint.of(status) == fingerprint:
+            os.unlink(name, dir_fd=directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def cut_off(version: str, paths: Iterable[str]) -> None:
+    """Make sure that the published files have no name outside of the registry.
+
+    A file that was hard-linked from its source and still has that name is replaced by a
+    copy of itself, so that nobody can change it by the other name.
+    """
+    for path in paths:
+        published = f"{version}/{path}"
+        if os.lstat(published).st_nlink > 1:
+            _replace_by_copy(published)
+
+
+def _replace_by_copy(path: str) -> None:
+    copy = f"{os.path.dirname(path)}/{COPY}"
+    try:
+        with open(path, "rb") as source:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+            with closing(os.open(copy, flags, FILE_MODE)) as target:
+                while part := source.read(1 << 20):
+                    write_all(target, part)
+                os.fsync(target)
+        os.rename(copy, path)
+    except BaseException:
+        remove_quietly(copy)
+        raise
+
+
+def consume_again(staging: str, source: str, version: str, paths: list[str]) -> None:
+    """After a crash: remove the names in the source that share their files with a version."""
+    try:
+        with (
+            closing(open_directory(staging)) as parent,
+            closing(os.open(source, DIRECTORY, dir_fd=parent)) as directory,
+            contextlib.closing(Beneath(directory)) as beneath,
+        ):
+            for path in paths:
+                status = os.lstat(f"{version}/{path}")
+                if status.st_nlink > 1:
+                    fingerprint = Fingerprint.of(status)
+                    _remove(beneath, path, fingerprint)
+    except OSError as error:
+        logger.warning("could not consume %s again: %s", quoted(source), error)
+    cut_off(version, paths)
+    for place in {os.path.dirname(path) for path in paths}:
+        # Half a copy, of a file whose other name has gone since.
+        remove_quietly(f"{version}/{place}/{COPY}")

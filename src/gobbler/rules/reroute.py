@@ -1,0 +1,129 @@
+"""Where links lead once something is deleted.
+
+For a link whose parent or ancestor is doomed, the chain of parents is followed to the
+first that survives, and the link points there; where none survives, the link is replaced
+by a copy. If version 1 holds the file, 2 links to 1 and 3 to 2, deleting 1 copies the file
+into 2 and makes 3 a plain link to 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from gobbler.errors import Fault, quoted
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Link, Manifest
+from gobbler.rules.links import bare, link_problem
+
+Place = tuple[VersionKey, str]
+"""A file: its version, and its path in it."""
+
+
+class Change(NamedTuple):
+    """What becomes of one link: ``entry`` is new, ``source`` the doomed file that caused it.
+
+    ``former`` is the link that it replaces.
+    """
+
+    key: VersionKey
+    path: str
+    entry: Entry
+    former: Link
+    source: str
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the link is replaced by a copy of the file."""
+        return self.entry.link is None
+
+    def to_dict(self) -> dict[str, object]:
+        """The change as the answer tells it; ``usage`` is in bytes."""
+        return {
+            "path": self.key.file(self.path),
+            "copy": self.is_copy,
+            "source": self.source,
+            "usage": self.entry.size if self.is_copy else 0,
+        }
+
+
+@dataclass
+class Rerouting:
+    """The new entries of links; each is worked out once."""
+
+    doomed: Collection[VersionKey]
+    manifest_of: Callable[[VersionKey], Manifest]
+    _new: dict[Place, Entry] = field(default_factory=dict)
+
+    def changes(self, key: VersionKey) -> Iterator[Change]:
+        """The changes of the links of the version ``key``, which survives."""
+        for path, entry in self.manifest_of(key).items():
+            link = entry.link
+            if link is not None and self._is_affected(link):
+                cause = link if self._is_doomed(link) else link.end
+                source = f"{cause.project}/{cause.asset}/{cause.version}/{cause.path}"
+                yield Change(key, path, self._resolved((key, path)), link, source)
+
+    def _is_affected(self, link: Link) -> bool:
+        end = link.ancestor
+        return self._is_doomed(link) or (end is not None and self._is_doomed(end))
+
+    def _is_doomed(self, link: Link) -> bool:
+        # A key is such a tuple, which takes less time to make.
+        return (link.project, link.asset, link.version) in self.doomed
+
+    def _resolved(self, start: Place) -> Entry:
+        """The new entry of ``start``. Chains can be thousands long: no recursion."""
+        known = self._new
+        waiting = [start]
+        while waiting:
+            place = waiting[-1]
+            if place in known:
+                waiting.pop()
+                continue
+            entry = self._entry(place)
+            if entry.link is None or not self._is_affected(entry.link):
+                known[place] = entry
+                continue
+            parent = self._survivor(entry.link, place)
+            if parent is None:
+                known[place] = Entry(entry.size, entry.md5sum)
+            elif parent not in known:
+                if parent in waiting:
+                    raise Fault(f"the links from {_told(place)} lead in a circle")
+                waiting.append(parent)
+            else:
+                known[place] = self._linked(entry, parent)
+        return known[start]
+
+    def _linked(self, entry: Entry, parent: Place) -> Entry:
+        end = self._new[parent].link
+        ancestor = None if end is None else bare(end.end)
+        return Entry(entry.size, entry.md5sum, Link.to(*parent, ancestor))
+
+    def _survivor(self, link: Link, start: Place) -> Place | None:
+        """The first file along the chain of parents that survives, if any does."""
+        seen: set[Place] = set()
+        while self._is_doomed(link):
+            place = (link.key, link.path)
+            if place in seen:
+                raise Fault(f"the links from {_told(start)} lead in a circle")
+            seen.add(place)
+            parent = self._entry(place).link
+            if parent is None:
+                return None
+            link = parent
+        return link.key, link.path
+
+    def _entry(self, place: Place) -> Entry:
+        entry = self.manifest_of(place[0]).get(place[1])
+        if entry is None:
+            raise Fault(f"{_told(place)} is linked to, but not listed in its version's manifest")
+        if entry.link is not None and (problem := link_problem(entry.link)) is not None:
+            raise Fault(f"the link of {_told(place)} is not valid: {problem}")
+        return entry
+
+
+def _told(place: Place) -> str:
+    return quoted(place[0].file(place[1]))

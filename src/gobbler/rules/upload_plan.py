@@ -1,0 +1,171 @@
+"""What becomes of each entry of a source: the plan of an upload.
+
+The plan is made from values alone: what the scan found, where each symbolic link leads,
+and what the versions that are linked to hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gobbler.errors import Refused, quoted
+from gobbler.model.names import VersionKey
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
+from gobbler.rules.links import InRegistry, InSource, InWhitelist, Nowhere, Target, link_to
+
+MAX_PROBLEMS_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What was found below a source; paths are relative to it.
+
+    ``files``: size in bytes by path. ``symlinks``: text by path. ``directories``: all but
+    the source itself, parents first. ``empty``: those of them that hold nothing. ``odd``:
+    what is wrong with entries that can't be part of a version.
+    """
+
+    files: dict[str, int]
+    symlinks: dict[str, str]
+    directories: list[str]
+    empty: list[str]
+    odd: dict[str, str]
+
+
+@dataclass(frozen=True)
+class PublishedVersion:
+    """What a plan must know of a version that is linked to."""
+
+    manifest: Manifest
+    on_probation: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done with a source.
+
+    ``copies``: sizes of files whose content is to be taken. ``kept``: symbolic links into
+    whitelisted directories. ``known``: entries that are settled without reading anything.
+    ``local``: links within the version, each after the link that it leads to.
+    """
+
+    directories: list[str]
+    copies: dict[str, int]
+    kept: dict[str, InWhitelist]
+    known: Manifest
+    local: list[tuple[str, str]]
+
+
+def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:
+    """The versions that must be looked up before :func:`make_plan` can decide."""
+    return {target.key for target in targets.values() if isinstance(target, InRegistry)}
+
+
+def make_plan(
+    key: VersionKey,
+    scan: Scan,
+    targets: Mapping[str, Target],
+    versions: Mapping[VersionKey, PublishedVersion | None],
+) -> Plan:
+    """Decide what becomes of every entry of ``scan`` in the new version ``key``.
+
+    ``targets`` tells for each symbolic link where it leads; ``versions`` tells of each of
+    :func:`linked_versions`, ``None`` for one that does not exist.
+    Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
+    """
+    if scan.odd:
+        raise Refused(told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}))
+    known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
+    kept: dict[str, InWhitelist] = {}
+    local: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    for path, target in targets.items():
+        if isinstance(target, InSource):
+            local[path] = target.path
+        elif isinstance(target, InWhitelist):
+            kept[path] = target
+        elif isinstance(target, Nowhere):
+            problems[path] = target.problem
+        else:
+            found = _registry_link(key, target, versions[target.key])
+            if isinstance(found, Entry):
+                known[path] = found
+            else:
+                problems[path] = found
+    ordered = list(_in_order(local, scan, problems))
+    if problems:
+        raise Refused(
+            told(
+                {
+                    path: f"symbolic link {quoted(path)} can't be taken: its target "
+                    f"{quoted(scan.symlinks[path])} {problem}"
+                    for path, problem in problems.items()
+                }
+            )
+        )
+    return Plan(scan.directories, scan.files, kept, known, ordered)
+
+
+def _registry_link(
+    key: VersionKey, target: InRegistry, version: PublishedVersion | None
+) -> Entry | str:
+    if target.key == key:
+        return "is in the version that is being uploaded"
+    if version is None:
+        return f"is in a version that does not exist: {quoted(target.key.path)}"
+    if version.on_probation:
+        return f"is in a version on probation: {quoted(target.key.path)}"
+    entry = version.manifest.get(target.path)
+    if entry is None:
+        return f"is not a file of {quoted(target.key.path)}"
+    if entry.is_directory:
+        return "is a directory"
+    return Entry(entry.size, entry.md5sum, link_to(target.key, target.path, version.manifest))
+
+
+def _in_order(
+    local: Mapping[str, str], scan: Scan, problems: dict[str, str]
+) -> Iterator[tuple[str, str]]:
+    """The local links, each after the one that it leads to; notes those that lead nowhere."""
+    directories = set(scan.directories)
+    settled: set[str] = set()
+    for start in sorted(local):
+        trail: dict[str, None] = {}
+        path = start
+        while path in local and path not in settled and path not in trail:
+            trail[path] = None
+            path = local[path]
+        if path in directories:
+            problem = "is a directory"
+        elif path in trail:
+            problem = "leads back to the link itself"
+        elif path not in scan.files and path not in scan.symlinks:
+            problem = "does not exist in the source, or is not taken from it"
+        else:
+            problem = ""
+        for link in reversed(trail):
+            settled.add(link)
+            if problem or local[link] in problems:
+                problems[link] = problem or problems[local[link]]
+            else:
+                yield link, local[link]
+
+
+def told(problems: Mapping[str, str]) -> str:
+    """The first few of ``problems`` (sentences by path), and how many more there are."""
+    first = [problems[path] for path in sorted(problems)[:MAX_PROBLEMS_TOLD]]
+    more = len(problems) - len(first)
+    return "; ".join(first) + (f"; and {more} more" if more else "")
+
+
+def complete(key: VersionKey, plan: Plan, copied: Manifest) -> Manifest:
+    """The manifest of version ``key``: what the plan knew, what was copied, local links.
+
+    ``copied`` has an entry for each of ``plan.copies`` and ``plan.kept``.
+    """
+    manifest = {**plan.known, **copied}
+    for path, target in plan.local:
+        entry = manifest[target]
+        manifest[path] = Entry(entry.size, entry.md5sum, link_to(key, target, manifest))
+    return dict(sorted(manifest.items()))

@@ -1,0 +1,250 @@
+"""What an archive of a version, or of a directory in one, consists of.
+
+The tree is walked twice: once to find out what is there, and how long the archive will be;
+and once to read it. What is not the same the second time ends the archive with an error: a
+version never changes, so it is being removed or replaced.
+"""
+
+from __future__ import annotations
+
+import enum
+import operator
+import os
+import stat
+from collections.abc import Callable, Generator, Iterator
+
+from gobbler.errors import Fault, quoted
+from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
+from gobbler.model.names import is_internal
+from gobbler.rules.links import relative_target
+from gobbler.service.registry_files import FLAGS, Files, checked, no_file, not_there
+from gobbler.service.tar import (
+    END,
+    directory_header,
+    file_header,
+    file_header_length,
+    link_header,
+    padding,
+)
+
+PART = 1024 * 1024
+"""Bytes that are read and handed on at a time; small files are put together."""
+
+PIECES = 2048
+"""Pieces that are put together at most: many empty files are little to send, but slow."""
+
+Stamp = tuple[int, int, int, int]
+"""Device, inode and times of change of a directory: other ones, other entries."""
+
+Listed = tuple[str, int, list["os.DirEntry[str]"]]
+"""Path of a directory in the registry, its descriptor, and what is in it but directories."""
+
+
+_NAME = operator.attrgetter("name")
+
+
+class Links(str, enum.Enum):
+    """What stands in an archive for a link: the file that it leads to, or a link."""
+
+    FILES = "files"
+    LINKS = "links"
+
+
+class Contents:
+    """The directory ``top`` of the registry as an archive; for one thread at a time.
+
+    Files of more than ``max_size`` bytes are left out. ``check`` is called again and
+    again, and what it raises ends the walk. Close it in the end.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        top: str,
+        links: Links,
+        max_size: int | None,
+        check: Callable[[], None],
+    ) -> None:
+        self._files = files
+        self._top = top
+        self._links = links
+        self._max_size = max_size
+        self._check = check
+        self._beneath = Beneath(files.directory)
+        self._stamps: dict[str, Stamp] = {}
+        self._length: int | None = None
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        self._beneath.close()
+
+    def measure(self) -> int:
+        """Look at all that is there; answer the length of the archive in bytes.
+
+        Raises :class:`~gobbler.errors.Missing`, naming the path, where there is no such
+        directory, or where a file in it is such that ``/fetch`` would not serve it.
+        """
+        length = len(END)
+        for path, descriptor, entries in self._directories():
+            status = os.fstat(descriptor)
+            self._stamps[path] = _stamp(status)
+            length += len(directory_header(path, _modified(status)))
+            for entry in entries:
+                length += self._length_of(f"{path}/{entry.name}", entry)
+        self._length = length
+        return length
+
+    def _length_of(self, member: str, entry: os.DirEntry[str]) -> int:
+        self._check()
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError as error:
+            raise not_there(error, member) from None
+        if stat.S_ISLNK(status.st_mode):
+            with closing(self._files.open(member, self._beneath)) as file:
+                header = self._link(member, status)
+                if header is not None:
+                    return len(header)
+                status = os.fstat(file)
+        elif not stat.S_ISREG(status.st_mode):
+            raise no_file(status.st_mode, member)
+        size = status.st_size
+        if self._max_size is not None and size > self._max_size:
+            return 0
+        return file_header_length(member, size, _modified(status)) + size + padding(size)
+
+    def blocks(self) -> Generator[bytes, None, None]:
+        """The bytes of the archive; as many as :meth:`measure` told, if that was called before.
+
+        Raises :class:`~gobbler.errors.GobblerError` or ``OSError``, before the archive is at
+        its end, where it would not be what was measured, or what was there at the beginning.
+        """
+        left = 0 if self._length is None else self._length - len(END)
+        for block in self._files_and_all():
+            if self._length is not None:
+                left -= len(block)
+                if left < 0:
+                    raise _changed(self._top)
+            yield block
+        for path, stamp in self._stamps.items():
+            with closing(self._enter(path)) as descriptor:
+                if _stamp(os.fstat(descriptor)) != stamp:
+                    raise _changed(path)
+        if left:
+            raise _changed(self._top)
+        yield END
+
+    def _files_and_all(self) -> Iterator[bytes]:
+        pieces: list[bytes] = []
+        gathered = 0
+        for path, descriptor, entries in self._directories():
+            directory = os.fstat(descriptor)
+            stamp = _stamp(directory)
+            if self._length is None:
+                self._stamps[path] = stamp
+            elif stamp != self._stamps.get(path):
+                raise _changed(path)
+            pieces.append(directory_header(path, _modified(directory)))
+            for entry in entries:
+                self._check()
+                member = f"{path}/{entry.name}"
+                is_link = entry.is_symlink()
+                if is_link and (header := self._link(member, entry.stat(follow_symlinks=False))):
+                    pieces.append(header)
+                    continue
+                with closing(self._open(member, entry, descriptor)) as file:
+                    status = os.fstat(file)
+                    size = status.st_size
+                    if self._max_size is not None and size > self._max_size:
+                        continue
+                    pieces.append(file_header(member, size, _modified(status)))
+                    if size < PART:
+                        pieces += (_whole(member, file, size), bytes(padding(size)))
+                        gathered += size
+                    else:
+                        yield b"".join(pieces)
+                        yield from self._parts(member, file, size)
+                        pieces, gathered = [bytes(padding(size))], 0
+                if gathered >= PART or len(pieces) >= PIECES:
+                    yield b"".join(pieces)
+                    pieces, gathered = [], 0
+        if any(pieces):
+            yield b"".join(pieces)
+
+    def _parts(self, member: str, file: int, size: int) -> Iterator[bytes]:
+        left = size
+        while left:
+            self._check()
+            part = os.read(file, min(PART, left))
+            if not part:
+                raise _changed(member)
+            left -= len(part)
+            yield part
+
+    def _open(self, member: str, entry: os.DirEntry[str], directory: int) -> int:
+        if entry.is_symlink():
+            return self._files.open(member, self._beneath)
+        try:
+            flags = FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC
+            return checked(os.open(entry.name, flags, dir_fd=directory), member)
+        except OSError as error:
+            raise not_there(error, member) from None
+
+    def _link(self, member: str, status: os.stat_result) -> bytes | None:
+        """The header of a link, if it is to be one: ``None`` if its file takes its place."""
+        if self._links is Links.FILES:
+            return None
+        inner = self._files.link(member)
+        if inner is None:  # what is whitelisted is not at the same place where this is unpacked
+            return None
+        return link_header(member, relative_target(member, inner), _modified(status))
+
+    def _directories(self) -> Iterator[Listed]:
+        """All directories from ``top`` on, each open while it is looked at.
+
+        The service's own files come first in each, so that whoever reads the archive knows
+        the manifest before the files.
+        """
+        waiting = [self._top]
+        while waiting:
+            path = waiting.pop()
+            with closing(self._enter(path)) as descriptor:
+                deeper: list[str] = []
+                internal: list[os.DirEntry[str]] = []
+                others: list[os.DirEntry[str]] = []
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        self._check()
+                        if entry.is_dir(follow_symlinks=False):
+                            deeper.append(f"{path}/{entry.name}")
+                        elif is_internal(entry.name):
+                            internal.append(entry)
+                        else:
+                            others.append(entry)
+                yield path, descriptor, sorted(internal, key=_NAME) + sorted(others, key=_NAME)
+            waiting += sorted(deeper, reverse=True)
+
+    def _enter(self, path: str) -> int:
+        try:
+            return open_beneath(self._files.directory, path, DIRECTORY)
+        except OSError as error:
+            raise not_there(error, path) from None
+
+
+def _whole(member: str, file: int, size: int) -> bytes:
+    data = os.read(file, size) if size else b""
+    if len(data) != size:
+        raise _changed(member)
+    return data
+
+
+def _modified(status: os.stat_result) -> int:
+    return int(status.st_mtime)
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
+
+
+def _changed(path: str) -> Fault:
+    return Fault(f"{quoted(path)} changed while it was read")

@@ -1,0 +1,102 @@
+"""JSON schemas (2020-12) of what is sent, answered and stored, made from the types."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from gobbler.actions import ACTIONS
+from gobbler.model.answers import ACTION_DOCS, Accepted, Failure, Info, LinksFound, Root
+from gobbler.model.jobs import JobState
+from gobbler.model.records import (
+    Latest,
+    Links,
+    LogEntry,
+    LooseUploader,
+    Manifest,
+    Permissions,
+    Quota,
+    Summary,
+    Usage,
+)
+
+Schema = dict[str, Any]
+
+PLACE = "#/components/schemas/"
+
+FILES: dict[str, tuple[Any, str]] = {
+    "Manifest": (Manifest, "`{project}/{asset}/{version}/..manifest`: its files by path."),
+    "Links": (
+        Links,
+        "`{project}/{asset}/{version}/{directory}/..links`: the links directly in a directory, "
+        "by file name.",
+    ),
+}
+"""Records that are maps, which have no name or text of their own."""
+
+_ELSEWHERE = {"LoosePermissions": "NewPermissions", "LooseUploader": "NewUploader"}
+"""Names of types whose own says what reading them is like rather than what they are."""
+
+_TEXTS = {
+    "NewPermissions": "Permissions as they are asked for; what is absent or null stays as it is.",
+    "NewUploader": "Who may upload what, until when (RFC 3339), and whether it needs approval. "
+    "What is null is absent.",
+    "OfVersion": "A request about one version: `reindex_version`, `validate_version`.",
+}
+
+
+def reference(kind: type) -> Schema:
+    """A reference to the schema of ``kind``."""
+    return {"$ref": PLACE + _ELSEWHERE.get(kind.__name__, kind.__name__)}
+
+
+def components() -> dict[str, Schema]:
+    """The schemas by name, each with a description."""
+    kinds: list[Any] = [
+        *(Info, Root, Accepted, Failure, JobState, LinksFound),
+        *(told.answer for told in ACTION_DOCS.values()),
+        *(action.request for action in ACTIONS.values()),
+        *(Summary, Latest, Permissions, LooseUploader, Usage, Quota, LogEntry),
+        *(kind for kind, _ in FILES.values()),
+    ]
+    schemas, found = msgspec.json.schema_components(
+        kinds, schema_hook=_any, ref_template=PLACE + "{name}"
+    )
+    made = {_ELSEWHERE.get(name, name): _tidied(schema) for name, schema in found.items()}
+    of_files = schemas[len(kinds) - len(FILES) :]
+    for (name, (_, text)), schema in zip(FILES.items(), of_files, strict=True):
+        made[name] = {"description": text, **_tidied(schema)}
+    for name, text in _TEXTS.items():
+        made[name]["description"] = text
+    return dict(sorted(made.items()))
+
+
+def _any(kind: type) -> Schema:
+    if kind is object:
+        return {"description": "Any JSON value."}
+    raise NotImplementedError(kind)
+
+
+def _tidied(schema: Any) -> Any:  # noqa: ANN401 - JSON
+    """``schema`` with its texts as Markdown, and patterns as ECMAScript reads them."""
+    if isinstance(schema, list | tuple):
+        return [_tidied(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: _tidied(value) for key, value in schema.items() if key != "title"}
+    if isinstance(text := made.get("description"), str):
+        made["description"] = markdown(text)
+    if isinstance(pattern := made.get("pattern"), str):
+        made["pattern"] = pattern.replace(r"\Z", "$")
+    if isinstance(place := made.get("$ref"), str):
+        name = place.removeprefix(PLACE)
+        made["$ref"] = PLACE + _ELSEWHERE.get(name, name)
+    return made
+
+
+def markdown(text: str) -> str:
+    """``text``, a docstring, as Markdown on one line."""
+    unquoted = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", text).replace("``", "`")
+    return " ".join(unquoted.split())

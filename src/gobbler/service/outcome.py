@@ -1,0 +1,69 @@
+"""Carrying out a request to its end: whatever happens becomes an answer, and a log line."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import NamedTuple
+
+from gobbler.actions import carry_out
+from gobbler.actions.context import Requester, ServiceContext
+from gobbler.errors import Fault, GobblerError, quoted
+from gobbler.fs.os_errors import fault_from
+from gobbler.model.progress import Watcher
+from gobbler.model.requests import action_of
+
+logger = logging.getLogger("gobbler.model.requests")
+
+
+class Outcome(NamedTuple):
+    """The body of an answer, and the ``error`` that it tells, if it does."""
+
+    body: dict[str, object]
+    error: GobblerError | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return 200 if self.error is None else self.error.status
+
+
+def outcome_of(
+    service: ServiceContext,
+    name: str,
+    data: bytes,
+    requester: Requester,
+    watcher: Watcher,
+    *,
+    task: str = "",
+) -> Outcome:
+    """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
+    try:
+        fields = carry_out(service, name, data, requester, watcher, task=task)
+    except GobblerError as error:
+        return failed(error)
+    except OSError as error:
+        logger.exception("%s failed", quoted(name))
+        return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
+    except Exception:
+        logger.exception("%s failed", quoted(name))
+        return failed(Fault("the service failed; its log tells more"))
+    return Outcome({"status": "SUCCESS", **fields})
+
+
+def failed(error: GobblerError) -> Outcome:
+    """The outcome that is ``error``."""
+    return Outcome(error.answer(), error)
+
+
+def log_outcome(name: str, user: str, outcome: Outcome, started: float) -> None:
+    """Log how a request ended that was ``started`` then (monotonic seconds)."""
+    logger.log(
+        logging.INFO if outcome.status < 500 else logging.ERROR,
+        "%s by %s: %d in %.3f s: %s",
+        quoted(name),
+        user,
+        outcome.status,
+        time.monotonic() - started,
+        "done" if outcome.error is None else outcome.error.message,
+    )

@@ -1,0 +1,60 @@
+"""Answers as JSON.
+
+Small things about ASGI, the interface to the HTTP server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive
+
+from gobbler.errors import GobblerError
+
+CORS = ("access-control-allow-origin", "*")
+
+
+def json_answer(value: object, status: int = 200) -> Response:
+    """``value`` as an ``application/json`` answer."""
+    return Response(msgspec.json.encode(value), status, dict([CORS]), media_type="application/json")
+
+
+def failure(error: GobblerError) -> Response:
+    """The answer that tells an error: its reason, and the hint behind it if there is one."""
+    return json_answer(error.answer(), error.status)
+
+
+T = TypeVar("T")
+
+
+async def disconnected(receive: Receive) -> None:
+    """Return when the client is gone.
+
+    What it still sends is of no interest; it is read so that nothing piles up.
+    """
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await ``work``, which is cancelled when the client goes away; then ``None``.
+
+    Sending to a client that is gone would wait for ever, and keep files open.
+    """
+    working = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(disconnected(receive))
+    waited: set[asyncio.Future[Any]] = {working, gone}
+    try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not working.done():
+            working.cancel()
+    with suppress(asyncio.CancelledError):
+        return await working
+    return None

@@ -1,0 +1,127 @@
+"""``/jobs/{job}``: how far a job is, at once or as it goes, and giving it up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from gobbler.actions.context import ServiceContext
+from gobbler.errors import Forbidden, GobblerError, Refused, quoted
+from gobbler.fs.os_errors import fault_from
+from gobbler.model.jobs import JobState
+from gobbler.model.progress import NoProgress
+from gobbler.model.requests import action_of
+from gobbler.service.outcome import failed, log_outcome, outcome_of
+from gobbler.service.request_intake import Intake
+from gobbler.service.responses import CORS, json_answer
+from gobbler.spool.job_store import Answers
+
+LOOK_EVERY = 0.25
+"""Seconds between two looks at a job that is followed."""
+
+RENEW_SECONDS = 15.0
+"""Seconds after which a silent stream shows that it is still there."""
+
+CANCEL = "cancel_job"
+
+
+class Following:
+    """Answers requests about jobs."""
+
+    def __init__(
+        self,
+        service: ServiceContext,
+        intake: Intake,
+        readers: Executor,
+        threads: ThreadPoolExecutor,
+    ) -> None:
+        self._site = service
+        self._intake = intake
+        self._answers = Answers(service.staging, service.durability)
+        self._readers = readers
+        self._threads = threads
+        self._is_ending = False
+
+    def end(self) -> None:
+        """End all streams: who follows a job must not keep the service from stopping."""
+        self._is_ending = True
+
+    def routes(self, prefix: str) -> list[Route]:
+        """The endpoints."""
+        return [
+            Route(f"{prefix}/jobs/{{job}}", self._state, methods=["GET"]),
+            Route(f"{prefix}/jobs/{{job}}", self._cancel, methods=["DELETE"]),
+            Route(f"{prefix}/jobs/{{job}}/events", self._events, methods=["GET"]),
+        ]
+
+    async def _look(self, job: str) -> JobState:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._answers.state, job)
+
+    async def _state(self, request: Request) -> Response:
+        return json_answer(await self._look(request.path_params["job"]))
+
+    async def _events(self, request: Request) -> Response:
+        first = await self._look(request.path_params["job"])
+        headers = {CORS[0]: CORS[1], "cache-control": "no-store"}
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self._changes(first), media_type="text/event-stream", headers=headers
+        )
+
+    async def _changes(self, state: JobState) -> AsyncIterator[bytes]:
+        told, spoken = None, time.monotonic()
+        while True:
+            if state != told:
+                yield _event(state)
+                told, spoken = state, time.monotonic()
+            elif time.monotonic() - spoken > RENEW_SECONDS:
+                yield b": still there\n\n"
+                spoken = time.monotonic()
+            if state.is_final or self._is_ending:
+                return
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                state = await self._look(state.job)
+            except GobblerError:
+                return
+
+    async def _cancel(self, request: Request) -> Response:
+        loop = asyncio.get_running_loop()
+        job, proof = request.path_params["job"], request.query_params.get("request")
+        return await loop.run_in_executor(self._threads, self._cancel_now, job, proof)
+
+    def _cancel_now(self, job: str, proof: str | None) -> Response:
+        started, user = time.monotonic(), "?"
+        try:
+            if not proof:
+                raise Forbidden(
+                    "only the owner of a job can cancel it",
+                    hint=f"Write a file request-{CANCEL}-... in staging, and add its name as "
+                    "`?request=` to the address.",
+                )
+            if action_of(proof) != CANCEL:
+                raise Refused(f"{quoted(proof)} is not the name of a request to {CANCEL}")
+            requester, _ = self._intake.take(proof)
+        except GobblerError as error:
+            outcome = failed(error)
+        except OSError as error:
+            outcome = failed(fault_from(error, f"take request file {quoted(proof or '')}"))
+        else:
+            user = requester.name
+            data = msgspec.json.encode({"job": job})
+            outcome = outcome_of(self._site, proof, data, requester, NoProgress())
+        log_outcome(f"DELETE {job}", user, outcome, started)
+        return json_answer(outcome.body, outcome.status)
+
+
+def _event(state: JobState) -> bytes:
+    return f"event: {state.state}\ndata: ".encode() + msgspec.json.encode(state) + b"\n\n"

@@ -1,0 +1,72 @@
+"""``/links/{project}/{asset}/{version}``: what is linked to a version, or shares content."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gobbler.actions.context import ServiceContext
+from gobbler.actions.link_impact import Manifests, link_impact
+from gobbler.errors import Cancelled, Missing, Refused, quoted
+from gobbler.fs.os_errors import fault_from
+from gobbler.model.names import VersionKey
+from gobbler.service.responses import json_answer, while_there
+
+LINKS = "/links/"
+
+AT_A_TIME = 2
+"""Answers that one process works on: without an index, each reads all manifests."""
+
+
+class Linking:
+    """Answers what ``reroute_links`` would change, and where else the content is."""
+
+    def __init__(self, service: ServiceContext, readers: Executor) -> None:
+        self._site = service
+        self._readers = readers
+        self._free = asyncio.Semaphore(AT_A_TIME)
+
+    async def answer(self, request: Request) -> Response:
+        """Answer a request."""
+        key = _version(request.path_params["path"])
+        answer = await while_there(request.receive, self._answered(key))
+        return Response() if answer is None else answer
+
+    async def _answered(self, key: VersionKey) -> Response:
+        gone = threading.Event()
+        async with self._free:
+            try:
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._readers, self._found, key, gone
+                )
+            finally:
+                gone.set()
+
+    def _found(self, key: VersionKey, gone: threading.Event) -> Response:
+        def check() -> None:
+            if gone.is_set():
+                raise Cancelled("the client went away")
+
+        try:
+            return json_answer(self._search(key, check))
+        except OSError as error:
+            raise fault_from(error, "search the registry") from error
+
+    def _search(self, key: VersionKey, check: Callable[[], None]) -> dict[str, object]:
+        registry, search = self._site.registry, self._site.search
+        if not registry.has(key.manifest):
+            raise Missing(f"version {quoted(key.path)} does not exist")
+        links = link_impact(search, Manifests(registry), lambda _: {key}, check).to_dict()
+        return {"links": links, "shared": search.shared_with(key, lambda *_: check())}
+
+
+def _version(path: str) -> VersionKey:
+    names = path.split("/")
+    if len(names) != 3:
+        raise Refused(f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}")
+    return VersionKey.checked(*names)

@@ -1,0 +1,91 @@
+"""``GET /list``: what stands in a directory of the registry."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from gobbler.errors import Missing, Refused, quoted
+from gobbler.model.names import INCOMING
+
+
+def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
+    """Paths below ``path``, relative to it, in order.
+
+    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file,
+    and empty directories with a trailing ``/``. Links are files; none is followed. What is
+    being built is left out.
+    """
+    relative = registry_path(path)
+    directory = f"{registry}/{relative}" if relative else registry
+    if any(os.path.islink(f"{registry}/{part}") for part in _parents(relative)):
+        raise Refused(f"{quoted(path)} is or leads through a symbolic link")
+    try:
+        found = _whole_tree(directory) if recursive else _entries(directory)
+    except FileNotFoundError:
+        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+    except NotADirectoryError:
+        if os.path.lexists(directory):
+            raise Refused(f"{quoted(path)} is not a directory of the registry") from None
+        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+    except OSError as error:
+        raise Refused(f"{quoted(path)} can't be listed: {error.strerror}") from None
+    if relative == "":
+        found = [name for name in found if name.split("/", 1)[0] != INCOMING]
+    return sorted(found)
+
+
+def registry_path(path: str) -> str:
+    """``path`` relative to the registry, in its plainest form (``""``: the registry).
+
+    Raises :class:`~gobbler.errors.Refused` when it leaves the registry, and
+    :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
+    """
+    if "\0" in path:
+        raise Refused(f"{quoted(path)} is not a path")
+    plain = posixpath.normpath(path) if path else "."
+    if plain.startswith(("/", "../")) or plain == "..":
+        raise Refused(f"{quoted(path)} leaves the registry")
+    if plain.split("/", 1)[0] == INCOMING:
+        raise Missing(f"{quoted(path)} does not exist in the registry")
+    return "" if plain == "." else plain
+
+
+def _parents(relative: str) -> list[str]:
+    parts = relative.split("/") if relative else []
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def _entries(directory: str) -> list[str]:
+    with os.scandir(directory) as entries:
+        return [
+            entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+            for entry in entries
+        ]
+
+
+def _whole_tree(top: str) -> list[str]:
+    # When a version vanishes in mid-walk, what was found of it must not be told: look anew.
+    while True:
+        try:
+            return _tree(top)
+        except FileNotFoundError:
+            os.stat(top)
+
+
+def _tree(top: str) -> list[str]:
+    found: list[str] = []
+    waiting = [("", top)]
+    while waiting:
+        prefix, directory = waiting.pop()
+        count = 0
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                count += 1
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((f"{prefix}{entry.name}/", entry.path))
+                else:
+                    found.append(prefix + entry.name)
+        if count == 0 and prefix:
+            found.append(prefix)
+    return found

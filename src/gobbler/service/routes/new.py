@@ -1,0 +1,157 @@
+"""``POST /new/{request}``: carried out in a thread, given up when the client goes away.
+
+With ``?wait=false`` it is kept in the spool instead, for a worker to carry out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import parse_qs, quote, unquote_to_bytes
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from gobbler.actions.context import Requester, ServiceContext
+from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.fs.os_errors import fault_from
+from gobbler.model.requests import SEND_AGAIN
+from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
+from gobbler.service.request_intake import Intake
+from gobbler.service.responses import disconnected, json_answer
+from gobbler.spool.job_store import Record
+from gobbler.spool.spool import Spool
+
+WATCH_AFTER = 0.1
+"""Seconds after which it is looked whether the client of a request is still there."""
+
+
+class HttpWatcher:
+    """Carries the word that a request is no longer wanted into the thread that works on it."""
+
+    def __init__(self) -> None:
+        self._reason = ""
+        self._stop = threading.Event()
+
+    def give_up(self, reason: str) -> None:
+        """Make the next check raise."""
+        self._reason = reason
+        self._stop.set()
+
+    def expect(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
+    def advance(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
+    def under_way(self, files: int, size: int) -> None:
+        """Progress is not told over a plain POST."""
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
+        if self._stop.is_set():
+            raise Cancelled(self._reason, hint=SEND_AGAIN)
+
+
+async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
+    await disconnected(receive)
+    watcher.give_up("the client went away")
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+class Submitting:
+    """Answers requests for changes."""
+
+    def __init__(
+        self, service: ServiceContext, intake: Intake, threads: ThreadPoolExecutor, prefix: str
+    ) -> None:
+        self._site = service
+        self._intake = intake
+        self._threads = threads
+        self._route = f"{prefix}/new/"
+        self._jobs = f"{prefix}/jobs/"
+        self._spool = Spool(service.staging, service.durability)
+        self._running: set[HttpWatcher] = set()
+
+    def give_up_all(self, reason: str) -> None:
+        """Give up every request that is being carried out."""
+        for watcher in tuple(self._running):
+            watcher.give_up(reason)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        watcher = HttpWatcher()
+        self._running.add(watcher)
+        loop = asyncio.get_running_loop()
+        waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
+        answer = self._keep if waits.lower() in ("false", "0", "no") else self._carry_out
+        work = loop.run_in_executor(self._threads, answer, scope["raw_path"], watcher)
+        watching: list[asyncio.Task[None]] = []
+
+        def watch() -> None:
+            watching.append(loop.create_task(_give_up_with(receive, watcher)))
+
+        # Most requests have ended by then; whoever sends a body wants it to be read.
+        timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, watch)
+        try:
+            response = await work
+        finally:
+            timer.cancel()
+            for task in watching:
+                task.cancel()
+            self._running.discard(watcher)
+        await response(scope, receive, send)
+
+    def _carry_out(self, raw: bytes, watcher: HttpWatcher) -> Response:
+        """Carry out a request now."""
+        started = time.monotonic()
+        name, ingested = self._take(raw)
+        if isinstance(ingested, Outcome):
+            outcome, user = ingested, "?"
+        else:
+            (requester, data), user = ingested, ingested[0].name
+            outcome = outcome_of(self._site, name, data, requester, watcher)
+        log_outcome(name, user, outcome, started)
+        return json_answer(outcome.body, outcome.status)
+
+    def _keep(self, raw: bytes, watcher: HttpWatcher) -> Response:
+        """Keep a request in the spool, for a worker."""
+        del watcher
+        started = time.monotonic()
+        name, ingested = self._take(raw)
+        if isinstance(ingested, Outcome):
+            log_outcome(name, "?", ingested, started)
+            return json_answer(ingested.body, ingested.status)
+        requester, data = ingested
+        try:
+            record = Record.of(requester.uid, requester.name, name, data)
+            self._spool.accept(record)
+        except GobblerError as error:
+            return json_answer(error.answer(), error.status)
+        except OSError as error:
+            fault = fault_from(error, f"keep request file {quoted(name)}")
+            return json_answer(fault.answer(), fault.status)
+        address = self._jobs + quote(record.job)
+        response = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
+        response.headers["location"] = address
+        return response
+
+    def _take(self, raw: bytes) -> tuple[str, tuple[Requester, bytes] | Outcome]:
+        name = raw.decode("latin-1")
+        try:
+            name = unquote_to_bytes(raw).decode().removeprefix(self._route)
+            return name, self._intake.take(name)
+        except UnicodeDecodeError:
+            return name, failed(Refused("the name of the request file is not valid UTF-8"))
+        except GobblerError as error:
+            return name, failed(error)
+        except OSError as error:
+            return name, failed(fault_from(error, f"take request file {quoted(name)}"))

@@ -1,0 +1,106 @@
+"""Which requests were begun: a request is carried out at most once.
+
+A request is remembered as the file that it is (device, inode, change time), under which
+name ever, by an empty file that is created exclusively; so it holds across threads,
+processes, hosts and restarts. A corrected request is another state of the file, and new.
+
+These files are second names of one that stands beside them, where the filesystem has such: an
+inode for each takes longer to make, and far longer where many are removed (ext4 without a journal
+does not use one again for minutes).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+
+from gobbler.errors import Refused, quoted
+
+FORGET_AFTER = 600.0
+"""Seconds; far beyond the age at which a request is expired anyway."""
+
+
+MARK = "mark"
+"""The file that marks are second names of."""
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What filesystems without hard links say."""
+
+
+class ReplayGuard:
+    """The memory, in a ``directory`` that only the service's account can enter."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+
+    def begin(self, name: str, status: os.stat_result) -> None:
+        """Note that the request file ``name`` is being carried out.
+
+        Raises :class:`~gobbler.errors.Refused` if it was noted before.
+        """
+        mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
+        try:
+            self._make(f"{self._directory}/{mark}")
+        except FileExistsError:
+            raise Refused(
+                f"path is already being processed: {quoted(name)}",
+                hint="To ask again, write a new request file.",
+            ) from None
+
+    def _make(self, path: str) -> None:
+        common = f"{self._directory}/{MARK}"
+        while True:
+            try:
+                return os.link(common, path)
+            except FileNotFoundError:
+                os.close(os.open(common, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                    return os.close(os.open(path, flags, 0o600))
+                if error.errno != errno.EMLINK:
+                    raise
+                with suppress(FileNotFoundError):  # another service begins a new one, too
+                    os.unlink(common)
+
+    def note(self, status: os.stat_result) -> None:
+        """Note that a request file in the spool was taken, which may be said again."""
+        mark = f"{_file(status)}taken{_written(status)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
+
+    def knows(self, status: os.stat_result) -> bool:
+        """Whether that file was begun, under which name ever, and not written since."""
+        start, end = _file(status), _written(status)
+        with os.scandir(self._directory) as entries:
+            return any(
+                entry.name.startswith(start) and entry.name.endswith(end) for entry in entries
+            )
+
+    def forget_old(self) -> None:
+        """Remove what is too old to matter."""
+        limit = time.time() - FORGET_AFTER
+        with os.scandir(self._directory) as entries:
+            found = list(entries)
+        for entry in found:
+            with suppress(FileNotFoundError):  # another service forgets, too
+                if entry.name != MARK and _time(entry) < limit:
+                    os.unlink(entry.path)
+
+
+def _time(entry: os.DirEntry[str]) -> float:
+    """When the request was written that a mark is about; when any other file was."""
+    try:
+        return int(entry.name.split("-")[2], 16) / 1e9
+    except (IndexError, ValueError):
+        return entry.stat(follow_symlinks=False).st_mtime
+
+
+def _file(status: os.stat_result) -> str:
+    return f"{status.st_dev:x}-{status.st_ino:x}-"
+
+
+def _written(status: os.stat_result) -> str:
+    return f"-{status.st_mtime_ns:x}"

@@ -1,0 +1,124 @@
+"""Copying files within a registry, each verified while it is copied."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gobbler.errors import Fault, quoted
+from gobbler.fs.atomic_write import FILE_MODE
+from gobbler.fs.hash import Check, StillWanted, copy_and_hash
+from gobbler.fs.open import READ, closing, open_beneath, open_directory
+from gobbler.fs.os_errors import raising_fault
+from gobbler.model.progress import Meter, Watcher
+from gobbler.registry.workspace import Workspace
+from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
+from gobbler.transfer.dispatch import Dispatcher, Files, make_files
+from gobbler.transfer.executor import is_light
+from gobbler.transfer.run_directory import Made, Own, run_directory
+
+
+class Duplicate(NamedTuple):
+    """A file to be copied, and what it must be: its size in bytes and MD5."""
+
+    source: str
+    size: int
+    md5sum: str
+
+
+@dataclass(frozen=True)
+class DuplicateBatch:
+    """Files to be copied, by the name that each gets in the directory ``top``.
+
+    Ends when ``workspace`` is gone. A link into one of the directories of ``whitelist`` stands for
+    the file it leads to. ``run_directories_path``: see :mod:`gobbler.transfer.run_directory`.
+    """
+
+    workspace: str
+    top: str
+    files: dict[str, Duplicate]
+    whitelist: tuple[str, ...]
+    run_directories_path: str
+
+
+def run_duplicate_batch(batch: DuplicateBatch, meter: Meter) -> list[str]:
+    """Copy the files of a batch; the sources that are not what they must be."""
+    return _run(batch, None, StillWanted(batch.workspace, meter))
+
+
+def run_duplicate_batch_in_run_directory(
+    batch: DuplicateBatch, meter: Meter
+) -> tuple[list[str], Made]:
+    """The same, with the copies in a directory of this run."""
+    with run_directory(batch.run_directories_path, flush=True) as own:
+        wrong = _run(batch, own, StillWanted(own.path, meter))
+    return wrong, own.made()
+
+
+def _run(batch: DuplicateBatch, own: Own | None, check: Check) -> list[str]:
+    wrong = []
+    for target, wanted in batch.files.items():
+        check(0)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        parent, name = (None, f"{batch.top}/{target}") if own is None else own.place(target)
+        with (
+            closing(_open(wanted.source, batch.whitelist)) as source,
+            closing(os.open(name, flags, FILE_MODE, dir_fd=parent)) as copy,
+        ):
+            if own is not None:
+                os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
+            with raising_fault("copy", wanted.source):
+                found = copy_and_hash(source, copy, wanted.size, check)
+            if found != (wanted.size, wanted.md5sum):
+                wrong.append(wanted.source)
+    return wrong
+
+
+def _open(path: str, whitelist: tuple[str, ...]) -> int:
+    try:
+        return os.open(path, READ)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    text = os.readlink(path)
+    places = Places(source=(), registry=(), whitelist=whitelist)
+    target = locate(absolute_target(os.path.dirname(path), text), places)
+    if not isinstance(target, InWhitelist):
+        raise Fault(
+            f"{quoted(path)} can't be copied: it links to {quoted(text)}, which is in no "
+            "whitelisted directory",
+            hint="Whitelist the directory that it leads into, or validate the version.",
+        )
+    with raising_fault("read", path), closing(open_directory(target.root)) as root:
+        return open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def duplicate_all(
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    files: dict[str, Duplicate],
+    whitelist: tuple[str, ...],
+    *,
+    watcher: Watcher,
+) -> Iterator[str]:
+    """Copy ``files`` (by the name each gets in the job); yields sources that are not right."""
+    sizes = {target: wanted.size for target, wanted in files.items()}
+
+    def batches(run_directories_path: str) -> Iterator[DuplicateBatch]:
+        for part in dispatcher.cut(sizes):
+            chosen = {target: files[target] for target in part}
+            yield DuplicateBatch(
+                workspace.tree, workspace.path, chosen, whitelist, run_directories_path
+            )
+
+    work = Files(
+        run_duplicate_batch,
+        run_duplicate_batch_in_run_directory,
+        batches,
+        workspace.path,
+        is_light(sizes),
+    )
+    yield from make_files(dispatcher, workspace, work, watcher=watcher)

@@ -1,0 +1,196 @@
+"""Bringing the files of a source into the tree of a version, or finding them published."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+
+from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.model.progress import Watcher
+from gobbler.model.records import Entry, Link, Manifest
+from gobbler.registry.workspace import Workspace
+from gobbler.rules.dedup import DedupCandidates
+from gobbler.rules.relations import Content
+from gobbler.rules.upload_plan import Plan
+from gobbler.transfer.batch import (
+    Batch,
+    ConfirmBatch,
+    DedupCandidate,
+    IngestedFile,
+    Source,
+    run_batch,
+    run_batch_in_run_directory,
+    run_confirm_batch,
+)
+from gobbler.transfer.build import hash_kept
+from gobbler.transfer.dispatch import Dispatcher, Files, dispatch, make_files
+from gobbler.transfer.executor import is_light
+from gobbler.transfer.resume import bring_back, resume_notes
+
+CONTENTS_AT_A_TIME = 100_000
+"""Files for which the same published ones are looked for at a time, so that memory stays flat."""
+
+
+def ingest_files(
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    source: Source,
+    plan: Plan,
+    candidates: DedupCandidates | None,
+    *,
+    consume: bool,
+    adopt: bool,
+    watcher: Watcher,
+) -> tuple[Manifest, dict[str, Fingerprint]]:
+    """Bring the files of ``plan`` into the tree of ``workspace``.
+
+    Returns their entries (linked to ``candidates`` where the content is the same), and if the
+    source is to be consumed, the state in which each of its files was read.
+    """
+    watcher.expect(len(plan.copies), sum(plan.copies.values()))
+    earlier = bring_back(workspace, plan.directories, {} if adopt else plan.copies)
+    _make_directories(workspace.tree, plan.directories)
+    entries: Manifest = {}
+    fingerprints: dict[str, Fingerprint] = {}
+    fresh: list[str] = []
+    entries.update(hash_kept(dispatcher, workspace, plan, watcher=watcher))
+    for ingested in _taken(
+        dispatcher, workspace, source, plan, candidates, earlier, adopt=adopt, watcher=watcher
+    ):
+        candidate = (
+            candidates.at_path(ingested.path, ingested.size)
+            if ingested.same and candidates is not None
+            else None
+        )
+        link = None if candidate is None else candidate[1]
+        entries[ingested.path] = Entry(ingested.size, ingested.md5sum, link)
+        if consume:
+            fingerprints[ingested.path] = ingested.fingerprint
+        watcher.advance(1, ingested.size)
+        if link is None:
+            fresh.append(ingested.path)
+    if candidates is not None and fresh:
+        entries.update(_linked(dispatcher, workspace, candidates, entries, fresh, watcher=watcher))
+    return entries, fingerprints
+
+
+def _taken(
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    source: Source,
+    plan: Plan,
+    candidates: DedupCandidates | None,
+    earlier: dict[str, IngestedFile],
+    *,
+    adopt: bool,
+    watcher: Watcher,
+) -> Iterator[IngestedFile]:
+    def batches(run_directories_path: str) -> Iterator[Batch]:
+        return _batches(
+            dispatcher,
+            workspace,
+            source,
+            plan,
+            candidates,
+            earlier,
+            run_directories_path,
+            adopt=adopt,
+        )
+
+    files = Files(
+        run_batch, run_batch_in_run_directory, batches, workspace.tree, is_light(plan.copies)
+    )
+    with resume_notes(workspace) as note:
+        for ingested in make_files(dispatcher, workspace, files, watcher=watcher, is_expected=True):
+            note(ingested)
+            yield ingested
+
+
+def _linked(
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    candidates: DedupCandidates,
+    entries: Manifest,
+    fresh: list[str],
+    *,
+    watcher: Watcher,
+) -> Manifest:
+    """The linked entries of those of ``fresh`` whose content is published already."""
+    links: dict[str, Link] = {}
+    for start in range(0, len(fresh), CONTENTS_AT_A_TIME):
+        contents = {
+            path: _content(entries[path]) for path in fresh[start : start + CONTENTS_AT_A_TIME]
+        }
+        found = candidates.with_contents(set(contents.values()))
+        links |= {path: found[c] for path, c in contents.items() if c in found}
+    confirmed = dispatch(
+        dispatcher,
+        workspace,
+        run_confirm_batch,
+        _confirm_batches(dispatcher, workspace, entries, links),
+        light=is_light({path: entries[path].size for path in links}),
+        watcher=watcher,
+    )
+    linked = {}
+    for path in confirmed:
+        os.unlink(f"{workspace.tree}/{path}")
+        linked[path] = Entry(entries[path].size, entries[path].md5sum, links[path])
+    return linked
+
+
+def _content(entry: Entry) -> Content:
+    return entry.size, entry.md5sum
+
+
+def _make_directories(tree: str, directories: list[str]) -> None:
+    for directory in (tree, *(f"{tree}/{inner}" for inner in directories)):
+        with suppress(FileExistsError):  # of an earlier attempt
+            os.mkdir(directory, DIRECTORY_MODE)
+
+
+def _batches(
+    dispatcher: Dispatcher,
+    workspace: Workspace,
+    source: Source,
+    plan: Plan,
+    candidates: DedupCandidates | None,
+    earlier: dict[str, IngestedFile],
+    run_directories_path: str,
+    *,
+    adopt: bool,
+) -> Iterator[Batch]:
+    for files in dispatcher.cut(plan.copies):
+        same: dict[str, DedupCandidate] = {}
+        if candidates is not None:
+            for path, size in files.items():
+                if (found := candidates.at_path(path, size)) is not None:
+                    md5sum, link = found
+                    same[path] = DedupCandidate(md5sum, _real(dispatcher, link))
+        known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
+        yield Batch(
+            source,
+            workspace.tree,
+            files,
+            same,
+            adopt,
+            dispatcher.write_out,
+            known,
+            run_directories_path,
+        )
+
+
+def _confirm_batches(
+    dispatcher: Dispatcher, workspace: Workspace, entries: Manifest, links: dict[str, Link]
+) -> Iterator[ConfirmBatch]:
+    for files in dispatcher.cut({path: entries[path].size for path in links}):
+        yield ConfirmBatch(
+            workspace.tree,
+            {path: (size, _real(dispatcher, links[path])) for path, size in files.items()},
+        )
+
+
+def _real(dispatcher: Dispatcher, link: Link) -> str:
+    """Where the bytes stand that ``link`` leads to."""
+    return dispatcher.registry.path(link.end.key.file(link.end.path))
