@@ -1,57 +1,181 @@
-"""Errors that a person or a script is meant to read.
+"""Errors that a person or a script reads.
 
-Every one carries an HTTP status (what the service answers), an exit code (what the
-command line ends with) and, where there is something to do about it, a hint.
+Every error has a *code*, a stable word on which programs decide; a reason and a hint, which are
+for people and may change; an HTTP status, which the service answers; and an exit code, with
+which the command line ends.
 
-==========  ====  =========  ==================================================
-class       HTTP  exit code  meaning
-==========  ====  =========  ==================================================
-Refused      400          3  the request is wrong; sending it again is no use
-Forbidden    403          4  the user may not do that
-Missing      404          5  a project, asset, version or file is not there
-Fault        500          1  the service or its filesystem failed
-Unreachable    -          6  no service answered
-Cancelled    500        130  stopped on request; nothing was changed
-==========  ====  =========  ==================================================
+===========  ====  =========  ==================================================
+class        HTTP  exit code  meaning
+===========  ====  =========  ==================================================
+Refused      400           3  the request is wrong; sending it again is no use
+Forbidden    403           4  the user may not do that
+Missing      404           5  a project, asset, version or file is not there
+Fault        500           1  the service or its filesystem failed
+Unreachable  -             6  no service answered
+Cancelled    500         130  stopped on request; nothing was changed
+===========  ====  =========  ==================================================
 
-Exit code 2 is a wrong command line (``click``'s own).
+Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all codes.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from typing import ClassVar
+
+
+class Code(str, enum.Enum):
+    """What went wrong, in a word that never changes its meaning.
+
+    The value stands in the field ``code`` of an answer of the service and of ``--json``. A
+    code is added when a program could do something else about it than about the others.
+    """
+
+    description: str
+
+    def __new__(cls, value: str, description: str) -> Code:
+        """A code that is the string ``value``; ``description`` is for the reference."""
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.description = description
+        return code
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    # A request file, before anything is carried out.
+    INVALID_REQUEST = "invalid-request", "The request is wrong: a field, or what it asks for."
+    MALFORMED_REQUEST = "malformed-request", "The content of the request file can't be decoded."
+    UNKNOWN_ACTION = "unknown-action", "The name of the request file names no action."
+    INVALID_NAME = "invalid-name", "A name of a project, asset, version or file is not valid."
+    MISSING_REQUEST = "missing-request", "The request file is not in the staging directory."
+    EXPIRED_REQUEST = "expired-request", "The request file was written a minute or more ago."
+    REPEATED_REQUEST = "repeated-request", "The request has been begun before."
+    REQUEST_TOO_LARGE = "request-too-large", "The request file is larger than 16 MiB."
+    NOT_A_FILE = "not-a-file", "A regular file was expected, and something else is there."
+    NOT_A_DIRECTORY = "not-a-directory", "A directory was expected, and something else is there."
+    SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
+    HARD_LINK = "hard-link", "A file has more than one hard link."
+    UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
+    FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
+
+    # Who may do what.
+    NOT_ALLOWED = "not-allowed", "The user may not do that."
+    NO_ACCOUNT = "no-account", "The owner of the file has no account on this host."
+    FOREIGN_SOURCE = "foreign-source", "The source directory belongs to another user."
+    FOREIGN_JOB = "foreign-job", "The job belongs to another user."
+
+    # What is there, and what is not.
+    NOT_FOUND = "not-found", "Something that was asked for is not there."
+    PROJECT_NOT_FOUND = "project-not-found", "The project does not exist."
+    ASSET_NOT_FOUND = "asset-not-found", "The asset does not exist."
+    VERSION_NOT_FOUND = "version-not-found", "The version does not exist."
+    FILE_NOT_FOUND = "file-not-found", "The file or directory does not exist."
+    JOB_NOT_FOUND = "job-not-found", "There is no such job, or it was answered long ago."
+    PROJECT_EXISTS = "project-exists", "A project of that name exists already."
+    VERSION_EXISTS = "version-exists", "A version of that name exists already."
+
+    # What an action finds.
+    MISSING_SOURCE = "missing-source", "The source directory is not in the staging directory."
+    INVALID_SOURCE = "invalid-source", "The source has entries that can't be published."
+    SOURCE_CHANGED = "source-changed", "The source changed while it was read."
+    NOT_ON_PROBATION = "not-on-probation", "The version is final already."
+    VERSION_CHANGED = "version-changed", "The version changed while it was worked on."
+    INVALID_VERSION = "invalid-version", "The version is not what its records say."
+    JOB_ENDED = "job-ended", "The job has ended, so it can't be cancelled."
+
+    # What fails in the service, and may succeed later.
+    INTERNAL_ERROR = "internal-error", "The service failed; its log says more."
+    IO_ERROR = "io-error", "A call to the filesystem failed."
+    DISK_FULL = "disk-full", "A filesystem has no space left, or the account no quota."
+    READ_ONLY = "read-only", "A filesystem is mounted read-only."
+    DAMAGED_RECORD = "damaged-record", "A record of the registry can't be read or is wrong."
+    DAMAGED_LINKS = "damaged-links", "Links of the registry lead nowhere or in a circle."
+    NOT_DURABLE = "not-durable", "The change was made, but a power cut may undo it."
+    LOCK_TIMEOUT = "lock-timeout", "Another service held a lock for too long."
+    CONTENTION = "contention", "Others kept changing what the request relies on."
+    WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
+    WORKER_DIED = "worker-died", "The job was begun several times, and its worker died each time."
+    STOPPING = "stopping", "The service stops; the request was put back."
+    CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
+    CLIENT_GONE = "client-gone", "The client went away before the request ended."
+
+    # How a service or a client is set up.
+    MISCONFIGURED = "misconfigured", "A setting or a directory does not allow it to work."
+    INVALID_CONFIGURATION = "invalid-configuration", "A configuration file is wrong."
+
+    # Between a client and a service.
+    NO_ANSWER = "no-answer", "No service answered."
+    CONNECTION_LOST = "connection-lost", "The connection broke in the middle of an answer."
+    TIMEOUT = "timeout", "The service did not answer in time."
+    UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
+    INVALID_ANSWER = "invalid-answer", "What answered is no service of this protocol."
+    WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."
+    CONTENT_MISMATCH = "content-mismatch", "What was fetched is not what the manifest lists."
+    CONTENT_CHANGED = "content-changed", "A file changed while it was read."
+
+    # The command line and the client's own files.
+    INVALID_ADDRESS = "invalid-address", "An address names something of another kind."
+    DESTINATION_EXISTS = "destination-exists", "There is something at the destination already."
+    UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
 
 
 class GobblerError(Exception):
     """The base of all errors of this package.
 
     ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next;
-    ``fields`` are further fields of the service's answer.
+    ``code`` is what programs decide on; ``fields`` are further fields of the service's
+    answer. It can be pickled and copied with all of them.
     """
 
     status: ClassVar[int] = 500
     exit_code: ClassVar[int] = 1
+    default_code: ClassVar[Code] = Code.INTERNAL_ERROR
 
     def __init__(
-        self, reason: str, *, hint: str = "", fields: Mapping[str, object] | None = None
+        self,
+        reason: str,
+        *,
+        code: Code | None = None,
+        hint: str = "",
+        fields: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.code = code or self.default_code
         self.hint = hint
         self.fields = dict(fields or {})
 
     def __str__(self) -> str:
         return self.reason
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions are rebuilt from `args` alone, which would lose what was given by keyword.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The reason with the hint behind it, if there is one."""
         return f"{self.reason}. {self.hint}" if self.hint else self.reason
 
     def answer(self) -> dict[str, object]:
-        """What the service answers: section 3 of the protocol."""
-        return {"status": "ERROR", "reason": self.told, **self.fields}
+        """What the service answers: section 3 of the protocol, and the code."""
+        return {
+            "status": "ERROR",
+            "reason": self.message,
+            "code": self.code.value,
+            **self.fields,
+        }
+
+
+def _rebuilt(
+    kind: type[GobblerError], args: tuple[object, ...], state: dict[str, object]
+) -> GobblerError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class Refused(GobblerError):
@@ -59,6 +183,7 @@ class Refused(GobblerError):
 
     status = 400
     exit_code = 3
+    default_code = Code.INVALID_REQUEST
 
 
 class Forbidden(GobblerError):
@@ -66,6 +191,7 @@ class Forbidden(GobblerError):
 
     status = 403
     exit_code = 4
+    default_code = Code.NOT_ALLOWED
 
 
 class Missing(GobblerError):
@@ -73,22 +199,31 @@ class Missing(GobblerError):
 
     status = 404
     exit_code = 5
+    default_code = Code.NOT_FOUND
 
 
 class Fault(GobblerError):
     """The service, its filesystem or a file of the registry is broken (HTTP 500)."""
 
 
+class Misconfigured(Fault):
+    """The service can't start with these settings or directories."""
+
+    default_code = Code.MISCONFIGURED
+
+
 class Unreachable(GobblerError):
     """No service answered at the address."""
 
     exit_code = 6
+    default_code = Code.NO_ANSWER
 
 
 class Cancelled(GobblerError):
     """The work was stopped on request and everything was put back."""
 
     exit_code = 130
+    default_code = Code.CANCELLED
 
 
 def quoted(name: str | bytes) -> str:

@@ -13,27 +13,26 @@ from typing import Any
 
 import pytest
 
-from gobbler.actions.site import Unwatched
-from gobbler.disk.incoming import Job, new_job
+from gobbler.cluster import remote_executor
+from gobbler.cluster.remote_executor import AnyExecutor, conditions_of, run_there
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused
-from gobbler.registry import Registry
-from gobbler.rules.planning import Plan
-from gobbler.service import elsewhere
-from gobbler.service.elsewhere import AnyExecutor, conditions_of, run_there
+from gobbler.model.progress import Meter, NoProgress
+from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Workspace, new_workspace
+from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
-from gobbler.transfer import execute
-from gobbler.transfer.apart import apart_of, put_in_place, remove_apart
-from gobbler.transfer.batch import Batch, Source, Taken, run_batch_apart
-from gobbler.transfer.execute import Meter
-from gobbler.transfer.salvaging import salvage
-from gobbler.transfer.taking import fetch_content
-from gobbler.transfer.workshop import Workshop
+from gobbler.transfer import executor as execute
+from gobbler.transfer.batch import Batch, IngestedFile, Source, run_batch_in_run_directory
+from gobbler.transfer.dispatch import Dispatcher
+from gobbler.transfer.ingest import ingest_files
+from gobbler.transfer.resume import bring_back
+from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
 
 
 class Place:
     """A source with files, and a registry with a job."""
 
-    def __init__(self, top: Path, job: Job) -> None:
+    def __init__(self, top: Path, job: Workspace) -> None:
         self.top, self.job = top, job
         self.path = top / "staging/source"
         status = self.path.stat()
@@ -47,8 +46,16 @@ class Place:
         }
         self.tree = Path(job.tree)
 
-    def batch(self, apart: str, **more: Any) -> Batch:
-        return Batch(self.source, self.job.tree, self.files, {}, False, apart=apart, **more)
+    def batch(self, run_directories_path: str, **more: Any) -> Batch:
+        return Batch(
+            self.source,
+            self.job.tree,
+            self.files,
+            {},
+            False,
+            run_directories_path=run_directories_path,
+            **more,
+        )
 
     def plan(self) -> Plan:
         return Plan(["d"], self.files, {}, {}, [])
@@ -60,7 +67,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     (tmp_path / "registry/..incoming").mkdir(parents=True)
     for name, content in (("a", b"one"), ("d/b", b"two two"), ("d/c", b"")):
         (tmp_path / "staging/source" / name).write_bytes(content)
-    with new_job(str(tmp_path / "registry"), "1-task") as job:
+    with new_workspace(str(tmp_path / "registry"), "1-task") as job:
         (Path(job.tree) / "d").mkdir(parents=True)
         yield Place(tmp_path, job)
 
@@ -73,9 +80,9 @@ WHOLE = {"a": b"one", "d/b": b"two two", "d/c": b""}
 
 
 def test_of_two_runs_one_is_taken_and_the_other_leaves_no_trace(place: Place) -> None:
-    with apart_of(place.job) as apart:
-        first, made = run_batch_apart(place.batch(apart), Meter())
-        second, others = run_batch_apart(place.batch(apart), Meter())
+    with run_directories(place.job) as run_directories_path:
+        first, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+        second, others = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
         assert first == second
         assert not contents(place.tree), "a run touches nothing but its own directory"
         put_in_place(made, place.job.tree)
@@ -97,28 +104,28 @@ class Paused(Meter):
         assert self.go_on.wait(30)
 
 
-def give_up(place: Place, apart: str) -> None:
-    remove_apart(apart)
+def give_up(place: Place, run_directories_path: str) -> None:
+    remove_run_directories(run_directories_path)
 
 
-def take_up_again(place: Place, apart: str) -> None:
+def take_up_again(place: Place, run_directories_path: str) -> None:
     """As the next worker does, when the one that handed the batch out has died."""
-    assert not salvage(place.job, ["d"], place.files)
+    assert not bring_back(place.job, ["d"], place.files)
     assert os.listdir(place.job.path) == ["tree"]
 
 
 @pytest.mark.parametrize("then", [give_up, take_up_again])
 def test_a_run_whose_result_nobody_wants_any_more_ends(place: Place, then: Any) -> None:
     meter = Paused()
-    with apart_of(place.job) as apart, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_batch_apart, place.batch(apart), meter)
+    with run_directories(place.job) as run_directories_path, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run_batch_in_run_directory, place.batch(run_directories_path), meter)
         assert meter.begun.wait(30)
-        then(place, apart)
+        then(place, run_directories_path)
         meter.go_on.set()
         with pytest.raises(GobblerError):
             running.result(30)
         with pytest.raises(Cancelled):
-            run_batch_apart(place.batch(apart), Meter())
+            run_batch_in_run_directory(place.batch(run_directories_path), Meter())
     assert not contents(place.tree)
     assert os.listdir(place.job.path) == ["tree"]
 
@@ -126,8 +133,8 @@ def test_a_run_whose_result_nobody_wants_any_more_ends(place: Place, then: Any) 
 def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
     before = os.umask(0o077)
     try:
-        with apart_of(place.job) as apart:
-            _, made = run_batch_apart(place.batch(apart), Meter())
+        with run_directories(place.job) as run_directories_path:
+            _, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
             put_in_place(made, place.job.tree)
     finally:
         os.umask(before)
@@ -135,15 +142,17 @@ def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
 
 
 def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> None:
-    with apart_of(place.job) as apart:
-        taken, made = run_batch_apart(place.batch(apart), Meter())
+    with run_directories(place.job) as run_directories_path:
+        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
         put_in_place(made, place.job.tree)
     (place.tree / "d/b").write_bytes(b"damaged")
     kept = (place.tree / "a").stat().st_ino
-    earlier = {t.path: t for t in taken}
-    with apart_of(place.job) as apart:
-        again, made = run_batch_apart(place.batch(apart, earlier=earlier), Meter())
-        assert again == taken
+    earlier = {t.path: t for t in ingested}
+    with run_directories(place.job) as run_directories_path:
+        again, made = run_batch_in_run_directory(
+            place.batch(run_directories_path, earlier=earlier), Meter()
+        )
+        assert again == ingested
         assert set(made.names) == {"d/b"}
         put_in_place(made, place.job.tree)
     assert contents(place.tree) == WHOLE
@@ -151,14 +160,16 @@ def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> No
 
 
 def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place) -> None:
-    with apart_of(place.job) as apart:
-        taken, made = run_batch_apart(place.batch(apart), Meter())
+    with run_directories(place.job) as run_directories_path:
+        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
         put_in_place(made, place.job.tree)
     (place.path / "a").write_bytes(b"changed, and damaged in the tree")
     (place.tree / "a").write_bytes(b"???")
-    with apart_of(place.job) as apart:
-        stale = {t.path: t for t in taken}
-        _, made = run_batch_apart(place.batch(apart, earlier=stale), Meter())
+    with run_directories(place.job) as run_directories_path:
+        stale = {t.path: t for t in ingested}
+        _, made = run_batch_in_run_directory(
+            place.batch(run_directories_path, earlier=stale), Meter()
+        )
         assert made.drop == ["a"]
         assert (place.tree / "a").read_bytes() == b"???"
         put_in_place(made, place.job.tree)
@@ -183,32 +194,32 @@ def test_a_tree_is_built_by_any_executor(
     monkeypatch.setattr(execute, "LIGHT_BYTES", -1)
     shutil.rmtree(place.tree)
     settings = Settings(str(place.top / "staging"), str(place.top / "registry"), frozenset())
-    with AnyExecutor(kind(), conditions_of(settings)) as executor:
-        shop = Workshop(Registry(settings.registry), executor, 2, write_out=True)
-        entries, _ = fetch_content(
-            shop,
+    with AnyExecutor(kind(), conditions_of(settings.staging, settings.registry)) as executor:
+        dispatcher = Dispatcher(Registry(settings.registry), executor, 2, write_out=True)
+        entries, _ = ingest_files(
+            dispatcher,
             place.job,
             place.source,
             place.plan(),
             None,
             consume=adopt,
             adopt=adopt,
-            watcher=Unwatched(),
+            watcher=NoProgress(),
         )
     assert set(entries) == set(WHOLE)
     assert contents(place.tree) == WHOLE
     assert set(os.listdir(place.job.path)) == {"tree", "taken"}
 
 
-def refuse(batch: object, meter: Meter) -> list[Taken]:
+def refuse(batch: object, meter: Meter) -> list[IngestedFile]:
     raise Refused(f"{batch} is wrong", hint="Mend it.", fields={"problems": ["x"]})
 
 
-def fail(batch: object, meter: Meter) -> list[Taken]:
+def fail(batch: object, meter: Meter) -> list[IngestedFile]:
     raise ZeroDivisionError("in the batch")
 
 
-def die(batch: object, meter: Meter) -> list[Taken]:
+def die(batch: object, meter: Meter) -> list[IngestedFile]:
     os._exit(1)
 
 
@@ -220,12 +231,15 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
-    with AnyExecutor(ProcessPoolExecutor(1), conditions_of(settings)) as executor:
+    with AnyExecutor(
+        ProcessPoolExecutor(1), conditions_of(settings.staging, settings.registry)
+    ) as executor:
         refused = executor.submit(refuse, "this", Meter()).exception(60)
         assert isinstance(refused, Refused)
         assert refused.answer() == {
             "status": "ERROR",
             "reason": "this is wrong. Mend it.",
+            "code": "invalid-request",
             "problems": ["x"],
         }
         failed = executor.submit(fail, "this", Meter()).exception(60)
@@ -241,7 +255,9 @@ def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
             return Future()
 
-    future = AnyExecutor(Never(), conditions_of(settings)).submit(refuse, "this", Meter())
+    future = AnyExecutor(Never(), conditions_of(settings.staging, settings.registry)).submit(
+        refuse, "this", Meter()
+    )
     assert future.cancel()
     assert future.cancelled()
 
@@ -250,7 +266,7 @@ def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:
 def test_who_is_no_equal_is_told_so(
     settings: Settings, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    version, uid, directories = conditions_of(settings)
+    version, uid, directories = conditions_of(settings.staging, settings.registry)
     expected = {
         "version": "the service 0.0.0",
         "account": f"the service as user ID {uid + 54321}",
@@ -271,4 +287,4 @@ def test_who_is_no_equal_is_told_so(
     with pytest.raises(Fault, match=expected) as caught:
         run_there((version, uid, directories), b"not even looked at")
     assert caught.value.hint
-    assert not elsewhere._met & {(version, uid, directories)}
+    assert not remote_executor._met & {(version, uid, directories)}

@@ -69,9 +69,6 @@ class NotThere(Missing, FileNotFoundError):
         self.errno = errno.ENOENT
         self.filename = path
 
-    def __reduce__(self) -> tuple[type[NotThere], tuple[str, str]]:
-        return type(self), (self.reason, self.filename)
-
 
 _BY_STATUS = {
     400: RequestRefused,
