@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.errors import Cancelled, Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.requests import SEND_AGAIN
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
@@ -32,12 +32,12 @@ class HttpWatcher:
     """Carries the word that a request is no longer wanted into the thread that works on it."""
 
     def __init__(self) -> None:
-        self._reason = ""
+        self._reason, self._code = "", Code.CANCELLED
         self._stop = threading.Event()
 
-    def give_up(self, reason: str) -> None:
-        """Make the next check raise."""
-        self._reason = reason
+    def give_up(self, reason: str, code: Code) -> None:
+        """Make the next check raise an error with this reason and code."""
+        self._reason, self._code = reason, code
         self._stop.set()
 
     def expect(self, files: int, size: int) -> None:
@@ -52,12 +52,12 @@ class HttpWatcher:
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
         if self._stop.is_set():
-            raise Cancelled(self._reason, hint=SEND_AGAIN)
+            raise Cancelled(self._reason, code=self._code, hint=SEND_AGAIN)
 
 
 async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
     await disconnected(receive)
-    watcher.give_up("the client went away")
+    watcher.give_up("the client went away", Code.CLIENT_GONE)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -84,7 +84,7 @@ class Submitting:
     def give_up_all(self, reason: str) -> None:
         """Give up every request that is being carried out."""
         for watcher in tuple(self._running):
-            watcher.give_up(reason)
+            watcher.give_up(reason, Code.STOPPING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
