@@ -21,6 +21,7 @@ Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all c
 from __future__ import annotations
 
 import enum
+import errno
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -84,6 +85,7 @@ class Code(str, enum.Enum):
     VERSION_CHANGED = "version-changed", "The version changed while it was worked on."
     INVALID_VERSION = "invalid-version", "The version is not what its records say."
     JOB_ENDED = "job-ended", "The job has ended, so it can't be cancelled."
+    WOULD_BREAK_LINKS = "would-break-links", "Links of other versions lead into what would go."
 
     # What fails in the service, and may succeed later.
     INTERNAL_ERROR = "internal-error", "The service failed; its log says more."
@@ -116,6 +118,7 @@ class Code(str, enum.Enum):
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 
     # The command line and the client's own files.
+    USAGE = "usage", "The command line is wrong: an option, or the number of arguments."
     INVALID_ADDRESS = "invalid-address", "An address names something of another kind."
     DESTINATION_EXISTS = "destination-exists", "There is something at the destination already."
     UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
@@ -229,6 +232,18 @@ class Cancelled(GobblerError):
 
     exit_code = 130
     default_code = Code.CANCELLED
+
+
+_BY_ERRNO = {
+    errno.ENOSPC: Code.DISK_FULL,
+    errno.EDQUOT: Code.DISK_FULL,
+    errno.EROFS: Code.READ_ONLY,
+}
+
+
+def os_error_code(error: OSError) -> Code:
+    """The code for a call to the filesystem that failed."""
+    return _BY_ERRNO.get(error.errno or 0, Code.IO_ERROR)
 
 
 def quoted(name: str | bytes) -> str:
