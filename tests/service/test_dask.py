@@ -215,4 +215,4 @@ def test_without_the_package_it_is_refused_at_the_start(
     command["env"] = {**os.environ, "PYTHONPATH": str(tmp_path)}
     ended = subprocess.run(**command, capture_output=True, text=True, timeout=60)
     assert ended.returncode not in (0, 2)
-    assert "pip install 'gobbler[dask]'" in ended.stderr
+    assert "pip install 'gobbler-registry[dask]'" in ended.stderr

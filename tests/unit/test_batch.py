@@ -102,7 +102,7 @@ def test_every_byte_of_a_source_is_read_once(bench: Bench, monkeypatch: pytest.M
             count += result if isinstance(result, int) else len(result)  # type: ignore[arg-type]
             return result
 
-        monkeypatch.setattr(copying.os, name, counted)
+        monkeypatch.setattr(os, name, counted)
     run_batch(bench.batch(*CONTENTS), NoProgress())
     assert count == sum(map(len, CONTENTS.values()))
 

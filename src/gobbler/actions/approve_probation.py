@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import existing_version, owners_of
 from gobbler.errors import Forbidden, Refused, quoted
-from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Latest, Summary, encode
@@ -35,7 +35,7 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
             if _check(context, key) != summary:
                 raise Refused(f"version {quoted(key.path)} changed at the same moment; try again")
             _commit(context, workspace, key, summary, journal)
-        with already_made(f"version {quoted(key.path)}, as a final one,"):
+        with raising_not_durable(f"version {quoted(key.path)}, as a final one,"):
             flush_filesystem(registry.root, durability)
     return {}
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
-from gobbler.fs.flush import already_made, flush_directory, flush_files
+from gobbler.fs.flush import flush_directory, flush_files, raising_not_durable
 from gobbler.registry.draft import flushed_with, put_record
 from gobbler.registry.journal import Journal
 
@@ -33,7 +33,7 @@ def replace_record(
         if data is None:
             return False
         put_record(root, path, data, durability)
-    with already_made(change):
+    with raising_not_durable(change):
         for directory in flushed_with(root, path):
             flush_directory(directory, durability)
     return True
@@ -56,6 +56,6 @@ def _by_journal(
             journal.record(None)
             flush_files(workspace.path, context.service.durability)
             journal.commit()
-        with already_made(change):
+        with raising_not_durable(change):
             journal.flush_moves(context.service.durability)
     return True

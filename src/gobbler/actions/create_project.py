@@ -7,7 +7,7 @@ import os
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import already_made, flush_files
+from gobbler.fs.flush import flush_files, raising_not_durable
 from gobbler.model.names import PERMISSIONS, QUOTA, USAGE, check_name
 from gobbler.model.records import (
     LoosePermissions,
@@ -50,7 +50,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
-        with already_made(f"project {quoted(project)}"):
+        with raising_not_durable(f"project {quoted(project)}"):
             journal.flush_moves(context.service.durability)
     return {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import check_admin
 from gobbler.errors import GobblerError, Missing, quoted
-from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.records import LogEntry
 from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
@@ -35,7 +35,7 @@ def delete_project(context: RequestContext, request: DeleteProject) -> dict[str,
         with changing_registry(registry):
             if registry.has(project):
                 journal.commit(then=lambda: publish_log(registry, workspace))
-        with already_made(f"the removal of {quoted(project)}"):
+        with raising_not_durable(f"the removal of {quoted(project)}"):
             flush_filesystem(registry.root, context.service.durability)
     return {}
 
@@ -61,7 +61,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
                     finish(registry, workspace, removal.of(now), journal)
         except Missing:
             return {}  # the whole project went meanwhile
-        with already_made(f"the removal of {quoted(asset.path)}"):
+        with raising_not_durable(f"the removal of {quoted(asset.path)}"):
             flush_filesystem(registry.root, context.service.durability)
     return {}
 
@@ -87,7 +87,7 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
         except Missing:
             if registry.has(key.path):
                 raise
-        with already_made(f"the removal of {quoted(key.path)}"):
+        with raising_not_durable(f"the removal of {quoted(key.path)}"):
             flush_filesystem(registry.root, context.service.durability)
     return {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import check_admin
 from gobbler.errors import quoted
-from gobbler.fs.flush import already_made, flush_directory
+from gobbler.fs.flush import flush_directory, raising_not_durable
 from gobbler.model.names import AssetKey, check_name
 from gobbler.model.requests import RefreshLatest, RefreshUsage
 from gobbler.registry.locks import changing_asset, check_asset, check_project
@@ -20,7 +20,7 @@ def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str,
     check_asset(registry, asset)
     with context.new_workspace() as workspace, changing_asset(registry, asset):
         version = redecide_latest(registry, workspace, asset)
-    with already_made(f"the record of the latest version of {quoted(asset.path)}"):
+    with raising_not_durable(f"the record of the latest version of {quoted(asset.path)}"):
         flush_directory(registry.path(asset.path), context.service.durability)
     return {} if version is None else {"version": version}
 
@@ -33,6 +33,6 @@ def refresh_usage(context: RequestContext, request: RefreshUsage) -> dict[str, o
     check_project(registry, project)
     with context.new_workspace() as workspace:
         total = recount(registry, workspace, project)
-    with already_made(f"the record of the usage of {quoted(project)}"):
+    with raising_not_durable(f"the record of the usage of {quoted(project)}"):
         flush_directory(registry.path(project), context.service.durability)
     return {"total": total, "usage": total}

@@ -9,7 +9,7 @@ from gobbler.actions.version_scan import Found, links_file, look_at, published_v
 from gobbler.actions.versions import check_admin, existing_version
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
-from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Manifest, encode
 from gobbler.model.requests import OfVersion
@@ -49,7 +49,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
                     workspace, version_entry("reindex-version", key, latest=latest), flush=True
                 )
             journal.commit(then=lambda: publish_log(registry, workspace))
-        with already_made(f"the new index of {quoted(key.path)}"):
+        with raising_not_durable(f"the new index of {quoted(key.path)}"):
             flush_filesystem(registry.root, context.service.durability)
     return {}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import existing_version, owners_of
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
-from gobbler.fs.flush import Durability, already_made, flush_filesystem
+from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Summary
 from gobbler.model.requests import Reject
@@ -55,7 +55,7 @@ def remove_from_probation(
         with changing_asset(registry, key.of_asset):
             check()
             finish(registry, workspace, removal, journal)
-        with already_made(f"the removal of {quoted(key.path)}"):
+        with raising_not_durable(f"the removal of {quoted(key.path)}"):
             flush_filesystem(registry.root, durability)
 
 

@@ -10,7 +10,7 @@ from gobbler.actions.rerouted_files import copy_files, stage_changes
 from gobbler.actions.versions import check_admin
 from gobbler.errors import Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
-from gobbler.fs.flush import already_made, flush_filesystem
+from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.index.search import Fingerprints
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.requests import DeletionTarget, RerouteLinks
@@ -93,6 +93,6 @@ def _apply(
             for number, (project, added) in enumerate(sorted(usage.items())):
                 journal.add_usage(f"usage-{number}", project, added)
             journal.commit()
-        with already_made("the change of the links"):
+        with raising_not_durable("the change of the links"):
             flush_filesystem(registry.root, context.service.durability)
     return True

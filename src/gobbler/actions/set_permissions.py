@@ -8,7 +8,7 @@ from gobbler.actions.change_record import replace_record
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import already_made, flush_files
+from gobbler.fs.flush import flush_files, raising_not_durable
 from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
 from gobbler.model.records import LoosePermissions, Permissions, check_uploaders, encode
 from gobbler.model.requests import SetPermissions
@@ -91,7 +91,7 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
             if registry.has(asset.path):
                 return False
             journal.commit()
-        with already_made(_change(asset.path)):
+        with raising_not_durable(_change(asset.path)):
             journal.flush_moves(context.service.durability)
     return True
 

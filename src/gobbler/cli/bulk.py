@@ -88,7 +88,7 @@ class BulkBar:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[message]}"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -172,7 +172,7 @@ def told_when_broken_off(tell: Callable[[], None]) -> Iterator[None]:
         raise
     except Unreachable as error:
         tell()
-        raise Unreachable(error.reason, hint=GO_ON) from error
+        raise Unreachable(error.reason, code=error.code, hint=GO_ON) from error
 
 
 def number(count: int, what: str) -> str:

@@ -105,7 +105,8 @@ _OPTIONS = (
         "--dask",
         default="",
         metavar="tcp://HOST:PORT",
-        help="Scheduler of a Dask cluster that batches are sent to. It needs gobbler[dask].",
+        help="Scheduler of a Dask cluster that batches are sent to. It needs the extra: "
+        "pip install 'gobbler-registry[dask]'.",
     ),
     click.option(
         "--log-format",

@@ -62,7 +62,7 @@ def check_cluster(address: str) -> None:
     except ImportError as error:
         raise Misconfigured(
             f"--dask needs the package distributed, which can't be loaded: {error}",
-            hint="Install it with: pip install 'gobbler[dask]'",
+            hint="Install it with: pip install 'gobbler-registry[dask]'",
         ) from None
     host = found["host"].strip("[]")
     if found["protocol"] == "tcp" and host not in ("localhost", "127.0.0.1", "::1"):

@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.os_errors import with_path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -41,7 +41,7 @@ def flush_filesystem(path: str, durability: Durability) -> None:
 
 
 @contextmanager
-def already_made(change: str) -> Iterator[None]:
+def raising_not_durable(change: str) -> Iterator[None]:
     """Flush in this block what has been done: an error then says that ``change`` stands.
 
     It is not taken back. That would be a change as well, which could not be flushed
@@ -53,7 +53,8 @@ def already_made(change: str) -> Iterator[None]:
         raise Fault(
             f"{change} has been made, but could not be flushed to disk, "
             f"so that a power cut may undo it: {error.strerror}: {quoted(str(error.filename))}",
-            hint="See to that filesystem. Nothing else is wrong: do not ask for it again.",
+            code=Code.NOT_DURABLE,
+            hint="Check that filesystem. Do not send the request again: the change is complete.",
         ) from error
 
 

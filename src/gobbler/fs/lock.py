@@ -28,12 +28,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.os_errors import with_path
 from gobbler.model.progress import CancelToken, NeverCancelled
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds after which a lock is given up; the Go service waits as long."""
 
 FIRST_PAUSE = 0.0005
@@ -56,19 +56,19 @@ def cancellable(cancel: CancelToken) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterator[None]:
+def locked(path: str, *, exclusive: bool, timeout: float = TIMEOUT) -> Iterator[None]:
     """Hold the lock file ``path``, which is made if it is missing, during the block.
 
-    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
+    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``timeout`` seconds,
     ``FileNotFoundError`` when its directory is gone, and
     :class:`~gobbler.errors.Cancelled` as :func:`cancellable` says.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     turns = enter(path)
     try:
         cancel = _cancel.get()
-        if not turns.take(patience, cancel):
-            raise _not_free(path, patience)
+        if not turns.take(timeout, cancel):
+            raise _not_free(path, timeout)
         passed_on = False
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -79,7 +79,7 @@ def locked(path: str, *, exclusive: bool, patience: float = PATIENCE) -> Iterato
                     _keep_private(descriptor)
                     free = _wait_for(descriptor, operation, deadline, cancel)
                 if not free:
-                    raise _not_free(path, patience)
+                    raise _not_free(path, timeout)
                 if not exclusive:
                     passed_on = True
                     turns.pass_on()
@@ -125,10 +125,11 @@ def _wait_for(descriptor: int, operation: int, deadline: float, cancel: CancelTo
     return True
 
 
-def _not_free(path: str, patience: float) -> Fault:
+def _not_free(path: str, timeout: float) -> Fault:
     return Fault(
-        f"the lock {path} was not free within {patience:g} seconds",
-        hint="Another service is changing the same directory; try again later.",
+        f"the lock {path} was not free within {timeout:g} seconds",
+        code=Code.LOCK_TIMEOUT,
+        hint="Another service is changing the same directory. Try again later.",
     )
 
 
@@ -144,8 +145,8 @@ class FairQueue:
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, patience: float, cancel: CancelToken = _NEVER_CANCELLED) -> bool:
-        """Wait for our turn, ``patience`` seconds at most; whether it came.
+    def take(self, timeout: float, cancel: CancelToken = _NEVER_CANCELLED) -> bool:
+        """Wait for our turn, ``timeout`` seconds at most; whether it came.
 
         ``cancel`` ends the wait.
         """
@@ -156,7 +157,7 @@ class FairQueue:
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         try:
             while not called.acquire(timeout=CHECK_EVERY):
                 cancel.check()

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.fs.os_errors import with_path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -122,17 +122,17 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
         # Opening a device can have effects of its own, so it is not even opened.
         seen = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if not stat.S_ISREG(seen.st_mode):
-            raise Refused(f"{what} {quoted(name)} is {kind_of(seen.st_mode)}, not a regular file")
+            raise _not_a_file(seen.st_mode, what, name)
         descriptor = os.open(name, READ, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name) from None
+        raise _not_opened(error, what, name, missing=Code.MISSING_REQUEST) from None
     try:
         with with_path(name):
             status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Refused(f"{what} {quoted(name)} is {kind_of(status.st_mode)}, not a regular file")
+            raise _not_a_file(status.st_mode, what, name)
         if status.st_nlink > 1:
-            raise Refused(f"{what} {quoted(name)} has more than one hard link")
+            raise Refused(f"{what} {quoted(name)} has more than one hard link", code=Code.HARD_LINK)
     except BaseException:
         os.close(descriptor)
         raise
@@ -147,7 +147,7 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
     try:
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name) from None
+        raise _not_opened(error, what, name, missing=Code.MISSING_SOURCE) from None
     try:
         with with_path(name):
             return descriptor, os.fstat(descriptor)
@@ -156,27 +156,38 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
         raise
 
 
-def _not_opened(error: OSError, what: str, name: str) -> Exception:
+def _not_a_file(mode: int, what: str, name: str) -> Refused:
+    return Refused(
+        f"{what} {quoted(name)} is {kind_of(mode)}, not a regular file",
+        code=Code.SYMBOLIC_LINK if stat.S_ISLNK(mode) else Code.NOT_A_FILE,
+    )
+
+
+def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Exception:
     named = f"{what} {quoted(name)}"
     if error.errno == errno.ENOENT:
-        return Refused(f"{named} does not exist in the staging directory")
+        return Refused(f"{named} does not exist in the staging directory", code=missing)
     if error.errno == errno.ELOOP:
-        return Refused(f"{named} is a symbolic link")
+        return Refused(f"{named} is a symbolic link", code=Code.SYMBOLIC_LINK)
     if error.errno == errno.ENOTDIR:
-        return Refused(f"{named} is not a directory, or is a symbolic link")
+        return Refused(
+            f"{named} is not a directory, or is a symbolic link", code=Code.NOT_A_DIRECTORY
+        )
     if error.errno == errno.ENXIO:
-        return Refused(f"{named} is a socket or a FIFO, not a regular file")
+        return Refused(f"{named} is a socket or a FIFO, not a regular file", code=Code.NOT_A_FILE)
     if error.errno in (errno.EACCES, errno.EPERM):
         return Refused(
-            f"{named} can't be read by the service",
-            hint="Give others the right to read it (and to enter it, if it is a directory).",
+            f"the service may not read {named}",
+            code=Code.UNREADABLE,
+            hint="Let others read it (chmod o+r; for a directory, o+rx).",
         )
     if error.errno == errno.ENAMETOOLONG:
-        return Refused(f"{named} has too long a name")
+        return Refused(f"the name of {named} is too long", code=Code.INVALID_NAME)
     if error.errno == errno.EWOULDBLOCK:
         return Refused(
-            f"{named} can't be opened: another process holds a lease of it",
-            hint="Write a new one that no process has open.",
+            f"the service can't open {named}: another process holds a lease on it",
+            code=Code.FILE_IN_USE,
+            hint="Write a new file that no process keeps open.",
         )
     return error
 
@@ -197,7 +208,9 @@ def account_name(uid: int, what: str) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        raise Forbidden(f"{what} belongs to user ID {uid}, which has no account here") from None
+        raise Forbidden(
+            f"{what} belongs to user ID {uid}, which has no account here", code=Code.NO_ACCOUNT
+        ) from None
 
 
 def exists(path: str) -> bool:
@@ -233,4 +246,4 @@ def read_file(path: str, where: str) -> bytes:
             size = os.fstat(opened).st_size + 1
             return b"".join(iter(lambda: os.read(opened, size), b""))
     except (FileNotFoundError, NotADirectoryError):
-        raise Missing(f"{where} does not exist") from None
+        raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None

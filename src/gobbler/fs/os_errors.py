@@ -7,13 +7,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 
 _HINTS = {
     errno.ENOSPC: "Free some space on that filesystem, then try again.",
     errno.EDQUOT: "The service's account has used up its quota there.",
     errno.EROFS: "Mount that filesystem for writing, then try again.",
     errno.EMFILE: "Let the service open more files (ulimit -n), or try again later.",
+}
+
+_CODES = {
+    errno.ENOSPC: Code.DISK_FULL,
+    errno.EDQUOT: Code.DISK_FULL,
+    errno.EROFS: Code.READ_ONLY,
 }
 
 
@@ -45,7 +51,7 @@ def fault_from(error: OSError, operation: str) -> Fault:
     # Of two paths (of a rename, of a link) the second is the one that was to be made.
     path = error.filename2 or error.filename
     if path is None:
-        return Fault(f"could not {operation}: {error.strerror or error}")
+        return Fault(f"could not {operation}: {error.strerror or error}", code=code_of(error))
     return fault_at(error, f"{operation} at", os.fsdecode(path))
 
 
@@ -53,5 +59,12 @@ def fault_at(error: OSError, operation: str, path: str) -> Fault:
     """The fault that tells ``error``, met while trying to ``operation`` the ``path``."""
     reason = error.strerror or str(error)
     return Fault(
-        f"could not {operation} {quoted(path)}: {reason}", hint=_HINTS.get(error.errno or 0, "")
+        f"could not {operation} {quoted(path)}: {reason}",
+        code=code_of(error),
+        hint=_HINTS.get(error.errno or 0, ""),
     )
+
+
+def code_of(error: OSError) -> Code:
+    """The code of a fault that ``error`` causes."""
+    return _CODES.get(error.errno or 0, Code.IO_ERROR)

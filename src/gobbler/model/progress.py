@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from gobbler.errors import Cancelled
+from gobbler.errors import Cancelled, Code
 
 
 class Progress(Protocol):
@@ -60,16 +60,17 @@ class CancelFlag:
     def __init__(self) -> None:
         self._set = threading.Event()
         self._reason = self._hint = ""
+        self._code = Code.CANCELLED
 
-    def cancel(self, reason: str, hint: str = "") -> None:
-        """Let every further check raise, with this ``reason`` and ``hint``."""
-        self._reason, self._hint = reason, hint
+    def cancel(self, reason: str, *, code: Code = Code.CANCELLED, hint: str = "") -> None:
+        """Make every further check raise an error with this reason, code and hint."""
+        self._reason, self._code, self._hint = reason, code, hint
         self._set.set()
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the flag is set."""
         if self._set.is_set():
-            raise Cancelled(self._reason, hint=self._hint)
+            raise Cancelled(self._reason, code=self._code, hint=self._hint)
 
 
 class ProgressCounter:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Missing, quoted
+from gobbler.errors import Code, Missing, quoted
 from gobbler.fs.lock import locked
 from gobbler.model.names import LOCK, LOCK_NEWDIR, LOCK_USAGE, AssetKey
 from gobbler.registry.registry import Registry
@@ -78,11 +78,11 @@ def _project(registry: Registry, project: str, *, exclusive: bool) -> Iterator[N
 def check_project(registry: Registry, project: str) -> None:
     """Raise :class:`~gobbler.errors.Missing` if there is no such project."""
     if not registry.has(project):
-        raise Missing(f"project {quoted(project)} does not exist")
+        raise Missing(f"project {quoted(project)} does not exist", code=Code.PROJECT_NOT_FOUND)
 
 
 def check_asset(registry: Registry, asset: AssetKey) -> None:
     """Raise :class:`~gobbler.errors.Missing` if there is no such project or asset."""
     check_project(registry, asset.project)
     if not registry.has(asset.path):
-        raise Missing(f"asset {quoted(asset.path)} does not exist")
+        raise Missing(f"asset {quoted(asset.path)} does not exist", code=Code.ASSET_NOT_FOUND)

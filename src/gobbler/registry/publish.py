@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from gobbler.errors import Fault, Missing, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import Durability, already_made, flush_filesystem
+from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
 from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
@@ -51,7 +51,7 @@ def publish(
     while not _try_to_publish(registry, durability, workspace, publication):
         continue
     try:
-        with already_made(f"version {quoted(publication.key.path)}"):
+        with raising_not_durable(f"version {quoted(publication.key.path)}"):
             flush_filesystem(registry.root, durability)
     except Fault:
         workspace.unfinished = True  # the next sweep flushes again, and cuts off what was adopted

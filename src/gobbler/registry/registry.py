@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from gobbler.errors import Missing, quoted
+from gobbler.errors import Code, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import DIRECTORY, closing, exists, open_directory, read_file
 from gobbler.fs.os_errors import with_path
@@ -61,7 +61,9 @@ class Registry:
         except Missing:
             if self.has(project):
                 raise
-            raise Missing(f"project {quoted(project)} does not exist") from None
+            raise Missing(
+                f"project {quoted(project)} does not exist", code=Code.PROJECT_NOT_FOUND
+            ) from None
 
     def asset_permissions(self, asset: AssetKey) -> Permissions | None:
         """The permissions of an asset, if it has any of its own."""
@@ -91,7 +93,7 @@ class Registry:
             with with_path(path), open(path, "rb") as handle:
                 return Fingerprint.of(os.fstat(handle.fileno())), handle.read()
         except (FileNotFoundError, NotADirectoryError):
-            raise Missing(f"{key.manifest} does not exist") from None
+            raise Missing(f"{key.manifest} does not exist", code=Code.FILE_NOT_FOUND) from None
 
     def has(self, relative: str) -> bool:
         """Whether anything stands at ``relative``, whatever it is."""

@@ -33,7 +33,7 @@ from contextlib import contextmanager, suppress
 
 from msgspec import Struct
 
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
@@ -68,7 +68,9 @@ def _is_old(name: str) -> bool:
 
 
 class WorkspaceInUse(Fault):
-    """Another process works on the task, or did so a moment ago."""
+    """Another process works in the workspace, or did so a moment ago."""
+
+    default_code = Code.WORKSPACE_IN_USE
 
 
 class Workspace:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import split_path
 from gobbler.model.progress import CancelFlag
@@ -164,7 +164,7 @@ class Reading:
 
     async def end(self) -> None:
         """Close all files, once no thread is reading them any more."""
-        self._cancel.cancel("the client went away")
+        self._cancel.cancel("the client went away", code=Code.CLIENT_GONE)
         if self._running is not None:
             await asyncio.wait({self._running})
             if not self._running.cancelled():

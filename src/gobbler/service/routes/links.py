@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
 from gobbler.actions.link_impact import Manifests, link_impact
-from gobbler.errors import Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelFlag, CancelToken
@@ -44,7 +44,7 @@ class Linking:
                     self._readers, self._found, key, gone
                 )
             finally:
-                gone.cancel("the client went away")
+                gone.cancel("the client went away", code=Code.CLIENT_GONE)
 
     def _found(self, key: VersionKey, cancel: CancelToken) -> Response:
         try:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import SEND_AGAIN
@@ -30,7 +30,7 @@ WATCH_AFTER = 0.1
 
 async def _give_up_with(receive: Receive, cancel: CancelFlag) -> None:
     await disconnected(receive)
-    cancel.cancel("the client went away", SEND_AGAIN)
+    cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -57,7 +57,7 @@ class Submitting:
     def give_up_all(self, reason: str) -> None:
         """Give up every request that is being carried out."""
         for cancel in tuple(self._running):
-            cancel.cancel(reason, SEND_AGAIN)
+            cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault
 from gobbler.fs.lock import locked, try_lock
 
 RACERS = 40
@@ -83,19 +83,19 @@ def test_an_exclusive_lock_is_nobody_elses_in_the_same_thread_even(
     with (
         locked(lock, exclusive=mine),
         pytest.raises(Fault, match="not free") as caught,
-        locked(lock, exclusive=theirs, patience=0.05),
+        locked(lock, exclusive=theirs, timeout=0.05),
     ):
         pytest.fail("both had it")
     assert lock in caught.value.reason
     assert caught.value.hint
-    with locked(lock, exclusive=True, patience=0):
+    with locked(lock, exclusive=True, timeout=0):
         pass
 
 
 def test_it_is_free_again_after_an_error(lock: str) -> None:
     with pytest.raises(KeyError), locked(lock, exclusive=True):
         raise KeyError
-    with locked(lock, exclusive=True, patience=0):
+    with locked(lock, exclusive=True, timeout=0):
         pass
 
 
@@ -124,17 +124,21 @@ def test_it_vanishes_with_its_holder(lock: str) -> None:
         finally:
             os.kill(os.getpid(), 9)
     os.waitpid(child, 0)
-    with locked(lock, exclusive=True, patience=0):
+    with locked(lock, exclusive=True, timeout=0):
         pass
 
 
 def test_a_holder_by_another_program_is_respected(lock: str) -> None:
     with open(lock, "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH)
-        with locked(lock, exclusive=False, patience=0):
+        with locked(lock, exclusive=False, timeout=0):
             pass
-        with pytest.raises(Fault), locked(lock, exclusive=True, patience=0.02):
+        with (
+            pytest.raises(Fault, match=r"0\.02 seconds") as caught,
+            locked(lock, exclusive=True, timeout=0.02),
+        ):
             pass
+        assert caught.value.code is Code.LOCK_TIMEOUT
 
 
 def test_a_lock_file_is_private_even_if_another_service_made_it_for_all(lock: str) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.errors import Code, Fault
 from gobbler.fs import flush as flushing
-from gobbler.fs.flush import Durability, SharedFlush, flush_filesystem
+from gobbler.fs.flush import Durability, SharedFlush, flush_filesystem, raising_not_durable
 
 
 class Libc:
@@ -65,3 +66,12 @@ def test_nothing_is_flushed_for_scratch(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(flushing, "_libc", libc)
     flush_filesystem(str(tmp_path), Durability.RELAXED)
     assert libc.called == 0
+
+
+def test_a_change_that_is_not_durable_says_so_by_its_code() -> None:
+    with (
+        pytest.raises(Fault, match='version "p/a/1" has been made') as caught,
+        raising_not_durable('version "p/a/1"'),
+    ):
+        raise OSError(errno.EIO, "Input/output error", "/registry")
+    assert caught.value.code is Code.NOT_DURABLE

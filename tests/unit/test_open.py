@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.errors import Forbidden, Missing, Refused
+from gobbler.errors import Code, Forbidden, Missing, Refused
 from gobbler.fs.open import (
     account_name,
     closing,
@@ -51,25 +51,26 @@ def _twice(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "code", "words"),
     [
-        (lambda path: None, "does not exist"),
-        (Path.mkdir, "is a directory"),
-        (_linked, "symbolic link"),
-        (lambda path: path.symlink_to("nowhere"), "symbolic link"),
-        (os.mkfifo, "is a FIFO"),
-        (_listen, "is a socket"),
-        (_twice, "more than one hard link"),
+        (lambda path: None, Code.MISSING_REQUEST, "does not exist"),
+        (Path.mkdir, Code.NOT_A_FILE, "is a directory"),
+        (_linked, Code.SYMBOLIC_LINK, "symbolic link"),
+        (lambda path: path.symlink_to("nowhere"), Code.SYMBOLIC_LINK, "symbolic link"),
+        (os.mkfifo, Code.NOT_A_FILE, "is a FIFO"),
+        (_listen, Code.NOT_A_FILE, "is a socket"),
+        (_twice, Code.HARD_LINK, "more than one hard link"),
     ],
 )
 def test_what_is_no_plain_file_is_refused_at_once_and_named(
-    staging: int, tmp_path: Path, make: Callable[[Path], object], words: str
+    staging: int, tmp_path: Path, make: Callable[[Path], object], code: Code, words: str
 ) -> None:
     make(tmp_path / "it")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Refused, match=words) as caught:
         open_users_file(staging, "it", "request file")
     assert 'request file "it"' in caught.value.reason
+    assert caught.value.code is code
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -108,26 +109,52 @@ def test_a_file_that_becomes_a_fifo_between_two_looks_never_blocks(
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "code", "words"),
     [
-        (lambda path: None, "does not exist"),
-        (lambda path: path.write_bytes(b""), "not a directory"),
-        (lambda path: path.symlink_to("."), "symbolic link"),
-        (os.mkfifo, "not a directory"),
+        (lambda path: None, Code.MISSING_SOURCE, "does not exist"),
+        (lambda path: path.write_bytes(b""), Code.NOT_A_DIRECTORY, "not a directory"),
+        (lambda path: path.symlink_to("."), Code.NOT_A_DIRECTORY, "symbolic link"),
+        (os.mkfifo, Code.NOT_A_DIRECTORY, "not a directory"),
     ],
 )
 def test_what_is_no_directory_is_refused_and_named(
-    staging: int, tmp_path: Path, make: Callable[[Path], object], words: str
+    staging: int, tmp_path: Path, make: Callable[[Path], object], code: Code, words: str
 ) -> None:
     make(tmp_path / "it")
     with pytest.raises(Refused, match=words) as caught:
         open_users_directory(staging, "it", "source directory")
     assert 'source directory "it"' in caught.value.reason
+    assert caught.value.code is code
 
 
 def test_too_long_a_name_is_the_users_mistake(staging: int) -> None:
-    with pytest.raises(Refused, match="too long"):
+    with pytest.raises(Refused, match="too long") as caught:
         open_users_file(staging, "x" * 300, "request file")
+    assert caught.value.code is Code.INVALID_NAME
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.EACCES, Code.UNREADABLE),
+        (errno.EPERM, Code.UNREADABLE),
+        (errno.EWOULDBLOCK, Code.FILE_IN_USE),
+        (errno.ENXIO, Code.NOT_A_FILE),
+        (errno.ELOOP, Code.SYMBOLIC_LINK),
+    ],
+)
+def test_each_way_in_which_opening_fails_has_its_code(
+    staging: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: Code
+) -> None:
+    (tmp_path / "it").write_bytes(b"x")
+
+    def fail(*arguments: object, **options: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(Refused) as caught:
+        open_users_file(staging, "it", "request file")
+    assert caught.value.code is code
 
 
 @pytest.fixture
@@ -185,8 +212,10 @@ def test_no_more_is_read_than_the_limit_and_one_byte(tmp_path: Path, size: int) 
 
 def test_an_account_is_called_by_its_login() -> None:
     assert account_name(0, "it") == "root"
-    with pytest.raises(Forbidden, match="it belongs to user ID 54321, which has no account"):
+    words = "it belongs to user ID 54321, which has no account"
+    with pytest.raises(Forbidden, match=words) as caught:
         account_name(54_321, "it")
+    assert caught.value.code is Code.NO_ACCOUNT
 
 
 def test_a_file_of_our_own_that_is_missing_is_missing(tmp_path: Path) -> None:
