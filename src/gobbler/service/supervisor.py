@@ -25,13 +25,20 @@ from granian.log import LogLevels
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
+from gobbler.errors import Code
 from gobbler.service.app import Application
 from gobbler.service.cleanup import start_upkeep, sweep
 from gobbler.service.index_updates import check_index
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at
 from gobbler.service.processes import allow_many_files, close_inherited, die_with
-from gobbler.service.settings import Settings, check_address, check_directories, in_use
+from gobbler.service.settings import (
+    Settings,
+    check_address,
+    check_directories,
+    in_use,
+    log_defaults,
+)
 from gobbler.service.worker_process import KeptWorker
 
 HEADERS_WITHIN = 10_000
@@ -57,6 +64,7 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
+    log_defaults(settings)
     check_directories(settings)
     check_index(settings)
     with alone_at(settings.host, settings.port) as alone:
@@ -164,4 +172,4 @@ def _give_up_in_time(application: Application, stopping: Connection, grace: floa
     stopping.poll(None)
     application.following.end()
     time.sleep(grace)
-    application.submitting.give_up_all("the service is stopping")
+    application.submitting.give_up_all(Code.STOPPING, "the service is stopping")

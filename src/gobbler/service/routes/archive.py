@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.errors import Cancelled, Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import split_path
 from gobbler.service.archive import Contents, Links
@@ -99,7 +99,9 @@ class Archiving:
             path = unquote_to_bytes(scope["raw_path"]).decode().removeprefix(self._route)
             query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
         except (UnicodeDecodeError, ValueError):
-            raise Refused("the path or the query is not valid UTF-8") from None
+            raise Refused(
+                "the path or the query is not valid UTF-8", code=Code.INVALID_NAME
+            ) from None
         return wanted(path, query)
 
     async def _answer(self, asked: Wanted, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,7 +141,7 @@ class Reading:
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise Cancelled("the client went away")
+            raise Cancelled("the client went away", code=Code.CLIENT_GONE)
 
     async def begin(self) -> int | None:
         """Look at what there is; answer the length of the archive in bytes.

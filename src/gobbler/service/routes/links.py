@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
 from gobbler.actions.link_impact import Manifests, link_impact
-from gobbler.errors import Cancelled, Missing, Refused, quoted
+from gobbler.errors import Cancelled, Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
 from gobbler.service.responses import json_answer, while_there
@@ -50,7 +50,7 @@ class Linking:
     def _found(self, key: VersionKey, gone: threading.Event) -> Response:
         def check() -> None:
             if gone.is_set():
-                raise Cancelled("the client went away")
+                raise Cancelled("the client went away", code=Code.CLIENT_GONE)
 
         try:
             return json_answer(self._search(key, check))
@@ -60,7 +60,7 @@ class Linking:
     def _search(self, key: VersionKey, check: Callable[[], None]) -> dict[str, object]:
         registry, search = self._site.registry, self._site.search
         if not registry.has(key.manifest):
-            raise Missing(f"version {quoted(key.path)} does not exist")
+            raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, check).to_dict()
         return {"links": links, "shared": search.shared_with(key, lambda *_: check())}
 
@@ -68,5 +68,7 @@ class Linking:
 def _version(path: str) -> VersionKey:
     names = path.split("/")
     if len(names) != 3:
-        raise Refused(f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}")
+        raise Refused(
+            f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}", code=Code.INVALID_NAME
+        )
     return VersionKey.checked(*names)

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.errors import Cancelled, Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.requests import SEND_AGAIN
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
@@ -32,12 +32,12 @@ class HttpWatcher:
     """Carries the word that a request is no longer wanted into the thread that works on it."""
 
     def __init__(self) -> None:
-        self._reason = ""
+        self._code, self._reason = Code.CANCELLED, ""
         self._stop = threading.Event()
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self, code: Code, reason: str) -> None:
         """Make the next check raise."""
-        self._reason = reason
+        self._code, self._reason = code, reason
         self._stop.set()
 
     def expect(self, files: int, size: int) -> None:
@@ -52,12 +52,12 @@ class HttpWatcher:
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
         if self._stop.is_set():
-            raise Cancelled(self._reason, hint=SEND_AGAIN)
+            raise Cancelled(self._reason, code=self._code, hint=SEND_AGAIN)
 
 
 async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
     await disconnected(receive)
-    watcher.give_up("the client went away")
+    watcher.give_up(Code.CLIENT_GONE, "the client went away")
 
 
 def _has_body(scope: Scope) -> bool:
@@ -81,10 +81,10 @@ class Submitting:
         self._spool = Spool(service.staging, service.durability)
         self._running: set[HttpWatcher] = set()
 
-    def give_up_all(self, reason: str) -> None:
+    def give_up_all(self, code: Code, reason: str) -> None:
         """Give up every request that is being carried out."""
         for watcher in tuple(self._running):
-            watcher.give_up(reason)
+            watcher.give_up(code, reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -150,7 +150,9 @@ class Submitting:
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)
             return name, self._intake.take(name)
         except UnicodeDecodeError:
-            return name, failed(Refused("the name of the request file is not valid UTF-8"))
+            return name, failed(
+                Refused("the name of the request file is not valid UTF-8", code=Code.INVALID_NAME)
+            )
         except GobblerError as error:
             return name, failed(error)
         except OSError as error:
