@@ -25,7 +25,6 @@ from granian.log import LogLevels
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
-from gobbler.errors import Code
 from gobbler.service.app import Application
 from gobbler.service.cleanup import start_upkeep, sweep
 from gobbler.service.index_updates import check_index
@@ -172,4 +171,4 @@ def _give_up_in_time(application: Application, stopping: Connection, grace: floa
     stopping.poll(None)
     application.following.end()
     time.sleep(grace)
-    application.submitting.give_up_all(Code.STOPPING, "the service is stopping")
+    application.submitting.give_up_all("the service is stopping")

@@ -32,12 +32,12 @@ class HttpWatcher:
     """Carries the word that a request is no longer wanted into the thread that works on it."""
 
     def __init__(self) -> None:
-        self._code, self._reason = Code.CANCELLED, ""
+        self._reason, self._code = "", Code.CANCELLED
         self._stop = threading.Event()
 
-    def give_up(self, code: Code, reason: str) -> None:
-        """Make the next check raise."""
-        self._code, self._reason = code, reason
+    def give_up(self, reason: str, code: Code) -> None:
+        """Make the next check raise an error with this reason and code."""
+        self._reason, self._code = reason, code
         self._stop.set()
 
     def expect(self, files: int, size: int) -> None:
@@ -57,7 +57,7 @@ class HttpWatcher:
 
 async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
     await disconnected(receive)
-    watcher.give_up(Code.CLIENT_GONE, "the client went away")
+    watcher.give_up("the client went away", Code.CLIENT_GONE)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -81,10 +81,10 @@ class Submitting:
         self._spool = Spool(service.staging, service.durability)
         self._running: set[HttpWatcher] = set()
 
-    def give_up_all(self, code: Code, reason: str) -> None:
+    def give_up_all(self, reason: str) -> None:
         """Give up every request that is being carried out."""
         for watcher in tuple(self._running):
-            watcher.give_up(code, reason)
+            watcher.give_up(reason, Code.STOPPING)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
