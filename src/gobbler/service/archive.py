@@ -13,7 +13,7 @@ import os
 import stat
 from collections.abc import Generator, Iterator
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
 from gobbler.model.names import is_internal
 from gobbler.model.progress import CancelToken
@@ -248,4 +248,4 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _changed(path: str) -> Fault:
-    return Fault(f"{quoted(path)} changed while it was read")
+    return Fault(f"{quoted(path)} changed while it was read", code=Code.VERSION_CHANGED)

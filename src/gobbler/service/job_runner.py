@@ -9,7 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Cancelled, Fault, GobblerError, quoted
+from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
 from gobbler.model.jobs import CANCELLED, JobProgress, JobState, final_state, progress_after
@@ -144,6 +144,7 @@ class Performer:
             return failed(
                 Fault(
                     f"the job was begun {MAX_ATTEMPTS} times, and each time its worker died",
+                    code=Code.WORKER_DIED,
                     hint="The logs of the workers tell more.",
                 )
             )

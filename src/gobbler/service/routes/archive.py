@@ -99,7 +99,9 @@ class Archiving:
             path = unquote_to_bytes(scope["raw_path"]).decode().removeprefix(self._route)
             query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
         except (UnicodeDecodeError, ValueError):
-            raise Refused("the path or the query is not valid UTF-8") from None
+            raise Refused(
+                "the path or the query is not valid UTF-8", code=Code.INVALID_NAME
+            ) from None
         return wanted(path, query)
 
     async def _answer(self, asked: Wanted, scope: Scope, receive: Receive, send: Send) -> None:

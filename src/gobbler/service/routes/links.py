@@ -55,7 +55,7 @@ class Linking:
     def _search(self, key: VersionKey, cancel: CancelToken) -> dict[str, object]:
         registry, search = self._site.registry, self._site.search
         if not registry.has(key.manifest):
-            raise Missing(f"version {quoted(key.path)} does not exist")
+            raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()
         return {"links": links, "shared": search.shared_with(key, lambda *_: cancel.check())}
 
@@ -63,5 +63,7 @@ class Linking:
 def _version(path: str) -> VersionKey:
     names = path.split("/")
     if len(names) != 3:
-        raise Refused(f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}")
+        raise Refused(
+            f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}", code=Code.INVALID_NAME
+        )
     return VersionKey.checked(*names)

@@ -125,7 +125,9 @@ class Submitting:
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)
             return name, self._intake.take(name)
         except UnicodeDecodeError:
-            return name, failed(Refused("the name of the request file is not valid UTF-8"))
+            return name, failed(
+                Refused("the name of the request file is not valid UTF-8", code=Code.INVALID_NAME)
+            )
         except GobblerError as error:
             return name, failed(error)
         except OSError as error:
