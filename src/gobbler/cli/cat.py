@@ -10,7 +10,7 @@ import click
 from gobbler.cli import common
 from gobbler.client import Client
 from gobbler.client.address import is_file, parse, resolve
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 
 @click.command()
@@ -31,6 +31,7 @@ def command(client: Client, address: str) -> None:
     if not is_file(client, place):
         raise Refused(
             f"{quoted(address)} is not the address of a file",
+            code=Code.INVALID_ADDRESS,
             hint=f"See what there is: gobbler ls {place}".rstrip(),
         )
     with open(client.fetch_file(str(place)), "rb") as file:

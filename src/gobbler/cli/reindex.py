@@ -11,7 +11,7 @@ from gobbler.cli.amounts import count
 from gobbler.cli.bulk import repair
 from gobbler.client import Client, Repairs
 from gobbler.client.address import parse, parse_as, resolve
-from gobbler.errors import Cancelled, Refused, quoted
+from gobbler.errors import Cancelled, Code, Refused, quoted
 
 
 @click.command()
@@ -113,6 +113,7 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
+            code=Code.INVALID_ADDRESS,
             hint=f"For all that are in it: gobbler reindex --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))

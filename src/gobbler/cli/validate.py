@@ -18,7 +18,7 @@ from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, Client, RequestFailed, Scrub, Verified
 from gobbler.client.address import Address, parse, parse_as, resolve
 from gobbler.client.bulk.validate import keep_verified
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
 
@@ -100,6 +100,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
+            code=Code.INVALID_ADDRESS,
             hint=f"For all that are in it: gobbler validate --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))
@@ -138,7 +139,7 @@ def scrub(
     """Verify what is due and tell what is wrong; the exit code."""
     started = time.monotonic()
     results: list[Verified] = []
-    with bulk.SweepBar("verifying", "versions") as bar:
+    with bulk.BulkBar("verifying", "versions") as bar:
         found = client.validate_all(
             project,
             asset,
