@@ -60,6 +60,10 @@ class Code(str, enum.Enum):
     HARD_LINK = "hard-link", "A file has more than one hard link."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
+    UNKNOWN_ENDPOINT = "unknown-endpoint", "The service has no such endpoint."
+    METHOD_NOT_ALLOWED = "method-not-allowed", "The endpoint does not take that HTTP method."
+    PRECONDITION_FAILED = "precondition-failed", "A condition such as `If-Match` does not hold."
+    INVALID_RANGE = "invalid-range", "The range starts behind the end of the file."
 
     # Who may do what.
     NOT_ALLOWED = "not-allowed", "The user may not do that."
@@ -128,8 +132,9 @@ class GobblerError(Exception):
     """The base of all errors of this package.
 
     ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next;
-    ``code`` is what programs decide on; ``fields`` are further fields of the service's
-    answer. It can be pickled and copied with all of them.
+    ``code`` is what programs decide on: a :class:`Code`, or the word of a newer service that
+    this release does not know. ``fields`` are further fields of the service's answer. It can
+    be pickled and copied with all of them.
     """
 
     status: ClassVar[int] = 500
@@ -140,13 +145,13 @@ class GobblerError(Exception):
         self,
         reason: str,
         *,
-        code: Code | None = None,
+        code: Code | str | None = None,
         hint: str = "",
         fields: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.code = code or self.default_code
+        self.code: Code | str = code or self.default_code
         self.hint = hint
         self.fields = dict(fields or {})
 
@@ -155,7 +160,10 @@ class GobblerError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are rebuilt from `args` alone, which would lose what was given by keyword.
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):  # which keeps these outside of __dict__
+            state |= {"errno": self.errno, "filename": self.filename}
+        return _rebuilt, (type(self), self.args, state)
 
     @property
     def message(self) -> str:
@@ -167,7 +175,7 @@ class GobblerError(Exception):
         return {
             "status": "ERROR",
             "reason": self.message,
-            "code": self.code.value,
+            "code": str(self.code),
             **self.fields,
         }
 
@@ -177,7 +185,8 @@ def _rebuilt(
 ) -> GobblerError:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 

@@ -7,8 +7,7 @@ import pytest
 from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
 from gobbler.client.parallel import Stop
 from gobbler.client.retry import patiently
-from gobbler.errors import Cancelled, Unreachable
-from gobbler.model.requests import SEND_AGAIN
+from gobbler.errors import Cancelled, Code, Unreachable
 
 
 class Service:
@@ -40,7 +39,7 @@ class NoPause(Stop):
         NoAnswer("connection refused"),
         TooSlow("no answer in time"),
         request_failed(503, "POST failed: HTTP 503"),
-        request_failed(500, f"the service is stopping. {SEND_AGAIN}"),
+        request_failed(500, "the service stops", code=Code.STOPPING),
     ],
 )
 def test_what_may_pass_is_asked_again(error):

@@ -129,12 +129,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _print_json_error(code: Code, reason: str, hint: str = "", *, wanted: bool) -> None:
+def _print_json_error(code: Code | str, reason: str, hint: str = "", *, wanted: bool) -> None:
     """Print an error as the document of a command with ``--json``.
 
     Whoever read the output may be gone, which is no further error.
     """
     if wanted:
-        error = {"code": code.value, "reason": reason, "hint": hint}
+        error = {"code": str(code), "reason": reason, "hint": hint}
         with contextlib.suppress(BrokenPipeError):
             click.echo(json.dumps({"error": error}, indent=2))

@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import requests
 
 from gobbler.client.errors import BrokenOff, NoAnswer
 from gobbler.client.http import ATTEMPTS, FIRST_PAUSE, Http, fetch_endpoint
 from gobbler.client.parallel import Stop
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
@@ -38,7 +38,9 @@ SMALL = 1 << 20
 
 
 class Damaged(Fault):
-    """What has come is not what the manifest says."""
+    """A file that was fetched is not what the manifest of its version lists."""
+
+    default_code: ClassVar[Code] = Code.CONTENT_MISMATCH
 
 
 def download(

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from gobbler.client.errors import TooSlow, request_failed
+from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http
 from gobbler.errors import GobblerError, Missing
 from gobbler.model.jobs import (
@@ -28,7 +28,7 @@ from gobbler.model.jobs import (
     no_such_job,
     split_job,
 )
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
@@ -147,7 +147,7 @@ class Job:
         :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        teller = _Teller(progress or Silent())
+        teller = _Teller(progress or NoProgress())
         seconds = FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:
@@ -207,11 +207,22 @@ class _Teller:
 
 
 def answer_of(state: JobState) -> dict[str, object]:
-    """The service's answer to a job that has ended, or the error that it tells."""
+    """The service's answer to a job that has ended.
+
+    Raises :class:`~gobbler.client.errors.RequestFailed` if the answer is an error.
+    """
     answer = dict(state.answer) if isinstance(state.answer, dict) else {}
-    code = answer.pop("code", 500)
+    status = _http_status(answer)
     if answer.get("status") == "SUCCESS":
         return answer
-    reason = str(answer.pop("reason", "") or f"job {state.job} failed without a reason")
-    answer.pop("status", None)
-    raise request_failed(code if isinstance(code, int) else 500, reason, fields=answer)
+    raise error_from_answer(
+        status, answer, default_reason=f"job {state.job} failed, and the service gives no reason"
+    )
+
+
+def _http_status(answer: dict[str, object]) -> int:
+    """Take the HTTP status out of the answer of a job."""
+    status = answer.pop("http_status", None)
+    if isinstance(answer.get("code"), int):  # a service before there were codes
+        status = answer.pop("code")
+    return status if isinstance(status, int) else 500

@@ -6,15 +6,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
-from gobbler.errors import GobblerError, Unreachable
-from gobbler.model.requests import SEND_AGAIN
+from gobbler.errors import Code, GobblerError, Unreachable
 
 T = TypeVar("T")
 
 PATIENCE = 120.0
 """Seconds for which a service may be away."""
+
+TEMPORARY = frozenset({Code.STOPPING})
+"""Codes of a service that put the request back and will carry it out when it is sent again."""
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 10.0
@@ -22,9 +23,7 @@ LONGEST_PAUSE = 10.0
 
 def may_pass(error: GobblerError) -> bool:
     """Whether asking again may help: there was no answer, or the service was being stopped."""
-    if isinstance(error, Unreachable):
-        return True
-    return isinstance(error, RequestFailed) and error.reason.endswith(SEND_AGAIN)
+    return isinstance(error, Unreachable) or error.code in TEMPORARY
 
 
 def patiently(call: Callable[[], T], stop: Stop, told: Callable[[str], None], patience: float) -> T:
