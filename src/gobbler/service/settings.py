@@ -11,9 +11,17 @@ from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
-from gobbler.doctor.places import BEGUN, Place
+from gobbler.doctor.places import Place
 from gobbler.errors import GobblerError, Misconfigured
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import (
+    REGISTRY_MODE,
+    REQUESTS,
+    STAGING_MODE,
+    registry_directories,
+    staging_directories,
+)
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoof import Spoofable, parse_spoofing
 
@@ -53,12 +61,27 @@ class Settings:
     @property
     def replay_guard(self) -> str:
         """Where begun requests are remembered."""
-        return f"{self.staging}/{BEGUN}"
+        return f"{self.staging}/{REQUESTS}"
 
     @property
     def places(self) -> tuple[Place, Place]:
         """Staging and registry, for probing them."""
         return Place("staging", self.staging), Place("registry", self.registry)
+
+
+DEFAULT_DIRECTORY = "gobbler-data"
+
+
+def make_default_directories(parent: str) -> tuple[str, str]:
+    """Make staging and registry below ``parent`` where they are missing; their paths.
+
+    Raises :class:`Misconfigured` if that fails.
+    """
+    top = os.path.join(os.path.abspath(parent), DEFAULT_DIRECTORY)
+    staging, registry = f"{top}/staging", f"{top}/registry"
+    for path, mode in ((top, DIRECTORY_MODE), (staging, STAGING_MODE), (registry, REGISTRY_MODE)):
+        _make_own(path, mode)
+    return staging, registry
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -103,8 +126,9 @@ def check_directories(settings: Settings) -> None:
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
-    for place in (staging, registry):
-        for path, mode in place.own:
+    own = (staging_directories(settings.staging), registry_directories(settings.registry))
+    for place, directories in zip((staging, registry), own, strict=True):
+        for path, mode in directories:
             _make_own(path, mode)
         _refuse(own_directories(place))  # somebody may have been quicker
     _heed(quick(registry), f"{registry}: ")
