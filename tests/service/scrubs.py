@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.bulk.run import Unseen
+from gobbler.client.bulk.run import NoBulkProgress
 from gobbler.client.testing import TestService
 
 COUNT = 6
@@ -41,7 +41,7 @@ def damage(service: TestService, version: str) -> None:
     Path(service.registry, version, "foo").write_text("quite another size")
 
 
-class Notes(Unseen):
+class Notes(NoBulkProgress):
     """Progress that is looked at."""
 
     def __init__(self) -> None:
@@ -49,11 +49,15 @@ class Notes(Unseen):
         self.message = [0, 0, 0]
         self.expected: tuple[int, int | None] | None = None
 
-    def expect(self, tasks, size):
-        self.expected = tasks, size
+    def expect_versions(self, versions, size):
+        self.expected = versions, size
 
-    def advance(self, tasks, files, size):
-        self.message = [a + b for a, b in zip(self.message, (tasks, files, size), strict=True)]
+    def advance_versions(self, versions):
+        self.message[0] += versions
+
+    def advance(self, files, size):
+        self.message[1] += files
+        self.message[2] += size
 
     def note(self, text):
         self.notes.append(text)

@@ -17,14 +17,16 @@ def test_next_command():
 def test_pace():
     pace = Pace()
     assert (pace.rate, pace.seconds_left) == (0, None)
-    pace.expect(4, None)
-    pace.advance(1, 0, 0)
+    pace.expect_versions(4, None)
+    pace.advance_versions(1)
     assert pace.seconds_left is not None
-    pace.expect(4, 4000)
-    pace.advance(1, 5, 2000)
+    pace.expect_versions(4, 4000)
+    pace.advance_versions(1)
+    pace.advance(5, 2000)
     assert (pace.tasks, pace.files, pace.bytes) == (2, 5, 2000)
-    pace.advance(0, -5, -2000)
+    pace.advance(-5, -2000)
     assert (pace.files, pace.bytes, pace.rate) == (0, 0, 0)
-    pace.advance(2, 8, 4000)
+    pace.advance_versions(2)
+    pace.advance(8, 4000)
     assert pace.rate > 0
     assert pace.seconds_left == 0

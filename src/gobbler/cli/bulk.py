@@ -76,8 +76,8 @@ def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -
             note(text)
 
 
-class SweepBar:
-    """A :class:`gobbler.client.bulk.run.SweepProgress` for people; vanishes in the end.
+class BulkBar:
+    """A :class:`gobbler.client.bulk.run.BulkProgress` for people; vanishes in the end.
 
     ``title`` says what is under way, ``unit`` what is counted.
     """
@@ -99,16 +99,25 @@ class SweepBar:
         self._turn = threading.Lock()
         self._pace = Pace()
 
-    def expect(self, tasks: int, size: int | None) -> None:
-        """Know what there is to do."""
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: the total is in versions."""
+
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Show the total."""
         with self._turn:
-            self._pace.expect(tasks, size)
+            self._pace.expect_versions(versions, size)
             self._tell()
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """Know what is done."""
+    def advance_versions(self, versions: int) -> None:
+        """Show how many versions are done."""
         with self._turn:
-            self._pace.advance(tasks, files, size)
+            self._pace.advance_versions(versions)
+            self._tell()
+
+    def advance(self, files: int, size: int) -> None:
+        """Show what is done of files and bytes."""
+        with self._turn:
+            self._pace.advance(files, size)
             self._tell()
 
     def note(self, text: str) -> None:
@@ -129,7 +138,7 @@ class SweepBar:
             self._task, total=pace.expected, completed=pace.tasks, message=", ".join(parts)
         )
 
-    def __enter__(self) -> SweepBar:
+    def __enter__(self) -> BulkBar:
         self._progress.start()
         return self
 
@@ -185,7 +194,7 @@ _COMMANDS = {
 
 
 def repair(
-    plan: Callable[[SweepBar], Repairs],
+    plan: Callable[[BulkBar], Repairs],
     doing: str,
     done: str,
     *,
@@ -195,7 +204,7 @@ def repair(
 ) -> int:
     """Go over what ``plan`` answers, once ``confirm`` has returned; the exit code."""
     results: list[Repaired] = []
-    bar = SweepBar(doing, f"{unit}s")
+    bar = BulkBar(doing, f"{unit}s")
     found = plan(bar)
     confirm(found)
     started = time.monotonic()

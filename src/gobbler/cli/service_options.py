@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterator
 import click
 
 from gobbler.fs.flush import Durability
-from gobbler.fs.mounts import is_slow
-from gobbler.fs.open import user_name
+from gobbler.fs.latency import has_high_latency
 from gobbler.rules.dedup import Dedup
 from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import (
     DEFAULT_DIRECTORY,
     Settings,
-    make_default_directories,
+    default_settings,
     read_spoofing,
     read_whitelist,
 )
@@ -118,7 +117,7 @@ _OPTIONS = (
 
 
 def _concurrency(registry: str, dask: str) -> int:
-    return WAITING if dask or is_slow(registry) else max(2, os.cpu_count() or 1)
+    return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
 
 
 def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
@@ -179,8 +178,9 @@ def _with_settings(function: Command) -> Command:
         if Dedup(dedup) is not Dedup.LATEST and not index:
             raise click.UsageError(f"--dedup {dedup} finds files by the index: say --index FILE.")
         if staging is None and registry is None:
-            staging, registry = make_default_directories(os.curdir)
-            admins = admins or user_name(os.geteuid())
+            defaults = default_settings()
+            staging, registry = defaults.staging, defaults.registry
+            admins = admins or ",".join(defaults.admins)
         if staging is None or registry is None:
             missing = "staging" if staging is None else "registry"
             raise click.UsageError(f"Missing option '--{missing}'.")

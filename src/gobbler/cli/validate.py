@@ -139,7 +139,7 @@ def scrub(
     """Verify what is due and tell what is wrong; the exit code."""
     started = time.monotonic()
     results: list[Verified] = []
-    with bulk.SweepBar("verifying", "versions") as bar:
+    with bulk.BulkBar("verifying", "versions") as bar:
         found = client.validate_all(
             project,
             asset,

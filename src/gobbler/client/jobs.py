@@ -28,7 +28,7 @@ from gobbler.model.jobs import (
     no_such_job,
     split_job,
 )
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 
 FIRST_PAUSE = 0.02
 LONGEST_PAUSE = 0.5
@@ -147,7 +147,7 @@ class Job:
         :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        teller = _Teller(progress or Silent())
+        teller = _Teller(progress or NoProgress())
         seconds = FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:

@@ -8,7 +8,7 @@ import stat
 import time
 
 from gobbler.errors import GobblerError, Misconfigured
-from gobbler.fs.mounts import is_below, tells_all_changes
+from gobbler.fs.mounts import is_below, reports_all_changes
 from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.index.index import IndexUpdater
@@ -42,7 +42,7 @@ def check_index(settings: Settings) -> None:
                 hint="Keep it in a directory of the service's own, on a local disk.",
             )
     _check_owner(directory, index.path)
-    if not tells_all_changes(directory):
+    if not reports_all_changes(directory):
         logger.warning(
             "the index %s is not known to be on a local disk: locks of network filesystems may "
             "not be good enough for SQLite",

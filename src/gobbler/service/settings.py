@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
 from gobbler.doctor.places import Place
-from gobbler.errors import GobblerError, Misconfigured
+from gobbler.errors import Code, GobblerError, Misconfigured
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import (
@@ -22,6 +22,7 @@ from gobbler.fs.layout import (
     registry_directories,
     staging_directories,
 )
+from gobbler.fs.open import account_name
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoof import Spoofable, parse_spoofing
 
@@ -70,18 +71,33 @@ class Settings:
 
 
 DEFAULT_DIRECTORY = "gobbler-data"
+"""Holds staging and registry of a service that is started without options."""
 
 
-def make_default_directories(parent: str) -> tuple[str, str]:
-    """Make staging and registry below ``parent`` where they are missing; their paths.
+def default_settings() -> Settings:
+    """Settings for a first try: staging and registry below the current directory.
 
-    Raises :class:`Misconfigured` if that fails.
+    Makes ``gobbler-data/staging`` (mode 1777) and ``gobbler-data/registry`` where they are
+    missing. The service listens at 127.0.0.1, and the account that runs it is the
+    administrator. Use :func:`dataclasses.replace` to set anything else.
+
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories can't be made.
     """
-    top = os.path.join(os.path.abspath(parent), DEFAULT_DIRECTORY)
+    top = os.path.abspath(DEFAULT_DIRECTORY)
     staging, registry = f"{top}/staging", f"{top}/registry"
-    for path, mode in ((top, DIRECTORY_MODE), (staging, STAGING_MODE), (registry, REGISTRY_MODE)):
-        _make_own(path, mode)
-    return staging, registry
+    for path, mode in (
+        (top, DIRECTORY_MODE),
+        (staging, STAGING_MODE),
+        (registry, REGISTRY_MODE),
+    ):
+        try:
+            _make_own(path, mode)
+        except Misconfigured as error:
+            raise Misconfigured(
+                error.reason, hint="Name other directories with --staging and --registry."
+            ) from None
+    user = account_name(os.geteuid(), "this process")
+    return Settings(staging, registry, frozenset([user]))
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -94,7 +110,10 @@ def read_whitelist(path: str) -> tuple[str, ...]:
         if not text:
             continue
         if not os.path.isabs(text):
-            raise Misconfigured(f"{path}, line {number}: {text!r} is not an absolute path")
+            raise Misconfigured(
+                f"{path}, line {number}: {text!r} is not an absolute path",
+                code=Code.INVALID_CONFIGURATION,
+            )
         found += [os.path.normpath(text), os.path.realpath(text)]
     return tuple(dict.fromkeys(found))
 
@@ -106,7 +125,7 @@ def read_spoofing(path: str) -> tuple[tuple[str, Spoofable], ...]:
     except Misconfigured:
         raise
     except GobblerError as error:
-        raise Misconfigured(f"{path}: {error}") from None
+        raise Misconfigured(f"{path}: {error}", code=Code.INVALID_CONFIGURATION) from None
 
 
 def _lines(path: str, what: str) -> list[str]:
@@ -115,7 +134,9 @@ def _lines(path: str, what: str) -> list[str]:
             return handle.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Misconfigured(f"the {what} file {path} can't be read: {reason}") from None
+        raise Misconfigured(
+            f"could not read the {what} file {path}: {reason}", code=Code.INVALID_CONFIGURATION
+        ) from None
 
 
 def check_directories(settings: Settings) -> None:

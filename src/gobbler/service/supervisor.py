@@ -32,7 +32,12 @@ from gobbler.service.index_updates import check_index
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at
 from gobbler.service.processes import allow_many_files, close_inherited, die_with
-from gobbler.service.settings import Settings, check_address, check_directories, in_use
+from gobbler.service.settings import (
+    Settings,
+    check_address,
+    check_directories,
+    in_use,
+)
 from gobbler.service.worker_process import KeptWorker
 
 HEADERS_WITHIN = 10_000

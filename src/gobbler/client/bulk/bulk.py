@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from gobbler.client.bulk.repair import Repairs
-from gobbler.client.bulk.run import SweepProgress
+from gobbler.client.bulk.run import BulkProgress
 from gobbler.client.bulk.survey import Overseeing
 from gobbler.client.bulk.validate import Scrub, Verified, last_verified
 from gobbler.client.retry import PATIENCE
@@ -38,7 +38,7 @@ class Sweeps(Overseeing):
         parallel: int = 1,
         restart: bool = False,
         patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
+        progress: BulkProgress | None = None,
     ) -> Scrub:
         """Verify all versions, or those of a project or an asset; yields what came of each.
 
@@ -65,7 +65,7 @@ class Sweeps(Overseeing):
             parallel: How many versions are verified at a time.
             restart: Begin another pass at once.
             patience: Seconds for which requests are repeated where no service answers.
-            progress: Told how far it is; see :class:`gobbler.client.bulk.run.SweepProgress`.
+            progress: Told how far it is; see :class:`gobbler.client.bulk.run.BulkProgress`.
 
         Raises:
             errors.Missing: There is no such project or asset.
@@ -101,7 +101,7 @@ class Sweeps(Overseeing):
         parallel: int = 1,
         restart: bool = False,
         patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
+        progress: BulkProgress | None = None,
     ) -> Repairs:
         """Find anew the usage of all projects and the latest version of all assets.
 
@@ -127,7 +127,7 @@ class Sweeps(Overseeing):
         parallel: int = 1,
         restart: bool = False,
         patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
+        progress: BulkProgress | None = None,
     ) -> Repairs:
         """Make manifests and links anew, of all versions or those of a project or an asset.
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from gobbler.client.bulk.ledger import Attendance, Ledger
-from gobbler.client.bulk.request import Amount, Carrier
-from gobbler.client.bulk.run import Sweep, SweepProgress, Unseen
+from gobbler.client.bulk.request import Carrier, VersionProgress
+from gobbler.client.bulk.run import BulkProgress, NoBulkProgress, Sweep
 from gobbler.client.bulk.survey import Odd, Overseeing, Survey, problems_in
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
@@ -54,13 +54,13 @@ class Repairs(Sweep[Repaired]):
         restart: bool,
         parallel: int,
         patience: float,
-        progress: SweepProgress | None,
+        progress: BulkProgress | None,
     ) -> None:
         of = client._registry_of()
         scope = "/".join(filter(None, (project, asset)))
         self.action = action
         self._client = client
-        self._carrier = Carrier(client, progress or Unseen(), patience)
+        self._carrier = Carrier(client, progress or NoBulkProgress(), patience)
         survey = Survey(client, project, asset, self._carrier.ask)
         tasks = _reindexing(survey) if action == "reindex" else _refreshing(survey, asset)
         with Ledger(*of) as ledger:
@@ -80,7 +80,7 @@ class Repairs(Sweep[Repaired]):
         )
 
     def _begin(self, ledger: Ledger) -> None:
-        self._progress.expect(len(self.tasks), None)
+        self._progress.expect_versions(len(self.tasks), None)
         super()._begin(ledger)
 
     def _may_mend(self, result: Repaired) -> bool:
@@ -93,7 +93,7 @@ class Repairs(Sweep[Repaired]):
 
     def _carry_out(self, task: str, stop: Stop, attendance: Attendance) -> Repaired | None:
         action, *names = task.split("/")
-        amount = Amount(self._progress, stop, attendance)
+        amount = VersionProgress(self._progress, stop, attendance)
         is_long = action == "reindex_version" and self._takes_long(VersionKey(*names), stop)
         fields = dict(zip(_FIELDS, names, strict=False))
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from gobbler.client.bulk.ledger import Attendance
-from gobbler.client.bulk.run import SweepProgress
+from gobbler.client.bulk.run import BulkProgress
 from gobbler.client.calls.requesting import Requesting
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
@@ -18,10 +18,10 @@ from gobbler.errors import Cancelled, GobblerError, Missing
 T = TypeVar("T")
 
 
-class Amount:
-    """Files and bytes of which is told how many are done, and told anew if they are fewer."""
+class VersionProgress:
+    """The progress of one version within a bulk run."""
 
-    def __init__(self, progress: SweepProgress, stop: Stop, attendance: Attendance) -> None:
+    def __init__(self, progress: BulkProgress, stop: Stop, attendance: Attendance) -> None:
         self._progress = progress
         self._stop = stop
         self._attendance = attendance
@@ -40,7 +40,7 @@ class Amount:
 
     def reach(self, files: int, size: int) -> None:
         """So much is done in all."""
-        self._progress.advance(0, files - self._files, size - self._bytes)
+        self._progress.advance(files - self._files, size - self._bytes)
         self._files, self._bytes = files, size
 
 
@@ -49,7 +49,7 @@ class Carrier:
     """Has ``client`` ask, for up to ``patience`` seconds where there is no answer."""
 
     client: Requesting
-    progress: SweepProgress
+    progress: BulkProgress
     patience: float
 
     def ask(self, call: Callable[[], T], stop: Stop | None = None) -> T:
@@ -57,7 +57,7 @@ class Carrier:
         return patiently(call, stop or Stop(), self.progress.note, self.patience)
 
     def request(
-        self, amount: Amount, stop: Stop, action: str, *, long: bool, **fields: object
+        self, amount: VersionProgress, stop: Stop, action: str, *, long: bool, **fields: object
     ) -> dict[str, object]:
         """Have ``action`` carried out; if it takes ``long``, as a job that tells ``amount``.
 

@@ -17,11 +17,12 @@ from typing import Generic, Protocol, TypeVar
 from gobbler.client.bulk.ledger import Attendance, Ledger, Run, attending
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.fs.clock import moment
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.bulk import Work, seconds_left
 
 
 class Pace:
-    """Counts what a :class:`~gobbler.client.bulk.run.SweepProgress` is told.
+    """Counts what a :class:`~gobbler.client.bulk.run.BulkProgress` is told.
 
     ``tasks``, ``files`` and ``bytes`` are done; ``expected`` tasks and ``size`` bytes there are
     in all, ``None`` as long as that is not known.
@@ -33,13 +34,16 @@ class Pace:
         self.expected = 0
         self.size: int | None = None
 
-    def expect(self, tasks: int, size: int | None) -> None:
+    def expect_versions(self, versions: int, size: int | None) -> None:
         """Know what there is to do."""
-        self.expected, self.size = tasks, size
+        self.expected, self.size = versions, size
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
+    def advance_versions(self, versions: int) -> None:
         """Know what is done."""
-        self.tasks += tasks
+        self.tasks += versions
+
+    def advance(self, files: int, size: int) -> None:
+        """Know what is done."""
         self.files += files
         self.bytes += size
 
@@ -63,26 +67,29 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
-class SweepProgress(Protocol):
-    """Told how far a sweep is; called from several threads at once."""
+class BulkProgress(Progress, Protocol):
+    """Receives the progress of a bulk run; called from several threads at once.
 
-    def expect(self, tasks: int, size: int | None) -> None:
-        """So many tasks and bytes there are in all; the bytes become known by and by."""
+    The run announces its total in versions, and advances by versions, files and bytes.
+    """
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """So many more are done; may be fewer than none, when something is begun anew."""
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Announce the total; ``size`` in bytes becomes known as the run goes on."""
+
+    def advance_versions(self, versions: int) -> None:
+        """Add ``versions`` to what is done."""
 
     def note(self, text: str) -> None:
-        """Something that whoever waits should know."""
+        """Show a message to the user."""
 
 
-class Unseen:
-    """Progress that nobody looks at; notes go to the log."""
+class NoBulkProgress(NoProgress):
+    """A bulk run that nobody follows; notes go to the log."""
 
-    def expect(self, tasks: int, size: int | None) -> None:
+    def expect_versions(self, versions: int, size: int | None) -> None:
         """Do nothing."""
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
+    def advance_versions(self, versions: int) -> None:
         """Do nothing."""
 
     def note(self, text: str) -> None:
@@ -114,7 +121,7 @@ class Sweep(ABC, Generic[R]):
         odd: Sequence[R],
         parallel: int,
         restart: bool,
-        progress: SweepProgress | None,
+        progress: BulkProgress | None,
     ) -> None:
         self._of = ledger
         self.tasks = tuple(tasks)
@@ -125,7 +132,7 @@ class Sweep(ABC, Generic[R]):
         self._odd = tuple(odd)
         self._parallel = parallel
         self._restart = restart
-        self._progress = progress or Unseen()
+        self._progress = progress or NoBulkProgress()
         self._run: Run | None = None
         self._done: set[str] = set()
         self._turn = threading.Lock()
@@ -208,7 +215,7 @@ class Sweep(ABC, Generic[R]):
             is_new = task not in self._done
             self._done.add(task)
         if is_new:
-            self._progress.advance(1, 0, 0)
+            self._progress.advance_versions(1)
 
     _ends_run = True
 

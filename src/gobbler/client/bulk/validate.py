@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct
 
 from gobbler.client.bulk.ledger import Attendance, Kept, Ledger
-from gobbler.client.bulk.request import Amount, Carrier
-from gobbler.client.bulk.run import Sweep, SweepProgress, Unseen
+from gobbler.client.bulk.request import Carrier, VersionProgress
+from gobbler.client.bulk.run import BulkProgress, NoBulkProgress, Sweep
 from gobbler.client.bulk.survey import Overseeing, Stored, Survey, problems_in
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
@@ -85,14 +85,14 @@ class Scrub(Sweep[Verified]):
         restart: bool,
         parallel: int,
         patience: float,
-        progress: SweepProgress | None,
+        progress: BulkProgress | None,
     ) -> None:
         if since is not None and restart:
             raise Refused("what was verified since then can't be left out and begun anew, too")
         of = client._registry_of()
         scope = "/".join(filter(None, (project, asset)))
         self._client = client
-        self._carrier = Carrier(client, progress or Unseen(), patience)
+        self._carrier = Carrier(client, progress or NoBulkProgress(), patience)
         self._budget = budget
         self._ends_run = since is None
         survey = Survey(client, project, asset, self._carrier.ask)
@@ -145,7 +145,7 @@ class Scrub(Sweep[Verified]):
 
     def _begin(self, ledger: Ledger) -> None:
         self._started = time.monotonic()
-        self._progress.expect(len(self.tasks), self.size)
+        self._progress.expect_versions(len(self.tasks), self.size)
         if self._ends_run:
             super()._begin(ledger)
 
@@ -164,7 +164,7 @@ class Scrub(Sweep[Verified]):
             self._stamps[key] = self._carrier.ask(lambda: client._version_stamp(key), stop)
         stored = self._carrier.ask(lambda: client._stored(key), stop)
         self._learn(key, stored)
-        amount = Amount(self._progress, stop, attendance)
+        amount = VersionProgress(self._progress, stop, attendance)
         problems: tuple[str, ...] = ()
         names = {"project": key.project, "asset": key.asset, "version": key.version}
         is_long = stored is not None and takes_long(*stored)
@@ -185,7 +185,7 @@ class Scrub(Sweep[Verified]):
         with self._turn:
             self._sizes[key] = stored.bytes if stored else 0
             self._begun_bytes += self._sizes[key]
-            self._progress.expect(len(self.tasks), self.size)
+            self._progress.expect_versions(len(self.tasks), self.size)
 
     def _keep(self, ledger: Ledger, task: str, result: Verified | None) -> None:
         key = self._keys[task]
@@ -216,7 +216,7 @@ def last_verified(
     client: Overseeing, project: str, asset: str, patience: float
 ) -> dict[str, Verified | None]:
     """When each version was verified the last time, those first that are due first."""
-    carrier = Carrier(client, Unseen(), patience)
+    carrier = Carrier(client, NoBulkProgress(), patience)
     of = client._registry_of()
     versions = Survey(client, project, asset, carrier.ask).versions()
     with Ledger(*of) as ledger:
