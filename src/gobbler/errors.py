@@ -60,6 +60,10 @@ class Code(str, enum.Enum):
     HARD_LINK = "hard-link", "A file has more than one hard link."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
+    UNKNOWN_ENDPOINT = "unknown-endpoint", "The service has no such endpoint."
+    METHOD_NOT_ALLOWED = "method-not-allowed", "The endpoint does not take that HTTP method."
+    PRECONDITION_FAILED = "precondition-failed", "A condition such as `If-Match` does not hold."
+    INVALID_RANGE = "invalid-range", "The range starts behind the end of the file."
 
     # Who may do what.
     NOT_ALLOWED = "not-allowed", "The user may not do that."

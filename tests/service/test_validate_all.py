@@ -193,7 +193,7 @@ def test_an_interrupted_job_is_cancelled(client, project, tmp_path, monkeypatch)
     client.upload(project, "a", "1", large)
 
     class Interrupted(Notes):
-        def advance_versions(self, versions):
+        def advance(self, files, size):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

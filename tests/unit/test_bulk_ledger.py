@@ -142,7 +142,8 @@ WRITER = """
 
     for i in range(20):
         with Ledger("http://x", "/data") as ledger:
-            ledger.record(VersionKey("p", sys.argv[1], str(i)), ValidationRecord("", 1.0, 1.0, 1, 1, ()))
+            key = VersionKey("p", sys.argv[1], str(i))
+            ledger.record(key, ValidationRecord("", 1.0, 1.0, 1, 1, ()))
 """
 
 

@@ -18,7 +18,7 @@ from gobbler.client.parallel import Stop
 from gobbler.client.staging import stage
 from gobbler.errors import Cancelled, Fault
 from gobbler.fs.hash import CHUNK
-from gobbler.model.progress import Silent
+from gobbler.model.progress import NoProgress
 
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17)
 
@@ -38,7 +38,7 @@ def send(
     file: Path, checksums: Checksums | None, path: str = "p", stop: Stop | None = None
 ) -> Path:
     target = file.with_name(f"copy-of-{path}")
-    staging.send(path, str(file), str(target), lambda size: None, stop or Stop(), checksums)
+    staging.send(path, str(file), str(target), NoProgress(), stop or Stop(), checksums)
     return target
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_grows_is_refused(
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "log").write_bytes(bytes(size))
 
-    class Growing(Silent):
+    class Growing(NoProgress):
         def advance(self, files: int, size: int) -> None:
             with (tmp_path / "source" / "log").open("ab") as file:
                 file.write(b"more")

@@ -57,10 +57,10 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
 def _content(
     context: RequestContext, workspace: Workspace, key: VersionKey, plan: Plan
 ) -> Manifest:
-    dispatcher = context.service.dispatcher
-    entries = hash_kept(dispatcher, workspace, plan, watcher=context.watcher)
+    dispatcher = context.dispatcher(workspace)
+    entries = hash_kept(dispatcher, plan)
     root = context.service.registry.path(key.path)
-    for hashed in hash_files(dispatcher, workspace, root, plan.copies, watcher=context.watcher):
+    for hashed in hash_files(dispatcher, root, plan.copies):
         if hashed.problem:
             reason = f"{quoted(key.file(hashed.path))} {hashed.problem}"
             raise Fault(reason) if hashed.failed else Refused(reason)

@@ -34,7 +34,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
             search,
             manifests,
             lambda fingerprints: _doomed(registry, request, fingerprints),
-            context.watcher.check,
+            context.cancel,
         )
         answer: dict[str, object] = {"changes": found.to_dict()}
         if request.dry_run or not found.changes or _apply(context, found, manifests, answer):

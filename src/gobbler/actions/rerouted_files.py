@@ -31,9 +31,8 @@ def copy_files(context: RequestContext, workspace: Workspace, changes: list[Chan
         for number, change in enumerate(changes)
         if change.is_copy
     }
-    dispatcher = context.service.dispatcher
-    whitelist = context.service.whitelist
-    for problem in duplicate_all(dispatcher, workspace, copies, whitelist, watcher=context.watcher):
+    dispatcher = context.dispatcher(workspace)
+    for problem in duplicate_all(dispatcher, copies, context.service.whitelist):
         raise Fault(
             f"{quoted(problem)} can't be copied to where it is linked from: its content is "
             "not what its manifest lists",

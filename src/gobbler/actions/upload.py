@@ -82,7 +82,7 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
             directory,
             ignore_dot=bool(request.ignore_dot),
             owner=source.owner,
-            check=context.watcher.check,
+            cancel=context.cancel,
             width=context.service.width,
         )
     plan = _plan(context, key, source, found)
@@ -91,14 +91,12 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with context.new_workspace(resume=True) as workspace:
         content, fingerprints = ingest_files(
-            context.service.dispatcher,
-            workspace,
+            context.dispatcher(workspace),
             source,
             plan,
             candidates,
             consume=bool(request.consume),
             adopt=adopt,
-            watcher=context.watcher,
         )
         manifest = complete(key, plan, content)
         summary = Summary(
@@ -109,7 +107,7 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
         )
         make_symlinks(workspace.tree, key, plan, manifest, context.service.width)
         write_records(workspace.tree, manifest, summary)
-        context.watcher.check()
+        context.cancel.check()
         intent = _intent(key, source, summary, adopted=adopt)
         publish(
             registry,

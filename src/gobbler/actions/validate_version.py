@@ -96,7 +96,7 @@ def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
         wanted.setdefault(directory, {})[name] = end
     gone: set[Link] = set()
     for directory, files in wanted.items():
-        context.watcher.check()
+        context.cancel.check()
         there: set[str] = set()
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             # One that is a link leads out of the registry, which its own version tells of.
@@ -109,17 +109,15 @@ def _hashes(
     context: RequestContext, key: VersionKey, found: Found
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
     registry = context.service.registry
-    dispatcher = context.service.dispatcher
     hashes: dict[str, tuple[int, str]] = {}
     problems: list[str] = []
     with context.new_workspace() as workspace:
         os.mkdir(workspace.tree, DIRECTORY_MODE)
+        dispatcher = context.dispatcher(workspace)
         root = registry.path(key.path)
         for hashed in (
-            *hash_files(dispatcher, workspace, root, found.scan.files, watcher=context.watcher),
-            *hash_listed(
-                dispatcher, workspace, _whitelisted(context, key, found), watcher=context.watcher
-            ),
+            *hash_files(dispatcher, root, found.scan.files),
+            *hash_listed(dispatcher, _whitelisted(context, key, found)),
         ):
             if hashed.problem:
                 problems.append(f"{quoted(hashed.path)} {hashed.problem}")

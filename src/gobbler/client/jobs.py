@@ -29,7 +29,7 @@ from gobbler.model.jobs import (
     no_such_job,
     split_job,
 )
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 
 SEEN_WITHIN = 60.0
 """Seconds after which a request should be seen by all hosts of a network filesystem."""
@@ -144,7 +144,7 @@ class Job:
         :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        teller = _Teller(progress or Silent())
+        teller = _Teller(progress or NoProgress())
         seconds = POLL_FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:

@@ -40,7 +40,7 @@ TEMPORARY = frozenset({Code.STOPPING})
 
 def read_pause(failed: int) -> float:
     """Seconds to wait after so many ``failed`` attempts to read."""
-    return READ_PAUSE * 2 ** (failed - 1)
+    return float(READ_PAUSE * 2 ** (failed - 1))
 
 
 def next_poll_pause(seconds: float) -> float:

@@ -14,7 +14,7 @@ from gobbler.client.staging import Staged, allocate_upload_directory, stage, sta
 from gobbler.client.upload_plan import UploadPlan, plan_upload
 from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.upload_plan import PublishedVersion
 
 
@@ -62,7 +62,7 @@ class Uploads(Requesting, Reads):
                 self.staging,
                 ignore_dot=ignore_dot,
                 concurrent=concurrent,
-                progress=progress or Silent(),
+                progress=progress or NoProgress(),
                 checksums=checksums if self.can_read else None,
             ) as source,
         ):
@@ -156,7 +156,7 @@ class Uploads(Requesting, Reads):
             self.staging,
             ignore_dot=ignore_dot,
             concurrent=concurrent,
-            progress=progress or Silent(),
+            progress=progress or NoProgress(),
         )
         try:
             fields = _upload(key, source, probation, consume, ignore_dot, spoof)

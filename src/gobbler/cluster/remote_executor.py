@@ -17,7 +17,7 @@ from typing import Any
 
 from gobbler import __version__
 from gobbler.errors import Fault, GobblerError, quoted
-from gobbler.model.progress import Meter
+from gobbler.model.progress import NoProgress
 from gobbler.transfer.executor import RemoteExecutor
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -43,7 +43,7 @@ def run_there(conditions: Conditions, work: bytes) -> object:
         _check(conditions)
         _met.add(conditions)
     function, batch = pickle.loads(work)  # noqa: S301 - whoever may send it may run anything
-    return function(batch, Meter())
+    return function(batch, NoProgress())
 
 
 def _check(conditions: Conditions) -> None:
@@ -89,7 +89,7 @@ class AnyExecutor(RemoteExecutor):
         self._conditions = conditions
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Hand out a batch: ``fn`` and its one argument but for the meter, which stays."""
+        """Hand out a batch: ``fn`` and its argument, without the progress, which stays here."""
         batch = args[0]
         work = pickle.dumps((fn, batch), pickle.HIGHEST_PROTOCOL)
         outer: Future[Any] = Future()

@@ -8,29 +8,27 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from gobbler.errors import Cancelled
 from gobbler.fs import flush
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.direct_io import DirectFile
-from gobbler.fs.open import exists, read_all
-from gobbler.model.progress import Meter
+from gobbler.fs.open import read_all
+from gobbler.model.progress import Progress
 
 CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time; two chunks are in memory at once."""
 
 
 def read_in_step(
-    source: int, write: Callable[[memoryview, int], None], check: Callable[[int], None]
+    source: int, write: Callable[[memoryview, int], None], progress: Progress
 ) -> tuple[int, str]:
     """Read the open file ``source`` to its end; the bytes read and their MD5.
 
     ``write`` is given each part and its offset, in another thread: hashing bounds the speed,
-    and neither of the two holds the interpreter's lock. ``check`` is told of the bytes of
-    each part when it is read, and may raise to give up.
+    and neither of the two holds the interpreter's lock. ``progress`` advances with each part
+    that is read, and may raise to end it.
     """
     digest = hashlib.md5(usedforsecurity=False)
     # Mapped, so that they begin where a page does: what is written directly must.
@@ -51,7 +49,7 @@ def read_in_step(
             digest.update(part)
             size += count
             turn = 1 - turn
-            check(count)
+            progress.advance(0, count)
 
 
 UNWRITTEN = 16 * CHUNK
@@ -68,65 +66,34 @@ SMALL = 64 * 1024
 COMPARED = 256 * 1024
 """Bytes that are compared at a time."""
 
-CHECK_EVERY = 0.2
-"""Seconds between two looks whether the work is still wanted."""
-
-
-Check = Callable[[int], None]
-"""Is told of each part of so many bytes that is done, and may raise to give up."""
-
-
-class StillWanted:
-    """Tells a batch, wherever it runs, that its job was given up: its ``path`` is gone.
-
-    ``meter`` counts what is done.
-    """
-
-    def __init__(self, path: str, meter: Meter) -> None:
-        self._path = path
-        self._meter = meter
-        self._next = 0.0
-
-    def __call__(self, size: int) -> None:
-        """``size`` bytes more are done.
-
-        Raises :class:`~gobbler.errors.Cancelled` if the job was given up.
-        """
-        self._meter.add(size)
-        now = time.monotonic()
-        if now >= self._next:
-            if not exists(self._path):
-                raise Cancelled("the job was given up")
-            self._next = now + CHECK_EVERY
-
 
 def copy_and_hash(
     source: int,
     target: int,
     expected: int,
-    check: Check,
+    progress: Progress,
     *,
     write_out: bool = False,
 ) -> tuple[int, str]:
     """Copy one open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that the source seemed to have; all that is there
-    is copied. ``check`` is told of each part and may raise to give up. ``write_out``:
+    is copied. ``progress`` advances with each part, and may raise to end it. ``write_out``:
     data goes to the disk as it comes, rather than all of it with the next flush.
     """
     if expected < CHUNK:
         data = read_all(source, expected)
         if len(data) <= expected:
             write_all(target, data)
-            check(len(data))
+            progress.advance(0, len(data))
             return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
         os.lseek(source, 0, os.SEEK_SET)  # it grew
     if not write_out:
-        return read_in_step(source, lambda part, _: write_all(target, part), check)
-    return _copy_to_disk(source, target, check, direct=expected >= DIRECT)
+        return read_in_step(source, lambda part, _: write_all(target, part), progress)
+    return _copy_to_disk(source, target, progress, direct=expected >= DIRECT)
 
 
-def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tuple[int, str]:
+def _copy_to_disk(source: int, target: int, progress: Progress, *, direct: bool) -> tuple[int, str]:
     file = DirectFile(target) if direct else None
 
     def write(part: memoryview, offset: int) -> None:
@@ -139,10 +106,10 @@ def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tu
             if offset >= UNWRITTEN:
                 flush.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
-    return read_in_step(source, write, check)
+    return read_in_step(source, write, progress)
 
 
-def hash_file(source: int, check: Check, expected: int) -> tuple[int, str]:
+def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]:
     """The size in bytes and the MD5 of an open file, which seemed to have ``expected`` bytes."""
     digest = hashlib.md5(usedforsecurity=False)
     # Memory for a chunk comes from the kernel and goes back to it, which all threads wait for.
@@ -151,11 +118,11 @@ def hash_file(source: int, check: Check, expected: int) -> tuple[int, str]:
     while count := os.readv(source, [view]):
         digest.update(view[:count])
         size += count
-        check(count)
+        progress.advance(0, count)
     return size, digest.hexdigest()
 
 
-def same_content(one: int, other: int, size: int, check: Check) -> bool:
+def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
     """Whether two open files hold the same ``size`` bytes and no more."""
     offset = 0
     while offset <= size:
@@ -166,5 +133,5 @@ def same_content(one: int, other: int, size: int, check: Check) -> bool:
         if not part:
             break
         offset += len(part)
-        check(len(part))
+        progress.advance(0, len(part))
     return offset == size

@@ -45,7 +45,7 @@ CANCELLED = "the job was cancelled"
 """The reason in the answer to a job that its owner did not want any more."""
 
 
-class Progress(Struct, frozen=True):
+class JobProgress(Struct, frozen=True):
     """Files and bytes that are done and that are expected, which may not be known yet.
 
     ``rate`` is in bytes per second, ``seconds_left`` what remains at that rate.
@@ -74,7 +74,7 @@ class JobState(Struct, frozen=True):
     started: str | None = None
     finished: str | None = None
     attempts: int = 0
-    progress: Progress = Progress()
+    progress: JobProgress = JobProgress()
     answer: dict[str, object] | UnsetType = UNSET
 
     @property
@@ -128,14 +128,14 @@ def no_such_job(job: str) -> Missing:
 
 
 def progress_after(
-    seconds: float, files: int, size: int, expected: tuple[int, int] | None
-) -> Progress:
+    seconds: float, files: int, size: int, expected: tuple[int, int | None] | None
+) -> JobProgress:
     """What is known after ``seconds`` of work; ``expected``: files and bytes in all."""
     rate = size / seconds if seconds > 0 and size > 0 else None
     left = None
-    if rate is not None and expected is not None:
+    if rate is not None and expected is not None and expected[1] is not None:
         left = round(max(0, expected[1] - size) / rate, 1)
-    return Progress(
+    return JobProgress(
         files=files,
         bytes=size,
         files_expected=None if expected is None else expected[0],

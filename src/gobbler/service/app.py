@@ -15,7 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler import __version__
-from gobbler.errors import GobblerError
+from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service.context import make_executor, make_service_context
 from gobbler.service.openapi import document
@@ -142,15 +142,20 @@ def _gobbler_error(request: Request, error: Exception) -> Response:
     return failure(error)
 
 
+_HTTP_CODES = {404: Code.UNKNOWN_ENDPOINT, 405: Code.METHOD_NOT_ALLOWED}
+
+
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
     reason = f"{request.method} {request.url.path}: {phrase}"
-    answer = json_answer({"status": "ERROR", "reason": reason}, error.status_code)
+    code = _HTTP_CODES.get(error.status_code, Code.INVALID_REQUEST)
+    body = {"status": "ERROR", "reason": reason, "code": code.value}
+    answer = json_answer(body, error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return failure(GobblerError("the service failed; its log tells more"))
+    return failure(GobblerError("the service failed; its log says more"))

@@ -11,11 +11,12 @@ import enum
 import operator
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
 from gobbler.model.names import is_internal
+from gobbler.model.progress import CancelToken
 from gobbler.rules.links import relative_target
 from gobbler.service.registry_files import FLAGS, Files, checked, no_file, not_there
 from gobbler.service.tar import (
@@ -53,8 +54,8 @@ class Links(str, enum.Enum):
 class Contents:
     """The directory ``top`` of the registry as an archive; for one thread at a time.
 
-    Files of more than ``max_size`` bytes are left out. ``check`` is called again and
-    again, and what it raises ends the walk. Close it in the end.
+    Files of more than ``max_size`` bytes are left out. ``cancel`` ends the walk. Close it in
+    the end.
     """
 
     def __init__(
@@ -63,13 +64,13 @@ class Contents:
         top: str,
         links: Links,
         max_size: int | None,
-        check: Callable[[], None],
+        cancel: CancelToken,
     ) -> None:
         self._files = files
         self._top = top
         self._links = links
         self._max_size = max_size
-        self._check = check
+        self._cancel = cancel
         self._beneath = Beneath(files.directory)
         self._stamps: dict[str, Stamp] = {}
         self._length: int | None = None
@@ -95,7 +96,7 @@ class Contents:
         return length
 
     def _length_of(self, member: str, entry: os.DirEntry[str]) -> int:
-        self._check()
+        self._cancel.check()
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
@@ -146,7 +147,7 @@ class Contents:
                 raise _changed(path)
             pieces.append(directory_header(path, _modified(directory)))
             for entry in entries:
-                self._check()
+                self._cancel.check()
                 member = f"{path}/{entry.name}"
                 is_link = entry.is_symlink()
                 if is_link and (header := self._link(member, entry.stat(follow_symlinks=False))):
@@ -174,7 +175,7 @@ class Contents:
     def _parts(self, member: str, file: int, size: int) -> Iterator[bytes]:
         left = size
         while left:
-            self._check()
+            self._cancel.check()
             part = os.read(file, min(PART, left))
             if not part:
                 raise _changed(member)
@@ -214,7 +215,7 @@ class Contents:
                 others: list[os.DirEntry[str]] = []
                 with os.scandir(descriptor) as entries:
                     for entry in entries:
-                        self._check()
+                        self._cancel.check()
                         if entry.is_dir(follow_symlinks=False):
                             deeper.append(f"{path}/{entry.name}")
                         elif is_internal(entry.name):
@@ -247,4 +248,4 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _changed(path: str) -> Fault:
-    return Fault(f"{quoted(path)} changed while it was read")
+    return Fault(f"{quoted(path)} changed while it was read", code=Code.VERSION_CHANGED)

@@ -16,7 +16,7 @@ import msgspec
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.fs.open import account_name
-from gobbler.model.progress import NoProgress, Watcher
+from gobbler.model.progress import CancelToken, NeverCancelled, NoProgress, Progress
 from gobbler.service.cleanup import sweep
 from gobbler.service.context import make_executor, make_service_context
 from gobbler.service.index_updates import check_index
@@ -47,13 +47,19 @@ class InProcess:
         self._site: ServiceContext = make_service_context(settings, chosen)
 
     def carry_out(
-        self, action: str, request: Mapping[str, object], watcher: Watcher | None = None
+        self,
+        action: str,
+        request: Mapping[str, object],
+        *,
+        progress: Progress | None = None,
+        cancel: CancelToken | None = None,
     ) -> dict[str, object]:
         """Carry out a request of the account that this process runs as; fields of the answer.
 
         ``action`` and ``request`` are those of a request file, e.g. ``"validate_version"``
-        and ``{"project": "p", "asset": "a", "version": "1"}``. ``watcher`` is told how far the
-        work is, and may raise :class:`~gobbler.errors.Cancelled` to stop it.
+        and ``{"project": "p", "asset": "a", "version": "1"}``. ``progress`` follows
+        the work, and ``cancel`` may end it.
+
 
         Raises :class:`~gobbler.errors.GobblerError` when the request is wrong, not allowed or
         fails; nothing has changed then. What is for administrators is allowed to those
@@ -63,7 +69,14 @@ class InProcess:
         requester = Requester(uid, account_name(uid, "this process"))
         name = f"request-{action}-{secrets.token_hex(6)}"
         data = msgspec.json.encode(request)
-        return carry_out(self._site, name, data, requester, watcher or NoProgress())
+        return carry_out(
+            self._site,
+            name,
+            data,
+            requester,
+            progress=progress or NoProgress(),
+            cancel=cancel or NeverCancelled(),
+        )
 
     def close(self) -> None:
         """Shut down what was not given."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
 from gobbler.doctor.places import BEGUN, Place
-from gobbler.errors import GobblerError, Misconfigured
+from gobbler.errors import Code, GobblerError, Misconfigured
 from gobbler.fs.flush import Durability
+from gobbler.fs.open import account_name
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoof import Spoofable, parse_spoofing
 
@@ -29,7 +30,8 @@ class Settings:
     ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
     are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
     beyond the latest version needs it. ``dask`` is the address of the scheduler of a Dask cluster
-    that batches are sent to; empty: there is none.
+    that batches are sent to; empty: there is none. ``by_default``: they were made by
+    :func:`default_settings`, and the service logs what that chose.
     """
 
     staging: str
@@ -49,6 +51,7 @@ class Settings:
     index: str | None = None
     dedup: Dedup = Dedup.LATEST
     dask: str = ""
+    by_default: bool = False
 
     @property
     def replay_guard(self) -> str:
@@ -61,6 +64,45 @@ class Settings:
         return Place("staging", self.staging), Place("registry", self.registry)
 
 
+DEFAULT_DIRECTORY = "gobbler-data"
+"""Holds staging and registry of a service that is started without options."""
+
+
+def default_settings() -> Settings:
+    """Settings for a first try: staging and registry below the current directory.
+
+    Makes ``gobbler-data/staging`` (mode 1777) and ``gobbler-data/registry`` where they are
+    missing. The service listens at 127.0.0.1, and the account that runs it is the
+    administrator. Use :func:`dataclasses.replace` to set anything else.
+
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories can't be made.
+    """
+    top = os.path.abspath(DEFAULT_DIRECTORY)
+    staging, registry = f"{top}/staging", f"{top}/registry"
+    for path, mode in ((top, 0o755), (staging, 0o1777), (registry, 0o755)):
+        try:
+            _make_own(path, mode)
+        except Misconfigured as error:
+            raise Misconfigured(
+                error.reason, hint="Name other directories with --staging and --registry."
+            ) from None
+    user = account_name(os.geteuid(), "this process")
+    return Settings(staging, registry, frozenset([user]), by_default=True)
+
+
+def log_defaults(settings: Settings) -> None:
+    """Log what :func:`default_settings` chose, and how to choose otherwise."""
+    if settings.by_default:
+        logger.info(
+            "no directories were given: staging is %s (--staging), the registry %s (--registry), "
+            "the administrator %s (--admin), the address %s (--host, --port)",
+            settings.staging,
+            settings.registry,
+            ", ".join(sorted(settings.admins)) or "nobody",
+            f"{settings.host}:{settings.port}",
+        )
+
+
 def read_whitelist(path: str) -> tuple[str, ...]:
     """The directories of a whitelist file, one absolute path a line; each as it is given
     and with its own links resolved.
@@ -71,7 +113,10 @@ def read_whitelist(path: str) -> tuple[str, ...]:
         if not text:
             continue
         if not os.path.isabs(text):
-            raise Misconfigured(f"{path}, line {number}: {text!r} is not an absolute path")
+            raise Misconfigured(
+                f"{path}, line {number}: {text!r} is not an absolute path",
+                code=Code.INVALID_CONFIGURATION,
+            )
         found += [os.path.normpath(text), os.path.realpath(text)]
     return tuple(dict.fromkeys(found))
 
@@ -83,7 +128,7 @@ def read_spoofing(path: str) -> tuple[tuple[str, Spoofable], ...]:
     except Misconfigured:
         raise
     except GobblerError as error:
-        raise Misconfigured(f"{path}: {error}") from None
+        raise Misconfigured(f"{path}: {error}", code=Code.INVALID_CONFIGURATION) from None
 
 
 def _lines(path: str, what: str) -> list[str]:
@@ -92,7 +137,9 @@ def _lines(path: str, what: str) -> list[str]:
             return handle.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Misconfigured(f"the {what} file {path} can't be read: {reason}") from None
+        raise Misconfigured(
+            f"could not read the {what} file {path}: {reason}", code=Code.INVALID_CONFIGURATION
+        ) from None
 
 
 def check_directories(settings: Settings) -> None:

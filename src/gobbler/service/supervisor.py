@@ -31,7 +31,13 @@ from gobbler.service.index_updates import check_index
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at
 from gobbler.service.processes import allow_many_files, close_inherited, die_with
-from gobbler.service.settings import Settings, check_address, check_directories, in_use
+from gobbler.service.settings import (
+    Settings,
+    check_address,
+    check_directories,
+    in_use,
+    log_defaults,
+)
 from gobbler.service.worker_process import KeptWorker
 
 HEADERS_WITHIN = 10_000
@@ -57,6 +63,7 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
+    log_defaults(settings)
     check_directories(settings)
     check_index(settings)
     with alone_at(settings.host, settings.port) as alone:

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
 from gobbler.fs.clock import moment, now
 from gobbler.fs.flush import Durability, flush_directory
@@ -212,6 +212,7 @@ def in_progress(name: str) -> Refused:
     """The error for a request file whose name is that of an unanswered job."""
     return Refused(
         f"path is already being processed: {quoted(name)}",
+        code=Code.REPEATED_REQUEST,
         hint="Its job has not been answered yet; give another request another name.",
     )
 

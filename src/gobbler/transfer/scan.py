@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from gobbler.errors import Refused, quoted
 from gobbler.fs.open import closing, kind_of
 from gobbler.fs.os_errors import fault_at
 from gobbler.model.names import file_name_problem, is_internal
+from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
@@ -27,7 +27,7 @@ MAX_PATH_BYTES = 3000
 class _Scanner:
     ignore_dot: bool
     owner: int | None
-    check: Callable[[], None]
+    cancel: CancelToken
     looker: StatPool
     found: Scan
 
@@ -35,7 +35,7 @@ class _Scanner:
         """Scan one open directory; how many entries of it are taken."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
         for part in parts(names):
-            self.check()
+            self.cancel.check()
             looks = opened.looks or self.looker.looks(opened, part)
             directories = [name for name in part if is_directory(looks.get(name))]
             opening = self.looker.directories(opened.descriptor, directories)
@@ -112,18 +112,18 @@ def scan(
     *,
     ignore_dot: bool,
     owner: int | None,
-    check: Callable[[], None] = lambda: None,
+    cancel: CancelToken,
     width: int = 1,
 ) -> Scan:
     """What is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to others' files are odd. ``check`` is called for
-    every directory and may raise to give up. Up to ``width`` threads look where that is slow.
+    With ``owner`` (a user ID), hard links to others' files are odd. ``cancel`` is checked for
+    every directory. Up to ``width`` threads look where that is slow.
     """
     found = Scan({}, {}, [], [], {})
     with StatPool(width) as looker:
         top = Directory.read(directory)
-        _Scanner(ignore_dot, owner, check, looker, found).directory(top, "", 0)
+        _Scanner(ignore_dot, owner, cancel, looker, found).directory(top, "", 0)
     return found
 
 

@@ -46,7 +46,7 @@ class TargetProgress:
 
 @dataclass(frozen=True)
 class Requester:
-    """Sends requests to ``service``, and again for up to ``retry_seconds`` seconds if none answers."""
+    """Sends requests to ``service``, and again while none answers."""
 
     service: BulkService
     progress: BulkProgress

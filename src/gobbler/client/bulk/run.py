@@ -14,7 +14,7 @@ from typing import Generic, Protocol, TypeVar
 from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.fs.clock import moment
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.bulk import Work, seconds_left
 
 R = TypeVar("R")
@@ -39,7 +39,7 @@ class BulkProgress(Progress, Protocol):
         """Show a message to the user."""
 
 
-class NoBulkProgress(Silent):
+class NoBulkProgress(NoProgress):
     """A bulk run that nobody follows; notes go to the log."""
 
     def expect_versions(self, versions: int, size: int | None) -> None:
@@ -53,7 +53,7 @@ class NoBulkProgress(Silent):
         logger.warning("%s", text)
 
 
-class BulkCounter(Silent):
+class BulkCounter(NoProgress):
     """Counts what a bulk run has done, and estimates how long the rest takes.
 
     ``versions``, ``files`` and ``bytes`` are done, of ``versions_expected`` versions and

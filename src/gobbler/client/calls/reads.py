@@ -12,7 +12,7 @@ from gobbler.client.export import clone
 from gobbler.client.paths import registry_path
 from gobbler.errors import Fault, Refused
 from gobbler.model.names import AssetKey, VersionKey, check_name
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Manifest, Permissions, Summary, decode, decode_manifest
 
 T = TypeVar("T")
@@ -112,7 +112,7 @@ class Reads(Site):
         path = registry_path(path)
         if self._local is not None:
             return self._local.file(path)
-        return self._cache.file(path, overwrite=overwrite, progress=progress or Silent())
+        return self._cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
 
     def fetch_directory(
         self,
@@ -131,7 +131,7 @@ class Reads(Site):
         if self._local is not None:
             return self._local.directory(path)
         return self._cache.directory(
-            path, overwrite=overwrite, concurrent=concurrent, progress=progress or Silent()
+            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
         )
 
     def clone(self, project: str, asset: str, version: str, destination: StrPath) -> None:

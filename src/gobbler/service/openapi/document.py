@@ -6,6 +6,7 @@ from typing import Any
 
 from gobbler import __version__
 from gobbler.actions import ACTIONS
+from gobbler.errors import Code
 from gobbler.model.answers import ACTION_DOCS
 from gobbler.service.openapi.endpoints import paths
 from gobbler.service.openapi.schemas import components, reference
@@ -56,4 +57,5 @@ def description(prefix: str = "") -> dict[str, Any]:
             }
             for name, action in sorted(ACTIONS.items())
         },
+        "x-codes": {code.value: code.description for code in Code},
     }

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from gobbler.model.answers import ACTION_DOCS, Accepted, Info, LinksFound, Root
+from gobbler.model.answers import ACTION_DOCS, Accepted, Failure, Info, LinksFound, Root
 from gobbler.model.jobs import JobState
 from gobbler.service.archive import Links
 from gobbler.service.openapi.parts import (
@@ -114,9 +114,12 @@ def _fetch() -> Operation:
                 Content_Range={"description": "Which bytes of how many.", "schema": TEXT},
             ),
             304: response("It is the one that you have.", **_named(_FILE_HEADERS)),
-            412: response("A condition does not hold.", ETag=_FILE_HEADERS["ETag"]),
-            416: response(
+            412: json_response(
+                "A condition does not hold.", reference(Failure), ETag=_FILE_HEADERS["ETag"]
+            ),
+            416: json_response(
                 "The range starts behind the end of the file.",
+                reference(Failure),
                 ETag=_FILE_HEADERS["ETag"],
                 Content_Range={"description": "`bytes */` and the length.", "schema": TEXT},
             ),

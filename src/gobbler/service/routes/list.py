@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 
-from gobbler.errors import Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, quoted
+from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING
 
 
@@ -19,17 +20,23 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
     relative = registry_path(path)
     directory = f"{registry}/{relative}" if relative else registry
     if any(os.path.islink(f"{registry}/{part}") for part in _parents(relative)):
-        raise Refused(f"{quoted(path)} is or leads through a symbolic link")
+        raise Refused(
+            f"{quoted(path)} is or leads through a symbolic link", code=Code.SYMBOLIC_LINK
+        )
     try:
         found = _whole_tree(directory) if recursive else _entries(directory)
     except FileNotFoundError:
-        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+        raise _absent(path) from None
     except NotADirectoryError:
         if os.path.lexists(directory):
-            raise Refused(f"{quoted(path)} is not a directory of the registry") from None
-        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+            raise Refused(
+                f"{quoted(path)} is not a directory of the registry", code=Code.NOT_A_DIRECTORY
+            ) from None
+        raise _absent(path) from None
     except OSError as error:
-        raise Refused(f"{quoted(path)} can't be listed: {error.strerror}") from None
+        raise Refused(
+            f"could not list {quoted(path)}: {error.strerror}", code=code_of(error)
+        ) from None
     if relative == "":
         found = [name for name in found if name.split("/", 1)[0] != INCOMING]
     return sorted(found)
@@ -42,13 +49,17 @@ def registry_path(path: str) -> str:
     :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
     """
     if "\0" in path:
-        raise Refused(f"{quoted(path)} is not a path")
+        raise Refused(f"{quoted(path)} is not a path", code=Code.INVALID_NAME)
     plain = posixpath.normpath(path) if path else "."
     if plain.startswith(("/", "../")) or plain == "..":
-        raise Refused(f"{quoted(path)} leaves the registry")
+        raise Refused(f"{quoted(path)} leaves the registry", code=Code.INVALID_NAME)
     if plain.split("/", 1)[0] == INCOMING:
-        raise Missing(f"{quoted(path)} does not exist in the registry")
+        raise _absent(path)
     return "" if plain == "." else plain
+
+
+def _absent(path: str) -> Missing:
+    return Missing(f"{quoted(path)} does not exist in the registry", code=Code.FILE_NOT_FOUND)
 
 
 def _parents(relative: str) -> list[str]:
