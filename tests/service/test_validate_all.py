@@ -169,7 +169,7 @@ def test_an_empty_mount_is_not_all_well(service, published, tmp_path):
     assert len(list(client.validate_all(published))) == COUNT
     (tmp_path / "mount" / published).mkdir(parents=True)
     unmounted = Client(service.url, staging=service.staging, registry=tmp_path / "mount")
-    with pytest.raises(Fault, match="6 were verified before"):
+    with pytest.raises(Fault, match="6 were validated before"):
         unmounted.validate_all(published)
 
 
