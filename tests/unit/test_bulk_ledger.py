@@ -29,7 +29,7 @@ def state(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(params=[True, False], ids=["local", "network"])
 def ledger(request, monkeypatch):
     """On a disk of this host, and as on one that other hosts share."""
-    monkeypatch.setattr(state_file, "tells_all_changes", lambda path: request.param)
+    monkeypatch.setattr(state_file, "reports_all_changes", lambda path: request.param)
     with Ledger("http://x", "/data") as opened:
         yield opened
 

@@ -16,7 +16,7 @@ from gobbler.client.cache.directory import LARGE
 from gobbler.client.download import SMALL, Damaged
 from gobbler.client.errors import NoAnswer, RequestFailed
 from gobbler.errors import Fault, Missing
-from gobbler.service.tar import END, directory_header, file_header, padding
+from gobbler.service.archive import END, directory_header, file_header, padding
 
 LIST = "/list?path=p%2Fa%2Fv&recursive=true"
 ARCHIVE = "/archive/p/a/v.tar?length=false"

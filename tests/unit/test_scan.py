@@ -27,7 +27,7 @@ from .strategies import file_names
 def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All is found alike where each look seems to take long, so that threads look ahead."""
     if request.param == "slow":
-        monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
         monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
         monkeypatch.setattr(stat_pool, "PART", 3)
 
@@ -85,7 +85,7 @@ def test_where_it_takes_long_directories_are_asked_for_few_links_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 8)
-    monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0 if slow else 60.0)
+    monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0 if slow else 60.0)
     for number in range(50):
         (tmp_path / str(number)).symlink_to("x")
     descriptor = os.open(tmp_path, os.O_RDONLY)

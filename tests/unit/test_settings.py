@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import GobblerError
+from gobbler.service.port_guard import check_address
 from gobbler.service.settings import (
     Misconfigured,
     Settings,
-    check_address,
     check_directories,
     default_settings,
     log_defaults,

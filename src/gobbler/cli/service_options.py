@@ -10,7 +10,7 @@ from collections.abc import Callable
 import click
 
 from gobbler.fs.flush import Durability
-from gobbler.fs.mounts import is_slow
+from gobbler.fs.latency import has_high_latency
 from gobbler.rules.dedup import Dedup
 from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import Settings, read_spoofing, read_whitelist
@@ -121,7 +121,7 @@ _OPTIONS = (
 
 
 def _concurrency(registry: str, dask: str) -> int:
-    return WAITING if dask or is_slow(registry) else max(2, os.cpu_count() or 1)
+    return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
 
 
 def service_options(function: Callable[..., None]) -> Callable[..., None]:

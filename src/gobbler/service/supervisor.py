@@ -27,18 +27,15 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import start_upkeep, sweep
-from gobbler.service.index_updates import check_index
 from gobbler.service.log_format import LogFormat, log_config
-from gobbler.service.port_guard import alone_at
-from gobbler.service.processes import allow_many_files, close_inherited, die_with
+from gobbler.service.port_guard import alone_at, check_address, in_use
 from gobbler.service.settings import (
     Settings,
-    check_address,
     check_directories,
-    in_use,
+    check_index,
     log_defaults,
 )
-from gobbler.service.worker_process import KeptWorker
+from gobbler.service.worker_process import KeptWorker, allow_many_files, close_inherited, die_with
 
 HEADERS_WITHIN = 10_000
 """Milliseconds in which a client must have sent its headers."""

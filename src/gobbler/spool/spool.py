@@ -114,7 +114,7 @@ class Spool:
         except FileExistsError:
             lease = take_over(path)
             if lease is not None:
-                lease.sign()
+                lease.write_holder()
             return lease
 
     def begin(self, job: str, attempts: int) -> Record | None:

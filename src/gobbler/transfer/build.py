@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.fs.atomic_write import write_new
-from gobbler.fs.mounts import SLOW_SECONDS
+from gobbler.fs.latency import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY, closing
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.records import Entry, Manifest, Summary, encode
@@ -98,7 +98,7 @@ def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, wi
     first, links = next(iter(places.items()))
     begun = time.monotonic()
     _make_symlinks(first, links[:FIRST_LINKS])
-    is_slow = time.monotonic() - begun > SLOW_SECONDS * len(links[:FIRST_LINKS])
+    is_slow = time.monotonic() - begun > HIGH_LATENCY_SECONDS * len(links[:FIRST_LINKS])
     places[first] = links[FIRST_LINKS:]
     with ThreadPoolExecutor(width if is_slow else min(width, LOCAL_THREADS)) as pool:
         try:

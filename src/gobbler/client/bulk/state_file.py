@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gobbler.errors import Code, Fault, quoted
-from gobbler.fs.mounts import tells_all_changes
+from gobbler.fs.mounts import reports_all_changes
 
 BUSY_SECONDS = 60.0
 """How long to wait for another process that writes."""
@@ -69,7 +69,7 @@ class StateFile:
         )
         try:
             # WAL makes changes cheap, but only processes of one host can share it.
-            mode = "WAL" if tells_all_changes(self.path) else "TRUNCATE"
+            mode = "WAL" if reports_all_changes(self.path) else "TRUNCATE"
             connection.execute(f"PRAGMA journal_mode={mode}")
             connection.execute("PRAGMA synchronous=NORMAL")
             (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
