@@ -27,6 +27,7 @@ from gobbler.model.jobs import (
     STATE_SUFFIX,
     JobState,
     no_such_job,
+    read_answer,
     split_job,
 )
 from gobbler.model.progress import NoProgress, Progress
@@ -208,18 +209,12 @@ def answer_of(state: JobState) -> dict[str, object]:
 
     Raises :class:`~gobbler.client.errors.RequestFailed` if the answer is an error.
     """
-    answer = dict(state.answer) if isinstance(state.answer, dict) else {}
-    status = _http_status(answer)
+    answer = read_answer(state.answer) if isinstance(state.answer, dict) else {}
+    status = answer.pop("http_status", None)
     if answer.get("status") == "SUCCESS":
         return answer
     raise error_from_answer(
-        status, answer, default_reason=f"job {state.job} failed, and the service gives no reason"
+        status if isinstance(status, int) else 500,
+        answer,
+        default_reason=f"job {state.job} failed, and the service gives no reason",
     )
-
-
-def _http_status(answer: dict[str, object]) -> int:
-    """Take the HTTP status out of the answer of a job."""
-    status = answer.pop("http_status", None)
-    if isinstance(answer.get("code"), int):  # a service before there were codes
-        status = answer.pop("code")
-    return status if isinstance(status, int) else 500
