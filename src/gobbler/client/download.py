@@ -16,8 +16,9 @@ from typing import BinaryIO, ClassVar
 import requests
 
 from gobbler.client.errors import BrokenOff, NoAnswer
-from gobbler.client.http import ATTEMPTS, FIRST_PAUSE, Http, fetch_endpoint
+from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.parallel import Stop
+from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import hash_file, md5_of
@@ -171,9 +172,9 @@ class _Receiving:
                     # If it always began anew, it might go on like this for ever.
                     failed, reached = 0 if self.resumed else failed, self._file.tell()
                 failed += 1
-                if failed == ATTEMPTS:
+                if failed == READ_ATTEMPTS:
                     raise
-                self._stop.wait(FIRST_PAUSE * 2 ** (failed - 1))
+                self._stop.wait(read_pause(failed))
 
     def _once(self) -> None:
         headers = self._range()

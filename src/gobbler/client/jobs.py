@@ -17,6 +17,7 @@ import msgspec
 
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http
+from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
@@ -30,10 +31,6 @@ from gobbler.model.jobs import (
     split_job,
 )
 from gobbler.model.progress import NoProgress, Progress
-
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
-"""Seconds between two looks at a job that is waited for."""
 
 SEEN_WITHIN = 60.0
 """Seconds after which a request should be seen by all hosts of a network filesystem."""
@@ -149,7 +146,7 @@ class Job:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         teller = _Teller(progress or NoProgress())
-        seconds = FIRST_PAUSE
+        seconds = POLL_FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:
             teller.tell(state)
@@ -159,7 +156,7 @@ class Job:
                     hint=f"It goes on; ask with 'gobbler jobs show {self.name}'.",
                 )
             pause(seconds)
-            seconds = min(seconds * 1.3, LONGEST_PAUSE)
+            seconds = next_poll_pause(seconds)
             state = self._state_soon()
         teller.tell(state)
         return answer_of(state)
@@ -173,7 +170,7 @@ class Job:
             except Missing:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(LONGEST_PAUSE)
+                time.sleep(POLL_LONGEST_PAUSE)
 
     def cancel(self) -> JobState:
         """Have it given up, and everything put back; how it ended.
