@@ -9,7 +9,7 @@ import pytest
 
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.registry.consume import consume_again, cut_off, remove_sources
-from gobbler.transfer.batch import Source
+from gobbler.transfer.scan import Source
 
 
 class Bench:

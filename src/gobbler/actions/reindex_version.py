@@ -19,7 +19,7 @@ from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.workspace import Intent, Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, make_plan
-from gobbler.transfer.build import hash_files, hash_kept
+from gobbler.transfer.hash_files import hash_files, hash_kept
 
 
 def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, object]:

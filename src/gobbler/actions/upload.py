@@ -24,10 +24,9 @@ from gobbler.registry.workspace import Intent, Workspace
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight
 from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
-from gobbler.transfer.batch import Source
 from gobbler.transfer.build import make_symlinks, write_records
 from gobbler.transfer.ingest import ingest_files
-from gobbler.transfer.scan import scan
+from gobbler.transfer.scan import Source, scan
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from gobbler.registry.registry import Registry
 from gobbler.rules.comparison import Version, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, Locator
 from gobbler.rules.upload_plan import MAX_PROBLEMS_TOLD
-from gobbler.transfer.build import hash_files, hash_listed
+from gobbler.transfer.hash_files import hash_files, hash_listed
 
 
 def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import closing, kind_of, open_directory
-from gobbler.fs.os_errors import fault_at
+from gobbler.fs.open import DIRECTORY, closing, kind_of, open_directory
+from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
@@ -21,6 +23,43 @@ MAX_DEPTH = 256
 
 MAX_PATH_BYTES = 3000
 """Longest path in a version: with the registry's own path it must stay below PATH_MAX."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A directory in staging that was identified: where it is, which one, and whose.
+
+    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
+    host may know the device by another number: if ``is_inside``, it is that of staging.
+    """
+
+    staging: str
+    name: str
+    device: int
+    inode: int
+    owner: int
+    is_inside: bool = False
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """The open directory; :class:`~gobbler.errors.Refused` if it is another one now."""
+        with closing(open_directory(self.staging)) as staging:
+            try:
+                descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
+            except OSError as error:
+                raise refusal(error, self.name) from None
+            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
+                status = os.fstat(descriptor)
+                is_same_device = status.st_dev == self.device or (
+                    self.is_inside and status.st_dev == os.fstat(staging).st_dev
+                )
+                found = (status.st_ino, status.st_uid)
+                if not is_same_device or found != (self.inode, self.owner):
+                    raise Refused(
+                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        code=Code.SOURCE_CHANGED,
+                    )
+                yield descriptor
 
 
 @dataclass
