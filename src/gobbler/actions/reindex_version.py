@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.context import RequestContext
+from gobbler.actions.context import RequestContext, check_admin, existing_version
 from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
-from gobbler.actions.versions import check_admin, existing_version
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable

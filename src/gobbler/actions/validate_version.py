@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from gobbler.actions.context import RequestContext
+from gobbler.actions.context import RequestContext, check_admin, existing_version
 from gobbler.actions.version_scan import Found, look_at, places_of
-from gobbler.actions.versions import check_admin, existing_version
 from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey

@@ -33,15 +33,32 @@ class Publication:
 
     ``usage``: bytes that it adds. ``owner``: permissions that come with a new asset.
     ``check``: called under the locks, right before the commit; raises to prevent it.
-    ``intent``: what recovery must know besides.
+    ``source``: the directory in ``staging`` that it was read from; ``adopted``: files of it may
+    be hard-linked from there.
     """
 
     key: VersionKey
     summary: Summary
     usage: int
     owner: Permissions | None
-    intent: Intent
     check: Callable[[], None]
+    staging: str = ""
+    source: str = ""
+    adopted: bool = False
+
+    def intent(self) -> Intent:
+        """What recovery must know besides the renames."""
+        return Intent(
+            moves=[],
+            project=self.key.project,
+            asset=self.key.asset,
+            version=self.key.version,
+            recount=[self.key.project],
+            latest=not self.summary.on_probation,
+            staging=self.staging,
+            source=self.source,
+            adopted=self.adopted,
+        )
 
 
 def publish(
@@ -70,7 +87,7 @@ def _try_to_publish(
         journal.bring_new("tree", key.path)
     else:
         journal.bring_new("asset", key.of_asset.path)
-    journal.record(publication.intent)
+    journal.record(publication.intent())
     if not publication.summary.on_probation:
         # Most often right; it is written again under the locks where it is not.
         prepare_log(workspace, version_entry("add-version", key, latest=True))

@@ -1,4 +1,4 @@
-"""Building the tree of a version: files, links, records."""
+"""The last part of building a tree: the symbolic links and the records of a version."""
 
 from __future__ import annotations
 
@@ -19,17 +19,31 @@ MANY_LINKS = 1000
 """Links for which a second thread is worth its cost."""
 
 FIRST_LINKS = 16
-"""Links from which it is told how long one takes."""
+"""Links whose making is timed first."""
 
 LOCAL_THREADS = 2
-"""Threads that make links on a filesystem that answers at once: more of them get no more done."""
+"""Threads that make links on a local filesystem, where more of them get no more done."""
+
+
+def write_version(
+    tree: str, key: VersionKey, plan: Plan, manifest: Manifest, summary: Summary, *, width: int
+) -> None:
+    """Complete the ``tree`` of version ``key``: symbolic links, then the records.
+
+    Up to ``width`` threads make the links. ``..links`` come first, ``..summary`` last.
+    """
+    make_symlinks(tree, key, plan, manifest, width)
+    for directory, links in links_by_directory(manifest).items():
+        write_new(f"{tree}/{directory}/{LINKS}" if directory else f"{tree}/{LINKS}", encode(links))
+    write_new(f"{tree}/{MANIFEST}", encode(manifest))
+    write_new(f"{tree}/{SUMMARY}", encode(summary))
 
 
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, width: int) -> None:
-    """Make the symbolic link of every linked entry and every kept one.
+    """Make the symbolic link of every linked entry and of every kept one.
 
-    Up to ``width`` threads make many of them: each directory is for one thread, as the kernel
-    has but one at a time change a directory.
+    Many are made in up to ``width`` threads, each directory in one: the kernel lets one
+    thread at a time change a directory.
     """
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, entry in manifest.items():
@@ -59,7 +73,6 @@ def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, wi
 
 
 def _make_symlinks(place: str, links: list[tuple[str, str]]) -> None:
-    """Make links, each of a name and a text, in the directory ``place``."""
     with closing(os.open(place, DIRECTORY)) as directory:
         for name, text in links:
             try:
@@ -67,11 +80,3 @@ def _make_symlinks(place: str, links: list[tuple[str, str]]) -> None:
             except OSError as error:
                 error.filename2 = f"{place}/{name}"
                 raise
-
-
-def write_records(tree: str, manifest: Manifest, summary: Summary) -> None:
-    """Write ``..links``, then ``..manifest``, then ``..summary``."""
-    for directory, links in links_by_directory(manifest).items():
-        write_new(f"{tree}/{directory}/{LINKS}" if directory else f"{tree}/{LINKS}", encode(links))
-    write_new(f"{tree}/{MANIFEST}", encode(manifest))
-    write_new(f"{tree}/{SUMMARY}", encode(summary))

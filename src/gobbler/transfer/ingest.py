@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
@@ -33,6 +34,13 @@ CONTENTS_AT_A_TIME = 100_000
 """Files for which the same published ones are looked for at a time, so that memory stays flat."""
 
 
+class Ingested(NamedTuple):
+    """The entries of ingested files; for a source to be consumed, the fingerprint of each file."""
+
+    entries: Manifest
+    fingerprints: dict[str, Fingerprint]
+
+
 def ingest_files(
     dispatcher: Dispatcher,
     source: Source,
@@ -41,7 +49,7 @@ def ingest_files(
     *,
     consume: bool,
     adopt: bool,
-) -> tuple[Manifest, dict[str, Fingerprint]]:
+) -> Ingested:
     """Bring the files of ``plan`` into the tree of ``workspace``.
 
     Returns their entries (linked to ``candidates`` where the content is the same), and if the
@@ -70,7 +78,7 @@ def ingest_files(
             fresh.append(ingested.path)
     if candidates is not None and fresh:
         entries.update(_linked(dispatcher, candidates, entries, fresh))
-    return entries, fingerprints
+    return Ingested(entries, fingerprints)
 
 
 def _taken(

@@ -10,8 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import DIRECTORY, closing, kind_of, open_directory
+from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.open import (
+    DIRECTORY,
+    account_name,
+    closing,
+    kind_of,
+    open_directory,
+    open_users_directory,
+)
 from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
@@ -40,9 +47,34 @@ class Source:
     owner: int
     is_inside: bool = False
 
+    @classmethod
+    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> Source:
+        """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
+
+        Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
+        """
+        if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
+            raise Refused(
+                f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
+                code=Code.INVALID_NAME,
+            )
+        with closing(open_directory(staging)) as parent:
+            descriptor, status = open_users_directory(parent, name, "source directory")
+            os.close(descriptor)
+            with with_path(staging):
+                is_inside = status.st_dev == os.fstat(parent).st_dev
+        if status.st_uid != uid:
+            owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+            raise Forbidden(
+                f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+                f"not to the requester {quoted(user)}",
+                code=Code.FOREIGN_SOURCE,
+            )
+        return cls(staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """The open directory; :class:`~gobbler.errors.Refused` if it is another one now."""
+        """Open it. Raises :class:`~gobbler.errors.Refused` if another directory is there now."""
         with closing(open_directory(self.staging)) as staging:
             try:
                 descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
