@@ -48,8 +48,7 @@ TAR = {"Content-Type": "application/x-tar"}
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    for module in ("download", "http"):
-        monkeypatch.setattr(f"gobbler.client.{module}.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index, log_defaults
+from gobbler.service.settings import Settings, check_directories, check_index
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
@@ -53,15 +53,20 @@ HTTP_KILL_AFTER = 10
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
-    """Run the service until SIGTERM or SIGINT.
+def serve(
+    settings: Settings,
+    form: LogFormat,
+    *,
+    debug: bool,
+    on_start: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the service until SIGTERM or SIGINT; ``on_start`` is called once it has started.
 
     Raises :class:`~gobbler.errors.Misconfigured` if it can't start.
     """
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
-    log_defaults(settings)
     check_directories(settings)
     check_index(settings)
     with alone_at(settings.host, settings.port) as alone:
@@ -72,7 +77,7 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
             check_cluster(settings.dask)
         allow_many_files()
         recover_after_crash(settings)
-        Supervisor(settings, form, config, debug=debug).run()
+        Supervisor(settings, form, config, debug=debug, on_start=on_start).run()
     logger.info("stopped")
 
 
@@ -111,9 +116,16 @@ class Supervisor:
     """Runs the processes of one service, and stops them on a signal."""
 
     def __init__(
-        self, settings: Settings, form: LogFormat, config: dict[str, Any], *, debug: bool
+        self,
+        settings: Settings,
+        form: LogFormat,
+        config: dict[str, Any],
+        *,
+        debug: bool,
+        on_start: Callable[[], None],
     ) -> None:
         self._settings = settings
+        self._on_start = on_start
         self._pid = os.getpid()
         # HTTP workers learn from the end of this pipe that the service stops. A signal handler
         # can close it, where it could not take a lock, and it closes if the supervisor dies.
@@ -190,6 +202,7 @@ class Supervisor:
             settings.port,
             settings.prefix,
         )
+        self._on_start()
 
 
 def _load(
