@@ -22,9 +22,9 @@ from gobbler.registry.journal import Intent
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
-from gobbler.rules.links import Locator, Places, usage_of
+from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight
-from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, make_plan
+from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
 from gobbler.transfer.batch import Source
 from gobbler.transfer.build import make_symlinks, write_records
 from gobbler.transfer.ingest import ingest_files
@@ -163,11 +163,7 @@ def _plan(context: RequestContext, key: VersionKey, source: Source, found: Scan)
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    locator = Locator(places)
-    targets = {
-        path: locator(f"{staging}/{source.name}/{path.rpartition('/')[0]}", text)
-        for path, text in found.symlinks.items()
-    }
+    targets = locate_links(found, f"{staging}/{source.name}", places)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 
