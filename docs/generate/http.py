@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from docs.generate import markdown
-from gobbler.service.openapi.document import description
+from gobbler.service.openapi import description
 
 Schema = dict[str, Any]
 

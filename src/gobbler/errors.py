@@ -103,6 +103,7 @@ class Code(str, enum.Enum):
     CONTENTION = "contention", "Others kept changing what the request relies on."
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job was begun several times, and its worker died each time."
+    EXECUTOR_FAILED = "executor-failed", "An executor could not run a part of the work."
     STOPPING = "stopping", "The service stops; the request was put back."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client went away before the request ended."

@@ -150,7 +150,7 @@ def test_another_users_job_is_none_of_ones_business(service: TestService, client
         f"client.job({mine!r}).cancel()\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "another user's" in ended.stderr.splitlines()[-1], ended.stderr
+    assert "belongs to another user" in ended.stderr.splitlines()[-1], ended.stderr
 
 
 def test_without_a_spool_the_reason_is_told(tmp_path: Path) -> None:

@@ -154,10 +154,10 @@ def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
 ) -> None:
     (source / "large").write_bytes(b"1" * (9 << 20))
 
-    def failing(*arguments: object) -> int:
+    def failing(*arguments: object) -> tuple[int, str]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("gobbler.client.checksums.os.preadv", failing)
+    monkeypatch.setattr("gobbler.client.checksums.hash_file", failing)
     with pytest.raises(Fault, match=r"is published, but can't be compared .*Input/output error"):
         client.upload(project, "a", "1", source)
     assert client.versions(project, "a") == ["1"]

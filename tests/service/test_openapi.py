@@ -28,8 +28,7 @@ from gobbler.actions import ACTIONS
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 from gobbler.model.answers import ACTION_DOCS
-from gobbler.service.openapi.document import description
-from gobbler.service.openapi.endpoints import paths
+from gobbler.service.openapi import description, paths
 
 CHECKS = [
     not_a_server_error,

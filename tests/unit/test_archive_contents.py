@@ -11,9 +11,8 @@ import pytest
 from gobbler.errors import Missing
 from gobbler.model.progress import NeverCancelled
 from gobbler.service import archive
-from gobbler.service.archive import Contents, Links
+from gobbler.service.archive import END, Contents, Links
 from gobbler.service.registry_files import Files
-from gobbler.service.tar import END
 
 from .archived import (
     CHANGES,

@@ -70,7 +70,7 @@ def test_what_was_copied_is_told(
 
 
 def test_nobody_need_want_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.hashlib, "md5", None)
+    monkeypatch.setattr(hashlib, "md5", None)
     assert send(file, None).read_bytes() == file.read_bytes()
 
 
@@ -104,18 +104,18 @@ def test_a_change_during_the_hashing_is_noticed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = file.read_bytes()
-    real = os.preadv
+    real = os.readv
     changed = False
 
-    def changing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+    def changing(descriptor: int, buffers: list[memoryview]) -> int:
         nonlocal changed
         if not changed:
             changed = True
             file.write_bytes(os.urandom(len(content)))
             os.utime(file, ns=(1, 1))
-        return real(descriptor, buffers, offset)
+        return real(descriptor, buffers)
 
-    monkeypatch.setattr(module.os, "preadv", changing)
+    monkeypatch.setattr(os, "readv", changing)
     with Checksums(1) as checksums:
         send(file, checksums)
         assert checksums.result() == {"p": sent(content)}

@@ -197,7 +197,7 @@ def test_odd_names_arrive_as_they_are(web):
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(web, monkeypatch):
-    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
     web.put("/fetch/a", b"12345")
     answer = web.answers["/fetch/a"]
     answer.promised = 10

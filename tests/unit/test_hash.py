@@ -11,16 +11,14 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Cancelled
-from gobbler.fs import hash as copying
-from gobbler.fs import hash as instep
+from gobbler.fs import hash as hashing
 from gobbler.fs.direct_io import DirectFile
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.model.progress import NoProgress, ProgressCounter
 
 
 def chunks_of(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    for module in (copying, instep):
-        monkeypatch.setattr(module, "CHUNK", size)
+    monkeypatch.setattr(hashing, "CHUNK", size)
 
 
 class Steps(ProgressCounter):
@@ -117,14 +115,14 @@ def test_each_byte_is_told_while_it_is_copied_or_hashed(
 def test_large_files_go_directly_to_the_disk_if_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_out: bool, expected: int
 ) -> None:
-    monkeypatch.setattr(copying, "DIRECT", 2 * instep.CHUNK)
-    data = os.urandom(2 * instep.CHUNK)
+    monkeypatch.setattr(hashing, "DIRECT_SIZE", 2 * hashing.CHUNK)
+    data = os.urandom(2 * hashing.CHUNK)
     (tmp_path / "source").write_bytes(data)
     with (tmp_path / "source").open("rb") as source, (tmp_path / "target").open("wb") as target:
         if not DirectFile(target.fileno()).is_direct:
             pytest.skip("the filesystem of temporary files can't be written to directly")
         fcntl.fcntl(target.fileno(), fcntl.F_SETFL, os.O_WRONLY)
-        size = expected * instep.CHUNK
+        size = expected * hashing.CHUNK
         copied = copy_and_hash(
             source.fileno(), target.fileno(), size, NO_PROGRESS, write_out=write_out
         )

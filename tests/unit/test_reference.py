@@ -19,7 +19,7 @@ from gobbler.client import Client
 from gobbler.client.config_schema import KEYS, SERVICE_KEYS
 from gobbler.client.resolve import ENVIRONMENT
 from gobbler.errors import Code
-from gobbler.service.openapi.document import description
+from gobbler.service.openapi import description
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"

@@ -24,7 +24,7 @@ from gobbler.actions.reroute_links import reroute_links
 from gobbler.actions.set_permissions import set_permissions
 from gobbler.actions.upload import upload
 from gobbler.actions.validate_version import validate_version
-from gobbler.errors import Forbidden, Refused, quoted
+from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lock import cancellable
 from gobbler.model import requests
@@ -88,6 +88,7 @@ def carry_out(
     if action is None:
         raise Refused(
             f"{quoted(name)} asks for an unknown action",
+            code=Code.UNKNOWN_ACTION,
             hint="The name must be request-{action}-{anything}; the actions are "
             + ", ".join(ACTIONS)
             + ".",

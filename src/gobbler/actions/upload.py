@@ -9,7 +9,7 @@ from gobbler.actions.context import RequestContext
 from gobbler.actions.dedup_candidates import dedup_candidates
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.actions.version_scan import published_versions
-from gobbler.errors import Fault, Forbidden, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import account_name, closing, open_directory, open_users_directory
@@ -47,6 +47,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
         return {}
     raise Fault(
         f"what the upload to {quoted(key.path)} relies on changed {ATTEMPTS} times meanwhile",
+        code=Code.CONTENTION,
         hint="Try again when fewer changes are being made to the asset.",
     )
 
@@ -55,7 +56,8 @@ def _identify(context: RequestContext, name: str) -> Source:
     """Open the source once, and remember which directory it is."""
     if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
         raise Refused(
-            f"`source` must be the bare name of a directory in staging, not {quoted(name)}"
+            f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
+            code=Code.INVALID_NAME,
         )
     with closing(open_directory(context.service.staging)) as staging:
         descriptor, status = open_users_directory(staging, name, "source directory")
@@ -66,7 +68,8 @@ def _identify(context: RequestContext, name: str) -> Source:
         owner = account_name(status.st_uid, f"source directory {quoted(name)}")
         raise Forbidden(
             f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-            f"not to the requester {quoted(context.requester.name)}"
+            f"not to the requester {quoted(context.requester.name)}",
+            code=Code.FOREIGN_SOURCE,
         )
     return Source(
         context.service.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside

@@ -8,7 +8,7 @@ from contextlib import suppress
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import Found, look_at, places_of
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.errors import GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
@@ -38,6 +38,7 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
     raise Refused(
         f"version {quoted(key.path)} has {count}: {first}"
         + (f"; and {more} more" if more > 0 else ""),
+        code=Code.INVALID_VERSION,
         fields={"problems": problems},
     )
 

@@ -15,9 +15,9 @@ import click
 from rich.filesize import decimal
 
 from gobbler.cli import amounts, bulk, common
-from gobbler.client import Budget, Client, RequestFailed, Scrub, Verified
+from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as, resolve
-from gobbler.client.bulk.validate import keep_verified
+from gobbler.client.bulk.validate import record_validation
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
@@ -138,7 +138,7 @@ def scrub(
 ) -> int:
     """Verify what is due and tell what is wrong; the exit code."""
     started = time.monotonic()
-    results: list[Verified] = []
+    results: list[ValidationResult] = []
     with bulk.BulkBar("verifying", "versions") as bar:
         found = client.validate_all(
             project,
@@ -166,12 +166,12 @@ def scrub(
     return Refused.exit_code if _wrong(found, results) else 0
 
 
-def _wrong(found: Scrub, results: list[Verified]) -> list[Verified]:
+def _wrong(found: BulkValidation, results: list[ValidationResult]) -> list[ValidationResult]:
     """What is known to be wrong, be it since now or since an earlier run."""
     return [result for result in (*found.known_wrong, *results) if not result.is_valid]
 
 
-def _tell(found: Scrub, results: list[Verified], seconds: float) -> None:
+def _tell(found: BulkValidation, results: list[ValidationResult], seconds: float) -> None:
     wrong = _wrong(found, results)
     bulk.table(
         ("version", "verified", ">problems", "the first", "try next"),
@@ -202,7 +202,9 @@ def _tell(found: Scrub, results: list[Verified], seconds: float) -> None:
         click.echo(f"error: {number} {verb} problems", err=True)
 
 
-def _document(found: Scrub, results: list[Verified], seconds: float) -> dict[str, Any]:
+def _document(
+    found: BulkValidation, results: list[ValidationResult], seconds: float
+) -> dict[str, Any]:
     return {
         "resumed": None if found.resumed is None else format_time(found.resumed),
         "verified": len(results),
@@ -216,7 +218,7 @@ def _document(found: Scrub, results: list[Verified], seconds: float) -> dict[str
     }
 
 
-def _described(result: Verified) -> dict[str, Any]:
+def _described(result: ValidationResult) -> dict[str, Any]:
     return {
         "project": result.project,
         "asset": result.asset,
@@ -233,7 +235,7 @@ def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]
     """Know what came of verifying one version alone, too; say so if that can't be."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        keep_verified(client, key, seconds, tuple(problems))
+        record_validation(client, key, seconds, tuple(problems))
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 

@@ -11,8 +11,8 @@
     with version.open("berlin.csv") as file: ...
 """
 
-from gobbler.client.bulk.repair import Repaired, Repairs
-from gobbler.client.bulk.validate import Scrub, Verified
+from gobbler.client.bulk.repair import BulkRepair, RepairResult
+from gobbler.client.bulk.validate import BulkValidation, ValidationResult
 from gobbler.client.cache.entries import Cached, Damage
 from gobbler.client.cache.prune import Pruned
 from gobbler.client.calls.administration import LinkChange
@@ -38,12 +38,12 @@ __all__ = [
     "NotThere",
     "Pair",
     "Pruned",
-    "Repaired",
-    "Repairs",
+    "RepairResult",
+    "BulkRepair",
     "RequestFailed",
-    "Scrub",
+    "BulkValidation",
     "ServiceInfo",
     "TooSlow",
-    "Verified",
+    "ValidationResult",
     "Version",
 ]

@@ -17,6 +17,7 @@ import msgspec
 
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http
+from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
@@ -26,13 +27,10 @@ from gobbler.model.jobs import (
     STATE_SUFFIX,
     JobState,
     no_such_job,
+    read_answer,
     split_job,
 )
 from gobbler.model.progress import NoProgress, Progress
-
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
-"""Seconds between two looks at a job that is waited for."""
 
 SEEN_WITHIN = 60.0
 """Seconds after which a request should be seen by all hosts of a network filesystem."""
@@ -148,7 +146,7 @@ class Job:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         teller = _Teller(progress or NoProgress())
-        seconds = FIRST_PAUSE
+        seconds = POLL_FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:
             teller.tell(state)
@@ -158,7 +156,7 @@ class Job:
                     hint=f"It goes on; ask with 'gobbler jobs show {self.name}'.",
                 )
             pause(seconds)
-            seconds = min(seconds * 1.3, LONGEST_PAUSE)
+            seconds = next_poll_pause(seconds)
             state = self._state_soon()
         teller.tell(state)
         return answer_of(state)
@@ -172,7 +170,7 @@ class Job:
             except Missing:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(LONGEST_PAUSE)
+                time.sleep(POLL_LONGEST_PAUSE)
 
     def cancel(self) -> JobState:
         """Have it given up, and everything put back; how it ended.
@@ -211,18 +209,12 @@ def answer_of(state: JobState) -> dict[str, object]:
 
     Raises :class:`~gobbler.client.errors.RequestFailed` if the answer is an error.
     """
-    answer = dict(state.answer) if isinstance(state.answer, dict) else {}
-    status = _http_status(answer)
+    answer = read_answer(state.answer) if isinstance(state.answer, dict) else {}
+    status = answer.pop("http_status", None)
     if answer.get("status") == "SUCCESS":
         return answer
     raise error_from_answer(
-        status, answer, default_reason=f"job {state.job} failed, and the service gives no reason"
+        status if isinstance(status, int) else 500,
+        answer,
+        default_reason=f"job {state.job} failed, and the service gives no reason",
     )
-
-
-def _http_status(answer: dict[str, object]) -> int:
-    """Take the HTTP status out of the answer of a job."""
-    status = answer.pop("http_status", None)
-    if isinstance(answer.get("code"), int):  # a service before there were codes
-        status = answer.pop("code")
-    return status if isinstance(status, int) else 500

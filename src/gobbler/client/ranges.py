@@ -13,7 +13,8 @@ from typing import ClassVar
 import requests
 
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import ATTEMPTS, FIRST_PAUSE, Http, fetch_endpoint
+from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import Code, Fault, quoted
 
 BUFFER = 1 << 20
@@ -66,13 +67,13 @@ class Ranges:
         if start >= stop:
             return b""
         if self._copy is None:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(1, READ_ATTEMPTS + 1):
                 try:
                     part = self._ask(start, stop)
                 except BrokenOff:
-                    if attempt == ATTEMPTS - 1:
+                    if attempt == READ_ATTEMPTS:
                         raise
-                    time.sleep(FIRST_PAUSE * 2**attempt)
+                    time.sleep(read_pause(attempt))
                 else:
                     if part is not None:
                         return part

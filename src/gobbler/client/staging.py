@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
@@ -23,10 +22,9 @@ from gobbler.client.submit import staging_closed, staging_missing
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.flush import write_out
-from gobbler.fs.hash import CHUNK, read_in_step
-from gobbler.fs.open import read_all
+from gobbler.fs.hash import CHUNK, copy_and_hash, hash_file
 from gobbler.model.names import is_internal
-from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.progress import CancelCheck, Progress
 
 
 def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
@@ -238,17 +236,6 @@ def send(
         os.close(reader)
 
 
-class _Unless(NoProgress):
-    """Ends a file that is read when ``stop`` is set."""
-
-    def __init__(self, stop: Stop) -> None:
-        self._stop = stop
-
-    def advance(self, files: int, size: int) -> None:
-        del files, size
-        self._stop.check()
-
-
 class _Copied:
     """The progress of one file of ``expected`` bytes; it must not grow meanwhile."""
 
@@ -284,10 +271,10 @@ def _copy(
     expected = before[0]
     copied = _Copied(source, expected, progress, stop)
     sent: Sent | None = None
-    if expected < CHUNK:
-        sent = _copy_small(reader, writer, expected, copied)
-    elif checksums is not None and expected > READ_TWICE and not _shares(reader, writer):
-        sent = Sent(*read_in_step(reader, lambda part, _: write_all(writer, part), copied))
+    if expected < CHUNK or (
+        checksums is not None and expected > READ_TWICE and not _shares(reader, writer)
+    ):
+        sent = Sent(*copy_and_hash(reader, writer, expected, copied))
     elif not _shares(reader, writer):
         _copy_fast(reader, writer, copied)
     else:
@@ -298,16 +285,9 @@ def _copy(
         return
     if sent is None and not checksums.compute(path, reader, target, before):
         os.lseek(writer, 0, os.SEEK_SET)
-        sent = Sent(*read_in_step(writer, lambda *_: None, _Unless(stop)))
+        sent = Sent(*hash_file(writer, CancelCheck(stop), expected))
     if sent is not None:
         checksums.add(path, sent)
-
-
-def _copy_small(reader: int, writer: int, expected: int, progress: Progress) -> Sent:
-    data = read_all(reader, expected)
-    write_all(writer, data)
-    progress.advance(0, len(data))
-    return Sent(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
 
 
 def _copy_fast(reader: int, writer: int, progress: Progress) -> None:

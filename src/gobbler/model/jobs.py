@@ -23,7 +23,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from gobbler.errors import Missing, quoted
+from gobbler.errors import Code, Missing, quoted
 from gobbler.model.names import file_name_problem
 
 SPOOL = "..spool"
@@ -63,7 +63,8 @@ class JobState(Struct, frozen=True):
     """How far a job is; times are RFC 3339.
 
     ``attempts``: how often it was begun. ``answer``: once it is ``done``, ``failed`` or
-    ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as ``code``.
+    ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as
+    ``http_status``.
     """
 
     job: str
@@ -111,18 +112,34 @@ def is_valid_request_file(name: str) -> bool:
     )
 
 
+def job_answer(answer: Mapping[str, object], http_status: int) -> dict[str, object]:
+    """The answer of a job: that of a plain ``POST``, with the HTTP status of it."""
+    return {**answer, "http_status": http_status}
+
+
+def read_answer(answer: Mapping[str, object]) -> dict[str, object]:
+    """The answer of a job as services write it now.
+
+    Services before there were codes of errors wrote the HTTP status into ``code``.
+    """
+    code = answer.get("code")
+    if not isinstance(code, int):
+        return dict(answer)
+    return {"http_status": code, **{key: value for key, value in answer.items() if key != "code"}}
+
+
 def final_state(answer: Mapping[str, object]) -> Progressing:
-    """As what a job has ended that was given this ``answer``."""
+    """The final state of a job with this ``answer``."""
     if answer.get("status") == "SUCCESS":
         return "done"
-    is_cancelled = str(answer.get("reason", "")).startswith(CANCELLED)
-    return "cancelled" if is_cancelled else "failed"
+    return "cancelled" if answer.get("code") == Code.CANCELLED else "failed"
 
 
 def no_such_job(job: str) -> Missing:
     """The error for a job that nothing is known of."""
     return Missing(
         f"there is no job {quoted(job)}",
+        code=Code.JOB_NOT_FOUND,
         hint="It may be older than seven days, or its request may not have arrived yet.",
     )
 

@@ -54,6 +54,18 @@ class NeverCancelled:
         """Do nothing."""
 
 
+class CancelCheck(NoProgress):
+    """Progress that nobody follows, but that checks a token at each advance."""
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+
+    def advance(self, files: int, size: int) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
+        del files, size
+        self._cancel.check()
+
+
 class CancelFlag:
     """A token that one thread sets and others check."""
 

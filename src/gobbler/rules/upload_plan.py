@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
 from gobbler.rules.links import InRegistry, InSource, InWhitelist, Nowhere, Target, link_to
@@ -75,7 +75,10 @@ def make_plan(
     Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
     """
     if scan.odd:
-        raise Refused(told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}))
+        raise Refused(
+            told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
+            code=Code.INVALID_SOURCE,
+        )
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
     kept: dict[str, InWhitelist] = {}
     local: dict[str, str] = {}
@@ -102,7 +105,8 @@ def make_plan(
                     f"{quoted(scan.symlinks[path])} {problem}"
                     for path, problem in problems.items()
                 }
-            )
+            ),
+            code=Code.INVALID_SOURCE,
         )
     return Plan(scan.directories, scan.files, kept, known, ordered)
 

@@ -12,7 +12,14 @@ from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
-from gobbler.model.jobs import CANCELLED, JobProgress, JobState, final_state, progress_after
+from gobbler.model.jobs import (
+    CANCELLED,
+    JobProgress,
+    JobState,
+    final_state,
+    job_answer,
+    progress_after,
+)
 from gobbler.model.records import format_time
 from gobbler.registry.recovery import forget_workspace, settle
 from gobbler.registry.workspace import WorkspaceInUse
@@ -162,7 +169,7 @@ class Performer:
         )
 
     def _finish(self, record: Record, monitor: JobMonitor, attempt: int, outcome: Outcome) -> None:
-        answer: dict[str, object] = {**outcome.body, "code": outcome.status}
+        answer = job_answer(outcome.body, outcome.status)
         state = msgspec.structs.replace(
             monitor.state,
             state=final_state(answer),

@@ -12,11 +12,11 @@ import os
 import posixpath
 import stat
 
-from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.open import Beneath, closing, kind_of, open_beneath, open_directory
 from gobbler.fs.openat2 import opener, read_link
 from gobbler.fs.os_errors import code_of
-from gobbler.model.names import has_internal
+from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below
 
 HOPS = 8
@@ -124,3 +124,24 @@ def _leads_nowhere(path: str) -> Missing:
         f"{quoted(path)} is a link that leads to no file of the registry",
         code=Code.DAMAGED_LINKS,
     )
+
+
+def registry_path(path: str) -> str:
+    """``path`` relative to the registry, in its plainest form (``""``: the registry).
+
+    Raises :class:`~gobbler.errors.Refused` when it leaves the registry, and
+    :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
+    """
+    if "\0" in path:
+        raise Refused(f"{quoted(path)} is not a path", code=Code.INVALID_NAME)
+    plain = posixpath.normpath(path) if path else "."
+    if plain.startswith(("/", "../")) or plain == "..":
+        raise Refused(f"{quoted(path)} leaves the registry", code=Code.INVALID_NAME)
+    if plain.split("/", 1)[0] == INCOMING:
+        raise absent(path)
+    return "" if plain == "." else plain
+
+
+def absent(path: str) -> Missing:
+    """The error for a ``path`` that is not in the registry."""
+    return Missing(f"{quoted(path)} does not exist in the registry", code=Code.FILE_NOT_FOUND)

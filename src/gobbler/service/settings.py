@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
-from gobbler.doctor.places import BEGUN, Place
+from gobbler.doctor.places import Place
 from gobbler.errors import Code, GobblerError, Misconfigured
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import (
+    REGISTRY_MODE,
+    REQUESTS,
+    STAGING_MODE,
+    registry_directories,
+    staging_directories,
+)
+from gobbler.fs.mounts import is_below, reports_all_changes
 from gobbler.fs.open import account_name
+from gobbler.index import Index
+from gobbler.index.database import ForeignIndex, UnusableIndex
+from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoof import Spoofable, parse_spoofing
 
@@ -30,8 +41,7 @@ class Settings:
     ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
     are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
     beyond the latest version needs it. ``dask`` is the address of the scheduler of a Dask cluster
-    that batches are sent to; empty: there is none. ``by_default``: they were made by
-    :func:`default_settings`, and the service logs what that chose.
+    that batches are sent to; empty: there is none.
     """
 
     staging: str
@@ -51,12 +61,11 @@ class Settings:
     index: str | None = None
     dedup: Dedup = Dedup.LATEST
     dask: str = ""
-    by_default: bool = False
 
     @property
     def replay_guard(self) -> str:
         """Where begun requests are remembered."""
-        return f"{self.staging}/{BEGUN}"
+        return f"{self.staging}/{REQUESTS}"
 
     @property
     def places(self) -> tuple[Place, Place]:
@@ -79,7 +88,11 @@ def default_settings() -> Settings:
     """
     top = os.path.abspath(DEFAULT_DIRECTORY)
     staging, registry = f"{top}/staging", f"{top}/registry"
-    for path, mode in ((top, 0o755), (staging, 0o1777), (registry, 0o755)):
+    for path, mode in (
+        (top, DIRECTORY_MODE),
+        (staging, STAGING_MODE),
+        (registry, REGISTRY_MODE),
+    ):
         try:
             _make_own(path, mode)
         except Misconfigured as error:
@@ -87,20 +100,7 @@ def default_settings() -> Settings:
                 error.reason, hint="Name other directories with --staging and --registry."
             ) from None
     user = account_name(os.geteuid(), "this process")
-    return Settings(staging, registry, frozenset([user]), by_default=True)
-
-
-def log_defaults(settings: Settings) -> None:
-    """Log what :func:`default_settings` chose, and how to choose otherwise."""
-    if settings.by_default:
-        logger.info(
-            "no directories were given: staging is %s (--staging), the registry %s (--registry), "
-            "the administrator %s (--admin), the address %s (--host, --port)",
-            settings.staging,
-            settings.registry,
-            ", ".join(sorted(settings.admins)) or "nobody",
-            f"{settings.host}:{settings.port}",
-        )
+    return Settings(staging, registry, frozenset([user]))
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -150,8 +150,9 @@ def check_directories(settings: Settings) -> None:
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
-    for place in (staging, registry):
-        for path, mode in place.own:
+    own = (staging_directories(settings.staging), registry_directories(settings.registry))
+    for place, directories in zip((staging, registry), own, strict=True):
+        for path, mode in directories:
             _make_own(path, mode)
         _refuse(own_directories(place))  # somebody may have been quicker
     _heed(quick(registry), f"{registry}: ")
@@ -182,24 +183,60 @@ def _make_own(path: str, mode: int) -> None:
         raise Misconfigured(f"{path} can't be made: {error.strerror}") from None
 
 
-def check_address(host: str, port: int) -> None:
-    """Make sure that the service can listen at ``host`` and ``port``."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def check_index(settings: Settings) -> None:
+    """Make sure that nobody else can write the index, and that it is of this registry.
+
+    Raises :class:`~gobbler.service.settings.Misconfigured`; what only keeps the index from
+    being used is logged.
+    """
+    if settings.index is None:
+        return
+    index = Index(settings.index, Registry(settings.registry))
+    directory = os.path.realpath(os.path.dirname(index.path))
+    for place in settings.places:
+        if is_below(directory, os.path.realpath(place.path)):
+            raise Misconfigured(
+                f"the index {index.path} is in {place}",
+                hint="Keep it in a directory of the service's own, on a local disk.",
+            )
+    _check_owner(directory, index.path)
+    if not reports_all_changes(directory):
+        logger.warning(
+            "the index %s is not known to be on a local disk: locks of network filesystems may "
+            "not be good enough for SQLite",
+            index.path,
+        )
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            # Only a listening socket finds out about one that may share the port.
-            probe.listen(1)
+        index.probe()
+    except ForeignIndex as error:
+        raise Misconfigured(
+            f"the index {index.path} can't be used: {error}",
+            hint="Give each registry a file of its own, or remove this one.",
+        ) from None
+    except UnusableIndex as error:
+        logger.warning("the index %s can't be used yet: %s", index.path, error)
+
+
+def _check_owner(directory: str, path: str) -> None:
+    own = "Make it one of the service's own, which nobody else can write."
+    try:
+        status = os.stat(directory)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise in_use(host, port) from None
-        raise Misconfigured(f"can't listen at {host}, port {port}: {error.strerror}") from None
-
-
-def in_use(host: str, port: int) -> Misconfigured:
-    """The error for an address at which another process listens, or is about to."""
-    return Misconfigured(
-        f"port {port} of {host} is in use by another process",
-        hint="Choose another one with --port, or stop that process.",
-    )
+        raise Misconfigured(
+            f"the directory {directory} of the index can't be used: {error.strerror}", hint=own
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise Misconfigured(f"{directory}, where the index is to be, is not a directory")
+    if status.st_mode & stat.S_IWOTH:
+        raise Misconfigured(
+            f"the directory {directory} of the index can be written by everybody", hint=own
+        )
+    try:
+        owner = os.lstat(path).st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise Misconfigured(
+            f"the index {path} belongs to another account",
+            hint="Remove it: the service makes one of its own.",
+        )

@@ -41,8 +41,10 @@ from gobbler.model.jobs import (
     STATE_SUFFIX,
     JobState,
     final_state,
+    job_answer,
     job_name,
     no_such_job,
+    read_answer,
     split_job,
 )
 from gobbler.model.records import decode, format_time
@@ -264,7 +266,7 @@ class Answers:
         """Answer a job, or what was set aside as one, that can't be carried out."""
         told = format_time(now())
         action = action_of(split_job(job)[1]) or ""
-        answer = {**error.answer(), "code": error.status}
+        answer = job_answer(error.answer(), error.status)
         self.finish(JobState(job, action, "", "failed", told, told, told, answer=answer))
 
     def complete(self, state: JobState) -> None:
@@ -304,7 +306,7 @@ class Answers:
     def _answer(self, job: str) -> dict[str, object]:
         path = self._path(job, ANSWER_SUFFIX)
         try:
-            return decode(read_file(path, path), dict[str, object], path)
+            return read_answer(decode(read_file(path, path), dict[str, object], path))
         except Missing:
             raise no_such_job(job) from None
 

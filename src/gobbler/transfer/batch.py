@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
@@ -55,7 +55,10 @@ class Source:
                 )
                 found = (status.st_ino, status.st_uid)
                 if not is_same_device or found != (self.inode, self.owner):
-                    raise Refused(f"the source {quoted(self.name)} was replaced meanwhile")
+                    raise Refused(
+                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        code=Code.SOURCE_CHANGED,
+                    )
                 yield descriptor
 
 
@@ -166,9 +169,12 @@ def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
     with closing(opened), raising_fault("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
-            raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
+            raise Refused(
+                f"{quoted(path)} in the source is {kind_of(before.st_mode)} now",
+                code=Code.SOURCE_CHANGED,
+            )
         if is_foreign_link(before, batch.source.owner):
-            raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}")
+            raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}", code=Code.HARD_LINK)
         fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:
@@ -243,6 +249,7 @@ def _unchanged(opened: int, fingerprint: Fingerprint, size: int, path: str) -> N
     if size != fingerprint.size or Fingerprint.of(after) != fingerprint:
         raise Refused(
             f"{quoted(path)} in the source changed while it was being read",
+            code=Code.SOURCE_CHANGED,
             hint="Upload again once nothing writes to the directory any more.",
         )
 

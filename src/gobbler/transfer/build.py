@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from gobbler.errors import Fault, Refused, quoted
+from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import write_new
 from gobbler.fs.latency import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY, closing
@@ -44,7 +44,9 @@ def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
                 f"symbolic link {quoted(hashed.path)} can't be taken: "
                 f"its target {target} {hashed.problem}"
             )
-            raise Fault(reason) if hashed.failed else Refused(reason)
+            if hashed.failed:
+                raise Fault(reason, code=Code.IO_ERROR)
+            raise Refused(reason, code=Code.INVALID_SOURCE)
         entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
     return entries
 

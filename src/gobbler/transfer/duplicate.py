@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.open import READ, closing, open_beneath, open_directory
@@ -89,6 +89,7 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
         raise Fault(
             f"{quoted(path)} can't be copied: it links to {quoted(text)}, which is in no "
             "whitelisted directory",
+            code=Code.DAMAGED_LINKS,
             hint="Whitelist the directory that it leads into, or validate the version.",
         )
     with raising_fault("read", path), closing(open_directory(target.root)) as root:

@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gobbler.errors import Cancelled
+from gobbler.errors import Cancelled, Code
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.open import closing, exists, open_directory
@@ -78,8 +78,13 @@ class BatchProgress:
         now = time.monotonic()
         if now >= self._next:
             if not exists(self._path):
-                raise Cancelled("the job was cancelled")
+                raise _workspace_gone(self._path)
             self._next = now + CHECK_EVERY
+
+
+def _workspace_gone(path: str) -> Cancelled:
+    # Seen by nobody if this job was cancelled: the error that cancelled it is raised.
+    return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
 
 
 class Made(NamedTuple):
@@ -131,7 +136,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
         os.mkdir(path, DIRECTORY_MODE)
         descriptor = open_directory(path)
     except FileNotFoundError:
-        raise Cancelled("the job was cancelled") from None
+        raise _workspace_gone(run_directories_path) from None
     with closing(descriptor):
         yield Own(path, descriptor)
     if flush:

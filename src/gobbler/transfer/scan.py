@@ -8,7 +8,7 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.open import closing, kind_of
 from gobbler.fs.os_errors import fault_at
 from gobbler.model.names import file_name_problem, is_internal
@@ -135,19 +135,16 @@ def is_foreign_link(status: os.stat_result, owner: int) -> bool:
     return status.st_nlink > 1 and status.st_uid != owner
 
 
-UNREADABLE = "can't be read by the service"
-
-
 def vanished(error: OSError, path: str) -> str:
     """What is wrong with the user's file ``path`` on which a call failed.
 
-    Raises :class:`~gobbler.errors.Fault` for what is our own fault.
+    Raises :class:`~gobbler.errors.Fault` if the service or its filesystem failed.
     """
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
     if isinstance(error, PermissionError):
-        return UNREADABLE
-    # EINVAL: it was a symbolic link when it was looked at, and is none any more.
+        return "can't be read by the service"
+    # EINVAL: it was a symbolic link before.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
     raise fault_at(error, "read", path) from error
@@ -155,8 +152,11 @@ def vanished(error: OSError, path: str) -> str:
 
 def refusal(error: OSError, path: str) -> Refused:
     """The refusal of the user's file ``path`` on which a call failed."""
-    problem = vanished(error, path)
-    hint = "Give others the right to read it (and to enter it, if it is a directory)."
-    return Refused(
-        f"{quoted(path)} in the source {problem}", hint=hint if problem == UNREADABLE else ""
-    )
+    reason = f"{quoted(path)} in the source {vanished(error, path)}"
+    if isinstance(error, PermissionError):
+        return Refused(
+            reason,
+            code=Code.UNREADABLE,
+            hint="Give others the right to read it (and to enter it, if it is a directory).",
+        )
+    return Refused(reason, code=Code.SOURCE_CHANGED)

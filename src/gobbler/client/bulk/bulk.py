@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import datetime as dt
 
-from gobbler.client.bulk.repair import Repairs
+from gobbler.client.bulk.repair import BulkRepair
 from gobbler.client.bulk.run import BulkProgress
-from gobbler.client.bulk.survey import Overseeing
-from gobbler.client.bulk.validate import Scrub, Verified, last_verified
-from gobbler.client.retry import PATIENCE
+from gobbler.client.bulk.validate import BulkValidation, ValidationResult, last_validations
+from gobbler.client.calls.administration import Administration
+from gobbler.client.calls.reads import Reads
+from gobbler.client.retry import RETRY_SECONDS
+from gobbler.client.source import Source
 from gobbler.model.names import check_name
 from gobbler.rules.bulk import Budget
 
 ANY = Budget()
 
 
-class Sweeps(Overseeing):
+class Sweeps(Administration, Reads):
     """What administrators have done with all versions, and go on with where it stopped.
 
     All of these answer an object to be iterated over, which does it; nothing happens before.
@@ -24,9 +26,14 @@ class Sweeps(Overseeing):
     state directory (``XDG_STATE_HOME``), for the service and the registry that it tells of.
 
     Up to ``parallel`` requests are made at a time. Where no service answers they are repeated
-    for ``patience`` seconds; then :class:`~gobbler.errors.Unreachable` is raised, and the same
+    for ``retry_seconds`` seconds; then :class:`~gobbler.errors.Unreachable` is raised, and the same
     call goes on with the rest. ``restart`` begins anew instead of going on.
     """
+
+    @property
+    def source(self) -> Source:
+        """The way to read the registry, without the cache."""
+        return self._source
 
     def validate_all(
         self,
@@ -37,9 +44,9 @@ class Sweeps(Overseeing):
         budget: Budget = ANY,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
+        retry_seconds: float = RETRY_SECONDS,
         progress: BulkProgress | None = None,
-    ) -> Scrub:
+    ) -> BulkValidation:
         """Verify all versions, or those of a project or an asset; yields what came of each.
 
         ::
@@ -64,7 +71,7 @@ class Sweeps(Overseeing):
             budget: When it is used up, nothing more is begun.
             parallel: How many versions are verified at a time.
             restart: Begin another pass at once.
-            patience: Seconds for which requests are repeated where no service answers.
+            retry_seconds: Seconds for which requests are repeated where no service answers.
             progress: Told how far it is; see :class:`gobbler.client.bulk.run.BulkProgress`.
 
         Raises:
@@ -73,25 +80,25 @@ class Sweeps(Overseeing):
             errors.Unreachable: No service answered for that long.
             errors.Fault: Nothing can be kept in the state directory.
         """
-        return Scrub(
+        return BulkValidation(
             self,
             *_checked(project, asset),
             since=since,
             budget=budget,
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 
     def last_verified(
-        self, project: str = "", asset: str = "", *, patience: float = PATIENCE
-    ) -> dict[str, Verified | None]:
+        self, project: str = "", asset: str = "", *, retry_seconds: float = RETRY_SECONDS
+    ) -> dict[str, ValidationResult | None]:
         """When each version was verified the last time by :meth:`validate_all`, by its address.
 
         ``None``: never. In the order in which they are verified.
         """
-        return last_verified(self, *_checked(project, asset), patience)
+        return last_validations(self, *_checked(project, asset), retry_seconds)
 
     def refresh_all(
         self,
@@ -100,22 +107,22 @@ class Sweeps(Overseeing):
         *,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
+        retry_seconds: float = RETRY_SECONDS,
         progress: BulkProgress | None = None,
-    ) -> Repairs:
+    ) -> BulkRepair:
         """Find anew the usage of all projects and the latest version of all assets.
 
         Or of one project with its assets, or the latest version of one asset. Yields what
         came of each; what can't be done is told, and does not keep the rest from being done.
         Goes on where it was stopped; the parameters are those of :meth:`validate_all`.
         """
-        return Repairs(
+        return BulkRepair(
             self,
             "refresh",
             *_checked(project, asset),
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 
@@ -126,21 +133,21 @@ class Sweeps(Overseeing):
         *,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
+        retry_seconds: float = RETRY_SECONDS,
         progress: BulkProgress | None = None,
-    ) -> Repairs:
+    ) -> BulkRepair:
         """Make manifests and links anew, of all versions or those of a project or an asset.
 
         Whatever the files are then, is recorded as right: have them verified before. Yields
         what came of each version, and goes on where it was stopped, as :meth:`refresh_all`.
         """
-        return Repairs(
+        return BulkRepair(
             self,
             "reindex",
             *_checked(project, asset),
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 

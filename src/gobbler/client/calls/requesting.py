@@ -11,7 +11,7 @@ from gobbler.client.calls.site import Site
 from gobbler.client.errors import request_failed
 from gobbler.client.jobs import Job, Reader, read_in_spool, read_over_http
 from gobbler.client.submit import submit, submit_to_spool
-from gobbler.model.jobs import JobState, job_name
+from gobbler.model.jobs import JobState, job_answer, job_name
 from gobbler.model.progress import Progress
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Requesting(Site):
         name = answer.get("job")
         if answer["status"] == "ACCEPTED" and isinstance(name, str):
             return self._job(name, is_new=True)
-        done = JobState("", action, "", "done", "", answer={**answer, "code": 200})
+        done = JobState("", action, "", "done", "", answer=job_answer(answer, 200))
         return Job.ended(done)
 
     def follow(self, progress: Progress, action: str, **fields: object) -> dict[str, object]:

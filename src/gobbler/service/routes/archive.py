@@ -22,9 +22,8 @@ from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import split_path
 from gobbler.model.progress import CancelFlag
 from gobbler.service.archive import Contents, Links
-from gobbler.service.registry_files import Files
+from gobbler.service.registry_files import Files, registry_path
 from gobbler.service.responses import CORS, failure, while_there
-from gobbler.service.routes.list import registry_path
 
 SUFFIX = ".tar"
 

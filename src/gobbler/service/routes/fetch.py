@@ -20,9 +20,8 @@ from starlette.types import Receive, Scope, Send
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.names import LOGS, is_internal
 from gobbler.service.range_requests import Decision, File, decide
-from gobbler.service.registry_files import Files
+from gobbler.service.registry_files import Files, registry_path
 from gobbler.service.responses import CORS, failure, json_answer, while_there
-from gobbler.service.routes.list import registry_path
 
 PART = 1024 * 1024
 """Bytes that are read and sent at a time."""

@@ -42,22 +42,24 @@ def damage(service: TestService, version: str) -> None:
 
 
 class Notes(NoBulkProgress):
-    """Progress that is looked at."""
+    """Keeps what a bulk run reports."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.message = [0, 0, 0]
+        self.done = [0, 0, 0]
         self.expected: tuple[int, int | None] | None = None
 
     def expect_versions(self, versions, size):
         self.expected = versions, size
 
     def advance_versions(self, versions):
-        self.message[0] += versions
+        self._add(versions, 0, 0)
 
     def advance(self, files, size):
-        self.message[1] += files
-        self.message[2] += size
+        self._add(0, files, size)
+
+    def _add(self, *more):
+        self.done = [a + b for a, b in zip(self.done, more, strict=True)]
 
     def note(self, text):
         self.notes.append(text)
