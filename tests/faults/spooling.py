@@ -14,11 +14,11 @@ from typing import Any
 
 from msgspec import UNSET
 
-from gobbler.doctor.places import Place
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import JobState, job_name
 from gobbler.model.requests import CancelJob
-from gobbler.service.scheduler import Worker
+from gobbler.service.scheduler import Scheduler
 from gobbler.spool.job_store import Record
 from gobbler.spool.spool import Spool
 
@@ -36,7 +36,7 @@ def prepare(world: World) -> None:
     world.make()
     world.act("create_project", {"project": "p", "permissions": {"owners": [ME]}}, ADMIN)
     plant(world.staging / "source", PLAIN_SOURCE)
-    for path, mode in Place("staging", str(world.staging)).own:
+    for path, mode in staging_directories(str(world.staging)):
         os.mkdir(path)
         os.chmod(path, mode)
 
@@ -61,7 +61,7 @@ def keep(world: World) -> None:
 
 def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
-    worker = Worker(world.service, f"{world.staging}/..requests", 2)
+    worker = Scheduler(world.service, f"{world.staging}/..requests", 2)
     for _ in range(looks):
         worker._look()
         for lane in worker._lanes:

@@ -17,7 +17,6 @@ from gobbler.service.settings import (
     Settings,
     check_directories,
     default_settings,
-    log_defaults,
     read_spoofing,
     read_whitelist,
 )
@@ -168,7 +167,7 @@ def test_an_address_of_another_machine_is_told() -> None:
 
 
 def test_without_options_directories_are_made_below_the_current_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # and found the second time
@@ -179,10 +178,6 @@ def test_without_options_directories_are_made_below_the_current_one(
         assert settings.host == "127.0.0.1"
         assert settings.admins == {getpass.getuser()}
         check_directories(settings)
-    with caplog.at_level("INFO", "gobbler"):
-        log_defaults(settings)
-    for word in (settings.staging, settings.registry, "--staging", "--registry", "--admin"):
-        assert word in caplog.text
 
 
 def test_default_directories_that_can_not_be_made_are_named(
@@ -194,11 +189,3 @@ def test_default_directories_that_can_not_be_made_are_named(
         default_settings()
     assert str(tmp_path) in caught.value.reason
     assert "--staging" in caught.value.hint
-
-
-def test_settings_that_were_given_log_nothing(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level("INFO", "gobbler"):
-        log_defaults(settings)
-    assert not caplog.text

@@ -54,7 +54,8 @@ def find_client(
     located = locate(stated, service or None, os.environ, files)
     found = locate_cache(os.environ, files)
     return Client(
-        located.get("url"),
+        # With nothing given, the client finds the default by itself, and knows that it is one.
+        None if located.is_default else located.get("url"),
         staging=located.get("staging"),
         registry=located.get("registry"),
         cache=cache or (found.value if found else None),

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
-from gobbler.doctor.places import BEGUN, Place
+from gobbler.doctor.places import Place
 from gobbler.errors import Code, GobblerError, Misconfigured
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import (
+    REGISTRY_MODE,
+    REQUESTS,
+    STAGING_MODE,
+    registry_directories,
+    staging_directories,
+)
 from gobbler.fs.mounts import is_below, reports_all_changes
 from gobbler.fs.open import account_name
 from gobbler.index import Index
@@ -33,8 +41,7 @@ class Settings:
     ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
     are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
     beyond the latest version needs it. ``dask`` is the address of the scheduler of a Dask cluster
-    that batches are sent to; empty: there is none. ``by_default``: they were made by
-    :func:`default_settings`, and the service logs what that chose.
+    that batches are sent to; empty: there is none.
     """
 
     staging: str
@@ -54,12 +61,11 @@ class Settings:
     index: str | None = None
     dedup: Dedup = Dedup.LATEST
     dask: str = ""
-    by_default: bool = False
 
     @property
     def replay_guard(self) -> str:
         """Where begun requests are remembered."""
-        return f"{self.staging}/{BEGUN}"
+        return f"{self.staging}/{REQUESTS}"
 
     @property
     def places(self) -> tuple[Place, Place]:
@@ -82,7 +88,11 @@ def default_settings() -> Settings:
     """
     top = os.path.abspath(DEFAULT_DIRECTORY)
     staging, registry = f"{top}/staging", f"{top}/registry"
-    for path, mode in ((top, 0o755), (staging, 0o1777), (registry, 0o755)):
+    for path, mode in (
+        (top, DIRECTORY_MODE),
+        (staging, STAGING_MODE),
+        (registry, REGISTRY_MODE),
+    ):
         try:
             _make_own(path, mode)
         except Misconfigured as error:
@@ -90,20 +100,7 @@ def default_settings() -> Settings:
                 error.reason, hint="Name other directories with --staging and --registry."
             ) from None
     user = account_name(os.geteuid(), "this process")
-    return Settings(staging, registry, frozenset([user]), by_default=True)
-
-
-def log_defaults(settings: Settings) -> None:
-    """Log what :func:`default_settings` chose, and how to choose otherwise."""
-    if settings.by_default:
-        logger.info(
-            "no directories were given: staging is %s (--staging), the registry %s (--registry), "
-            "the administrator %s (--admin), the address %s (--host, --port)",
-            settings.staging,
-            settings.registry,
-            ", ".join(sorted(settings.admins)) or "nobody",
-            f"{settings.host}:{settings.port}",
-        )
+    return Settings(staging, registry, frozenset([user]))
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -153,8 +150,9 @@ def check_directories(settings: Settings) -> None:
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
-    for place in (staging, registry):
-        for path, mode in place.own:
+    own = (staging_directories(settings.staging), registry_directories(settings.registry))
+    for place, directories in zip((staging, registry), own, strict=True):
+        for path, mode in directories:
             _make_own(path, mode)
         _refuse(own_directories(place))  # somebody may have been quicker
     _heed(quick(registry), f"{registry}: ")

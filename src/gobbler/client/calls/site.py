@@ -55,6 +55,11 @@ class Site:
         return self._located.get("url")
 
     @property
+    def uses_default_url(self) -> bool:
+        """Whether no service is configured, so that the one on this machine is used."""
+        return self._located.is_default
+
+    @property
     def whereabouts(self) -> dict[str, str | None]:
         """``url`` and ``registry`` as they are known without asking the service."""
         return {name: self._located.get(name) for name in ("url", "registry")}
