@@ -18,10 +18,10 @@ from gobbler.model.names import VersionKey, check_name
 from gobbler.model.progress import CancelToken
 from gobbler.model.records import Manifest, decode_manifest, encode
 from gobbler.model.requests import DeletionTarget, RerouteLinks
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_registry
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.reroute import Change, Rerouting
 from gobbler.transfer.duplicate import Duplicate, duplicate_all
@@ -122,7 +122,7 @@ def stage_changes(
             _make_symlink(text, journal.inside(_name(number)), made)
         else:
             usage[change.key.project] += change.entry.size
-        journal.bring_link(_name(number), change.key.file(change.path))
+        journal.replace_link(_name(number), change.key.file(change.path))
         by_version[change.key].append(change)
     for number, (key, of_version) in enumerate(by_version.items()):
         _stage_records(registry, journal, key, of_version, manifest_of(key), number)
@@ -159,7 +159,7 @@ def _stage_records(
         if directory in links:
             journal.write(f"links-{number}-{index}", encode(links[directory]), target)
         elif registry.has(target):
-            journal.take_out(target, f"former-links-{number}-{index}")
+            journal.remove(target, f"former-links-{number}-{index}")
     journal.write(f"manifest-{number}", encode(new), key.manifest)
 
 
@@ -239,7 +239,7 @@ def _apply(
         copy_files(context, workspace, changes)
         journal = Journal(registry, workspace, marked=True)
         usage = stage_changes(registry, journal, changes, manifests)
-        journal.record(Intent(moves=[], recount=sorted(usage)), answer)
+        journal.prepare(Intent(moves=[], recount=sorted(usage)), answer)
         flush_filesystem(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.fingerprints() != found.linking.fingerprints:
