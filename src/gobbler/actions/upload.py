@@ -17,13 +17,14 @@ from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.records import Manifest, Permissions, Summary, format_time
 from gobbler.model.requests import Upload
-from gobbler.registry.consume import cut_off, remove_sources
+from gobbler.registry.consume import detach_files, remove_sources
+from gobbler.registry.journal import Intent
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent, Workspace
-from gobbler.rules.links import Locator, Places, usage_of
+from gobbler.registry.workspace import Workspace
+from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight
-from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, make_plan
+from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
 from gobbler.transfer.batch import Source
 from gobbler.transfer.build import make_symlinks, write_records
 from gobbler.transfer.ingest import ingest_files
@@ -162,11 +163,7 @@ def _plan(context: RequestContext, key: VersionKey, source: Source, found: Scan)
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    locator = Locator(places)
-    targets = {
-        path: locator(f"{staging}/{source.name}/{path.rpartition('/')[0]}", text)
-        for path, text in found.symlinks.items()
-    }
+    targets = locate_links(found, f"{staging}/{source.name}", places)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 
@@ -185,8 +182,8 @@ def _consume(
     if adopted:
         own = [path for path in fingerprints if manifest[path].link is None]
         try:
-            cut_off(registry.path(key.path), own)
+            detach_files(registry.path(key.path), own)
         except OSError:
             # The version is published. A sweep will do what is left to do.
             logger.exception("could not cut off %s from its source", quoted(key.path))
-            workspace.unfinished = True
+            workspace.keep = True

@@ -13,8 +13,8 @@
 
 from gobbler.client.bulk.repair import BulkRepair, RepairResult
 from gobbler.client.bulk.validate import BulkValidation, ValidationResult
-from gobbler.client.cache.entries import Cached, Damage
-from gobbler.client.cache.prune import Pruned
+from gobbler.client.cache.entries import CacheEntry, Damage
+from gobbler.client.cache.prune import PruneResult
 from gobbler.client.calls.administration import LinkChange
 from gobbler.client.calls.permissions import NewPermissions
 from gobbler.client.calls.version import Version
@@ -27,7 +27,7 @@ from gobbler.rules.diff import Difference, Pair
 
 __all__ = [
     "Budget",
-    "Cached",
+    "CacheEntry",
     "Client",
     "Damage",
     "Difference",
@@ -37,7 +37,7 @@ __all__ = [
     "NoAnswer",
     "NotThere",
     "Pair",
-    "Pruned",
+    "PruneResult",
     "RepairResult",
     "BulkRepair",
     "RequestFailed",

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
-from gobbler.rules.links import InRegistry, InSource, InWhitelist, Nowhere, Target, link_to
+from gobbler.rules.links import (
+    InRegistry,
+    InSource,
+    InWhitelist,
+    Locator,
+    Nowhere,
+    Places,
+    Target,
+    link_to,
+)
 
 MAX_PROBLEMS_TOLD = 3
 
@@ -55,6 +64,15 @@ class Plan:
     kept: dict[str, InWhitelist]
     known: Manifest
     local: list[tuple[str, str]]
+
+
+def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
+    """Where each symbolic link of ``scan`` leads, in a source that stands at the path ``at``."""
+    locator = Locator(places)
+    return {
+        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
+        for path, text in scan.symlinks.items()
+    }
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:

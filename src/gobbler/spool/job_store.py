@@ -25,7 +25,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
@@ -65,7 +65,7 @@ class Record(Struct, frozen=True):
     """A request that was taken: by whom, and all that it says."""
 
     job: str
-    task: str
+    workspace: str = field(name="task")
     uid: int
     user: str
     name: str
@@ -129,7 +129,7 @@ class Records:
 
         Raises :class:`~gobbler.errors.Refused` if it has one.
         """
-        beside = f"{self.directory}/{TEMPORARY}{record.task}"
+        beside = f"{self.directory}/{TEMPORARY}{record.workspace}"
         try:
             write_new(beside, msgspec.json.encode(record))
             if self._durability is Durability.FULL:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import closing, kind_of
+from gobbler.fs.open import closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
@@ -105,6 +105,23 @@ def _path_problem(name: str, path: str) -> str | None:
     if len(path) * 4 > MAX_PATH_BYTES and len(path.encode()) > MAX_PATH_BYTES:
         return f"has a path of more than {MAX_PATH_BYTES} bytes"
     return None
+
+
+def scan_source(
+    directory: str, *, ignore_dot: bool, owner: int | None, cancel: CancelToken
+) -> Scan:
+    """Scan the directory with this path, as an upload does.
+
+    ``gobbler upload --dry-run`` runs this and :func:`gobbler.rules.upload_plan.make_plan`, so
+    that it accepts and refuses what the service does. It needs no service: whatever the caller
+    can read will do. Raises :class:`~gobbler.errors.Refused` if it is no directory.
+    """
+    try:
+        opened = open_directory(directory)
+    except OSError as error:
+        raise refusal(error, directory) from None
+    with closing(opened) as descriptor:
+        return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel)
 
 
 def scan(

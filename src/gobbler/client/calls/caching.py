@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gobbler.client.cache.disk_errors import explained
-from gobbler.client.cache.entries import Cached, Damage, Verifier, entries
-from gobbler.client.cache.prune import Pruned, prune, remove
+from gobbler.client.cache.cache import cache_errors
+from gobbler.client.cache.entries import CacheEntry, Damage, Verifier, entries
+from gobbler.client.cache.prune import PruneResult, prune, remove
 from gobbler.client.calls.site import Site
 
 
@@ -16,9 +16,9 @@ class Caching(Site):
     All of these are about the whole directory, whichever service its files are from.
     """
 
-    def cached(self) -> list[Cached]:
+    def cached(self) -> list[CacheEntry]:
         """All that was fetched into the cache, by service and path."""
-        with explained(self.cache):
+        with cache_errors(self.cache):
             return entries(self.cache)
 
     def verify_cache(self) -> Iterator[Damage]:
@@ -29,19 +29,19 @@ class Caching(Site):
         """
         verifier = Verifier()
         for entry in self.cached():
-            with explained(self.cache):
+            with cache_errors(self.cache):
                 yield from verifier.damage(entry)
 
-    def remove_cached(self, *doomed: Cached, dry_run: bool = False) -> Pruned:
+    def remove_cached(self, *doomed: CacheEntry, dry_run: bool = False) -> PruneResult:
         """Remove entries from the cache."""
-        with explained(self.cache):
+        with cache_errors(self.cache):
             return remove(self.cache, doomed, dry_run=dry_run)
 
-    def prune_cache(self, older_than: float, *, dry_run: bool = False) -> Pruned:
+    def prune_cache(self, older_than: float, *, dry_run: bool = False) -> PruneResult:
         """Remove from the cache what was not used for ``older_than`` seconds.
 
         With ``dry_run`` nothing is removed; the answer tells what would be. Files that
         somebody has open stay readable for them.
         """
-        with explained(self.cache):
+        with cache_errors(self.cache):
             return prune(self.cache, older_than, dry_run=dry_run)

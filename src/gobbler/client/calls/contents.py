@@ -12,8 +12,8 @@ from collections import OrderedDict
 from typing import BinaryIO, Literal, cast
 
 from gobbler.client.calls.reads import Reads
-from gobbler.client.download import Damaged
 from gobbler.client.errors import NotThere
+from gobbler.client.expected import ContentMismatch
 from gobbler.client.paths import listed_path
 from gobbler.client.ranges import BUFFER, Ranges, RangesFile
 from gobbler.errors import GobblerError, Missing, quoted
@@ -133,7 +133,7 @@ class Contents(Reads):
             return kept
         try:
             return self._cache.known(key.file(path), entry)
-        except Damaged:
+        except ContentMismatch:
             # The manifest in the cache may be that of another version of this name.
             self.forget(key)
             return self.fetch_file(key.file(path), overwrite=True)
