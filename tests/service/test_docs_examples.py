@@ -100,7 +100,9 @@ def test_a_session_goes_as_it_is_shown(session: Example, tmp_path: Path) -> None
     """But for moments, and how long something took."""
     with place(tmp_path) as there:
         there.configure()
-        Client(there.put_in("http://gobbler.example.org:8080")).delete_asset("weather", "stations")
+        Client(there.put_in("http://gobbler.example.org:8080")).admin.delete_asset(
+            "weather", "stations"
+        )
         shown = re.split(r"^\$ ", session.code, flags=re.MULTILINE)[1:]
         assert shown
         for step in shown:

@@ -17,7 +17,6 @@ from rich.filesize import decimal
 from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, Client, RequestFailed, Scrub, Verified
 from gobbler.client.address import Address, parse, parse_as, resolve
-from gobbler.client.bulk.validate import keep_verified
 from gobbler.errors import GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
@@ -106,7 +105,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     problems: list[str] = []
     started = time.monotonic()
     try:
-        client.validate_version(place.project, place.asset, place.version)
+        client.admin.validate_version(place.project, place.asset, place.version)
     except RequestFailed as error:
         problems = error.problems
         if not problems:
@@ -139,7 +138,7 @@ def scrub(
     started = time.monotonic()
     results: list[Verified] = []
     with bulk.SweepBar("verifying", "versions") as bar:
-        found = client.validate_all(
+        found = client.admin.validate_all(
             project,
             asset,
             since=since,
@@ -232,14 +231,14 @@ def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]
     """Know what came of verifying one version alone, too; say so if that can't be."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        keep_verified(client, key, seconds, tuple(problems))
+        client.admin.keep_verified(key, seconds, tuple(problems))
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 
 
 def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
     """Tell when each version was verified the last time."""
-    known = client.last_verified(project, asset)
+    known = client.admin.last_verified(project, asset)
     if as_json:
         common.print_json(
             {

@@ -5,38 +5,50 @@
     from gobbler.client import Client
 
     client = Client("http://gobbler.example.org:8080")
-    client.upload("weather", "stations", "2026-11", "results/")
-    version = client.version("weather", "stations", "2026-11")
+    client.upload("weather/stations/2026-11", "results/")
+    version = client.version("weather/stations/2026-11")
     path = version.fetch()
     with version.open("berlin.csv") as file: ...
 """
 
+from gobbler.client.admin import Admin
+from gobbler.client.asset import Asset
 from gobbler.client.bulk.repair import Repaired, Repairs
 from gobbler.client.bulk.validate import Scrub, Verified
 from gobbler.client.cache.entries import Cached, Damage
 from gobbler.client.cache.prune import Pruned
-from gobbler.client.calls.administration import LinkChange
-from gobbler.client.calls.permissions import NewPermissions
-from gobbler.client.calls.version import Version
+from gobbler.client.cache_directory import CacheDirectory
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
+from gobbler.client.job_list import JobList
 from gobbler.client.jobs import Job
+from gobbler.client.permissions import NewPermissions
+from gobbler.client.project import Project
+from gobbler.client.relations import LinkChange
 from gobbler.client.source import ServiceInfo
+from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.version import Version
+from gobbler.client.version_path import VersionPath
 from gobbler.rules.bulk import Budget
 from gobbler.rules.diff import Difference, Pair
 
 __all__ = [
+    "Admin",
+    "Asset",
     "Budget",
+    "CacheDirectory",
     "Cached",
     "Client",
     "Damage",
     "Difference",
     "Job",
+    "JobList",
     "LinkChange",
     "NewPermissions",
     "NoAnswer",
     "NotThere",
     "Pair",
+    "Project",
     "Pruned",
     "Repaired",
     "Repairs",
@@ -44,6 +56,8 @@ __all__ = [
     "Scrub",
     "ServiceInfo",
     "TooSlow",
+    "UploadPlan",
     "Verified",
     "Version",
+    "VersionPath",
 ]

@@ -1,4 +1,4 @@
-"""Refreshing and reindexing all: the sweeps behind :meth:`Client.refresh_all` and the like."""
+"""Refreshing and reindexing all: the sweeps behind :meth:`Admin.refresh_all` and the like."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Repaired(Struct, frozen=True):
 class Repairs(Sweep[Repaired]):
     """What is to be refreshed or reindexed; iterate to have that done, one by one.
 
-    See :meth:`Client.refresh_all` and :meth:`Client.reindex_all`.
+    See :meth:`Admin.refresh_all` and :meth:`Admin.reindex_all`.
     """
 
     def __init__(

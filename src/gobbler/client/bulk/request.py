@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from gobbler.client.bulk.ledger import Attendance
 from gobbler.client.bulk.run import SweepProgress
-from gobbler.client.calls.requesting import Requesting
+from gobbler.client.bulk.survey import Overseeing
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
 from gobbler.client.retry import patiently
@@ -48,7 +48,7 @@ class Amount:
 class Carrier:
     """Has ``client`` ask, for up to ``patience`` seconds where there is no answer."""
 
-    client: Requesting
+    client: Overseeing
     progress: SweepProgress
     patience: float
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from gobbler.client.calls.administration import Administration
-from gobbler.client.calls.reads import Reads
 from gobbler.client.errors import RequestFailed, RequestForbidden, RequestMissing
+from gobbler.client.registry_reader import RegistryReader
+from gobbler.client.source import Source, names
 from gobbler.errors import GobblerError, Missing, Unreachable
 from gobbler.model.names import AssetKey, VersionKey, name_problem
 from gobbler.model.records import Summary, decode, decode_manifest
@@ -37,7 +37,7 @@ class Survey:
 
     def __init__(
         self,
-        client: Reads,
+        client: Overseeing,
         project: str,
         asset: str,
         ask: Callable[[Callable[[], list[str]]], list[str]],
@@ -96,8 +96,30 @@ class Stored(NamedTuple):
     bytes: int
 
 
-class Overseeing(Administration, Reads):
-    """The base of the calls that go over many versions."""
+class Overseeing:
+    """What bulk operations need of the registry and the service of a connection."""
+
+    def __init__(self, reader: RegistryReader) -> None:
+        self._connection = reader.connection
+        self.url = reader.connection.url
+        self.request = reader.connection.request
+        self.start = reader.connection.start
+
+    @property
+    def _source(self) -> Source:
+        return self._connection.source
+
+    def projects(self) -> list[str]:
+        """Names of all projects."""
+        return names(self._source, ".")
+
+    def assets(self, project: str) -> list[str]:
+        """Names of the assets of a project."""
+        return names(self._source, project)
+
+    def versions(self, project: str, asset: str) -> list[str]:
+        """Names of the versions of an asset, those on probation too."""
+        return names(self._source, f"{project}/{asset}")
 
     def _registry_of(self) -> tuple[str | None, str]:
         """The address of the service, and the registry as it tells of it: which one is meant.
@@ -105,8 +127,8 @@ class Overseeing(Administration, Reads):
         Asks the service, so that a wrong address is found out at once.
         """
         if self.url:
-            return self._http.url, self.info().registry
-        return None, os.path.realpath(self.registry)
+            return self._connection.http.url, self._connection.info().registry
+        return None, os.path.realpath(self._connection.registry)
 
     def _version_stamp(self, key: VersionKey) -> str:
         """What tells the version from another of the same name; never from the cache."""
@@ -135,7 +157,7 @@ class Overseeing(Administration, Reads):
     def _is_there(self, *names: str) -> bool:
         *above, name = names
         try:
-            return name in self.directories("/".join(above) or ".")
+            return name in self._source.directories("/".join(above) or ".")
         except GobblerError as error:
             if isinstance(error, Unreachable):
                 raise

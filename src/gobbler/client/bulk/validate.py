@@ -1,4 +1,4 @@
-"""Verifying many versions: the sweep behind :meth:`Client.validate_all`."""
+"""Verifying many versions: the sweep behind :meth:`Admin.validate_all`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _verified(key: VersionKey, kept: Kept) -> Verified:
 class Scrub(Sweep[Verified]):
     """The versions that are due to be verified; iterate to have that done, one by one.
 
-    See :meth:`Client.validate_all`. It may end before nothing is ``left``: once the budget
+    See :meth:`Admin.validate_all`. It may end before nothing is ``left``: once the budget
     is used up, which ``is_used_up`` tells, or if others are at the rest. ``known_wrong`` are
     those that are not due, with what was wrong when they were verified the last time.
     """
