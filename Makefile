@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help demo test faults bench docs lint check format clean
+.PHONY: help demo test faults bench docs site lint check format clean
 .DEFAULT_GOAL := help
 
 help:  ## show what can be made
@@ -29,6 +29,10 @@ bench: .venv/installed  ## time it against yardsticks (ARGS="--scale 0.1 --case 
 docs: .venv/installed  ## make docs/reference from the code
 	$(BIN)/python -m docs.generate
 
+site: .venv/installed  ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "open site/index.html"
+
 lint: .venv/installed  ## formatting, linting and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,4 +45,4 @@ format: .venv/installed  ## put the code into shape
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what `make` has made
-	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -37,7 +37,7 @@ from bench import data
 from bench.peers import Peer
 from gobbler.client.testing import TestService
 from gobbler.fs.flush import Durability
-from gobbler.service.in_process import InProcess
+from gobbler.service.context import InProcess
 from gobbler.service.settings import Settings
 
 GIB = 1 << 30

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import commands, http, python, settings
+from docs.generate import commands, errors, http, python, settings
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands.page,
+    "errors.md": errors.page,
     "http.md": http.page,
     "python.md": python.page,
     "settings.md": settings.page,

@@ -15,7 +15,8 @@ INTRODUCTION = """\
 
 What `gobbler COMMAND --help` says, for all commands. An ADDRESS is
 `project/asset/version/path`; `@latest` stands for the latest version. With `--json` a command
-prints one JSON document and nothing else on standard output. Messages go to standard error.
+prints one JSON document and nothing else on standard output, also for an error
+([errors.md](errors.md) lists the codes). Messages go to standard error.
 """
 
 SERVE = ("serve", "worker")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from docs.generate import markdown
-from gobbler.service.openapi.document import description
+from gobbler.service.openapi import description
 
 Schema = dict[str, Any]
 
@@ -19,7 +19,8 @@ def page() -> str:
         "A service describes itself at `/openapi.json` (OpenAPI 3.1), which this page is made "
         "from. What is told here of `GET` holds for `HEAD`, without the body. Every endpoint "
         "answers `OPTIONS` with 204. Every answer carries `Access-Control-Allow-Origin: *`. A "
-        "method that an endpoint does not have is a 405. [../http.md](../http.md) is the guide.",
+        "method that an endpoint does not have is a 405. [../http.md](../http.md) is the guide; "
+        "[errors.md](errors.md) lists the error codes.",
         "## Endpoints",
     ]
     for path, operations in document["paths"].items():

@@ -10,7 +10,7 @@ from gobbler.cli.worker import command as worker
 from gobbler.client import config_schema
 from gobbler.client.config_file import SITE
 from gobbler.client.config_schema import KEYS, SERVICE_KEYS
-from gobbler.client.resolve import ENVIRONMENT
+from gobbler.client.resolve import DEFAULT_URL, ENVIRONMENT
 
 NAMES = {serve: "serve", worker: "worker"}
 
@@ -62,6 +62,9 @@ The service of the files is the one that `--service` (`Client(service=...)`) or
 environment count for nothing. `--url` together with `--service`, and `GOBBLER_SERVICE` together
 with a `GOBBLER_URL` that is not its address, are refused.
 
+Where nothing of this names a service, clients use the address of `gobbler serve` without options:
+`{default_url}`. Commands say so on standard error.
+
 A file that makes no sense is refused with its line and exit code 3, by every command that looks
 for a service.
 """
@@ -90,6 +93,6 @@ def page() -> str:
             FILE_TEXT.format(example=example, site=SITE).strip(),
             markdown.table(["setting", "meaning"], keys),
             "In paths `~` and variables such as `$USER` are replaced.",
-            RULE.strip(),
+            RULE.format(default_url=DEFAULT_URL).strip(),
         ]
     )

@@ -21,6 +21,7 @@ Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all c
 from __future__ import annotations
 
 import enum
+import errno
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -59,6 +60,10 @@ class Code(str, enum.Enum):
     HARD_LINK = "hard-link", "A file has more than one hard link."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
+    UNKNOWN_ENDPOINT = "unknown-endpoint", "The service has no such endpoint."
+    METHOD_NOT_ALLOWED = "method-not-allowed", "The endpoint does not take that HTTP method."
+    PRECONDITION_FAILED = "precondition-failed", "A condition such as `If-Match` does not hold."
+    INVALID_RANGE = "invalid-range", "The range starts behind the end of the file."
 
     # Who may do what.
     NOT_ALLOWED = "not-allowed", "The user may not do that."
@@ -84,6 +89,7 @@ class Code(str, enum.Enum):
     VERSION_CHANGED = "version-changed", "The version changed while it was worked on."
     INVALID_VERSION = "invalid-version", "The version is not what its records say."
     JOB_ENDED = "job-ended", "The job has ended, so it can't be cancelled."
+    WOULD_BREAK_LINKS = "would-break-links", "Links of other versions lead into what would go."
 
     # What fails in the service, and may succeed later.
     INTERNAL_ERROR = "internal-error", "The service failed; its log says more."
@@ -97,6 +103,7 @@ class Code(str, enum.Enum):
     CONTENTION = "contention", "Others kept changing what the request relies on."
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job was begun several times, and its worker died each time."
+    EXECUTOR_FAILED = "executor-failed", "An executor could not run a part of the work."
     STOPPING = "stopping", "The service stops; the request was put back."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client went away before the request ended."
@@ -116,6 +123,7 @@ class Code(str, enum.Enum):
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 
     # The command line and the client's own files.
+    USAGE = "usage", "The command line is wrong: an option, or the number of arguments."
     INVALID_ADDRESS = "invalid-address", "An address names something of another kind."
     DESTINATION_EXISTS = "destination-exists", "There is something at the destination already."
     UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
@@ -125,8 +133,9 @@ class GobblerError(Exception):
     """The base of all errors of this package.
 
     ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next;
-    ``code`` is what programs decide on; ``fields`` are further fields of the service's
-    answer. It can be pickled and copied with all of them.
+    ``code`` is what programs decide on: a :class:`Code`, or the word of a newer service that
+    this release does not know. ``fields`` are further fields of the service's answer. It can
+    be pickled and copied with all of them.
     """
 
     status: ClassVar[int] = 500
@@ -137,13 +146,13 @@ class GobblerError(Exception):
         self,
         reason: str,
         *,
-        code: Code | None = None,
+        code: Code | str | None = None,
         hint: str = "",
         fields: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.code = code or self.default_code
+        self.code: Code | str = code or self.default_code
         self.hint = hint
         self.fields = dict(fields or {})
 
@@ -152,7 +161,10 @@ class GobblerError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions are rebuilt from `args` alone, which would lose what was given by keyword.
-        return _rebuilt, (type(self), self.args, self.__dict__)
+        state = dict(self.__dict__)
+        if isinstance(self, OSError):  # which keeps these outside of __dict__
+            state |= {"errno": self.errno, "filename": self.filename}
+        return _rebuilt, (type(self), self.args, state)
 
     @property
     def message(self) -> str:
@@ -164,7 +176,7 @@ class GobblerError(Exception):
         return {
             "status": "ERROR",
             "reason": self.message,
-            "code": self.code.value,
+            "code": str(self.code),
             **self.fields,
         }
 
@@ -174,7 +186,8 @@ def _rebuilt(
 ) -> GobblerError:
     error = kind.__new__(kind, *args)
     error.args = args
-    error.__dict__.update(state)
+    for name, value in state.items():
+        setattr(error, name, value)
     return error
 
 
@@ -224,6 +237,18 @@ class Cancelled(GobblerError):
 
     exit_code = 130
     default_code = Code.CANCELLED
+
+
+_BY_ERRNO = {
+    errno.ENOSPC: Code.DISK_FULL,
+    errno.EDQUOT: Code.DISK_FULL,
+    errno.EROFS: Code.READ_ONLY,
+}
+
+
+def os_error_code(error: OSError) -> Code:
+    """The code for a call to the filesystem that failed."""
+    return _BY_ERRNO.get(error.errno or 0, Code.IO_ERROR)
 
 
 def quoted(name: str | bytes) -> str:

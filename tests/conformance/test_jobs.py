@@ -92,7 +92,7 @@ def test_it_is_answered_at_once_and_done_later(service: Service) -> None:
     job = accepted(service, "create_project", {"project": project})
     state = ended(service, job)
     assert state["state"] == "done"
-    assert state["answer"] == {"status": "SUCCESS", "code": 200}
+    assert state["answer"] == {"status": "SUCCESS", "http_status": 200}
     assert (state["job"], state["action"], state["attempts"]) == (job, "create_project", 1)
     assert service.read(f"{project}/..permissions")
 
@@ -114,7 +114,7 @@ def test_a_failed_job_tells_what_a_plain_post_would(service: Service) -> None:
     refused(plain, "no-such-project", status=404)
     state = ended(service, accepted(service, "upload", payload))
     assert state["state"] == "failed"
-    assert state["answer"] == {**plain.json(), "code": 404}
+    assert state["answer"] == {**plain.json(), "http_status": 404}
 
 
 def test_a_request_is_begun_once_either_way(service: Service) -> None:
@@ -168,7 +168,7 @@ def test_it_is_followed_to_its_end(service: Service, project: str, accounts: Non
             successful(cancel(service, job))
     assert kinds[-2:] == ["running", "cancelled"]
     assert sorted(sizes)[-1] < 400 << 30, "it advances within one file"
-    assert state["answer"]["code"] == 500
+    assert state["answer"]["http_status"] == 500
     assert "cancelled" in state["answer"]["reason"]
     assert not (service.registry / project / "asset").exists()
     assert [kind for kind, _ in events(service, job)] == ["cancelled"]

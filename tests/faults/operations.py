@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gobbler.model.progress import Watcher
-
-from .world import ADMIN, NEWCOMER, OWNER, STRANGER, UNWATCHED, World
+from .world import ADMIN, NEWCOMER, OWNER, STRANGER, UNOBSERVED, Observer, World
 
 OTHER_UID = 54_321
 """The owner of a source that is not the service's."""
@@ -66,9 +64,9 @@ class Operation:
                     path.chmod(self.mode)
 
     def run(
-        self, world: World, watcher: Watcher = UNWATCHED, *, task: str = ""
+        self, world: World, observer: Observer = UNOBSERVED, *, task: str = ""
     ) -> dict[str, object]:
-        return world.act(self.action, self.request, self.user, self.uid, watcher, task)
+        return world.act(self.action, self.request, self.user, self.uid, observer, task)
 
     def done(self, world: World) -> bool:
         if self.done_when is not None:

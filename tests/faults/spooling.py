@@ -14,8 +14,8 @@ from typing import Any
 
 from msgspec import UNSET
 
-from gobbler.doctor.places import Place
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import JobState, job_name
 from gobbler.model.requests import CancelJob
 from gobbler.service.scheduler import Worker
@@ -36,7 +36,7 @@ def prepare(world: World) -> None:
     world.make()
     world.act("create_project", {"project": "p", "permissions": {"owners": [ME]}}, ADMIN)
     plant(world.staging / "source", PLAIN_SOURCE)
-    for path, mode in Place("staging", str(world.staging)).own:
+    for path, mode in staging_directories(str(world.staging)):
         os.mkdir(path)
         os.chmod(path, mode)
 

@@ -20,12 +20,12 @@ from .checks import complete, report, tidy
 from .effects import KILLED, Behaviour, Effect, Kill, Recording, intercepted, is_called_by
 from .operations import BUILDING, Operation, of_version, plant, upload
 from .test_kills import in_a_child
-from .world import ADMIN, OWNER, NoProgress, World, violations
+from .world import ADMIN, OWNER, Observer, World, violations
 
 RIVALS = [op for op in BUILDING if op.action == "upload" and op.uid is None and op.user == OWNER]
 
 
-class Rival(NoProgress):
+class Rival(Observer):
     """Publishes the same version when the upload that it watches is about to."""
 
     def __init__(self, operation: Operation, world: World) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs.flush import Durability
-from gobbler.model.progress import NoProgress
 from gobbler.registry.recovery import forget_workspace
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import WorkspaceInUse, new_workspace, new_workspace_name
@@ -19,7 +18,7 @@ from .effects import KILLED, Kill, Recording
 from .operations import PLAIN, PLAIN_SOURCE, Operation, upload
 from .sampling import sampled
 from .test_kills import changes, in_a_child
-from .world import World, violations
+from .world import Observer, World, violations
 
 
 def test_what_was_killed_at_any_call_is_gone_on_with(
@@ -46,7 +45,7 @@ def test_what_was_killed_at_any_call_is_gone_on_with(
     report(wrong)
 
 
-class EndsBeforePublication(NoProgress):
+class EndsBeforePublication(Observer):
     """Ends the process when all files have been copied."""
 
     def __init__(self, files: int) -> None:
@@ -66,8 +65,8 @@ def interrupted(worlds: Path) -> tuple[Operation, World, str]:
     operation = upload("a plain upload", "p/a/9", PLAIN_SOURCE, PLAIN)
     world, task = World(worlds / "world"), new_workspace_name()
     operation.prepare(world)
-    watcher = EndsBeforePublication(len(PLAIN))
-    code = in_a_child(world, Recording([]), lambda: operation.run(world, watcher, task=task))
+    observer = EndsBeforePublication(len(PLAIN))
+    code = in_a_child(world, Recording([]), lambda: operation.run(world, observer, task=task))
     assert code == KILLED
     return operation, world, task
 

@@ -16,7 +16,7 @@ from typing import Any
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.fs.flush import Durability
-from gobbler.model.progress import NoProgress, Watcher
+from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
 
@@ -26,7 +26,12 @@ KEPT_BY_PROJECTS = {"..usage", "..quota", "..permissions"}
 
 ADMIN, OWNER, NEWCOMER, STRANGER = "admin", "owner", "newcomer", "stranger"
 
-UNWATCHED = NoProgress()
+
+class Observer(NoProgress, NeverCancelled):
+    """Follows a request, and may cancel it."""
+
+
+UNOBSERVED = Observer()
 
 Snapshot = dict[str, tuple[object, ...]]
 
@@ -82,13 +87,21 @@ class World:
         request: dict[str, Any],
         user: str,
         uid: int | None = None,
-        watcher: Watcher = UNWATCHED,
+        observer: Observer = UNOBSERVED,
         task: str = "",
     ) -> dict[str, object]:
         """Carry out one request."""
         requester = Requester(os.geteuid() if uid is None else uid, user)
         data = json.dumps(request).encode()
-        return carry_out(self.service, f"request-{action}-1", data, requester, watcher, task=task)
+        return carry_out(
+            self.service,
+            f"request-{action}-1",
+            data,
+            requester,
+            progress=observer,
+            cancel=observer,
+            task=task,
+        )
 
     def recover(self) -> tuple[int, int]:
         return recover(self.service.registry, self.service.durability)

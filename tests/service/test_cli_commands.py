@@ -276,3 +276,21 @@ def test_what_is_stopped_cleans_up(
     assert (running.returncode, out) == (128 + number, b"")
     assert err.strip() == word
     assert not Path(service.registry, project, "a").exists()
+
+
+def test_an_error_is_a_json_document_with_its_code(run, project):
+    missing = run("ls", f"{project}/there/@latest", "--json")
+    code, out, err = missing
+    told = json.loads(out)["error"]
+    assert (code, told.keys()) == (5, {"code", "reason", "hint"})
+    assert err.startswith(f"error: {told['reason']}\n")
+    code, out, err = run("fetch", project, "--json")
+    told = json.loads(out)["error"]
+    assert (code, told["code"]) == (3, "invalid-address")
+    assert f"hint: {told['hint']}\n" in err
+
+
+def test_a_wrong_command_line_is_one_too(run):
+    code, out, err = run("ls", "--odd", "--json")
+    assert (code, json.loads(out)["error"]["code"]) == (2, "usage")
+    assert "--odd" in err

@@ -185,7 +185,7 @@ def test_who_is_given_everything_looks_nowhere(broken, service, project, monkeyp
     assert Client(registry=service.registry).url is None
 
 
-def test_a_client_that_knows_nothing_says_what_to_do():
+def test_a_client_without_an_address_says_what_to_do(tmp_path):
     with pytest.raises(Refused, match="needs the address of the service") as caught:
-        Client().projects()
+        Client(registry=tmp_path).info()
     assert "gobbler config set service.NAME.url URL" in caught.value.hint

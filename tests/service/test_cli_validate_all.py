@@ -12,7 +12,7 @@ import pytest
 from gobbler.client import Client, RequestFailed
 from gobbler.client.bulk import validate
 
-from .scrubs import COUNT, damage, published, state
+from .bulk import COUNT, damage, published, state
 
 __all__ = ["published", "state"]
 
@@ -143,14 +143,14 @@ def test_through_the_spool_alone(service, published):
 def test_interrupted(run, service, published, monkeypatch):
     """What was found is told, and that it can be gone on with."""
     damage(service, f"{published}/a/1")
-    ask = validate.Carrier.request
+    ask = validate.Requester.request
 
     def request(self, *words, **fields):
         if fields["version"] == "3":
             raise KeyboardInterrupt
         return ask(self, *words, **fields)
 
-    monkeypatch.setattr(validate.Carrier, "request", request)
+    monkeypatch.setattr(validate.Requester, "request", request)
     code, out, err = run("validate", "--all", published)
     assert code == 130
     assert [line.split("\t")[0] for line in out.splitlines()] == [f"{published}/a/1"]

@@ -86,10 +86,10 @@ def test_all_that_changes_something_works_without_http(alone: Client, source: Pa
 def test_errors_are_those_of_a_plain_request(either: Client, source: Path) -> None:
     project = f"twice-{next(_numbers)}"
     either.admin.create_project(project)
-    job = either._connection.start("create_project", project=project)
+    job = either.connection.start("create_project", project=project)
     with pytest.raises(Refused, match="already exists"):
         job.wait()
-    job = either._connection.start("refresh_usage", project="nowhere")
+    job = either.connection.start("refresh_usage", project="nowhere")
     with pytest.raises(Missing, match="does not exist"):
         job.wait()
 
@@ -139,7 +139,7 @@ def test_a_job_that_nobody_knows(either: Client) -> None:
 def test_another_users_job_is_none_of_ones_business(service: TestService, client: Client) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can act as another account")
-    client._connection.start("health_check").wait()
+    client.connection.start("health_check").wait()
     (mine, *_) = [job.job for job in client.jobs.list() if job.action == "health_check"]
     program = (
         "import os, encodings.idna, http.client, netrc\n"
@@ -150,7 +150,7 @@ def test_another_users_job_is_none_of_ones_business(service: TestService, client
         f"client.jobs.get({mine!r}).cancel()\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert "another user's" in ended.stderr.splitlines()[-1], ended.stderr
+    assert "belongs to another user" in ended.stderr.splitlines()[-1], ended.stderr
 
 
 def test_without_a_spool_the_reason_is_told(tmp_path: Path) -> None:

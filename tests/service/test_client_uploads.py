@@ -135,14 +135,14 @@ def test_a_file_that_changes_while_the_service_is_at_it_is_published_as_it_was_c
     user_may_read: bool,
 ) -> None:
     (source / "large").write_bytes(b"1" * (9 << 20))
-    real = client._connection.request
+    real = client.connection.request
 
     def request(action: str, **fields: object) -> dict[str, object]:
         for name in ("foo", "large"):
             (source / name).write_text("CHANGED")
         return real(action, **fields)
 
-    monkeypatch.setattr(client._connection, "request", request)
+    monkeypatch.setattr(client.connection, "request", request)
     if not user_may_read:
         monkeypatch.setattr(Connection, "can_read", False)
     client.upload(project, "a", "1", source)
@@ -156,13 +156,11 @@ def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
 ) -> None:
     (source / "large").write_bytes(b"1" * (9 << 20))
 
-    def failing(*arguments: object) -> int:
+    def failing(*arguments: object) -> tuple[int, str]:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("gobbler.client.checksums.os.preadv", failing)
-    with pytest.raises(
-        Fault, match=r"could not be compared .*Input/output error"
-    ):
+    monkeypatch.setattr("gobbler.client.checksums.hash_file", failing)
+    with pytest.raises(Fault, match=r"could not be compared .*Input/output error"):
         client.upload(project, "a", "1", source)
     assert names_of(client.asset(project, "a").versions()) == ["1"]
 

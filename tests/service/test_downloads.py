@@ -52,7 +52,7 @@ def test_an_archive_and_single_files_bring_the_same(service, versions, tmp_path,
         cache = tmp_path / name
         client = Client(service.url, cache=cache, force_remote=True)
         if name == "single":
-            root = Path(client._connection.cache._root)
+            root = Path(client.connection.cache._root)
             root.mkdir(parents=True)
             remember_none(root)
         got.append(tree(client.fetch_directory(path)))

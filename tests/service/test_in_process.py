@@ -14,7 +14,7 @@ import pytest
 
 from gobbler.client import Client
 from gobbler.errors import Forbidden, Refused
-from gobbler.service.in_process import InProcess
+from gobbler.service.context import InProcess
 from gobbler.service.settings import Settings
 from gobbler.transfer import executor as execute
 

@@ -28,8 +28,7 @@ from gobbler.actions import ACTIONS
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 from gobbler.model.answers import ACTION_DOCS
-from gobbler.service.openapi.document import description
-from gobbler.service.openapi.endpoints import paths
+from gobbler.service.openapi import description, paths
 
 CHECKS = [
     not_a_server_error,
@@ -295,7 +294,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
 
 def test_requests_and_their_answers_are_as_described(served, url, described):
     client = Client(url, staging=served.staging, registry=served.registry)
-    waiting = client._connection.start("health_check")  # for ever: nobody works on jobs
+    waiting = client.connection.start("health_check")  # for ever: nobody works on jobs
     assert {name for name, _ in EXAMPLES} == set(ACTIONS)
     for name, example in EXAMPLES:
         fields = dict(example)
@@ -307,7 +306,7 @@ def test_requests_and_their_answers_are_as_described(served, url, described):
             fields["job"] = waiting.name
         told = described["x-actions"][name]
         validator(described, told["request"]).validate(fields)
-        answer = client._connection.request(name, **fields)
+        answer = client.connection.request(name, **fields)
         validator(described, told["answer"]).validate(answer)
         known = described["components"]["schemas"][told["answer"]["$ref"].rpartition("/")[2]]
         assert set(answer) <= set(known["properties"]), f"{name} answers more than is told"

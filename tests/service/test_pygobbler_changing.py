@@ -15,7 +15,7 @@ import pygobbler as pyg
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 from gobbler.errors import GobblerError
-from gobbler.model.progress import Silent
+from gobbler.model.progress import NoProgress
 
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
 
@@ -145,7 +145,7 @@ def test_errors_leave_nothing(service, project, source):
 
 
 def test_interrupted_while_copying(client, project, source):
-    class Interrupting(Silent):
+    class Interrupting(NoProgress):
         def advance(self, files, size):
             raise KeyboardInterrupt
 

@@ -33,33 +33,33 @@ FILES: dict[str, bytes | int] = {"f": b"content", "d/g": b"more"}
 
 def project_of(place: Place, user: str) -> None:
     payload = {"project": "p", "permissions": {"owners": [user]}}
-    assert ask(place, None, "create_project", payload) == {"status": "SUCCESS", "code": 200}
+    assert ask(place, None, "create_project", payload) == {"status": "SUCCESS", "http_status": 200}
 
 
 def test_publishing_approving_and_deleting_without_http(staffed: Place) -> None:
     project_of(staffed, ALICE)
     uploaders = {"uploaders": [{"id": BOB}]}
     payload: dict[str, object] = {"project": "p", "permissions": uploaders}
-    assert ask(staffed, BOB, "set_permissions", payload)["code"] == 403
+    assert ask(staffed, BOB, "set_permissions", payload)["http_status"] == 403
     assert ask(staffed, ALICE, "set_permissions", payload)["status"] == "SUCCESS"
     assert staffed.read("p/..permissions")["uploaders"] == [{"id": BOB}]
 
     for version in ("1", "2"):
         shell(BOB, f"mkdir s{version}; echo data {version} >s{version}/f", staffed)
-        assert ask(staffed, BOB, "upload", upload_of(f"s{version}", version))["code"] == 200
+        assert ask(staffed, BOB, "upload", upload_of(f"s{version}", version))["http_status"] == 200
         summary = staffed.read(f"p/a/{version}/..summary")
         assert summary["upload_user_id"] == BOB
         assert summary["on_probation"]
     first = {"project": "p", "asset": "a", "version": "1"}
-    assert ask(staffed, BOB, "approve_probation", first)["code"] == 403
-    assert ask(staffed, ALICE, "approve_probation", first)["code"] == 200
+    assert ask(staffed, BOB, "approve_probation", first)["http_status"] == 403
+    assert ask(staffed, ALICE, "approve_probation", first)["http_status"] == 200
     assert staffed.read("p/a/..latest") == {"version": "1"}
-    assert ask(staffed, BOB, "reject_probation", {**first, "version": "2"})["code"] == 200
+    assert ask(staffed, BOB, "reject_probation", {**first, "version": "2"})["http_status"] == 200
     assert not (staffed.registry / "p/a/2").exists()
-    assert ask(staffed, None, "validate_version", first)["code"] == 200
-    assert ask(staffed, ALICE, "delete_version", first)["code"] == 403
+    assert ask(staffed, None, "validate_version", first)["http_status"] == 200
+    assert ask(staffed, ALICE, "delete_version", first)["http_status"] == 403
     assert (staffed.registry / "p/a/1/f").read_text() == "data 1\n"
-    assert ask(staffed, None, "delete_version", first)["code"] == 200
+    assert ask(staffed, None, "delete_version", first)["http_status"] == 200
     assert not (staffed.registry / "p/a/1").exists()
     assert staffed.read("p/..usage") == {"total": 0}
     assert staffed.incoming() == []
@@ -69,19 +69,19 @@ def test_the_example_of_the_guide(staffed: Place) -> None:
     (staffed.top / "results").mkdir()
     (staffed.top / "results/f").write_text("from a shell")
     payload = {"project": "weather", "permissions": {"owners": [ALICE]}}
-    assert ask(staffed, None, "create_project", payload)["code"] == 200
+    assert ask(staffed, None, "create_project", payload)["http_status"] == 200
     guide = (Path(__file__).parents[2] / "docs/spool.md").read_text()
     example = guide.partition("```sh\n")[2].partition("```")[0]
     assert "mv ..spool/tmp" in example
     here = example.replace("/data/staging", str(staffed.staging))
     said = shell(ALICE, here.replace("~/results", f"{staffed.top}/results"), staffed)
-    assert json.loads(said) == {"status": "SUCCESS", "code": 200}
+    assert json.loads(said) == {"status": "SUCCESS", "http_status": 200}
     assert (staffed.registry / "weather/stations/1.3/f").read_text() == "from a shell"
 
 
 def test_the_request_goes_and_the_answer_stays_for_its_owner(staffed: Place) -> None:
     job = submit(staffed, ALICE, "health_check", {})
-    assert answer_of(staffed, job, ALICE) == {"status": "SUCCESS", "code": 200}
+    assert answer_of(staffed, job, ALICE) == {"status": "SUCCESS", "http_status": 200}
     state = state_of(staffed, job)
     assert (state["state"], state["user"], state["action"]) == ("done", ALICE, "health_check")
     assert list((spool(staffed) / "new").iterdir()) == []
@@ -92,20 +92,20 @@ def test_identity_is_the_owner_of_the_file_and_nothing_else(staffed: Place) -> N
     project_of(staffed, ALICE)
     owned = {"project": "p", "permissions": {"owners": [BOB]}}
     forged = {**owned, "user": ALICE, "uid": uid_of(ALICE), "requester": own_name()}
-    assert ask(staffed, BOB, "set_permissions", forged)["code"] == 403
+    assert ask(staffed, BOB, "set_permissions", forged)["http_status"] == 403
     pretended = f"{uid_of(ALICE)}-request-set_permissions-x"
     # `mv` keeps the owner, whoever's name stands in the name of the file.
     script = f"echo '{{}}' >..spool/tmp/{pretended}; mv ..spool/tmp/{pretended} ..spool/new/"
     shell(BOB, script, staffed)
     refused = answer_of(staffed, f"{uid_of(BOB)}-{pretended}")
-    assert refused["code"] == 400
+    assert refused["http_status"] == 400
     assert staffed.read("p/..permissions")["owners"] == [ALICE]
 
 
 def test_another_users_source_is_not_published(staffed: Place) -> None:
     project_of(staffed, ALICE)
     source = staffed.stage(FILES, uid_of(BOB))
-    assert ask(staffed, ALICE, "upload", upload_of(source))["code"] == 403
+    assert ask(staffed, ALICE, "upload", upload_of(source))["http_status"] == 403
     assert not (staffed.registry / "p/a").exists()
 
 
@@ -116,7 +116,7 @@ def test_jobs_are_listed_for_their_owner(staffed: Place) -> None:
     listed = ask(staffed, ALICE, "list_jobs", {})["jobs"]
     assert mine in {job["job"] for job in listed}
     assert {job["user"] for job in listed} == {ALICE}
-    assert ask(staffed, ALICE, "list_jobs", {"all": True})["code"] == 403
+    assert ask(staffed, ALICE, "list_jobs", {"all": True})["http_status"] == 403
     everybodys = ask(staffed, None, "list_jobs", {"all": True})["jobs"]
     assert {ALICE, BOB} <= {job["user"] for job in everybodys}
 
@@ -142,7 +142,7 @@ def test_nobody_sees_changes_or_fakes_what_is_anothers(staffed: Place) -> None:
         said = shell(BOB, script, staffed)
         assert "ermi" in said, f"{script}: {said}"
     answer = answer_of(staffed, job)
-    assert answer["code"] == 400
+    assert answer["http_status"] == 400
     assert "project" in answer["reason"]
 
 
@@ -175,12 +175,12 @@ def test_only_its_owner_or_an_administrator_cancels_a_job(staffed: Place) -> Non
     wait_until_it_runs(staffed, long)
     for name in (long, long.partition("-")[2]):
         refused = ask(staffed, BOB, "cancel_job", {"job": name})
-        assert refused["code"] in (403, 404), refused
-    assert ask(staffed, BOB, "cancel_job", {"job": long})["code"] == 403
+        assert refused["http_status"] in (403, 404), refused
+    assert ask(staffed, BOB, "cancel_job", {"job": long})["http_status"] == 403
     assert state_of(staffed, long)["state"] == "running"
-    assert ask(staffed, ALICE, "cancel_job", {"job": long})["code"] == 200
+    assert ask(staffed, ALICE, "cancel_job", {"job": long})["http_status"] == 200
     answer = answer_of(staffed, long)
-    assert (answer["status"], answer["code"]) == ("ERROR", 500)
+    assert (answer["status"], answer["http_status"]) == ("ERROR", 500)
     assert "the job was cancelled" in answer["reason"]
     assert state_of(staffed, long)["state"] == "cancelled"
     assert not (staffed.registry / "p/a").exists()

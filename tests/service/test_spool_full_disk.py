@@ -62,7 +62,7 @@ def test_jobs_wait_until_there_is_room_again(place: Place) -> None:
         assert workers.log(1).count("No space left") < 500
         filler.unlink()
         for job in jobs:
-            assert answer_of(place, job) == {"status": "SUCCESS", "code": 200}
+            assert answer_of(place, job) == {"status": "SUCCESS", "http_status": 200}
         for number in range(COUNT):
             assert (place.registry / f"p{number}/..permissions").exists()
         wait_for("nothing is left", lambda: in_jobs(place) == [] and place.incoming() == [])

@@ -43,7 +43,7 @@ def large(hall: Place) -> str:
 def start(hall: Place, workers: Workers) -> None:
     workers.ready(workers.start())
     payload = {"project": "p", "permissions": {"owners": [ALICE, BOB]}}
-    assert ask(hall, None, "create_project", payload)["code"] == 200
+    assert ask(hall, None, "create_project", payload)["http_status"] == 200
 
 
 def copies(place: Place) -> dict[str, int]:
@@ -73,7 +73,7 @@ def test_the_next_worker_goes_on_from_where_the_last_was(hall: Place, large: str
         (hall.staging / large / "z-endless").unlink()
         second = workers.start()
         answer = answer_of(hall, job, patience=90)
-        assert answer == {"status": "SUCCESS", "code": 200}
+        assert answer == {"status": "SUCCESS", "http_status": 200}
         version = hall.registry / "p/a/1"
         after = {path.name: path.stat().st_ino for path in version.glob("part*")}
         assert len(after) == PARTS
@@ -109,7 +109,7 @@ def test_one_large_file_is_seen_to_advance(hall: Place) -> None:
         assert progress["rate"] > 0
         assert progress["seconds_left"] > 0
         ask(hall, ALICE, "cancel_job", {"job": job})
-        assert answer_of(hall, job)["code"] == 500
+        assert answer_of(hall, job)["http_status"] == 500
 
 
 def test_what_does_not_end_within_the_grace_period_waits_for_the_next(
@@ -162,7 +162,7 @@ def test_nobody_waits_for_another_users_jobs(hall: Place) -> None:
         listed = ask(hall, ALICE, "list_jobs", {})["jobs"]
         assert len(listed) > 1000
         waiting = next(j for j in long if j not in running())
-        assert ask(hall, ALICE, "cancel_job", {"job": waiting})["code"] == 200
+        assert ask(hall, ALICE, "cancel_job", {"job": waiting})["http_status"] == 200
         assert "cancelled" in answer_of(hall, waiting)["reason"]
         assert len(running()) == 2
         for other in running():
@@ -218,7 +218,7 @@ def test_garbage_is_set_aside_while_the_rest_goes_on(hall: Place) -> None:
         for number, reason in refused.items():
             answer = answer_of(hall, f"{alice}-request-upload-{number}", ALICE)
             assert reason in answer["reason"]
-            assert answer["code"] == 400
+            assert answer["http_status"] == 400
         # A directory that isn't empty can't be moved or removed by anyone but its owner.
         left = lambda: [p for p in new.iterdir() if not (p.is_dir() and any(p.iterdir()))]  # noqa: E731
         wait_for("all else is set aside", lambda: not left())

@@ -14,8 +14,8 @@ from gobbler.client.bulk.ledger import Ledger
 from gobbler.client.testing import TestService
 from gobbler.errors import Fault, Forbidden, Missing, Refused
 
+from .bulk import COUNT, Notes, damage, published, reader, state
 from .processes import wait_for
-from .scrubs import COUNT, Notes, damage, published, reader, state
 
 __all__ = ["published", "reader", "state"]
 
@@ -43,7 +43,7 @@ def test_all_are_verified_and_what_is_wrong_is_told(reader, service, published, 
         **dict.fromkeys(("a/2", "a/3", "b/2", "b/3"), (0, 0)),  # nothing but links, or unknown
         **dict.fromkeys(("a/1", "b/1"), (3, 19)),
     }
-    assert (progress.message, progress.expected) == ([6, 6, 38], (6, 38))
+    assert (progress.done, progress.expected) == ([6, 6, 38], (6, 38))
     known = reader.admin.last_verified(published)
     assert known == {result.address: result for result in found.values()}
 
@@ -169,7 +169,7 @@ def test_an_empty_mount_is_not_all_well(service, published, tmp_path):
     assert len(list(client.admin.validate_all(published))) == COUNT
     (tmp_path / "mount" / published).mkdir(parents=True)
     unmounted = Client(service.url, staging=service.staging, registry=tmp_path / "mount")
-    with pytest.raises(Fault, match="6 were verified before"):
+    with pytest.raises(Fault, match="6 were validated before"):
         unmounted.admin.validate_all(published)
 
 
@@ -181,7 +181,7 @@ def test_large_versions_are_jobs(client, published, monkeypatch):
     found = list(client.admin.validate_all(published, parallel=2, progress=progress))
     assert len(found) == COUNT
     assert [r.address for r in found if not r.is_valid] == [f"{published}/a/1"]
-    assert progress.message == [6, 6, 38]
+    assert progress.done == [6, 6, 38]
 
 
 def test_an_interrupted_job_is_cancelled(client, project, tmp_path, monkeypatch):
@@ -193,7 +193,7 @@ def test_an_interrupted_job_is_cancelled(client, project, tmp_path, monkeypatch)
     client.upload(project, "a", "1", large)
 
     class Interrupted(Notes):
-        def advance(self, tasks, files, size):
+        def advance(self, files, size):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

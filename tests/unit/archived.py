@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.model.progress import NeverCancelled
 from gobbler.service.archive import Contents, Links
 from gobbler.service.registry_files import Files
 
@@ -40,7 +41,7 @@ def files(top: Path) -> Iterator[Files]:
 
 
 def packed(files: Files, links: Links = Links.FILES, max_size: int | None = None) -> bytes:
-    made = Contents(files, VERSION, links, max_size, lambda: None)
+    made = Contents(files, VERSION, links, max_size, NeverCancelled())
     before = len(os.listdir("/proc/self/fd"))
     try:
         length = made.measure()

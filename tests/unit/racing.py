@@ -25,15 +25,14 @@ def main() -> None:
     parser.add_argument("place", type=Path)
     parser.add_argument("--claimants", type=int, required=True)
     parser.add_argument("--pause", type=float, required=True, help="mean seconds between kills")
-    parser.add_argument("--silence", type=float, default=lease.SILENCE)
+    parser.add_argument("--silence", type=float, default=lease.EXPIRY_SECONDS)
     parser.add_argument("--hostname")
     parser.add_argument("--without-locks", action="store_true")
     options = parser.parse_args()
     if options.hostname:
         socket.sethostname(options.hostname)
     if options.without_locks:
-        for module in (lease, lease):
-            module.try_lock = lambda *_: True  # type: ignore[attr-defined]
+        lease.try_lock = lambda *_: True  # type: ignore[attr-defined]
         claimant.RENEW_SECONDS = 0.1  # type: ignore[attr-defined]
     children = {start(options) for _ in range(options.claimants)}
     (options.place / f"up-{time.time_ns()}").touch()

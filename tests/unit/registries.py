@@ -17,7 +17,7 @@ from gobbler.errors import GobblerError
 from gobbler.fs.flush import Durability
 from gobbler.index import Index
 from gobbler.model.names import VersionKey
-from gobbler.model.progress import NoProgress
+from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.records import Entry, Link, Manifest, encode
 from gobbler.registry.registry import Registry
 from gobbler.rules.links import link_to
@@ -107,6 +107,13 @@ def rerouted(service: ServiceContext, to_delete: list[dict[str, str]]) -> Any:
     data = json.dumps({"to_delete": to_delete, "dry_run": True}).encode()
     requester = Requester(0, "admin")
     try:
-        return carry_out(service, "request-reroute_links-1", data, requester, NoProgress())
+        return carry_out(
+            service,
+            "request-reroute_links-1",
+            data,
+            requester,
+            progress=NoProgress(),
+            cancel=NeverCancelled(),
+        )
     except GobblerError as error:
         return type(error), error.reason

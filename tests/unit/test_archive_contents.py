@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Missing
+from gobbler.model.progress import NeverCancelled
 from gobbler.service import archive
-from gobbler.service.archive import Contents, Links
+from gobbler.service.archive import END, Contents, Links
 from gobbler.service.registry_files import Files
-from gobbler.service.tar import END
 
 from .archived import (
     CHANGES,
@@ -102,7 +102,7 @@ def test_directories_that_are_links_are_not_entered(files: Files, top: Path) -> 
     for name in ("p/linked", "p/a/2"):
         (top / "registry" / name).symlink_to(top / "secret")
         with pytest.raises(Missing):
-            Contents(files, name, Links.FILES, None, lambda: None).measure()
+            Contents(files, name, Links.FILES, None, NeverCancelled()).measure()
 
 
 def test_large_files_are_left_out_on_request(files: Files, top: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_file_larger_than_a_part(files: Files, top: Path) -> None:
 def test_many_files_are_sent_in_few_parts(files: Files, top: Path) -> None:
     for i in range(1500):
         (top / f"registry/p/a/1/d/{i}").write_bytes(b"x" * 2000)
-    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
     made.measure()
     blocks = list(made.blocks())
     made.close()
@@ -134,7 +134,7 @@ def test_a_version_that_changes_has_no_whole_archive(
     files: Files, top: Path, change: Any, parts: int
 ) -> None:
     (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
-    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
     length = made.measure()
     blocks = made.blocks()
     got = b"".join(next(blocks) for _ in range(parts))
@@ -153,7 +153,7 @@ def test_a_version_that_changes_has_no_whole_archive(
 def test_what_was_not_measured_is_the_same(files: Files, top: Path) -> None:
     (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
     whole = packed(files)
-    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
     assert b"".join(made.blocks()) == whole
     made.close()
 
@@ -163,7 +163,7 @@ def test_what_was_not_measured_has_no_end_either_if_it_changes(
     files: Files, top: Path, change: Any
 ) -> None:
     (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
-    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
     blocks = made.blocks()
     got = [next(blocks)]
     change(top / "registry" / VERSION)
@@ -175,7 +175,7 @@ def test_what_was_not_measured_has_no_end_either_if_it_changes(
 
 @pytest.mark.parametrize("change", [gone, without_a_file, other_content_of_a_directory])
 def test_what_changes_after_all_was_read_is_noticed(files: Files, top: Path, change: Any) -> None:
-    made = Contents(files, VERSION, Links.FILES, None, lambda: None)
+    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
     length = made.measure()
     blocks = made.blocks()
     got = 0

@@ -9,7 +9,7 @@ import tarfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.service.tar import END, directory_header, file_header, link_header, padding
+from gobbler.service.archive import END, directory_header, file_header, link_header, padding
 
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1)
 

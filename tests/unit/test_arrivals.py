@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor.places import Place
 from gobbler.errors import Missing, Refused
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.replay_guard import ReplayGuard
@@ -30,7 +30,7 @@ ENDED = Refused("what came of it")
 
 class Desk:
     def __init__(self, staging: Path) -> None:
-        for path, mode in Place("staging", str(staging)).own:
+        for path, mode in staging_directories(str(staging)):
             os.mkdir(path)
             os.chmod(path, mode)
         self.spool = Spool(str(staging), Durability.RELAXED)

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Cancelled, Refused
-from gobbler.fs import hash as copying
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
-from gobbler.model.progress import Meter
+from gobbler.model.progress import NoProgress
 from gobbler.transfer import batch as module
+from gobbler.transfer import run_directory
 from gobbler.transfer.batch import (
     Batch,
     ConfirmBatch,
@@ -76,7 +76,7 @@ CONTENTS = {
 def test_files_are_copied_and_hashed_whatever_their_size(bench: Bench) -> None:
     for path, content in CONTENTS.items():
         (bench.path / path).write_bytes(content)
-    for ingested in run_batch(bench.batch(*CONTENTS), Meter()):
+    for ingested in run_batch(bench.batch(*CONTENTS), NoProgress()):
         content = CONTENTS[ingested.path]
         assert (ingested.size, ingested.md5sum, ingested.same) == (
             len(content),
@@ -102,19 +102,19 @@ def test_every_byte_of_a_source_is_read_once(bench: Bench, monkeypatch: pytest.M
             count += result if isinstance(result, int) else len(result)  # type: ignore[arg-type]
             return result
 
-        monkeypatch.setattr(copying.os, name, counted)
-    run_batch(bench.batch(*CONTENTS), Meter())
+        monkeypatch.setattr(os, name, counted)
+    run_batch(bench.batch(*CONTENTS), NoProgress())
     assert count == sum(map(len, CONTENTS.values()))
 
 
 def test_it_runs_in_another_process(bench: Bench) -> None:
     (bench.path / "d/f").write_bytes(b"content")
     with ProcessPoolExecutor(1) as pool:
-        assert pool.submit(run_batch, bench.batch("d/f"), Meter()).result() == [
+        assert pool.submit(run_batch, bench.batch("d/f"), NoProgress()).result() == [
             IngestedFile("d/f", 7, md5(b"content"), False, fingerprint_of(bench.path / "d/f"))
         ]
         confirmation = ConfirmBatch(str(bench.tree), {"d/f": (7, str(bench.path / "d/f"))})
-        assert pool.submit(run_confirm_batch, confirmation, Meter()).result() == ["d/f"]
+        assert pool.submit(run_confirm_batch, confirmation, NoProgress()).result() == ["d/f"]
 
 
 def fingerprint_of(path: Path) -> Fingerprint:
@@ -124,7 +124,9 @@ def fingerprint_of(path: Path) -> Fingerprint:
 
 def test_what_is_the_same_as_its_twin_is_not_copied(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"the same")
-    (ingested,) = run_batch(bench.batch("f", candidates=bench.candidate("f", b"the same")), Meter())
+    (ingested,) = run_batch(
+        bench.batch("f", candidates=bench.candidate("f", b"the same")), NoProgress()
+    )
     assert ingested.same
     assert ingested.md5sum == md5(b"the same")
     assert not (bench.tree / "f").exists()
@@ -136,7 +138,7 @@ def test_what_differs_from_its_twin_is_copied_whatever_the_twins_md5(
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")
     candidates = {"f": DedupCandidate(md5(b"the same"), bench.candidate("f", other)["f"].real)}
-    (ingested,) = run_batch(bench.batch("f", candidates=candidates), Meter())
+    (ingested,) = run_batch(bench.batch("f", candidates=candidates), NoProgress())
     assert not ingested.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
@@ -148,7 +150,7 @@ def test_a_twin_that_is_gone_costs_nothing_but_the_copy(
     (bench.path / "f").write_bytes(b"the same")
     candidates = bench.candidate("f", b"the same")
     spoil(Path(candidates["f"].real))
-    (ingested,) = run_batch(bench.batch("f", candidates=candidates), Meter())
+    (ingested,) = run_batch(bench.batch("f", candidates=candidates), NoProgress())
     assert not ingested.same
     assert (bench.tree / "f").read_bytes() == b"the same"
 
@@ -159,7 +161,7 @@ def test_only_copies_that_are_the_same_byte_for_byte_are_confirmed(bench: Bench)
     (bench.latest / "real").write_bytes(b"abc")
     real, absent = str(bench.latest / "real"), str(bench.latest / "absent")
     files = {"same": (3, real), "differs": (3, real), "gone": (3, absent)}
-    assert run_confirm_batch(ConfirmBatch(str(bench.tree), files), Meter()) == ["same"]
+    assert run_confirm_batch(ConfirmBatch(str(bench.tree), files), NoProgress()) == ["same"]
     assert {path.name for path in bench.tree.iterdir()} == {"d", "same", "differs", "gone"}
 
 
@@ -192,7 +194,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     (bench.path / "f").write_bytes(b"ten bytes.")
     changing(monkeypatch, lambda: change(bench.path / "f"))
     with pytest.raises(Refused, match='"f" in the source changed') as caught:
-        run_batch(bench.batch("f"), Meter())
+        run_batch(bench.batch("f"), NoProgress())
     assert caught.value.hint
 
 
@@ -200,7 +202,7 @@ def test_a_file_that_grew_since_it_was_scanned_is_taken_as_it_is_now(bench: Benc
     (bench.path / "f").write_bytes(b"before")
     batch = bench.batch("f")
     (bench.path / "f").write_bytes(b"after, and longer")
-    (ingested,) = run_batch(batch, Meter())
+    (ingested,) = run_batch(batch, NoProgress())
     assert (ingested.size, ingested.md5sum) == (17, md5(b"after, and longer"))
 
 
@@ -216,7 +218,7 @@ def test_what_was_swapped_since_it_was_scanned_is_refused(bench: Bench, path: st
     elif to == "fifo":
         os.mkfifo(bench.path / path)
     with pytest.raises(Refused, match=f'"{path}"'):
-        run_batch(batch, Meter())
+        run_batch(batch, NoProgress())
 
 
 @pytest.mark.parametrize("to", ["another directory", "link", "another owner", "nothing"])
@@ -235,7 +237,7 @@ def test_a_source_that_was_replaced_is_refused(bench: Bench, to: str) -> None:
     elif to == "link":
         bench.path.symlink_to("aside")
     with pytest.raises(Refused, match='"source"'):
-        run_batch(batch, Meter())
+        run_batch(batch, NoProgress())
     assert not (bench.tree / "f").exists()
 
 
@@ -246,13 +248,13 @@ def test_a_hard_link_to_another_users_file_is_refused(bench: Bench) -> None:
     os.link(bench.path / "f", bench.path / "g")
     os.chown(bench.path / "f", 54_321, -1)
     with pytest.raises(Refused, match="hard link to another user's file"):
-        run_batch(batch, Meter())
+        run_batch(batch, NoProgress())
 
 
 def test_our_own_file_is_adopted_and_stays_in_the_source(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"x")
     (bench.path / "f").chmod(0o644)
-    (ingested,) = run_batch(bench.batch("f", adopt=True), Meter())
+    (ingested,) = run_batch(bench.batch("f", adopt=True), NoProgress())
     assert ingested.md5sum == md5(b"x")
     assert (bench.tree / "f").samefile(bench.path / "f")
 
@@ -268,14 +270,14 @@ def test_any_other_file_is_copied_instead(bench: Bench, why: str) -> None:
             pytest.skip("only root can give files away")
         os.chown(bench.path / "f", 54_321, -1)
     mode = (bench.path / "f").stat().st_mode
-    run_batch(bench.batch("f", adopt=True), Meter())
+    run_batch(bench.batch("f", adopt=True), NoProgress())
     assert not (bench.tree / "f").samefile(bench.path / "f")
     assert (bench.tree / "f").stat().st_mode & 0o777 == 0o644
     assert (bench.path / "f").stat().st_mode == mode
 
 
 def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(run_directory, "CHECK_EVERY", 0.0)
     (bench.path / "f").write_bytes(b"x" * (3 * CHUNK))
     real = os.readv
 
@@ -285,7 +287,7 @@ def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "readv", readv)
     with pytest.raises(Cancelled):
-        run_batch(bench.batch("f"), Meter())
+        run_batch(bench.batch("f"), NoProgress())
 
 
 def test_a_large_file_takes_no_more_memory_than_two_chunks(bench: Bench) -> None:
@@ -294,7 +296,7 @@ def test_a_large_file_takes_no_more_memory_than_two_chunks(bench: Bench) -> None
     tracemalloc.start()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        (ingested,) = run_batch(bench.batch("f"), Meter())
+        (ingested,) = run_batch(bench.batch("f"), NoProgress())
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -24,7 +24,7 @@ def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setattr(build, "MANY_LINKS", 2)
         monkeypatch.setattr(build, "FIRST_LINKS", 3)
     if request.param == "as where each call takes long":
-        monkeypatch.setattr(build, "SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(build, "HIGH_LATENCY_SECONDS", -1.0)
 
 
 def wanted() -> dict[str, str]:

@@ -218,6 +218,6 @@ def test_a_summary_on_probation_is_asked_for_again(web, client):
 
 def test_without_an_address_nothing_can_be_fetched(tmp_path):
     with pytest.raises(GobblerError, match="address"):
-        Client(force_remote=True).fetch_file("p/a/v/a")
+        Client(registry=tmp_path, force_remote=True).fetch_file("p/a/v/a")
     with pytest.raises(GobblerError, match="not a directory on this machine"):
         Client(registry=tmp_path / "no").projects()

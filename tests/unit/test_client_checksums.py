@@ -18,7 +18,7 @@ from gobbler.client.parallel import Stop
 from gobbler.client.staging import stage
 from gobbler.errors import Cancelled, Fault
 from gobbler.fs.hash import CHUNK
-from gobbler.model.progress import Silent
+from gobbler.model.progress import NoProgress
 
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17)
 
@@ -38,7 +38,7 @@ def send(
     file: Path, checksums: Checksums | None, path: str = "p", stop: Stop | None = None
 ) -> Path:
     target = file.with_name(f"copy-of-{path}")
-    staging.send(path, str(file), str(target), lambda size: None, stop or Stop(), checksums)
+    staging.send(path, str(file), str(target), NoProgress(), stop or Stop(), checksums)
     return target
 
 
@@ -70,7 +70,7 @@ def test_what_was_copied_is_told(
 
 
 def test_nobody_need_want_them(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.hashlib, "md5", None)
+    monkeypatch.setattr(hashlib, "md5", None)
     assert send(file, None).read_bytes() == file.read_bytes()
 
 
@@ -104,18 +104,18 @@ def test_a_change_during_the_hashing_is_noticed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = file.read_bytes()
-    real = os.preadv
+    real = os.readv
     changed = False
 
-    def changing(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+    def changing(descriptor: int, buffers: list[memoryview]) -> int:
         nonlocal changed
         if not changed:
             changed = True
             file.write_bytes(os.urandom(len(content)))
             os.utime(file, ns=(1, 1))
-        return real(descriptor, buffers, offset)
+        return real(descriptor, buffers)
 
-    monkeypatch.setattr(module.os, "preadv", changing)
+    monkeypatch.setattr(os, "readv", changing)
     with Checksums(1) as checksums:
         send(file, checksums)
         assert checksums.result() == {"p": sent(content)}
@@ -176,7 +176,7 @@ def test_a_file_that_grows_is_refused(
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "log").write_bytes(bytes(size))
 
-    class Growing(Silent):
+    class Growing(NoProgress):
         def advance(self, files: int, size: int) -> None:
             with (tmp_path / "source" / "log").open("ab") as file:
                 file.write(b"more")

@@ -41,8 +41,7 @@ def entry_of(data: bytes) -> Entry:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    monkeypatch.setattr("gobbler.client.download.FIRST_PAUSE", 0.001)
-    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import socket
 
 import pytest
 import requests
 
+from gobbler.client.config_schema import InvalidConfiguration
+from gobbler.client.download import Damaged
 from gobbler.client.errors import (
     BrokenOff,
     NoAnswer,
     NotThere,
     RequestFailed,
     TooSlow,
+    error_from_answer,
     request_failed,
 )
 from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.ranges import Changed
 from gobbler.client.source import ServiceInfo
-from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachable
+from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
 
 
 @pytest.mark.parametrize(
@@ -35,10 +40,65 @@ def test_the_reason_of_the_service_is_the_text(web, status, kind, exit_code):
     assert caught.value.exit_code == exit_code
 
 
-def test_errors_survive_being_pickled():
-    for error in (request_failed(404, "gone"), NoAnswer("x"), NotThere("gone", "/a")):
-        copy = pickle.loads(pickle.dumps(error))
-        assert (type(copy), str(copy)) == (type(error), str(error))
+@pytest.mark.parametrize(
+    "error",
+    [
+        request_failed(404, "gone", code=Code.ASSET_NOT_FOUND, hint="Look.", fields={"a": [1]}),
+        request_failed(503, "away"),
+        error_from_answer(500, {"reason": "new", "code": "not-known-here"}),
+        NoAnswer("x", hint="Look."),
+        BrokenOff("x"),
+        TooSlow("x", hint="Look."),
+        NotThere("gone", "/a", hint="Look."),
+        Changed("p/a/v/f"),
+        Damaged("wrong", hint="Look."),
+        InvalidConfiguration("wrong", hint="Look."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("copied", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))])
+def test_errors_keep_all_they_say_when_they_are_pickled_or_copied(error, copied):
+    same = copied(error)
+    assert (type(same), str(same)) == (type(error), str(error))
+    assert (same.code, same.hint, same.fields) == (error.code, error.hint, error.fields)
+    assert type(same.code) is type(error.code)
+    if isinstance(error, OSError):
+        assert (same.errno, same.filename) == (error.errno, error.filename)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "code"),
+    [
+        (400, {"reason": "no", "code": "expired-request"}, Code.EXPIRED_REQUEST),
+        (500, {"reason": "no", "code": "stopping"}, Code.STOPPING),
+        (418, {"reason": "no", "code": "of-tomorrow"}, "of-tomorrow"),
+        (400, {"reason": "no"}, Code.INVALID_REQUEST),
+        (403, {"reason": "no", "code": 7}, Code.NOT_ALLOWED),
+        (404, {"reason": "no", "code": ""}, Code.NOT_FOUND),
+        (502, {"reason": "no"}, Code.UNAVAILABLE),
+        (500, {}, Code.INTERNAL_ERROR),
+    ],
+)
+def test_the_code_is_the_word_of_the_service_or_follows_from_the_status(status, answer, code):
+    error = error_from_answer(status, answer)
+    assert (error.code, type(error.code)) == (code, type(code))
+    assert "code" not in error.fields
+
+
+GO_LSTAT = "failed to access path; lstat /s/{}: no such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "code"),
+    [
+        (400, GO_LSTAT.format("request-upload-1f"), Code.MISSING_REQUEST),
+        (400, GO_LSTAT.format("upload-1f"), Code.INVALID_REQUEST),
+        (500, GO_LSTAT.format("request-upload-1f"), Code.INTERNAL_ERROR),
+        (400, GO_LSTAT.format("request-upload-1f/x"), Code.INVALID_REQUEST),
+    ],
+)
+def test_the_go_service_says_by_text_alone_that_it_sees_no_request(status, reason, code):
+    assert error_from_answer(status, {"reason": reason}).code is code
 
 
 def test_missing_files_are_both_kinds_of_error():
@@ -137,7 +197,7 @@ def test_odd_names_arrive_as_they_are(web):
 
 
 def test_an_answer_that_breaks_off_is_asked_for_again(web, monkeypatch):
-    monkeypatch.setattr("gobbler.client.http.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
     web.put("/fetch/a", b"12345")
     answer = web.answers["/fetch/a"]
     answer.promised = 10

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.client.config_schema import InvalidConfiguration, decode
-from gobbler.client.resolve import DIRECTORIES, SETTINGS, locate, locate_cache
+from gobbler.client.resolve import DEFAULT_URL, DIRECTORIES, SETTINGS, locate, locate_cache
 from gobbler.errors import GobblerError, Missing, Refused
+from gobbler.service.settings import Settings
 
 LAB = '[service.lab]\nurl = "http://lab"\nstaging = "/lab/staging"\nregistry = "/lab/registry"\n'
 TWO = LAB + '[service.two]\nurl = "http://two"\n[service.disk]\nstaging = "/s"\nregistry = "/r"\n'
@@ -26,8 +27,15 @@ def found(given=None, service=None, environment=None, user=None, site=None):
 ALL_OF_LAB = {"url": "http://lab", "staging": "/lab/staging", "registry": "/lab/registry"}
 
 
-def test_nothing_is_known():
-    assert found() == ({}, None)
+def test_nothing_is_configured():
+    assert found() == ({"url": DEFAULT_URL}, None)
+    assert locate({}, None, {}, []).is_default
+    assert not locate({"url": DEFAULT_URL}, None, {}, []).is_default
+    assert found(environment={"GOBBLER_REGISTRY": "/r"}) == ({"registry": "/r"}, None)
+
+
+def test_the_default_is_where_a_service_listens_by_default():
+    assert f"http://{Settings.host}:{Settings.port}" == DEFAULT_URL
 
 
 def test_the_only_service_is_the_one():
@@ -139,7 +147,8 @@ def test_no_directory_is_taken_from_beside_another_address(given, env, user, sit
     except GobblerError:
         pytest.fail("nothing of this contradicts itself")
     ordered = [given, env, user, site]
-    assert settings.get("url") == next((x["url"] for x in ordered if "url" in x), None)
+    default = None if any(ordered) else DEFAULT_URL
+    assert settings.get("url") == next((x["url"] for x in ordered if "url" in x), default)
     for name in DIRECTORIES:
         if name in settings:
             beside = [x for x in ordered if x.get(name) == settings[name]]

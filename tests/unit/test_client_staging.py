@@ -12,7 +12,7 @@ import pytest
 from gobbler.client.errors import NotThere
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
 from gobbler.errors import Cancelled, Fault, Refused
-from gobbler.model.progress import Silent
+from gobbler.model.progress import NoProgress
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def stage(source, staging, *, ignore_dot=True, concurrent=1, progress=None):
         str(staging),
         ignore_dot=ignore_dot,
         concurrent=concurrent,
-        progress=progress or Silent(),
+        progress=progress or NoProgress(),
     )
 
 
@@ -140,7 +140,7 @@ def test_what_is_neither_file_nor_directory_is_named_and_nothing_stays(source, s
     assert list(staging.iterdir()) == []
 
 
-class Interrupting(Silent):
+class Interrupting(NoProgress):
     """Ctrl-C in the middle of the first file."""
 
     def advance(self, files, size):
@@ -164,7 +164,7 @@ def test_a_failure_afterwards_leaves_nothing(source, staging):
 
 
 def test_a_file_that_grows_meanwhile_is_refused(source, staging):
-    class Growing(Silent):
+    class Growing(NoProgress):
         def advance(self, files, size):
             with (source / "one").open("a") as file:
                 file.write("more")
@@ -180,7 +180,7 @@ def test_a_file_that_grows_meanwhile_is_refused(source, staging):
 def test_progress_adds_up(source, staging):
     told = [0, 0]
 
-    class Counting(Silent):
+    class Counting(NoProgress):
         def expect(self, files, size):
             assert (files, size) == (2, 3_000_003)
 

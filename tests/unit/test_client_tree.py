@@ -17,7 +17,7 @@ from gobbler.client.cache.directory import LARGE
 from gobbler.client.download import SMALL, Damaged
 from gobbler.client.errors import NoAnswer, RequestFailed
 from gobbler.errors import Fault, Missing
-from gobbler.service.tar import END, directory_header, file_header, padding
+from gobbler.service.archive import END, directory_header, file_header, padding
 
 LIST = "/list?path=p%2Fa%2Fv&recursive=true"
 ARCHIVE = "/archive/p/a/v.tar?length=false"
@@ -49,8 +49,7 @@ TAR = {"Content-Type": "application/x-tar"}
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch):
-    for module in ("download", "http"):
-        monkeypatch.setattr(f"gobbler.client.{module}.FIRST_PAUSE", 0.001)
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gobbler.client.archive import Untar
 from gobbler.client.errors import BrokenOff
 from gobbler.errors import Fault, GobblerError
-from gobbler.service.tar import END, directory_header, file_header, padding
+from gobbler.service.archive import END, directory_header, file_header, padding
 
 TOP = "p/a/1"
 

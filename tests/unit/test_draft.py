@@ -14,7 +14,7 @@ import pytest
 
 from gobbler.errors import Fault
 from gobbler.fs.flush import Durability
-from gobbler.fs.lease import SILENCE, this_kernel
+from gobbler.fs.lease import EXPIRY_SECONDS, this_kernel
 from gobbler.registry import draft
 from gobbler.registry.draft import flushed_with, put_record, sweep_drafts
 
@@ -151,8 +151,8 @@ def test_the_draft_of_one_that_was_killed_is_swept(
         (0.0, True, "", True),
         (0.0, False, "", False),
         (0.0, True, "0123abcd", False),
-        (SILENCE + 60, False, "", True),
-        (SILENCE + 60, True, "0123abcd", True),
+        (EXPIRY_SECONDS + 60, False, "", True),
+        (EXPIRY_SECONDS + 60, True, "0123abcd", True),
     ],
 )
 def test_silence_tells_where_locks_do_not(

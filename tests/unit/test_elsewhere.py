@@ -16,7 +16,7 @@ import pytest
 from gobbler.cluster import remote_executor
 from gobbler.cluster.remote_executor import AnyExecutor, conditions_of, run_there
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused
-from gobbler.model.progress import Meter, NoProgress
+from gobbler.model.progress import NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.upload_plan import Plan
@@ -81,8 +81,8 @@ WHOLE = {"a": b"one", "d/b": b"two two", "d/c": b""}
 
 def test_of_two_runs_one_is_taken_and_the_other_leaves_no_trace(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
-        first, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
-        second, others = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+        first, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
+        second, others = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
         assert first == second
         assert not contents(place.tree), "a run touches nothing but its own directory"
         put_in_place(made, place.job.tree)
@@ -92,14 +92,15 @@ def test_of_two_runs_one_is_taken_and_the_other_leaves_no_trace(place: Place) ->
     assert os.listdir(place.job.path) == ["tree"]
 
 
-class Paused(Meter):
+class Paused(NoProgress):
     """Stops a run after its first file until told to go on."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.begun, self.go_on = threading.Event(), threading.Event()
 
-    def add_file(self, size: int) -> None:
+    def advance(self, files: int, size: int) -> None:
+        if not files:
+            return
         self.begun.set()
         assert self.go_on.wait(30)
 
@@ -116,16 +117,18 @@ def take_up_again(place: Place, run_directories_path: str) -> None:
 
 @pytest.mark.parametrize("then", [give_up, take_up_again])
 def test_a_run_whose_result_nobody_wants_any_more_ends(place: Place, then: Any) -> None:
-    meter = Paused()
+    progress = Paused()
     with run_directories(place.job) as run_directories_path, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(run_batch_in_run_directory, place.batch(run_directories_path), meter)
-        assert meter.begun.wait(30)
+        running = pool.submit(
+            run_batch_in_run_directory, place.batch(run_directories_path), progress
+        )
+        assert progress.begun.wait(30)
         then(place, run_directories_path)
-        meter.go_on.set()
+        progress.go_on.set()
         with pytest.raises(GobblerError):
             running.result(30)
         with pytest.raises(Cancelled):
-            run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+            run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
     assert not contents(place.tree)
     assert os.listdir(place.job.path) == ["tree"]
 
@@ -134,7 +137,7 @@ def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
     before = os.umask(0o077)
     try:
         with run_directories(place.job) as run_directories_path:
-            _, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+            _, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
             put_in_place(made, place.job.tree)
     finally:
         os.umask(before)
@@ -143,14 +146,14 @@ def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
 
 def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
-        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
         put_in_place(made, place.job.tree)
     (place.tree / "d/b").write_bytes(b"damaged")
     kept = (place.tree / "a").stat().st_ino
     earlier = {t.path: t for t in ingested}
     with run_directories(place.job) as run_directories_path:
         again, made = run_batch_in_run_directory(
-            place.batch(run_directories_path, earlier=earlier), Meter()
+            place.batch(run_directories_path, earlier=earlier), NoProgress()
         )
         assert again == ingested
         assert set(made.names) == {"d/b"}
@@ -161,14 +164,14 @@ def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> No
 
 def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
-        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), Meter())
+        ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
         put_in_place(made, place.job.tree)
     (place.path / "a").write_bytes(b"changed, and damaged in the tree")
     (place.tree / "a").write_bytes(b"???")
     with run_directories(place.job) as run_directories_path:
         stale = {t.path: t for t in ingested}
         _, made = run_batch_in_run_directory(
-            place.batch(run_directories_path, earlier=stale), Meter()
+            place.batch(run_directories_path, earlier=stale), NoProgress()
         )
         assert made.drop == ["a"]
         assert (place.tree / "a").read_bytes() == b"???"
@@ -195,31 +198,37 @@ def test_a_tree_is_built_by_any_executor(
     shutil.rmtree(place.tree)
     settings = Settings(str(place.top / "staging"), str(place.top / "registry"), frozenset())
     with AnyExecutor(kind(), conditions_of(settings.staging, settings.registry)) as executor:
-        dispatcher = Dispatcher(Registry(settings.registry), executor, 2, write_out=True)
+        dispatcher = Dispatcher(
+            Registry(settings.registry),
+            executor,
+            2,
+            write_out=True,
+            workspace=place.job,
+            progress=NoProgress(),
+            cancel=NeverCancelled(),
+        )
         entries, _ = ingest_files(
             dispatcher,
-            place.job,
             place.source,
             place.plan(),
             None,
             consume=adopt,
             adopt=adopt,
-            watcher=NoProgress(),
         )
     assert set(entries) == set(WHOLE)
     assert contents(place.tree) == WHOLE
     assert set(os.listdir(place.job.path)) == {"tree", "taken"}
 
 
-def refuse(batch: object, meter: Meter) -> list[IngestedFile]:
+def refuse(batch: object, progress: Progress) -> list[IngestedFile]:
     raise Refused(f"{batch} is wrong", hint="Mend it.", fields={"problems": ["x"]})
 
 
-def fail(batch: object, meter: Meter) -> list[IngestedFile]:
+def fail(batch: object, progress: Progress) -> list[IngestedFile]:
     raise ZeroDivisionError("in the batch")
 
 
-def die(batch: object, meter: Meter) -> list[IngestedFile]:
+def die(batch: object, progress: Progress) -> list[IngestedFile]:
     os._exit(1)
 
 
@@ -234,7 +243,7 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
     with AnyExecutor(
         ProcessPoolExecutor(1), conditions_of(settings.staging, settings.registry)
     ) as executor:
-        refused = executor.submit(refuse, "this", Meter()).exception(60)
+        refused = executor.submit(refuse, "this", NoProgress()).exception(60)
         assert isinstance(refused, Refused)
         assert refused.answer() == {
             "status": "ERROR",
@@ -242,10 +251,10 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
             "code": "invalid-request",
             "problems": ["x"],
         }
-        failed = executor.submit(fail, "this", Meter()).exception(60)
+        failed = executor.submit(fail, "this", NoProgress()).exception(60)
         assert isinstance(failed, Fault)
         assert "ZeroDivisionError: in the batch" in failed.reason
-        died = executor.submit(die, "this", Meter()).exception(60)
+        died = executor.submit(die, "this", NoProgress()).exception(60)
         assert isinstance(died, Fault)
         assert "could not be run elsewhere: BrokenProcessPool" in died.reason
 
@@ -256,7 +265,7 @@ def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:
             return Future()
 
     future = AnyExecutor(Never(), conditions_of(settings.staging, settings.registry)).submit(
-        refuse, "this", Meter()
+        refuse, "this", NoProgress()
     )
     assert future.cancel()
     assert future.cancelled()

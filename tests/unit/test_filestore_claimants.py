@@ -16,7 +16,7 @@ import pytest
 from gobbler.filestore import ClaimLost, FileStore, claimant, names
 from gobbler.filestore.claimant import Claimant
 from gobbler.fs import lease
-from gobbler.fs.lease import SILENCE, describe, this_process
+from gobbler.fs.lease import EXPIRY_SECONDS, encode_holder, this_process
 
 from .claiming import everything, in_a_child, inside, put, store
 
@@ -111,7 +111,7 @@ def test_records_of_the_dead_are_removed(store: FileStore) -> None:
     assert len(os.listdir(Path(store.path, "cur"))) == 1
     store.requeue()
     (record,) = os.listdir(Path(store.path, "cur"))
-    assert names.recorded(record) == store._our_claims().claimant.id
+    assert names.claimant_of_lease(record) == store._our_claims().claimant.id
 
 
 def test_a_pickle_takes_no_claims_along(store: FileStore) -> None:
@@ -134,7 +134,7 @@ def test_files_taken_by_others_means_stay(store: FileStore) -> None:
 # On other hosts, and where locks can't be trusted
 
 
-class RemoteExecutor:
+class OtherHost:
     """A claim by a process of another host, whose locks don't reach here."""
 
     def __init__(self, store: FileStore, name: str) -> None:
@@ -144,7 +144,7 @@ class RemoteExecutor:
         self.claim = claim
         self.claimant: Claimant = self.store._our_claims().claimant
         there = msgspec.structs.replace(this_process(), host="another", boot="another")
-        Path(self.claimant.path).write_bytes(describe(there))
+        Path(self.claimant.path).write_bytes(encode_holder(there))
 
     def signed(self, ago: float) -> None:
         os.utime(self.claimant.path, (time.time() - ago,) * 2)
@@ -158,10 +158,10 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_locks")
 def test_who_is_silent_for_long_on_another_host_loses_the_claim(store: FileStore) -> None:
     put(store, "a")
-    slow = RemoteExecutor(store, "a")
-    slow.signed(SILENCE - 60)
+    slow = OtherHost(store, "a")
+    slow.signed(EXPIRY_SECONDS - 60)
     assert store.requeue() == []
-    slow.signed(SILENCE + 60)
+    slow.signed(EXPIRY_SECONDS + 60)
     assert store.requeue() == ["a"]
     next_one = store.claim()
     assert next_one
@@ -176,8 +176,8 @@ def test_who_is_silent_for_long_on_another_host_loses_the_claim(store: FileStore
 @pytest.mark.parametrize("end", ["done", "release", "block", "error"])
 def test_each_way_to_end_a_lost_claim_leaves_the_next_one_alone(store: FileStore, end: str) -> None:
     put(store, "a")
-    slow = RemoteExecutor(store, "a")
-    slow.signed(SILENCE + 60)
+    slow = OtherHost(store, "a")
+    slow.signed(EXPIRY_SECONDS + 60)
     assert store.requeue() == ["a"]
     next_one = store.claim()
     expected = KeyError if end == "error" else ClaimLost
@@ -200,15 +200,15 @@ def test_each_way_to_end_a_lost_claim_leaves_the_next_one_alone(store: FileStore
 @pytest.mark.usefixtures("no_locks")
 def test_who_was_given_up_without_a_claim_gets_known_again(store: FileStore) -> None:
     put(store, "a", "b")
-    slow = RemoteExecutor(store, "a")
+    slow = OtherHost(store, "a")
     slow.claim.done()
-    slow.signed(SILENCE + 60)
+    slow.signed(EXPIRY_SECONDS + 60)
     store.requeue()
-    assert not slow.claimant.is_known()
+    assert slow.claimant.is_lost()
     claim = slow.store.claim()
     assert claim
     assert claim.name == "b"
-    assert slow.store._our_claims().claimant.is_known()
+    assert not slow.store._our_claims().claimant.is_lost()
     assert names.claimant_of(claim.path) == slow.store._our_claims().claimant.id
 
 
@@ -237,7 +237,7 @@ def test_signs_of_life_are_given_by_themselves(
 
 def test_no_thread_outlives_its_store(store: FileStore) -> None:
     def signing() -> list[threading.Thread]:
-        return [each for each in threading.enumerate() if each.name.startswith("signs of")]
+        return [each for each in threading.enumerate() if each.name.startswith("lease of")]
 
     gc.collect()
     before = len(signing())
@@ -256,10 +256,10 @@ def test_silence_is_measured_by_the_clock_of_the_filesystem(
 ) -> None:
     put(store, "a")
     monkeypatch.setattr(lease, "try_lock", lambda *_: True)
-    elsewhere = RemoteExecutor(store, "a")
+    elsewhere = OtherHost(store, "a")
     elsewhere.signed(0)
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 10 * SILENCE)
+    monkeypatch.setattr(time, "time", lambda: real() + 10 * EXPIRY_SECONDS)
     assert store.requeue() == []
 
 

@@ -126,9 +126,9 @@ def test_hidden_files_and_long_names_do_not_keep_others_from_being_claimed(
 
 @pytest.mark.parametrize("number", [1, 0xFFF, 0xFFFFFFFFFFFF])
 def test_the_longest_name_can_be_claimed_any_number_of_times(number: int) -> None:
-    name = names.claimed("x" * names.LONGEST, names.new_claimant(), number)
+    name = names.claimed_name("x" * names.LONGEST, names.new_claimant_id(), number)
     assert len(name) <= 255
-    assert names.original(name) == "x" * names.LONGEST
+    assert names.published_name(name) == "x" * names.LONGEST
 
 
 def test_a_fault_of_the_store_is_not_passed_over(store: FileStore) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.filestore import FileStore, names
-from gobbler.fs.lease import RENEW_SECONDS, SILENCE
+from gobbler.fs.lease import EXPIRY_SECONDS, RENEW_SECONDS
 
 PAGE = Path(__file__).parents[2] / "docs" / "filestore.md"
 TEXT = PAGE.read_text()
@@ -54,7 +54,7 @@ def test_shell_and_python_side_by_side() -> None:
 
 def test_the_figures() -> None:
     assert f"more than {names.LONGEST} bytes" in TEXT
-    assert SILENCE == 600
+    assert EXPIRY_SECONDS == 600
     assert "10 minutes of silence" in TEXT
     assert f"every {RENEW_SECONDS:g}\nseconds" in TEXT
 
@@ -62,6 +62,6 @@ def test_the_figures() -> None:
 def test_the_marks() -> None:
     for name in re.findall(r"\S+~[0-9a-f]{12}-[0-9a-f]+", TEXT):
         assert names.claimant_of(name)
-        assert names.original(name) in ("x", "`x", "(`x", "sums.csv")
+        assert names.published_name(name) in ("x", "`x", "(`x", "sums.csv")
     for name in re.findall(r"\.\.claimant-[0-9a-f]+", TEXT):
-        assert names.recorded(name)
+        assert names.claimant_of_lease(name)

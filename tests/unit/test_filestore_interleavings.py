@@ -13,7 +13,7 @@ import pytest
 
 from gobbler.filestore import FileStore, names
 from gobbler.filestore import claim as claims
-from gobbler.fs import rename
+from gobbler.fs import atomic_write
 
 from .claiming import everything, in_a_child, inside, put, store
 
@@ -56,13 +56,13 @@ def test_a_name_that_is_published_anew_is_not_replaced_by_what_comes_back(
 def test_where_renames_replace_what_comes_back_has_a_name_of_its_own(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rename, "_renameat2", None)
+    monkeypatch.setattr(atomic_write, "_renameat2", None)
     put(store, "a")
     claim = store.claim()
     assert claim
     claim.release()
     (name,) = inside(store, "new")
-    assert names.original(name) == "a"
+    assert names.published_name(name) == "a"
     again = store.claim()
     assert again
     assert again.name == "a"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Fault
-from gobbler.model.progress import Meter
+from gobbler.model.progress import NoProgress
 from gobbler.transfer.hash_batch import HashBatch, Hashed, run_hash_batch
 
 
@@ -29,7 +29,7 @@ def _fail_with(number: int, monkeypatch: pytest.MonkeyPatch, function: str) -> N
 
 def test_a_file_is_hashed(batch: HashBatch) -> None:
     md5sum = hashlib.md5(b"content").hexdigest()
-    assert run_hash_batch(batch, Meter()) == [Hashed("reported", 7, md5sum, "")]
+    assert run_hash_batch(batch, NoProgress()) == [Hashed("reported", 7, md5sum, "")]
 
 
 @pytest.mark.parametrize("function", ["readv", "fstat"])
@@ -38,7 +38,7 @@ def test_a_failing_disk_is_nobodys_mistake(
 ) -> None:
     with monkeypatch.context() as patched:
         _fail_with(errno.EIO, patched, function)
-        found = run_hash_batch(batch, Meter())
+        found = run_hash_batch(batch, NoProgress())
     problem = "can't be read: Input/output error"
     assert found == [Hashed("reported", 0, "", problem, failed=True)]
 
@@ -48,7 +48,7 @@ def test_a_file_that_is_not_there_or_closed_is_a_mistake(
     batch: HashBatch, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     _fail_with(number, monkeypatch, "open")
-    (hashed,) = run_hash_batch(batch, Meter())
+    (hashed,) = run_hash_batch(batch, NoProgress())
     assert not hashed.failed
     assert os.strerror(number) in hashed.problem
 
@@ -58,4 +58,4 @@ def test_what_says_nothing_about_the_file_is_raised(
 ) -> None:
     _fail_with(errno.EMFILE, monkeypatch, "open")
     with pytest.raises(Fault, match="Too many open files"):
-        run_hash_batch(batch, Meter())
+        run_hash_batch(batch, NoProgress())

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from gobbler.fs.lock import try_lock
-from gobbler.service.processes import close_inherited
+from gobbler.service.worker_process import close_inherited
 
 
 def _open(path: Path) -> int:

@@ -6,14 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.errors import Cancelled, Missing, Refused
+from gobbler.errors import Cancelled, Code, Missing, Refused
 from gobbler.model.jobs import (
     CANCELLED,
     MAX_NAME_BYTES,
     final_state,
     is_valid_request_file,
+    job_answer,
     job_name,
     progress_after,
+    read_answer,
     split_job,
 )
 
@@ -62,13 +64,26 @@ def test_the_longest_name_leaves_room_for_all_that_is_kept_of_the_job() -> None:
     [
         ({"status": "SUCCESS"}, "done"),
         (Refused("no").answer(), "failed"),
-        (Cancelled("the client went away").answer(), "failed"),
+        (Cancelled("the client went away", code=Code.CLIENT_GONE).answer(), "failed"),
         (Cancelled(CANCELLED, hint="Nothing was changed.").answer(), "cancelled"),
+        (Refused(f"{CANCELLED} is what it says").answer(), "failed"),
         ({}, "failed"),
     ],
 )
 def test_how_a_job_has_ended_is_told_by_its_answer(answer: dict[str, object], ended: str) -> None:
     assert final_state(answer) == ended
+
+
+def test_an_answer_of_a_service_without_codes_is_read() -> None:
+    now = job_answer(Refused("no").answer(), 400)
+    assert read_answer(now) == now == {**Refused("no").answer(), "http_status": 400}
+    before = {"status": "ERROR", "reason": "no", "code": 400, "problems": ["x"]}
+    assert read_answer(before) == {
+        "status": "ERROR",
+        "reason": "no",
+        "http_status": 400,
+        "problems": ["x"],
+    }
 
 
 sizes = st.integers(0, 2**60)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gobbler.fs import lease
-from gobbler.fs.lease import SILENCE, acquire, describe, is_gone, this_process
+from gobbler.fs.lease import EXPIRY_SECONDS, acquire, encode_holder, is_expired, this_process
 from gobbler.fs.lock import try_lock
 from gobbler.registry import workspace
 from gobbler.registry.workspace import abandoned_workspaces, new_workspace
@@ -25,11 +25,11 @@ def path(tmp_path: Path) -> str:
 
 def gone(path: str, **changed: object) -> bool:
     """Whether a process like this one, but with something changed, counts as gone."""
-    Path(path).write_bytes(describe(msgspec.structs.replace(this_process(), **changed)))
+    Path(path).write_bytes(encode_holder(msgspec.structs.replace(this_process(), **changed)))
     descriptor = os.open(path, os.O_RDWR)
     try:
         assert try_lock(descriptor, fcntl.LOCK_EX)
-        return is_gone(descriptor, time.time)
+        return is_expired(descriptor, time.time)
     finally:
         os.close(descriptor)
 
@@ -42,9 +42,9 @@ def test_a_presence_is_held_by_whoever_made_it(path: str) -> None:
         assert msgspec.json.decode(other.read()) == msgspec.to_builtins(this_process())
     with pytest.raises(FileExistsError):
         acquire(path)
-    assert ours.is_visible()
+    assert not ours.is_lost()
     os.unlink(path)
-    assert not ours.is_visible()
+    assert ours.is_lost()
     ours.close()
 
 
@@ -111,7 +111,7 @@ def test_a_process_that_was_forked_is_another_one() -> None:
     ours = this_process()
     readable, writable = os.pipe()
     if (child := os.fork()) == 0:
-        os.write(writable, describe(this_process()))
+        os.write(writable, encode_holder(this_process()))
         os._exit(0)
     os.waitpid(child, 0)
     theirs = msgspec.json.decode(os.read(readable, 4096))
@@ -132,11 +132,11 @@ def test_jobs_of_other_hosts_are_given_up_by_the_clock_of_the_filesystem(
     (tmp_path / "..incoming").mkdir()
     lock = tmp_path / "..incoming" / "job.lock"
     there = msgspec.structs.replace(this_process(), host="another", boot="another")
-    lock.write_bytes(describe(there))
+    lock.write_bytes(encode_holder(there))
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + ahead)
     assert list(abandoned_workspaces(str(tmp_path))) == []
-    os.utime(lock, (real() - SILENCE - 60,) * 2)
+    os.utime(lock, (real() - EXPIRY_SECONDS - 60,) * 2)
     assert len(list(abandoned_workspaces(str(tmp_path)))) == 1
     assert os.listdir(tmp_path / "..incoming") == []
     assert lock.suffix == workspace.LOCK_SUFFIX

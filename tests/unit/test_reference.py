@@ -18,7 +18,8 @@ from gobbler.cli import COMMANDS
 from gobbler.client import Admin, Asset, Client, Project, Version
 from gobbler.client.config_schema import KEYS, SERVICE_KEYS
 from gobbler.client.resolve import ENVIRONMENT
-from gobbler.service.openapi.document import description
+from gobbler.errors import Code
+from gobbler.service.openapi import description
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
@@ -112,6 +113,11 @@ def test_every_endpoint_action_and_schema():
         assert f"\n| `{action}` |" in page
     for name in document["components"]["schemas"]:
         assert f"\n### {name}\n" in page
+
+
+def test_every_error_code():
+    for code in Code:
+        assert f"| `{code}` | {code.description} |" in told("errors.md")
 
 
 def test_every_call_of_the_libraries():

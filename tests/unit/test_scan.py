@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gobbler.errors import Cancelled
 from gobbler.fs.open import closing, open_directory
+from gobbler.model.progress import NeverCancelled
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer import scan as scanning
 from gobbler.transfer import stat_pool
@@ -26,15 +27,29 @@ from .strategies import file_names
 def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All is found alike where each look seems to take long, so that threads look ahead."""
     if request.param == "slow":
-        monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0)
+        monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
         monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
         monkeypatch.setattr(stat_pool, "PART", 3)
+
+
+class After:
+    """Cancels at the ``checks``-th check."""
+
+    def __init__(self, checks: int) -> None:
+        self._left = checks
+
+    def check(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            raise Cancelled("enough")
 
 
 def look(path: Path, *, ignore_dot: bool = False, owner: int | None = None) -> Scan:
     before = len(os.listdir("/proc/self/fd"))
     with closing(open_directory(str(path))) as descriptor:
-        found = scan(descriptor, ignore_dot=ignore_dot, owner=owner, width=4)
+        found = scan(
+            descriptor, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled(), width=4
+        )
     assert len(os.listdir("/proc/self/fd")) == before, "descriptors were left open"
     return found
 
@@ -70,7 +85,7 @@ def test_where_it_takes_long_directories_are_asked_for_few_links_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 8)
-    monkeypatch.setattr(stat_pool, "SLOW_SECONDS", -1.0 if slow else 60.0)
+    monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0 if slow else 60.0)
     for number in range(50):
         (tmp_path / str(number)).symlink_to("x")
     descriptor = os.open(tmp_path, os.O_RDONLY)
@@ -186,17 +201,9 @@ def test_a_path_that_the_registry_could_not_hold_is_odd(tmp_path: Path) -> None:
 
 def test_it_can_be_given_up_at_every_directory(tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
-    count = 0
-
-    def check() -> None:
-        nonlocal count
-        count += 1
-        if count == 3:
-            raise Cancelled("enough")
-
     before = len(os.listdir("/proc/self/fd"))
     with closing(open_directory(str(tmp_path))) as descriptor, pytest.raises(Cancelled):
-        scan(descriptor, ignore_dot=False, owner=None, check=check)
+        scan(descriptor, ignore_dot=False, owner=None, cancel=After(3))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -275,15 +282,7 @@ def test_many_directories_and_files_are_found_in_their_order(tmp_path: Path) -> 
 def test_giving_up_in_the_midst_leaves_no_directory_open(tmp_path: Path) -> None:
     for number in range(100):
         (tmp_path / f"d{number}/e").mkdir(parents=True)
-    looks = 0
-
-    def check() -> None:
-        nonlocal looks
-        looks += 1
-        if looks == 50:
-            raise Cancelled("enough")
-
     before = len(os.listdir("/proc/self/fd"))
     with closing(open_directory(str(tmp_path))) as descriptor, pytest.raises(Cancelled):
-        scan(descriptor, ignore_dot=False, owner=None, check=check, width=4)
+        scan(descriptor, ignore_dot=False, owner=None, cancel=After(50), width=4)
     assert len(os.listdir("/proc/self/fd")) == before

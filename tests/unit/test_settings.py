@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from collections.abc import Callable
@@ -10,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import GobblerError
+from gobbler.service.port_guard import check_address
 from gobbler.service.settings import (
     Misconfigured,
     Settings,
-    check_address,
     check_directories,
+    default_settings,
     read_spoofing,
     read_whitelist,
 )
@@ -162,3 +164,28 @@ def test_an_address_of_another_machine_is_told() -> None:
         check_address("203.0.113.1", 8080)
     with pytest.raises(GobblerError):
         check_address("no such host", 8080)
+
+
+def test_without_options_directories_are_made_below_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # and found the second time
+        settings = default_settings()
+        assert settings.staging == f"{tmp_path}/gobbler-data/staging"
+        assert settings.registry == f"{tmp_path}/gobbler-data/registry"
+        assert os.stat(settings.staging).st_mode & 0o7777 == 0o1777
+        assert settings.host == "127.0.0.1"
+        assert settings.admins == {getpass.getuser()}
+        check_directories(settings)
+
+
+def test_default_directories_that_can_not_be_made_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gobbler-data").write_text("")
+    with pytest.raises(Misconfigured) as caught:
+        default_settings()
+    assert str(tmp_path) in caught.value.reason
+    assert "--staging" in caught.value.hint

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gobbler.fs import lease
-from gobbler.fs.lease import SILENCE, Holder, describe, this_process
+from gobbler.fs.lease import EXPIRY_SECONDS, Holder, encode_holder, this_process
 from gobbler.registry import workspace
 from gobbler.registry.workspace import Workspace, abandoned_workspaces, new_workspace
 
@@ -138,7 +138,7 @@ def abandoned(registry: str, content: bytes) -> str:
 
 
 def of(builder: Holder, **changed: object) -> bytes:
-    return describe(msgspec.structs.replace(builder, **changed))
+    return encode_holder(msgspec.structs.replace(builder, **changed))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"host": "h"}', b"\xff"])
@@ -168,9 +168,9 @@ def test_a_job_of_a_process_that_is_gone_is_swept(
 def test_a_job_of_another_host_is_swept_only_after_a_long_silence(registry: str) -> None:
     path = abandoned(registry, of(this_process(), host="another", boot="another"))
     assert sweep(registry) == []
-    os.utime(path + ".lock", (time.time() - SILENCE + 60,) * 2)
+    os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS + 60,) * 2)
     assert sweep(registry) == []
-    os.utime(path + ".lock", (time.time() - SILENCE - 60,) * 2)
+    os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS - 60,) * 2)
     assert sweep(registry) == [path]
 
 

@@ -24,11 +24,11 @@ from gobbler.actions.reroute_links import reroute_links
 from gobbler.actions.set_permissions import set_permissions
 from gobbler.actions.upload import upload
 from gobbler.actions.validate_version import validate_version
-from gobbler.errors import Forbidden, Refused, quoted
+from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lock import cancellable
 from gobbler.model import requests
-from gobbler.model.progress import Watcher
+from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
 from gobbler.registry.recovery import settle
 from gobbler.rules.spoof import may_spoof
@@ -67,8 +67,9 @@ def carry_out(
     name: str,
     data: bytes,
     requester: Requester,
-    watcher: Watcher,
     *,
+    progress: Progress,
+    cancel: CancelToken,
     task: str = "",
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
@@ -87,6 +88,7 @@ def carry_out(
     if action is None:
         raise Refused(
             f"{quoted(name)} asks for an unknown action",
+            code=Code.UNKNOWN_ACTION,
             hint="The name must be request-{action}-{anything}; the actions are "
             + ", ".join(ACTIONS)
             + ".",
@@ -98,7 +100,7 @@ def carry_out(
         if not may_spoof(requester.name, other, service.spoofing):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
-    with cancellable(watcher.check):
+    with cancellable(cancel):
         return action.carry_out(
-            RequestContext(service, requester, user, started, watcher, task), request
+            RequestContext(service, requester, user, started, progress, cancel, task), request
         )

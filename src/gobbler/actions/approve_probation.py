@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.errors import Forbidden, Refused, quoted
+from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey
@@ -33,7 +33,10 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
             if _check(context, key) != summary:
-                raise Refused(f"version {quoted(key.path)} changed at the same moment; try again")
+                raise Refused(
+                    f"version {quoted(key.path)} changed at the same moment; try again",
+                    code=Code.VERSION_CHANGED,
+                )
             _commit(context, workspace, key, summary, journal)
         with raising_not_durable(f"version {quoted(key.path)}, as a final one,"):
             flush_filesystem(registry.root, durability)
@@ -49,7 +52,7 @@ def _check(context: RequestContext, key: VersionKey) -> Summary:
         )
     summary = context.service.registry.summary(key)
     if not summary.on_probation:
-        raise Refused(f"version {quoted(key.path)} is not on probation")
+        raise Refused(f"version {quoted(key.path)} is not on probation", code=Code.NOT_ON_PROBATION)
     return summary
 
 

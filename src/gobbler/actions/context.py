@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gobbler.fs.flush import Durability
 from gobbler.index import Index, Search
-from gobbler.model.progress import Watcher
+from gobbler.model.progress import CancelToken, Progress
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.dedup import Dedup
@@ -43,12 +43,6 @@ class ServiceContext:
         """The means of one request to search the registry."""
         return Search(self.registry, self.index)
 
-    @property
-    def dispatcher(self) -> Dispatcher:
-        """The means to build and hash trees."""
-        eager = self.durability is Durability.FULL
-        return Dispatcher(self.registry, self.executor, self.width, write_out=eager)
-
 
 @dataclass(frozen=True)
 class Requester:
@@ -70,7 +64,8 @@ class RequestContext:
     requester: Requester
     user: str
     started: dt.datetime
-    watcher: Watcher
+    progress: Progress
+    cancel: CancelToken
     task: str = ""
 
     def new_workspace(self, *, resume: bool = False) -> AbstractContextManager[Workspace]:
@@ -79,3 +74,15 @@ class RequestContext:
         With ``resume``, what an earlier attempt at the task has built is still there.
         """
         return new_workspace(self.service.registry.root, self.task, resume=resume)
+
+    def dispatcher(self, workspace: Workspace) -> Dispatcher:
+        """The means to build and hash the files of ``workspace``."""
+        return Dispatcher(
+            self.service.registry,
+            self.service.executor,
+            self.service.width,
+            write_out=self.service.durability is Durability.FULL,
+            workspace=workspace,
+            progress=self.progress,
+            cancel=self.cancel,
+        )

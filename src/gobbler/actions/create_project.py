@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.context import RequestContext
-from gobbler.errors import Forbidden, Refused, quoted
+from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import flush_files, raising_not_durable
 from gobbler.model.names import PERMISSIONS, QUOTA, USAGE, check_name
@@ -63,4 +63,4 @@ def _initial(asked: LoosePermissions, user: str) -> Permissions:
 
 
 def _exists(project: str) -> Refused:
-    return Refused(f"project {quoted(project)} already exists")
+    return Refused(f"project {quoted(project)} already exists", code=Code.PROJECT_EXISTS)

@@ -9,6 +9,7 @@ from gobbler.actions.context import RequestContext
 from gobbler.errors import Fault, Missing
 from gobbler.index import Search
 from gobbler.model.names import AssetKey, VersionKey
+from gobbler.model.progress import CancelToken
 from gobbler.model.records import Link
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup, DedupCandidates, VersionCandidates
@@ -24,7 +25,7 @@ def dedup_candidates(context: RequestContext, asset: AssetKey) -> DedupCandidate
     places: list[tuple[str, ...]] = [(asset.project, asset.asset)]
     if service.dedup is Dedup.PROJECT:
         places.append((asset.project,))
-    return _TwinsByIndex(latest, service.registry, service.search, places, context.watcher.check)
+    return _TwinsByIndex(latest, service.registry, service.search, places, context.cancel)
 
 
 def _of_latest(registry: Registry, asset: AssetKey) -> VersionCandidates | None:
@@ -50,7 +51,7 @@ class _TwinsByIndex:
     registry: Registry
     search: Search
     places: Sequence[tuple[str, ...]]
-    check: Callable[[], None]
+    cancel: CancelToken
 
     def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """See :class:`~gobbler.rules.dedup.DedupCandidates`."""
@@ -64,10 +65,10 @@ class _TwinsByIndex:
             # Nothing is gained by a link to an empty file, but what holds it is harder to delete.
             rest = [content for content in contents if content[0] > 0 and content not in found]
             holding = self.search.holding(
-                rest, *place, is_wanted=is_final, follow=lambda *_: self.check()
+                rest, *place, is_wanted=is_final, follow=lambda *_: self.cancel.check()
             )
             for key, wanted in holding.items():
-                self.check()
+                self.cancel.check()
                 found.update(self._of_version(key, wanted))
         return found
 

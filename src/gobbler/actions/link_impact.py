@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.index.search import Choose, Linking, Search
 from gobbler.model.names import VersionKey
+from gobbler.model.progress import CancelToken
 from gobbler.model.records import Manifest, decode_manifest
 from gobbler.registry.registry import Registry
 from gobbler.rules.reroute import Change, Rerouting
@@ -51,16 +51,16 @@ class LinkImpact:
 
 
 def link_impact(
-    search: Search, manifests: Manifests, choose: Choose, check: Callable[[], None]
+    search: Search, manifests: Manifests, choose: Choose, cancel: CancelToken
 ) -> LinkImpact:
     """The links that name a file of what is chosen, as their parent or as their ancestor.
 
     Raises :class:`~gobbler.errors.Fault` where a manifest is damaged.
     """
-    linking = search.linking_into(choose, lambda *_: check())
+    linking = search.linking_into(choose, lambda *_: cancel.check())
     rerouting = Rerouting(linking.doomed, manifests)
     changes: list[Change] = []
     for key in linking.sources:
-        check()
+        cancel.check()
         changes += rerouting.changes(key)
     return LinkImpact(linking, changes)

@@ -7,7 +7,7 @@ import os
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.errors import Fault, Refused, quoted
+from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey
@@ -57,13 +57,15 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
 def _content(
     context: RequestContext, workspace: Workspace, key: VersionKey, plan: Plan
 ) -> Manifest:
-    dispatcher = context.service.dispatcher
-    entries = hash_kept(dispatcher, workspace, plan, watcher=context.watcher)
+    dispatcher = context.dispatcher(workspace)
+    entries = hash_kept(dispatcher, plan)
     root = context.service.registry.path(key.path)
-    for hashed in hash_files(dispatcher, workspace, root, plan.copies, watcher=context.watcher):
+    for hashed in hash_files(dispatcher, root, plan.copies):
         if hashed.problem:
             reason = f"{quoted(key.file(hashed.path))} {hashed.problem}"
-            raise Fault(reason) if hashed.failed else Refused(reason)
+            if hashed.failed:
+                raise Fault(reason, code=Code.IO_ERROR)
+            raise Refused(reason, code=Code.INVALID_VERSION)
         entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
     return entries
 

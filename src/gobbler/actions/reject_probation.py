@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.versions import existing_version, owners_of
-from gobbler.errors import Forbidden, GobblerError, Refused, quoted
+from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Summary
@@ -74,4 +74,4 @@ def _check(context: RequestContext, key: VersionKey, *, force: bool) -> None:
             hint="Only owners of the project or the asset, and whoever uploaded it, are.",
         )
     if summary is not None and not summary.on_probation:
-        raise Refused(f"version {quoted(key.path)} is not on probation")
+        raise Refused(f"version {quoted(key.path)} is not on probation", code=Code.NOT_ON_PROBATION)

@@ -8,7 +8,7 @@ from gobbler.actions.context import RequestContext
 from gobbler.actions.link_impact import LinkImpact, Manifests, link_impact
 from gobbler.actions.rerouted_files import copy_files, stage_changes
 from gobbler.actions.versions import check_admin
-from gobbler.errors import Fault, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.index.search import Fingerprints
@@ -20,6 +20,12 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Intent
 
 ATTEMPTS = 5
+
+_NOT_FOUND = {
+    1: Code.PROJECT_NOT_FOUND,
+    2: Code.ASSET_NOT_FOUND,
+    3: Code.VERSION_NOT_FOUND,
+}
 
 
 def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, object]:
@@ -34,7 +40,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
             search,
             manifests,
             lambda fingerprints: _doomed(registry, request, fingerprints),
-            context.watcher.check,
+            context.cancel,
         )
         answer: dict[str, object] = {"changes": found.to_dict()}
         if request.dry_run or not found.changes or _apply(context, found, manifests, answer):
@@ -42,6 +48,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
         manifests.forget_changed()
     raise Fault(
         f"the registry changed {ATTEMPTS} times while links were being rerouted",
+        code=Code.CONTENTION,
         hint="Try again when fewer versions are being published.",
     )
 
@@ -64,7 +71,10 @@ def _doomed(
     for entry in request.to_delete:
         parts = [name for name in (entry.project, entry.asset, entry.version) if name]
         if not registry.has(path := "/".join(parts)):
-            raise Missing(f"{quoted(path)}, which is to be deleted, does not exist")
+            raise Missing(
+                f"{quoted(path)}, which is to be deleted, does not exist",
+                code=_NOT_FOUND[len(parts)],
+            )
         names.add(tuple(parts))
     return {
         key

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import links_file
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest, encode
 from gobbler.registry.journal import Journal
@@ -31,12 +31,12 @@ def copy_files(context: RequestContext, workspace: Workspace, changes: list[Chan
         for number, change in enumerate(changes)
         if change.is_copy
     }
-    dispatcher = context.service.dispatcher
-    whitelist = context.service.whitelist
-    for problem in duplicate_all(dispatcher, workspace, copies, whitelist, watcher=context.watcher):
+    dispatcher = context.dispatcher(workspace)
+    for problem in duplicate_all(dispatcher, copies, context.service.whitelist):
         raise Fault(
             f"{quoted(problem)} can't be copied to where it is linked from: its content is "
             "not what its manifest lists",
+            code=Code.INVALID_VERSION,
             hint="Validate the version that holds it; reindex it if the file is right.",
         )
 

@@ -9,7 +9,7 @@ from gobbler.actions.context import RequestContext
 from gobbler.actions.dedup_candidates import dedup_candidates
 from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.actions.version_scan import published_versions
-from gobbler.errors import Fault, Forbidden, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import account_name, closing, open_directory, open_users_directory
@@ -21,9 +21,9 @@ from gobbler.registry.consume import cut_off, remove_sources
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Intent, Workspace
-from gobbler.rules.links import Locator, Places, usage_of
+from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight
-from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, make_plan
+from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
 from gobbler.transfer.batch import Source
 from gobbler.transfer.build import make_symlinks, write_records
 from gobbler.transfer.ingest import ingest_files
@@ -47,6 +47,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
         return {}
     raise Fault(
         f"what the upload to {quoted(key.path)} relies on changed {ATTEMPTS} times meanwhile",
+        code=Code.CONTENTION,
         hint="Try again when fewer changes are being made to the asset.",
     )
 
@@ -55,7 +56,8 @@ def _identify(context: RequestContext, name: str) -> Source:
     """Open the source once, and remember which directory it is."""
     if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
         raise Refused(
-            f"`source` must be the bare name of a directory in staging, not {quoted(name)}"
+            f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
+            code=Code.INVALID_NAME,
         )
     with closing(open_directory(context.service.staging)) as staging:
         descriptor, status = open_users_directory(staging, name, "source directory")
@@ -66,7 +68,8 @@ def _identify(context: RequestContext, name: str) -> Source:
         owner = account_name(status.st_uid, f"source directory {quoted(name)}")
         raise Forbidden(
             f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-            f"not to the requester {quoted(context.requester.name)}"
+            f"not to the requester {quoted(context.requester.name)}",
+            code=Code.FOREIGN_SOURCE,
         )
     return Source(
         context.service.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside
@@ -82,7 +85,7 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
             directory,
             ignore_dot=bool(request.ignore_dot),
             owner=source.owner,
-            check=context.watcher.check,
+            cancel=context.cancel,
             width=context.service.width,
         )
     plan = _plan(context, key, source, found)
@@ -91,14 +94,12 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with context.new_workspace(resume=True) as workspace:
         content, fingerprints = ingest_files(
-            context.service.dispatcher,
-            workspace,
+            context.dispatcher(workspace),
             source,
             plan,
             candidates,
             consume=bool(request.consume),
             adopt=adopt,
-            watcher=context.watcher,
         )
         manifest = complete(key, plan, content)
         summary = Summary(
@@ -109,7 +110,7 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
         )
         make_symlinks(workspace.tree, key, plan, manifest, context.service.width)
         write_records(workspace.tree, manifest, summary)
-        context.watcher.check()
+        context.cancel.check()
         intent = _intent(key, source, summary, adopted=adopt)
         publish(
             registry,
@@ -161,11 +162,7 @@ def _plan(context: RequestContext, key: VersionKey, source: Source, found: Scan)
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    locator = Locator(places)
-    targets = {
-        path: locator(f"{staging}/{source.name}/{path.rpartition('/')[0]}", text)
-        for path, text in found.symlinks.items()
-    }
+    targets = locate_links(found, f"{staging}/{source.name}", places)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 

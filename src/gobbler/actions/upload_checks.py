@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from gobbler.actions.context import RequestContext
-from gobbler.errors import Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey
@@ -42,7 +42,8 @@ def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
         )
     if registry.has(key.path):
         raise Refused(
-            f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists"
+            f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
+            code=Code.VERSION_EXISTS,
         )
     return right
 

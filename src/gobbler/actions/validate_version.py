@@ -8,7 +8,7 @@ from contextlib import suppress
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import Found, look_at, places_of
 from gobbler.actions.versions import check_admin, existing_version
-from gobbler.errors import GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
@@ -38,6 +38,7 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
     raise Refused(
         f"version {quoted(key.path)} has {count}: {first}"
         + (f"; and {more} more" if more > 0 else ""),
+        code=Code.INVALID_VERSION,
         fields={"problems": problems},
     )
 
@@ -96,7 +97,7 @@ def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
         wanted.setdefault(directory, {})[name] = end
     gone: set[Link] = set()
     for directory, files in wanted.items():
-        context.watcher.check()
+        context.cancel.check()
         there: set[str] = set()
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
             # One that is a link leads out of the registry, which its own version tells of.
@@ -109,17 +110,15 @@ def _hashes(
     context: RequestContext, key: VersionKey, found: Found
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
     registry = context.service.registry
-    dispatcher = context.service.dispatcher
     hashes: dict[str, tuple[int, str]] = {}
     problems: list[str] = []
     with context.new_workspace() as workspace:
         os.mkdir(workspace.tree, DIRECTORY_MODE)
+        dispatcher = context.dispatcher(workspace)
         root = registry.path(key.path)
         for hashed in (
-            *hash_files(dispatcher, workspace, root, found.scan.files, watcher=context.watcher),
-            *hash_listed(
-                dispatcher, workspace, _whitelisted(context, key, found), watcher=context.watcher
-            ),
+            *hash_files(dispatcher, root, found.scan.files),
+            *hash_listed(dispatcher, _whitelisted(context, key, found)),
         ):
             if hashed.problem:
                 problems.append(f"{quoted(hashed.path)} {hashed.problem}")

@@ -39,7 +39,7 @@ def look_at(context: RequestContext, key: VersionKey) -> Found:
             directory,
             ignore_dot=False,
             owner=None,
-            check=context.watcher.check,
+            cancel=context.cancel,
             width=context.service.width,
         )
     links: dict[str, Links] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gobbler.actions.context import RequestContext
-from gobbler.errors import Forbidden, Missing, quoted
+from gobbler.errors import Code, Forbidden, Missing, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Permissions
 from gobbler.model.requests import OfVersion
@@ -20,7 +20,7 @@ def existing_version(registry: Registry, request: OfVersion) -> VersionKey:
     key = VersionKey.checked(request.project, request.asset, request.version)
     check_asset(registry, key.of_asset)
     if not registry.has(key.path):
-        raise Missing(f"version {quoted(key.path)} does not exist")
+        raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
     return key
 
 

@@ -6,6 +6,8 @@ prints on standard output is its result; everything else goes to standard error.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import sys
 from importlib import import_module
@@ -15,7 +17,7 @@ import click
 
 from gobbler import __version__
 from gobbler.cli.signals import outcome
-from gobbler.errors import GobblerError
+from gobbler.errors import Code, GobblerError, os_error_code
 
 COMMANDS = {
     "cache": "list, verify or prune what was downloaded",
@@ -98,24 +100,41 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
     try:
         result: Any = cli.main(args=words, prog_name="gobbler", standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
         error.show()
+        _print_json_error(Code.USAGE, error.format_message(), wanted=as_json)
         sys.exit(error.exit_code)
     except GobblerError as error:
         click.echo(f"error: {error.reason}", err=True)
         if error.hint:
             click.echo(f"hint: {error.hint}", err=True)
+        _print_json_error(error.code, error.reason, error.hint, wanted=as_json)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
         word, code = outcome(error)
         click.echo(word, err=True)
+        _print_json_error(Code.CANCELLED, word, wanted=as_json)
         sys.exit(code)
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        click.echo(f"error: {place}{error.strerror or error}", err=True)
+        reason = f"{place}{error.strerror or error}"
+        click.echo(f"error: {reason}", err=True)
+        _print_json_error(os_error_code(error), reason, wanted=as_json)
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _print_json_error(code: Code | str, reason: str, hint: str = "", *, wanted: bool) -> None:
+    """Print an error as the document of a command with ``--json``.
+
+    Whoever read the output may be gone, which is no further error.
+    """
+    if wanted:
+        error = {"code": str(code), "reason": reason, "hint": hint}
+        with contextlib.suppress(BrokenPipeError):
+            click.echo(json.dumps({"error": error}, indent=2))

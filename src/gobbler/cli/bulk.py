@@ -19,9 +19,9 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gobbler.cli import common
-from gobbler.client import Repaired, Repairs
+from gobbler.client import BulkRepair, RepairResult
 from gobbler.client.address import parse_as
-from gobbler.client.bulk.run import Pace, Sweep
+from gobbler.client.bulk.run import BulkCounter, BulkRun
 from gobbler.errors import Fault, Unreachable
 from gobbler.model.records import format_time
 
@@ -63,7 +63,7 @@ def only_with_all(given: Mapping[str, object]) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} goes with --all.")
 
 
-def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -> None:
+def tell_resumed(sweep: BulkRun[Any], note: Callable[[str], None] | None = None) -> None:
     """Say that it is gone on with what was begun before; with ``note`` if there is a bar."""
     if sweep.resumed is not None:
         text = (
@@ -76,8 +76,8 @@ def tell_resumed(sweep: Sweep[Any], note: Callable[[str], None] | None = None) -
             note(text)
 
 
-class SweepBar:
-    """A :class:`gobbler.client.bulk.run.SweepProgress` for people; vanishes in the end.
+class BulkBar:
+    """A :class:`gobbler.client.bulk.run.BulkProgress` for people; vanishes in the end.
 
     ``title`` says what is under way, ``unit`` what is counted.
     """
@@ -88,7 +88,7 @@ class SweepBar:
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[told]}"),
+            TextColumn("{task.fields[message]}"),
             TimeElapsedColumn(),
             console=console,
             transient=True,
@@ -97,18 +97,27 @@ class SweepBar:
         self._unit = unit
         self._task = self._progress.add_task(title, total=None, message="")
         self._turn = threading.Lock()
-        self._pace = Pace()
+        self._counter = BulkCounter()
 
-    def expect(self, tasks: int, size: int | None) -> None:
-        """Know what there is to do."""
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: the total is in versions."""
+
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Show the total."""
         with self._turn:
-            self._pace.expect(tasks, size)
+            self._counter.expect_versions(versions, size)
             self._tell()
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """Know what is done."""
+    def advance_versions(self, versions: int) -> None:
+        """Show how many versions are done."""
         with self._turn:
-            self._pace.advance(tasks, files, size)
+            self._counter.advance_versions(versions)
+            self._tell()
+
+    def advance(self, files: int, size: int) -> None:
+        """Show what is done of files and bytes."""
+        with self._turn:
+            self._counter.advance(files, size)
             self._tell()
 
     def note(self, text: str) -> None:
@@ -116,20 +125,23 @@ class SweepBar:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def _tell(self) -> None:
-        pace = self._pace
-        parts = [f"{pace.tasks}/{pace.expected} {self._unit}"]
-        if pace.files:
-            parts.append(number(pace.files, "file"))
-        if pace.bytes > 0:
-            of = "" if pace.size is None else f"/{decimal(pace.size)}"
-            parts.append(f"{decimal(pace.bytes)}{of}, {decimal(int(pace.rate))}/s")
-        if (left := pace.seconds_left) is not None:
+        counter = self._counter
+        parts = [f"{counter.versions}/{counter.versions_expected} {self._unit}"]
+        if counter.files:
+            parts.append(number(counter.files, "file"))
+        if counter.bytes > 0:
+            of = "" if counter.bytes_expected is None else f"/{decimal(counter.bytes_expected)}"
+            parts.append(f"{decimal(counter.bytes)}{of}, {decimal(int(counter.rate))}/s")
+        if (left := counter.seconds_left) is not None:
             parts.append(f"{_duration(left)} left")
         self._progress.update(
-            self._task, total=pace.expected, completed=pace.tasks, message=", ".join(parts)
+            self._task,
+            total=counter.versions_expected,
+            completed=counter.versions,
+            message=", ".join(parts),
         )
 
-    def __enter__(self) -> SweepBar:
+    def __enter__(self) -> BulkBar:
         self._progress.start()
         return self
 
@@ -163,7 +175,7 @@ def told_when_broken_off(tell: Callable[[], None]) -> Iterator[None]:
         raise
     except Unreachable as error:
         tell()
-        raise Unreachable(error.reason, hint=GO_ON) from error
+        raise Unreachable(error.reason, code=error.code, hint=GO_ON) from error
 
 
 def number(count: int, what: str) -> str:
@@ -185,17 +197,17 @@ _COMMANDS = {
 
 
 def repair(
-    plan: Callable[[SweepBar], Repairs],
+    plan: Callable[[BulkBar], BulkRepair],
     doing: str,
     done: str,
     *,
     unit: str,
     as_json: bool,
-    confirm: Callable[[Repairs], None] = tell_resumed,
+    confirm: Callable[[BulkRepair], None] = tell_resumed,
 ) -> int:
     """Go over what ``plan`` answers, once ``confirm`` has returned; the exit code."""
-    results: list[Repaired] = []
-    bar = SweepBar(doing, f"{unit}s")
+    results: list[RepairResult] = []
+    bar = BulkBar(doing, f"{unit}s")
     found = plan(bar)
     confirm(found)
     started = time.monotonic()
@@ -215,7 +227,9 @@ def repair(
     return Fault.exit_code if any(result.problem for result in results) else 0
 
 
-def _tell(found: Repairs, results: list[Repaired], done: str, unit: str, seconds: float) -> None:
+def _tell(
+    found: BulkRepair, results: list[RepairResult], done: str, unit: str, seconds: float
+) -> None:
     failed = [result for result in results if result.problem]
     rows = [
         (
@@ -237,7 +251,9 @@ def _tell(found: Repairs, results: list[Repaired], done: str, unit: str, seconds
         click.echo(f"error: {len(failed)} of {number(len(results), unit)} failed", err=True)
 
 
-def _document(found: Repairs, results: list[Repaired], done: str, seconds: float) -> dict[str, Any]:
+def _document(
+    found: BulkRepair, results: list[RepairResult], done: str, seconds: float
+) -> dict[str, Any]:
     return {
         "resumed": None if found.resumed is None else format_time(found.resumed),
         "done_before": found.done_before,
@@ -248,7 +264,7 @@ def _document(found: Repairs, results: list[Repaired], done: str, seconds: float
     }
 
 
-def _described(result: Repaired) -> dict[str, Any]:
+def _described(result: RepairResult) -> dict[str, Any]:
     names = {"project": result.project, "asset": result.asset, "version": result.version}
     described: dict[str, Any] = {what: name for what, name in names.items() if name}
     if result.problem:

@@ -10,7 +10,7 @@ import click
 from gobbler.cli import common
 from gobbler.client import Client
 from gobbler.client.address import parse, resolve
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 
 @click.command()
@@ -32,6 +32,7 @@ def command(client: Client, address: str) -> None:
     if version is None or version.is_directory(place.path):
         raise Refused(
             f"{quoted(address)} is not the address of a file",
+            code=Code.INVALID_ADDRESS,
             hint=f"See what there is: gobbler ls {place}".rstrip(),
         )
     with open(client.fetch_file(str(place)), "rb") as file:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import msgspec
@@ -20,7 +23,7 @@ from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
-from gobbler.errors import quoted
+from gobbler.errors import Unreachable, quoted
 from gobbler.model.records import Uploader
 
 Command = Callable[..., Any]
@@ -100,6 +103,48 @@ _remote = click.option(
 )
 
 
+STARTED_WITHIN = 5.0
+"""Seconds that commands give a service that may have been started just before them."""
+
+
+def _find_client(
+    given: dict[str, str | None],
+    *,
+    service: str | None,
+    cache: str | None = None,
+    force_remote: bool = False,
+) -> Client:
+    """The client of the service that is meant; says so where that is the default."""
+    client = find_client(given, service=service, cache=cache, force_remote=force_remote)
+    if client.connection.uses_default_url:
+        click.echo(f"no service is configured: using {client.url}", err=True)
+        _await_service(str(client.url))
+    return client
+
+
+def _await_service(url: str) -> None:
+    """Wait a moment while nothing listens at ``url``: ``gobbler serve &`` takes that long.
+
+    Raises :class:`~gobbler.errors.Unreachable` if nothing does in time.
+    """
+    where = urlsplit(url)
+    deadline = time.monotonic() + STARTED_WITHIN
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((str(where.hostname), where.port or 80), timeout=1).close()
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+        except OSError:
+            return  # the request itself reports it
+        else:
+            return
+    raise Unreachable(
+        f"no service is configured, and none runs at {url}",
+        hint="Start one with: gobbler serve. Or name yours: "
+        "gobbler config set service.NAME.url URL",
+    )
+
+
 def reads(function: Command) -> Command:
     """Give a command the options of whoever reads, and their client as ``client``."""
 
@@ -118,7 +163,7 @@ def reads(function: Command) -> Command:
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
-        client = find_client(given, service=service, cache=cache, force_remote=remote)
+        client = _find_client(given, service=service, cache=cache, force_remote=remote)
         with stopping_cleanly():
             return function(client=client, **rest)
 
@@ -153,7 +198,7 @@ def changes(function: Command) -> Command:
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "staging": staging, "registry": registry}
-        client = find_client(given, service=service)
+        client = _find_client(given, service=service)
         with stopping_cleanly():
             return function(client=client, **rest)
 

@@ -86,7 +86,7 @@ def candidates(client: Client, incomplete: str) -> list[str]:
     What there is more in ends with a slash, but a version is complete without. A shell puts
     a space behind the only candidate; where that is not the end, what is in it is told, too.
     """
-    if not client.can_read:
+    if not client.connection.can_read:
         return []
     while True:
         above, slash, begun = incomplete.rpartition("/")

@@ -11,7 +11,7 @@ from gobbler.cli import common
 from gobbler.cli.amounts import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed, Version
 from gobbler.client.address import Address, doomed, not_there, parse_as, resolve
-from gobbler.errors import Cancelled, Forbidden, GobblerError, Refused, quoted
+from gobbler.errors import Cancelled, Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.model.records import Manifest, plain
 
 SHOWN_LINKS = 10
@@ -113,11 +113,13 @@ def _check(place: Address, survey: _Survey) -> None:
         links = "1 link" if number == 1 else f"{number} links"
         raise Refused(
             f"{links} of other versions would break, such as {quoted(survey.broken[0].path)}",
+            code=Code.WOULD_BREAK_LINKS,
             hint=f"Lead them elsewhere: gobbler reroute {place}. Or let them break: --force.",
         )
     if survey.problems:
         raise Refused(
             f"what would go is not all known: {'; '.join(survey.problems)}",
+            code=Code.DAMAGED_RECORD,
             hint="It can be deleted nevertheless: --force.",
         )
 

@@ -25,7 +25,7 @@ from gobbler.cli.amounts import Amount, count
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.testing import TestService
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault
 from gobbler.model.names import file_name_problem, is_internal
 
 PROJECT, ASSET = "python", "stdlib"
@@ -119,7 +119,10 @@ class Demo:
         for reason, number in copied.left_out.items():
             self.say(f"  left out: {reason} ({number})")
         if not os.path.exists(os.path.join(source, CHANGED)):
-            raise Fault(f"there is no {CHANGED} in {library}: is it a standard library?")
+            raise Fault(
+                f"there is no {CHANGED} in {library}: is it a standard library?",
+                code=Code.FILE_NOT_FOUND,
+            )
         return source
 
     def use(self, client: Client, source: str, cache: str) -> None:
@@ -164,7 +167,9 @@ class Demo:
         file = client.fetch_file(f"{version}/{CHANGED}")
         seconds = time.monotonic() - begun
         if not same_content(os.path.join(source, CHANGED), file):
-            raise Fault(f"{CHANGED} came back with other content than it had")
+            raise Fault(
+                f"{CHANGED} came back with other content than it had", code=Code.CONTENT_MISMATCH
+            )
         self.steps.append(Step("fetch one file", 1, os.path.getsize(file), seconds))
         begun = time.monotonic()
         directory = client.fetch_directory(version, concurrent=JOBS)
@@ -177,7 +182,10 @@ class Demo:
         found = differences(source, directory)
         if found:
             listed = "\n  ".join(found[:10])
-            raise Fault(f"what came back differs in {len(found)} places:\n  {listed}")
+            raise Fault(
+                f"what came back differs in {len(found)} places:\n  {listed}",
+                code=Code.CONTENT_MISMATCH,
+            )
         self.say("Compared byte by byte: no difference")
         self.steps.append(Step("compare", files, size, time.monotonic() - begun))
 

@@ -9,7 +9,7 @@ from gobbler.cli.progress import Bar
 from gobbler.client import Client
 from gobbler.client.address import parse, resolve
 from gobbler.client.export import export
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 
 @click.command()
@@ -49,6 +49,7 @@ def command(
     if place.depth < 3:
         raise Refused(
             f"{quoted(address)} is not the address of a version, or of something in one",
+            code=Code.INVALID_ADDRESS,
             hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
         )
     place = resolve(client, place)

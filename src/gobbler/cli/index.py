@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from gobbler.cli import common
-from gobbler.errors import Fault, Refused
+from gobbler.errors import Code, Fault, Refused, os_error_code
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.registry.registry import Registry
@@ -27,13 +27,17 @@ def _index(function: Callable[..., None]) -> Callable[..., None]:
     def command(registry: str, path: str, **rest: Any) -> None:  # noqa: ANN401 - click's
         root = os.path.abspath(registry)
         if not os.path.isdir(root):
-            raise Refused(f"the registry {root} is not a directory on this machine")
+            raise Refused(
+                f"the registry {root} is not a directory on this machine", code=Code.NOT_A_DIRECTORY
+            )
         _check_account(os.path.dirname(os.path.abspath(path)))
         index = Index(os.path.abspath(path), Registry(root))
         try:
             function(index=index, **rest)
         except UnusableIndex as error:
-            raise Fault(f"the index {index.path} can't be used: {error}") from error
+            raise Fault(
+                f"the index {index.path} can't be used: {error}", code=Code.UNUSABLE_INDEX
+            ) from error
 
     return command
 
@@ -43,10 +47,13 @@ def _check_account(directory: str) -> None:
     try:
         owner = os.stat(directory).st_uid
     except OSError as error:
-        raise Refused(f"the directory {directory} can't be used: {error.strerror}") from None
+        raise Refused(
+            f"the directory {directory} can't be used: {error.strerror}", code=os_error_code(error)
+        ) from None
     if owner != os.geteuid():
         raise Refused(
             f"the directory {directory} belongs to another account, the service's",
+            code=Code.NOT_ALLOWED,
             hint=f"Run this as that account: sudo -u '#{owner}' gobbler index ...",
         )
 

@@ -7,7 +7,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.progress import Bar
 from gobbler.client import Client
-from gobbler.errors import Cancelled
+from gobbler.errors import Cancelled, Code
 from gobbler.model.jobs import JobState
 
 _job = click.argument("job")
@@ -108,7 +108,10 @@ def cancel(client: Client, job: str, as_json: bool) -> None:
     elif state.state == "cancelled":
         click.echo(f"cancelled {common.printable(state.job)}")
     else:
-        raise Cancelled(f"job {state.job} could not be cancelled any more: it is {state.state}")
+        raise Cancelled(
+            f"job {state.job} could not be cancelled any more: it is {state.state}",
+            code=Code.JOB_ENDED,
+        )
 
 
 def _told(job: JobState) -> str:

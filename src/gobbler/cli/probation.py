@@ -10,7 +10,7 @@ from gobbler.cli import common
 from gobbler.cli.amounts import below, describe
 from gobbler.client import Client
 from gobbler.client.address import parse, parse_as, resolve
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 
 @click.group()
@@ -44,6 +44,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
     if place.depth > 2:
         raise Refused(
             f"{quoted(address)} is not the address of a project or an asset",
+            code=Code.INVALID_ADDRESS,
             hint=f"About one version: gobbler show {place}",
         )
     found: list[dict[str, Any]] = []

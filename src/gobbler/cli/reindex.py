@@ -9,9 +9,9 @@ import click
 from gobbler.cli import bulk, common
 from gobbler.cli.amounts import count
 from gobbler.cli.bulk import repair
-from gobbler.client import Client, Repairs
+from gobbler.client import BulkRepair, Client
 from gobbler.client.address import parse, parse_as, resolve
-from gobbler.errors import Cancelled, Refused, quoted
+from gobbler.errors import Cancelled, Code, Refused, quoted
 
 
 @click.command()
@@ -66,7 +66,7 @@ def command(
     if not (yes or sys.stdin.isatty()):
         raise click.UsageError("There is nobody to ask whether to reindex all: say --yes.")
 
-    def confirm(planned: Repairs) -> None:
+    def confirm(planned: BulkRepair) -> None:
         if not as_json:
             bulk.tell_resumed(planned)
         if not yes and planned.tasks:
@@ -84,7 +84,7 @@ def command(
     )
 
 
-def _list(planned: Repairs, *, as_json: bool) -> None:
+def _list(planned: BulkRepair, *, as_json: bool) -> None:
     addresses = [task.partition("/")[2] for task in planned.tasks]
     if as_json:
         common.print_json(
@@ -96,7 +96,7 @@ def _list(planned: Repairs, *, as_json: bool) -> None:
         click.echo(f"would reindex {common.printable(address)}")
 
 
-def _ask(planned: Repairs) -> None:
+def _ask(planned: BulkRepair) -> None:
     number = bulk.number(len(planned.tasks), "version")
     click.echo(
         f"{number} would be recorded as the files are now. What is damaged can't be told from "
@@ -113,6 +113,7 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
+            code=Code.INVALID_ADDRESS,
             hint=f"For all that are in it: gobbler reindex --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))

@@ -5,15 +5,23 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import click
 
 from gobbler.fs.flush import Durability
-from gobbler.fs.mounts import is_slow
+from gobbler.fs.latency import has_high_latency
 from gobbler.rules.dedup import Dedup
 from gobbler.service.log_format import LogFormat
-from gobbler.service.settings import Settings, read_spoofing, read_whitelist
+from gobbler.service.settings import (
+    DEFAULT_DIRECTORY,
+    Settings,
+    default_settings,
+    read_spoofing,
+    read_whitelist,
+)
+
+Command = Callable[..., None]
 
 WAITING = 16
 """Batches at a time where each mostly waits: for a cluster, or for a filesystem."""
@@ -37,18 +45,6 @@ def _with_two_dashes(word: str, known: set[str]) -> str:
 
 
 _OPTIONS = (
-    click.option(
-        "--staging",
-        required=True,
-        metavar="DIR",
-        help="Where users put requests and sources. Everybody can write there (mode 1777).",
-    ),
-    click.option(
-        "--registry",
-        required=True,
-        metavar="DIR",
-        help="Where versions are published. Only the service can write there.",
-    ),
     click.option(
         "--admin",
         "admins",
@@ -121,20 +117,51 @@ _OPTIONS = (
 
 
 def _concurrency(registry: str, dask: str) -> int:
-    return WAITING if dask or is_slow(registry) else max(2, os.cpu_count() or 1)
+    return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
 
 
-def service_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of whoever works for a registry.
+def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
+    """The options that name the two directories; without ``default`` they are required."""
+    helps = {
+        "staging": "Where users put requests and sources. Every user can write there (mode 1777).",
+        "registry": "Where versions are published. Only the service can write there.",
+    }
+    for name, text in helps.items():
+        yield click.option(
+            f"--{name}",
+            required=not default,
+            metavar="DIR",
+            help=text,
+            show_default=f"./{DEFAULT_DIRECTORY}/{name} if neither is given" if default else None,
+        )
 
-    It is called with ``settings`` (what is left to be set is for the command), ``form`` (of
-    log lines) and ``debug``.
+
+def service_options(*, default_directories: bool) -> Callable[[Command], Command]:
+    """Give a command the options that ``serve`` and ``worker`` share.
+
+    The command gets ``settings`` (it adds its own), ``form`` (of log lines) and ``debug``. With
+    ``default_directories``, a command line that names neither staging nor registry makes both
+    below the current directory, with the caller as administrator.
     """
 
+    def decorate(function: Command) -> Command:
+        decorated = _with_settings(function)
+        options: list[Callable[[Command], Command]] = [
+            *_directories(default=default_directories),
+            *_OPTIONS,
+        ]
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+def _with_settings(function: Command) -> Command:
     @functools.wraps(function)
     def command(
-        staging: str,
-        registry: str,
+        staging: str | None,
+        registry: str | None,
         admins: str,
         whitelist: str | None,
         spoof: str | None,
@@ -150,6 +177,13 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         if Dedup(dedup) is not Dedup.LATEST and not index:
             raise click.UsageError(f"--dedup {dedup} finds files by the index: say --index FILE.")
+        if staging is None and registry is None:
+            defaults = default_settings()
+            staging, registry = defaults.staging, defaults.registry
+            admins = admins or ",".join(defaults.admins)
+        if staging is None or registry is None:
+            missing = "staging" if staging is None else "registry"
+            raise click.UsageError(f"Missing option '--{missing}'.")
         settings = Settings(
             staging=os.path.abspath(staging),
             registry=os.path.abspath(registry),
@@ -165,7 +199,4 @@ def service_options(function: Callable[..., None]) -> Callable[..., None]:
         )
         function(settings=settings, form=LogFormat(form), debug=debug, **rest)
 
-    decorated: Callable[..., None] = command
-    for option in reversed(_OPTIONS):
-        decorated = option(decorated)
-    return decorated
+    return command

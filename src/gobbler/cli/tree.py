@@ -13,7 +13,7 @@ from gobbler.cli.amounts import Amount, count, describe
 from gobbler.cli.drawing import Node, draw
 from gobbler.client import Asset, Client, Version
 from gobbler.client.address import Address, parse, resolve
-from gobbler.errors import GobblerError, Refused
+from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.records import Entry, plain
 
 
@@ -45,7 +45,9 @@ def command(client: Client, address: str, level: int | None, as_json: bool) -> N
     place = resolve(client, parse(address))
     if place.depth == 0:
         raise Refused(
-            "a tree needs a project, an asset or a version", hint="For all projects: gobbler ls"
+            "a tree needs a project, an asset or a version",
+            code=Code.INVALID_ADDRESS,
+            hint="For all projects: gobbler ls",
         )
     if place.version:
         _show_version(client, place, level, as_json)

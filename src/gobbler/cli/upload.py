@@ -13,7 +13,7 @@ from gobbler.cli.progress import Bar
 from gobbler.client import Client
 from gobbler.client.address import LATEST, Address, parse_as
 from gobbler.client.upload_plan import UploadPlan
-from gobbler.errors import Refused
+from gobbler.errors import Code, Refused
 
 
 @click.command()
@@ -75,6 +75,7 @@ def command(
     if place.version == LATEST:
         raise Refused(
             f"{LATEST} stands for a version that is there already",
+            code=Code.INVALID_ADDRESS,
             hint="Give the new version a name of its own.",
         )
     if dry_run:
@@ -115,7 +116,7 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
     seconds = time.monotonic() - begun
     outcome: dict[str, object] = {}
     lines = [f"published {common.printable(str(place))} in {seconds:.1f} s"]
-    if client.can_read:
+    if client.connection.can_read:
         stored, linked = count(version.manifest(overwrite=True))
         on_probation = version.summary(overwrite=True).on_probation
         outcome = {

@@ -15,9 +15,9 @@ import click
 from rich.filesize import decimal
 
 from gobbler.cli import amounts, bulk, common
-from gobbler.client import Budget, Client, RequestFailed, Scrub, Verified
+from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as, resolve
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
 
@@ -99,6 +99,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
+            code=Code.INVALID_ADDRESS,
             hint=f"For all that are in it: gobbler validate --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))
@@ -136,8 +137,8 @@ def scrub(
 ) -> int:
     """Verify what is due and tell what is wrong; the exit code."""
     started = time.monotonic()
-    results: list[Verified] = []
-    with bulk.SweepBar("verifying", "versions") as bar:
+    results: list[ValidationResult] = []
+    with bulk.BulkBar("verifying", "versions") as bar:
         found = client.admin.validate_all(
             project,
             asset,
@@ -164,12 +165,12 @@ def scrub(
     return Refused.exit_code if _wrong(found, results) else 0
 
 
-def _wrong(found: Scrub, results: list[Verified]) -> list[Verified]:
+def _wrong(found: BulkValidation, results: list[ValidationResult]) -> list[ValidationResult]:
     """What is known to be wrong, be it since now or since an earlier run."""
     return [result for result in (*found.known_wrong, *results) if not result.is_valid]
 
 
-def _tell(found: Scrub, results: list[Verified], seconds: float) -> None:
+def _tell(found: BulkValidation, results: list[ValidationResult], seconds: float) -> None:
     wrong = _wrong(found, results)
     bulk.table(
         ("version", "verified", ">problems", "the first", "try next"),
@@ -200,7 +201,9 @@ def _tell(found: Scrub, results: list[Verified], seconds: float) -> None:
         click.echo(f"error: {number} {verb} problems", err=True)
 
 
-def _document(found: Scrub, results: list[Verified], seconds: float) -> dict[str, Any]:
+def _document(
+    found: BulkValidation, results: list[ValidationResult], seconds: float
+) -> dict[str, Any]:
     return {
         "resumed": None if found.resumed is None else format_time(found.resumed),
         "verified": len(results),
@@ -214,7 +217,7 @@ def _document(found: Scrub, results: list[Verified], seconds: float) -> dict[str
     }
 
 
-def _described(result: Verified) -> dict[str, Any]:
+def _described(result: ValidationResult) -> dict[str, Any]:
     return {
         "project": result.project,
         "asset": result.asset,
@@ -231,7 +234,7 @@ def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]
     """Know what came of verifying one version alone, too; say so if that can't be."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        client.admin.keep_verified(key, seconds, tuple(problems))
+        client.admin.record_validation(key, seconds, tuple(problems))
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 

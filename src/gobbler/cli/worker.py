@@ -12,7 +12,7 @@ from gobbler.service.settings import Settings
 
 
 @click.command(cls=OneDashToo)
-@service_options
+@service_options(default_directories=False)
 @click.option(
     "--jobs",
     default=4,

@@ -13,8 +13,8 @@
 
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
-from gobbler.client.bulk.repair import Repaired, Repairs
-from gobbler.client.bulk.validate import Scrub, Verified
+from gobbler.client.bulk.repair import BulkRepair, RepairResult
+from gobbler.client.bulk.validate import BulkValidation, ValidationResult
 from gobbler.client.cache.entries import Cached, Damage
 from gobbler.client.cache.prune import Pruned
 from gobbler.client.cache_directory import CacheDirectory
@@ -36,6 +36,8 @@ __all__ = [
     "Admin",
     "Asset",
     "Budget",
+    "BulkRepair",
+    "BulkValidation",
     "CacheDirectory",
     "Cached",
     "Client",
@@ -50,14 +52,12 @@ __all__ = [
     "Pair",
     "Project",
     "Pruned",
-    "Repaired",
-    "Repairs",
+    "RepairResult",
     "RequestFailed",
-    "Scrub",
     "ServiceInfo",
     "TooSlow",
     "UploadPlan",
-    "Verified",
+    "ValidationResult",
     "Version",
     "VersionPath",
 ]

@@ -7,17 +7,21 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from gobbler.client.bulk.repair import Repairs
-from gobbler.client.bulk.run import SweepProgress
-from gobbler.client.bulk.survey import Overseeing
-from gobbler.client.bulk.validate import Scrub, Verified, keep_verified, last_verified
+from gobbler.client.bulk.repair import BulkRepair
+from gobbler.client.bulk.run import BulkProgress
+from gobbler.client.bulk.validate import (
+    BulkValidation,
+    ValidationResult,
+    last_validations,
+    record_validation,
+)
 from gobbler.client.handle import html_of
 from gobbler.client.paths import registry_path
 from gobbler.client.permissions import AnyUploader, NewPermissions, new_permissions
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.relations import LinkChange
-from gobbler.client.retry import PATIENCE
+from gobbler.client.retry import RETRY_SECONDS
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.requests import DeletionTarget
 from gobbler.rules.bulk import Budget
@@ -46,7 +50,7 @@ class Admin:
     one resumes, if it does). What is done is kept in the user's state directory
     (``XDG_STATE_HOME``), so that the same call resumes after any interruption; ``restart`` starts
     over. Up to ``parallel`` requests run at a time. Requests that nobody answers are retried for
-    ``patience`` seconds; then :class:`~gobbler.errors.Unreachable` is raised.
+    ``retry_seconds`` seconds; then :class:`~gobbler.errors.Unreachable` is raised.
     """
 
     def __init__(self, reader: RegistryReader) -> None:
@@ -151,18 +155,18 @@ class Admin:
         budget: Budget = NO_LIMIT,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
-    ) -> Scrub:
+        retry_seconds: float = RETRY_SECONDS,
+        progress: BulkProgress | None = None,
+    ) -> BulkValidation:
         """Validate all versions, or those of a project or an asset; yields each result.
 
         ::
 
-            scrub = client.admin.validate_all(budget=Budget(seconds=7200))
-            for result in scrub:
+            run = client.admin.validate_all(budget=Budget(seconds=7200))
+            for result in run:
                 if not result.is_valid:
                     print(result.address, result.problems)
-            print(scrub.left, "versions remain")
+            print(run.left, "versions remain")
 
         Starts with the versions that were never validated, then takes the one whose validation
         is the longest ago. Each result is kept at once, so that the same call resumes. A version
@@ -177,8 +181,8 @@ class Admin:
             budget: When it is used up, no further version is started.
             parallel: How many versions are validated at a time.
             restart: Start another pass at once.
-            patience: Seconds for which to retry requests that nobody answers.
-            progress: Receives the progress; see :class:`gobbler.client.bulk.run.SweepProgress`.
+            retry_seconds: Seconds for which to retry requests that nobody answers.
+            progress: Receives the progress; see :class:`gobbler.client.bulk.run.BulkProgress`.
 
         Raises:
             errors.Missing: There is no such project or asset.
@@ -186,32 +190,32 @@ class Admin:
             errors.Unreachable: No service answered for that long.
             errors.Fault: The state directory can't be written.
         """
-        return Scrub(
-            Overseeing(self._reader),
+        return BulkValidation(
+            self._connection,
             *_checked(project, asset),
             since=since,
             budget=budget,
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 
     def last_verified(
-        self, project: str = "", asset: str = "", *, patience: float = PATIENCE
-    ) -> dict[str, Verified | None]:
+        self, project: str = "", asset: str = "", *, retry_seconds: float = RETRY_SECONDS
+    ) -> dict[str, ValidationResult | None]:
         """The last result of :meth:`validate_all` for each version, by its address.
 
         ``None``: never validated. In the order in which they are due.
         """
-        return last_verified(Overseeing(self._reader), *_checked(project, asset), patience)
+        return last_validations(self._connection, *_checked(project, asset), retry_seconds)
 
-    def keep_verified(self, key: VersionKey, seconds: float, problems: tuple[str, ...]) -> None:
+    def record_validation(self, key: VersionKey, seconds: float, problems: tuple[str, ...]) -> None:
         """Keep the result of validating one version, as :meth:`validate_all` does.
 
         ``seconds`` is how long it took.
         """
-        keep_verified(Overseeing(self._reader), key, seconds, problems)
+        record_validation(self._connection, key, seconds, problems)
 
     def refresh_all(
         self,
@@ -220,21 +224,21 @@ class Admin:
         *,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
-    ) -> Repairs:
+        retry_seconds: float = RETRY_SECONDS,
+        progress: BulkProgress | None = None,
+    ) -> BulkRepair:
         """Refresh the usage of all projects and the latest version of all assets.
 
         Or of one project and its assets, or of one asset; yields each result. One failure does
         not end the rest. The parameters are those of :meth:`validate_all`.
         """
-        return Repairs(
-            Overseeing(self._reader),
+        return BulkRepair(
+            self._connection,
             "refresh",
             *_checked(project, asset),
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 
@@ -245,21 +249,21 @@ class Admin:
         *,
         parallel: int = 1,
         restart: bool = False,
-        patience: float = PATIENCE,
-        progress: SweepProgress | None = None,
-    ) -> Repairs:
+        retry_seconds: float = RETRY_SECONDS,
+        progress: BulkProgress | None = None,
+    ) -> BulkRepair:
         """Reindex all versions, or those of a project or an asset; yields each result.
 
         Whatever the files contain at that moment is recorded as right, so validate them first.
         The parameters are those of :meth:`validate_all`.
         """
-        return Repairs(
-            Overseeing(self._reader),
+        return BulkRepair(
+            self._connection,
             "reindex",
             *_checked(project, asset),
             restart=restart,
             parallel=parallel,
-            patience=patience,
+            retry_seconds=retry_seconds,
             progress=progress,
         )
 

@@ -14,7 +14,6 @@ the cache for a day, so that not every fetch asks in vain.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import time
@@ -31,6 +30,7 @@ from gobbler.client.http import Http
 from gobbler.client.paths import listed_path
 from gobbler.errors import Fault, quoted
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.hash import Md5
 
 BLOCK = 512
 
@@ -250,7 +250,7 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
 
 
 def _write(untar: Untar, file: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = Md5()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
         for piece in untar.pieces():

@@ -7,7 +7,6 @@ changed since it was copied, the copy. Both are kept open, as the service may ha
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,11 +14,11 @@ from types import TracebackType
 from typing import NamedTuple
 
 from gobbler.client.parallel import Stop
+from gobbler.fs.hash import hash_file
+from gobbler.model.progress import CancelCheck
 
 WAITING = 32
 """Files that are kept open at a time, twice each."""
-
-CHUNK = 1 << 20
 
 
 class Sent(NamedTuple):
@@ -86,14 +85,10 @@ class Checksums:
         return self._read(copy)
 
     def _read(self, descriptor: int) -> Sent:
-        digest = hashlib.md5(usedforsecurity=False)
-        buffer = memoryview(bytearray(CHUNK))
-        size = 0
-        while count := os.preadv(descriptor, [buffer], size):
-            self._stop.check()
-            digest.update(buffer[:count])
-            size += count
-        return Sent(size, digest.hexdigest())
+        # A duplicated descriptor shares its position with the one that was copied from.
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        expected = os.fstat(descriptor).st_size
+        return Sent(*hash_file(descriptor, CancelCheck(self._stop), expected))
 
     def __enter__(self) -> Checksums:
         return self

@@ -70,7 +70,7 @@ class Client:
         force_remote: bool = False,
         service: str | None = None,
     ) -> None:
-        self._connection = Connection(
+        self.connection = Connection(  # for tools: what is known of the service, and raw requests
             url,
             staging=staging,
             registry=registry,
@@ -78,51 +78,46 @@ class Client:
             force_remote=force_remote,
             service=service,
         )
-        self._reader = RegistryReader(self._connection)
+        self._reader = RegistryReader(self.connection)
 
     def __repr__(self) -> str:
-        return f"<Client of {self._connection}>"
+        return f"<Client of {self.connection}>"
 
     def _repr_html_(self) -> str:
-        return html_of(self, "gobbler", self._connection)
+        return html_of(self, "gobbler", self.connection)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Client) and self._connection == other._connection
+        return isinstance(other, Client) and self.connection == other.connection
 
     def __hash__(self) -> int:
-        return hash(self._connection)
+        return hash(self.connection)
 
     # The service.
 
     @property
     def url(self) -> str | None:
         """The address of the service, if it has one."""
-        return self._connection.url
+        return self.connection.url
 
     @property
     def staging(self) -> str:
         """The staging directory of the service."""
-        return self._connection.staging
+        return self.connection.staging
 
     @property
     def registry(self) -> str:
         """The registry of the service, whether or not it is a directory on this machine."""
-        return self._connection.registry
-
-    @property
-    def can_read(self) -> bool:
-        """Whether there is something to read from: a service, or a registry."""
-        return self._connection.can_read
+        return self.connection.registry
 
     def info(self) -> ServiceInfo:
         """What the service reports about itself, asked each time."""
-        return self._connection.info()
+        return self.connection.info()
 
     # What is in the registry.
 
     def projects(self) -> list[Project]:
         """All projects, by name."""
-        return [Project(self._reader, name) for name in source.names(self._connection.source, ".")]
+        return [Project(self._reader, name) for name in source.names(self.connection.source, ".")]
 
     def project(self, project: str) -> Project:
         """The project of that name, whether or not it exists."""
@@ -256,7 +251,7 @@ class Client:
         """
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)
-        return start_upload(self._connection, target.key, directory, options, progress=progress)
+        return start_upload(self.connection, target.key, directory, options, progress=progress)
 
     def plan_upload(
         self,
@@ -314,12 +309,12 @@ class Client:
     @property
     def jobs(self) -> JobList:
         """The user's jobs: requests that are not waited for."""
-        return JobList(self._connection)
+        return JobList(self.connection)
 
     @property
     def cache(self) -> CacheDirectory:
         """What was fetched over HTTP: list, verify and prune it."""
-        return CacheDirectory(self._connection)
+        return CacheDirectory(self.connection)
 
     @property
     def admin(self) -> Admin:
@@ -344,7 +339,8 @@ def find_client(
     located = locate(stated, service or None, os.environ, files)
     found = locate_cache(os.environ, files)
     return Client(
-        located.get("url"),
+        # With nothing given, the client finds the default by itself, and knows that it is one.
+        None if located.is_default else located.get("url"),
         staging=located.get("staging"),
         registry=located.get("registry"),
         cache=cache or (found.value if found else None),

@@ -20,10 +20,10 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -47,7 +47,9 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class InvalidConfiguration(Refused):
-    """A configuration file, or what the environment says, makes no sense."""
+    """A configuration file or a variable of the environment has a value that can't be used."""
+
+    default_code: ClassVar[Code] = Code.INVALID_CONFIGURATION
 
 
 @dataclass(frozen=True)

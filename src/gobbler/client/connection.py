@@ -23,7 +23,7 @@ from gobbler.client.resolve import Found, Located, locate, locate_cache
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.errors import Code, GobblerError, Refused
-from gobbler.model.jobs import JobState, job_name
+from gobbler.model.jobs import JobState, job_answer, job_name
 from gobbler.model.progress import Progress
 
 StrPath = str | os.PathLike[str]
@@ -107,6 +107,11 @@ class Connection:
     def url(self) -> str | None:
         """The address of the service, if it has one."""
         return self.resolved.get("url")
+
+    @property
+    def uses_default_url(self) -> bool:
+        """Whether no service is configured, so that the one on this machine is used."""
+        return self.resolved.is_default
 
     @property
     def http(self) -> Http:
@@ -223,7 +228,7 @@ class Connection:
         name = answer.get("job")
         if answer["status"] == "ACCEPTED" and isinstance(name, str):
             return self._job(name, is_new=True)
-        done = JobState("", action, "", "done", "", answer={**answer, "code": 200})
+        done = JobState("", action, "", "done", "", answer=job_answer(answer, 200))
         return Job.ended(done)
 
     def follow(self, progress: Progress, action: str, **fields: object) -> dict[str, object]:

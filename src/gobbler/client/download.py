@@ -9,23 +9,21 @@ While a file is under way it stands in a directory of its own::
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import requests
 
 from gobbler.client.errors import BrokenOff, NoAnswer
-from gobbler.client.http import ATTEMPTS, FIRST_PAUSE, Http, fetch_endpoint
+from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.parallel import Stop
-from gobbler.errors import Fault, quoted
+from gobbler.client.retry import READ_ATTEMPTS, read_pause
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
-from gobbler.model.progress import Progress
+from gobbler.fs.hash import hash_file, md5_of
+from gobbler.model.progress import CancelCheck, Progress
 from gobbler.model.records import Entry
-
-CHUNK = 1 << 20
-"""Bytes of a file that are read at a time."""
 
 PIECE = 1 << 17
 """Bytes that are taken from a connection at a time; when it breaks, fewer are lost."""
@@ -38,7 +36,9 @@ SMALL = 1 << 20
 
 
 class Damaged(Fault):
-    """What has come is not what the manifest says."""
+    """A file that was fetched is not what the manifest of its version lists."""
+
+    default_code: ClassVar[Code] = Code.CONTENT_MISMATCH
 
 
 def download(
@@ -106,22 +106,17 @@ def wrong(data: bytes, entry: Entry) -> str | None:
     """How ``data`` differs from what ``entry`` says; ``None`` if it does not."""
     if len(data) != entry.size:
         return f"it has {len(data)} bytes instead of {entry.size}"
-    return wrong_content(hashlib.md5(data, usedforsecurity=False).hexdigest(), entry)
+    return wrong_content(md5_of(data), entry)
 
 
 def difference(file: Path, entry: Entry, stop: Stop) -> str | None:
     """How the content of ``file`` differs from ``entry``; ``None`` if it does not."""
-    digest = hashlib.md5(usedforsecurity=False)
-    size = 0
     with file.open("rb", buffering=0) as handle:
         length = os.fstat(handle.fileno()).st_size
         if length != entry.size:
             return f"it has {length} bytes instead of {entry.size}"
-        while chunk := handle.read(CHUNK):
-            stop.check()
-            digest.update(chunk)
-            size += len(chunk)
-    return wrong_content(digest.hexdigest(), entry)
+        _, md5sum = hash_file(handle.fileno(), CancelCheck(stop), length)
+    return wrong_content(md5sum, entry)
 
 
 def wrong_content(md5sum: str, entry: Entry) -> str | None:
@@ -177,9 +172,9 @@ class _Receiving:
                     # If it always began anew, it might go on like this for ever.
                     failed, reached = 0 if self.resumed else failed, self._file.tell()
                 failed += 1
-                if failed == ATTEMPTS:
+                if failed == READ_ATTEMPTS:
                     raise
-                self._stop.wait(FIRST_PAUSE * 2 ** (failed - 1))
+                self._stop.wait(read_pause(failed))
 
     def _once(self) -> None:
         headers = self._range()

@@ -1,34 +1,37 @@
-"""What can go wrong between a client and a service.
+"""Errors between a client and a service, made from the status and the code of an answer.
 
-Each is one of :mod:`gobbler.errors`, with its status, exit code and hint, and at the same
-time the exception that code written with ``requests`` catches:
+Each class is one of :mod:`gobbler.errors`, with its status, exit code and hint, and also the
+exception that code written with ``requests`` catches:
 
-=====================  =================================================
-class                  is also
-=====================  =================================================
+=====================  ===================================================
+class                  also is
+=====================  ===================================================
 RequestFailed          ``requests.HTTPError``
 NoAnswer               ``requests.ConnectionError``, ``errors.Unreachable``
-TooSlow                ``requests.Timeout``
+BrokenOff              the same; the answer had begun
+TooSlow                the same, and ``requests.Timeout``
 NotThere               ``FileNotFoundError``, ``errors.Missing``
-=====================  =================================================
+=====================  ===================================================
 """
 
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 import requests
 
-from gobbler.errors import Forbidden, GobblerError, Missing, Refused, Unreachable
+from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
 
 
 class RequestFailed(GobblerError, requests.HTTPError):
-    """The service answered with an error; ``str()`` of this is the reason that it gave."""
+    """The service answered with an error; ``str()`` of this is the reason that it gives."""
 
     @property
     def problems(self) -> list[str]:
-        """All that is wrong, one by one, where the service tells: when a version is validated."""
+        """Everything that is wrong, where the service lists it: with ``validate_version``."""
         listed = self.fields.get("problems")
         return [str(problem) for problem in listed] if isinstance(listed, list) else []
 
@@ -42,11 +45,13 @@ class RequestForbidden(RequestFailed, Forbidden):
 
 
 class RequestMissing(RequestFailed, Missing):
-    """The service answered 404: what was asked for is not there."""
+    """The service answered 404: something that the request names is not there."""
 
 
 class RequestUnavailable(RequestFailed, Unreachable):
-    """A proxy answered 502, 503 or 504: there is no service behind it now."""
+    """A proxy answered 502, 503 or 504: it reaches no service."""
+
+    default_code: ClassVar[Code] = Code.UNAVAILABLE
 
 
 class NoAnswer(Unreachable, requests.ConnectionError):
@@ -56,21 +61,29 @@ class NoAnswer(Unreachable, requests.ConnectionError):
 class BrokenOff(NoAnswer):
     """The connection broke in the middle of an answer."""
 
+    default_code: ClassVar[Code] = Code.CONNECTION_LOST
+
 
 class TooSlow(NoAnswer, requests.Timeout):
     """The service did not answer in time."""
 
+    default_code: ClassVar[Code] = Code.TIMEOUT
+
 
 class NotThere(Missing, FileNotFoundError):
-    """Something is missing in a directory of this machine."""
+    """A file or directory is missing on this machine; ``filename`` is its path."""
 
-    def __init__(self, reason: str, path: str, *, hint: str = "") -> None:
-        super().__init__(reason, hint=hint)
+    default_code: ClassVar[Code] = Code.FILE_NOT_FOUND
+
+    def __init__(
+        self, reason: str, path: str, *, code: Code | str | None = None, hint: str = ""
+    ) -> None:
+        super().__init__(reason, code=code, hint=hint)
         self.errno = errno.ENOENT
         self.filename = path
 
 
-_BY_STATUS = {
+_BY_STATUS: dict[int, type[RequestFailed]] = {
     400: RequestRefused,
     403: RequestForbidden,
     404: RequestMissing,
@@ -79,7 +92,50 @@ _BY_STATUS = {
 
 
 def request_failed(
-    status: int, reason: str, *, hint: str = "", fields: Mapping[str, object] | None = None
+    status: int,
+    reason: str,
+    *,
+    code: Code | str | None = None,
+    hint: str = "",
+    fields: Mapping[str, object] | None = None,
 ) -> RequestFailed:
-    """The error for an answer with the HTTP status ``status`` and further ``fields``."""
-    return _BY_STATUS.get(status, RequestFailed)(reason, hint=hint, fields=fields)
+    """The error for an answer with the HTTP status ``status`` and further ``fields``.
+
+    Its code is ``code`` or, if that is ``None``, the one that belongs to the status.
+    """
+    kind = _BY_STATUS.get(status, RequestFailed)
+    return kind(reason, code=code, hint=hint, fields=fields)
+
+
+def error_from_answer(
+    status: int, answer: Mapping[str, object], *, default_reason: str = ""
+) -> RequestFailed:
+    """The error that a service answers: an object with ``reason`` and, from ours, ``code``.
+
+    The code is a :class:`~gobbler.errors.Code` if this release knows it, else the word as it
+    is. ``default_reason`` stands in for a missing reason.
+    """
+    fields = {
+        key: value for key, value in answer.items() if key not in ("status", "reason", "code")
+    }
+    reason = str(answer.get("reason") or default_reason)
+    word = answer.get("code")
+    is_word = isinstance(word, str) and bool(word)
+    code = _CODES.get(str(word), str(word)) if is_word else _code_without_word(status, reason)
+    return request_failed(status, reason, code=code, fields=fields)
+
+
+_CODES: dict[str, Code | str] = {code.value: code for code in Code}
+
+_GO_MISSING_REQUEST = re.compile(r"/request-[^/]*: no such file or directory")
+
+
+def _code_without_word(status: int, reason: str) -> Code | str | None:
+    """The code for an answer of the Go service, which sends none; ``None``: that of the status.
+
+    It answers 400 both to a request file that it does not see and to a wrong request. Only
+    the text tells them apart. No other text of a service decides anything in this client.
+    """
+    if status == Refused.status and _GO_MISSING_REQUEST.search(reason):
+        return Code.MISSING_REQUEST
+    return None

@@ -73,7 +73,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             force_remote=force_remote,
         )
         self._reader = self.client._reader
-        if not self.client.can_read:
+        if not self.client.connection.can_read:
             raise Refused(
                 "it is not records where to read gobbler:// from: "
                 "the address of the service is needed, or the registry",

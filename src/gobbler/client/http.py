@@ -23,17 +23,13 @@ from urllib3.util import Retry
 
 from gobbler.client.errors import BrokenOff
 from gobbler.client.responses import decoded, failure, translated
+from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """How long a read may stay without a single byte before it is given up."""
-
-ATTEMPTS = 3
-
-FIRST_PAUSE = 0.2
-"""Seconds before the second attempt; then twice as long, and so on."""
 
 POOL_SIZE = 64
 
@@ -60,8 +56,8 @@ def _session(use_environment: bool) -> requests.Session:
     # A file is wanted as it stands in the registry, and its length is checked.
     session.headers.update({"Accept-Encoding": "identity", "Accept": "application/json, */*"})
     retry = Retry(
-        total=ATTEMPTS - 1,
-        backoff_factor=FIRST_PAUSE,
+        total=READ_ATTEMPTS - 1,
+        backoff_factor=READ_PAUSE,
         allowed_methods=["GET", "HEAD"],
         status_forcelist=[502, 503, 504],
         raise_on_status=False,
@@ -96,12 +92,12 @@ class Http:
 
     def _whole(self, endpoint: str, params: Mapping[str, str] | None = None) -> requests.Response:
         """The answer to ``GET endpoint`` with its body, asked for again if that breaks off."""
-        for attempt in range(1, ATTEMPTS):
+        for attempt in range(1, READ_ATTEMPTS):
             try:
                 with self._open("GET", endpoint, params=params) as response:
                     return response
             except BrokenOff:
-                time.sleep(FIRST_PAUSE * 2 ** (attempt - 1))
+                time.sleep(read_pause(attempt))
         with self._open("GET", endpoint, params=params) as response:
             return response
 

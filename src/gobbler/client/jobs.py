@@ -15,8 +15,9 @@ from urllib.parse import quote
 
 import msgspec
 
-from gobbler.client.errors import TooSlow, request_failed
+from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http
+from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
@@ -26,13 +27,10 @@ from gobbler.model.jobs import (
     STATE_SUFFIX,
     JobState,
     no_such_job,
+    read_answer,
     split_job,
 )
-from gobbler.model.progress import Progress, Silent
-
-FIRST_PAUSE = 0.02
-LONGEST_PAUSE = 0.5
-"""Seconds between two looks at a job that is waited for."""
+from gobbler.model.progress import NoProgress, Progress
 
 SEEN_WITHIN = 60.0
 """Seconds after which a request should be seen by all hosts of a network filesystem."""
@@ -147,8 +145,8 @@ class Job:
         :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        teller = _Teller(progress or Silent())
-        seconds = FIRST_PAUSE
+        teller = _Teller(progress or NoProgress())
+        seconds = POLL_FIRST_PAUSE
         state = self._state_soon()
         while not state.is_final:
             teller.tell(state)
@@ -158,7 +156,7 @@ class Job:
                     hint=f"It goes on; ask with 'gobbler jobs show {self.name}'.",
                 )
             pause(seconds)
-            seconds = min(seconds * 1.3, LONGEST_PAUSE)
+            seconds = next_poll_pause(seconds)
             state = self._state_soon()
         teller.tell(state)
         return answer_of(state)
@@ -172,7 +170,7 @@ class Job:
             except Missing:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(LONGEST_PAUSE)
+                time.sleep(POLL_LONGEST_PAUSE)
 
     def cancel(self) -> JobState:
         """Have it given up, and everything put back; how it ended.
@@ -207,11 +205,16 @@ class _Teller:
 
 
 def answer_of(state: JobState) -> dict[str, object]:
-    """The service's answer to a job that has ended, or the error that it tells."""
-    answer = dict(state.answer) if isinstance(state.answer, dict) else {}
-    code = answer.pop("code", 500)
+    """The service's answer to a job that has ended.
+
+    Raises :class:`~gobbler.client.errors.RequestFailed` if the answer is an error.
+    """
+    answer = read_answer(state.answer) if isinstance(state.answer, dict) else {}
+    status = answer.pop("http_status", None)
     if answer.get("status") == "SUCCESS":
         return answer
-    reason = str(answer.pop("reason", "") or f"job {state.job} failed without a reason")
-    answer.pop("status", None)
-    raise request_failed(code if isinstance(code, int) else 500, reason, fields=answer)
+    raise error_from_answer(
+        status if isinstance(status, int) else 500,
+        answer,
+        default_reason=f"job {state.job} failed, and the service gives no reason",
+    )

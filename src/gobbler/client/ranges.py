@@ -8,30 +8,31 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import requests
 
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import ATTEMPTS, FIRST_PAUSE, Http, fetch_endpoint
-from gobbler.errors import Fault, quoted
+from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.retry import READ_ATTEMPTS, read_pause
+from gobbler.errors import Code, Fault, quoted
 
 BUFFER = 1 << 20
 """Bytes that are asked for at a time by whoever reads on and on."""
 
 
 class Changed(Fault, OSError):
-    """The file is no longer the one that was opened."""
+    """Another file has taken the place of the one that was opened; ``errno`` is ``ESTALE``."""
+
+    default_code: ClassVar[Code] = Code.CONTENT_CHANGED
 
     def __init__(self, path: str) -> None:
         super().__init__(
-            f"{quoted(path)} is not the file any more that it was when it was opened",
-            hint="Its version was removed and published anew; open it again.",
+            f"{quoted(path)} was replaced while it was open",
+            hint="Its version was removed and published again. Open the file again.",
         )
         self.errno = errno.ESTALE
         self.filename = path
-
-    def __reduce__(self) -> tuple[type[Changed], tuple[str]]:
-        return type(self), (self.filename,)
 
 
 class Ranges:
@@ -66,13 +67,13 @@ class Ranges:
         if start >= stop:
             return b""
         if self._copy is None:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(1, READ_ATTEMPTS + 1):
                 try:
                     part = self._ask(start, stop)
                 except BrokenOff:
-                    if attempt == ATTEMPTS - 1:
+                    if attempt == READ_ATTEMPTS:
                         raise
-                    time.sleep(FIRST_PAUSE * 2**attempt)
+                    time.sleep(read_pause(attempt))
                 else:
                     if part is not None:
                         return part

@@ -24,7 +24,7 @@ from gobbler.client.ranges import Ranges
 from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
 from gobbler.rules.manifest_tree import Hierarchy
 
@@ -202,7 +202,7 @@ class RegistryReader:
         if local is not None:
             return local.file(path)
         cache = self.connection.cache
-        return cache.file(path, overwrite=overwrite, progress=progress or Silent())
+        return cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
 
     def fetch_directory(
         self,
@@ -218,7 +218,7 @@ class RegistryReader:
         if local is not None:
             return local.directory(path)
         return self.connection.cache.directory(
-            path, overwrite=overwrite, concurrent=concurrent, progress=progress or Silent()
+            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
         )
 
     def fetch(

@@ -27,6 +27,12 @@ ENVIRONMENT = {
 DIRECTORIES = ("staging", "registry")
 SETTINGS = ("url", *DIRECTORIES)
 
+DEFAULT_URL = "http://127.0.0.1:8080"
+"""The address of ``gobbler serve`` without options, used where nothing is configured."""
+
+DEFAULT = "default"
+"""The source of a value that nobody chose."""
+
 
 class Found(NamedTuple):
     """A value, and where it comes from, for people."""
@@ -46,6 +52,12 @@ class Located:
         """The value of one of :data:`SETTINGS`, if it is known."""
         found = self.settings.get(setting)
         return None if found is None else found.value
+
+    @property
+    def is_default(self) -> bool:
+        """Whether nothing is configured, so that :data:`DEFAULT_URL` is used."""
+        url = self.settings.get("url")
+        return url is not None and url.source == DEFAULT
 
 
 Layer = Mapping[str, Found]
@@ -77,7 +89,10 @@ def locate(
     url = _url(above)
     if name is not None and url is not None and _url([table]) != url:
         name, table = None, {}
-    return Located(name, _overlaid([*above, table]))
+    settings = _overlaid([*above, table])
+    if name is None and not settings:
+        settings = {"url": Found(DEFAULT_URL, DEFAULT)}
+    return Located(name, settings)
 
 
 def locate_cache(environment: Mapping[str, str], files: Sequence[Configuration]) -> Found | None:

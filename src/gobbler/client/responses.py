@@ -11,8 +11,8 @@ import requests
 from requests import exceptions
 from urllib3.exceptions import ReadTimeoutError
 
-from gobbler.client.errors import BrokenOff, NoAnswer, TooSlow, request_failed
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.client.errors import BrokenOff, NoAnswer, TooSlow, error_from_answer, request_failed
+from gobbler.errors import Code, GobblerError, Refused, quoted
 
 T = TypeVar("T")
 
@@ -71,9 +71,8 @@ def failure(response: requests.Response, method: str, url: str) -> Exception:
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
     with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
         answer = msgspec.json.decode(response.content, type=dict[str, Any])
-        reason = msgspec.convert(answer.pop("reason"), str)
-        answer.pop("status", None)
-        return request_failed(status, reason, fields=answer)
+        msgspec.convert(answer["reason"], str)
+        return error_from_answer(status, answer)
     said = f"HTTP {status} {response.reason or ''}".rstrip()
     if content_type == "text/plain" and response.text.strip():
         said += f", {response.text.strip()[:500]!r}"
@@ -94,6 +93,7 @@ def decoded(response: requests.Response, kind: type[T], url: str) -> T:
         raise request_failed(
             500,
             f"the answer of {url} can't be read: {error} (its type is {content_type})",
+            code=Code.INVALID_ANSWER,
             hint="Is this the address of a Gobbler service, or of a proxy before it?",
         ) from error
     return answer

@@ -1,4 +1,13 @@
-"""Asking again where there was no answer, as while a service is started anew."""
+"""When the client tries again, how often, and how long it waits in between.
+
+Three rules, each with its constants here:
+
+- **Reads** over HTTP (``READ_*``): a connection that breaks is opened again at once, a few
+  times. A ``POST`` is never sent twice, since its request must be carried out at most once.
+- **Outages** (``RETRY_SECONDS``, ``RETRY_*_PAUSE``): long work, such as a bulk run, waits for a
+  service that restarts.
+- **Polls** (``POLL_*``): how often a job is read while the client waits for its end.
+"""
 
 from __future__ import annotations
 
@@ -6,46 +15,65 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
-from gobbler.errors import GobblerError, Unreachable
-from gobbler.model.requests import SEND_AGAIN
+from gobbler.errors import Code, GobblerError, Unreachable
 
 T = TypeVar("T")
 
-PATIENCE = 120.0
+READ_ATTEMPTS = 3
+
+READ_PAUSE = 0.2
+"""Seconds before the second attempt; each further pause is twice as long."""
+
+RETRY_SECONDS = 120.0
 """Seconds for which a service may be away."""
 
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 10.0
+RETRY_FIRST_PAUSE = 0.5
+RETRY_LONGEST_PAUSE = 10.0
+
+POLL_FIRST_PAUSE = 0.02
+POLL_LONGEST_PAUSE = 0.5
+
+TEMPORARY = frozenset({Code.STOPPING})
+"""Codes of a service that put the request back: send it again."""
 
 
-def may_pass(error: GobblerError) -> bool:
-    """Whether asking again may help: there was no answer, or the service was being stopped."""
-    if isinstance(error, Unreachable):
-        return True
-    return isinstance(error, RequestFailed) and error.reason.endswith(SEND_AGAIN)
+def read_pause(failed: int) -> float:
+    """Seconds to wait after so many ``failed`` attempts to read."""
+    return float(READ_PAUSE * 2 ** (failed - 1))
 
 
-def patiently(call: Callable[[], T], stop: Stop, told: Callable[[str], None], patience: float) -> T:
-    """What ``call`` answers, called again for up to ``patience`` seconds without an answer.
+def next_poll_pause(seconds: float) -> float:
+    """The pause after one of ``seconds`` between two polls of a job."""
+    return min(seconds * 1.3, POLL_LONGEST_PAUSE)
 
-    What it does must be the same when it is done twice. ``told`` is told once of what is
-    waited for. Raises the last error, and :class:`~gobbler.errors.Cancelled` on ``stop``.
+
+def is_temporary(error: GobblerError) -> bool:
+    """Whether the same call may succeed later: no service answered, or it was stopping."""
+    return isinstance(error, Unreachable) or error.code in TEMPORARY
+
+
+def call_with_retries(
+    call: Callable[[], T], stop: Stop, note: Callable[[str], None], seconds: float
+) -> T:
+    """Return what ``call`` returns; call it again for ``seconds`` while no service answers.
+
+    ``call`` must do no harm when it is called twice. ``note`` is called once, with what the
+    user waits for. Raises the last error, and :class:`~gobbler.errors.Cancelled` on ``stop``.
     """
     deadline: float | None = None
-    pause = FIRST_PAUSE
+    pause = RETRY_FIRST_PAUSE
     while True:
         try:
             return call()
         except GobblerError as error:
-            if not may_pass(error):
+            if not is_temporary(error):
                 raise
             now = time.monotonic()
             if deadline is None:
-                deadline = now + patience
-                told(f"{error.reason}; trying again for up to {patience:.0f} seconds")
+                deadline = now + seconds
+                note(f"{error.reason}; retrying for up to {seconds:.0f} seconds")
             if now + pause > deadline:
                 raise
         stop.wait(pause)
-        pause = min(pause * 2, LONGEST_PAUSE)
+        pause = min(pause * 2, RETRY_LONGEST_PAUSE)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gobbler.client.checksums import Checksums, Sent, stamp_of
@@ -23,10 +22,9 @@ from gobbler.client.submit import staging_closed, staging_missing
 from gobbler.errors import Fault, Refused, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.flush import write_out
-from gobbler.fs.hash import CHUNK, read_in_step
-from gobbler.fs.open import read_all
+from gobbler.fs.hash import CHUNK, copy_and_hash, hash_file
 from gobbler.model.names import is_internal
-from gobbler.model.progress import Progress
+from gobbler.model.progress import CancelCheck, Progress
 
 
 def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
@@ -121,7 +119,7 @@ def stage(
     def one(file: _File, stop: Stop) -> None:
         path, _ = file
         here, there = f"{directory}/{path}", f"{copy}/{path}"
-        send(path, here, there, lambda size: progress.advance(0, size), stop, checksums)
+        send(path, here, there, progress, stop, checksums)
         progress.advance(1, 0)
 
     try:
@@ -212,32 +210,51 @@ _MAKE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BY_HAND = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 """What ``copy_file_range(2)`` says where it can't copy between two files."""
 
-Check = Callable[[int], None]
-
 
 def send(
     path: str,
     source: str,
     target: str,
-    told: Callable[[int], None],
+    progress: Progress,
     stop: Stop,
     checksums: Checksums | None,
 ) -> None:
     """Copy the file ``source`` to ``target``; it must be the same before and after.
 
-    Where the filesystem can, both share their blocks, and nothing is written. ``told`` is
-    told of every piece, in bytes, and ``checksums``, if there is somebody who wants them, of
+    Where the filesystem can, both share their blocks, and nothing is written. ``progress``
+    advances with every piece, and ``checksums`` is told, if there is somebody who wants them, of
     the checksum of ``path``. Raises :class:`~gobbler.errors.Fault` if the file changed.
     """
     reader = os.open(source, _READ)
     try:
         writer = os.open(target, _MAKE, 0o666)
         try:
-            _copy(path, source, target, reader, writer, told, stop, checksums)
+            _copy(path, source, target, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)
     finally:
         os.close(reader)
+
+
+class _Copied:
+    """The progress of one file of ``expected`` bytes; it must not grow meanwhile."""
+
+    def __init__(self, source: str, expected: int, progress: Progress, stop: Stop) -> None:
+        self._source = source
+        self._expected = expected
+        self._progress = progress
+        self._stop = stop
+        self.bytes = 0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: one file is part of the whole."""
+
+    def advance(self, files: int, size: int) -> None:
+        self._stop.check()
+        self._progress.advance(files, size)
+        self.bytes += size
+        if self.bytes > self._expected:  # it grows, as a log that is being written does
+            raise _changed(self._source)
 
 
 def _copy(
@@ -246,49 +263,34 @@ def _copy(
     target: str,
     reader: int,
     writer: int,
-    told: Callable[[int], None],
+    progress: Progress,
     stop: Stop,
     checksums: Checksums | None,
 ) -> None:
     before = stamp_of(reader)
-    expected, read = before[0], 0
-
-    def check(size: int) -> None:
-        nonlocal read
-        stop.check()
-        told(size)
-        read += size
-        if read > expected:  # it grows, as a log that is being written does
-            raise _changed(source)
-
+    expected = before[0]
+    copied = _Copied(source, expected, progress, stop)
     sent: Sent | None = None
-    if expected < CHUNK:
-        sent = _copy_small(reader, writer, expected, check)
-    elif checksums is not None and expected > READ_TWICE and not _shares(reader, writer):
-        sent = Sent(*read_in_step(reader, lambda part, _: write_all(writer, part), check))
+    if expected < CHUNK or (
+        checksums is not None and expected > READ_TWICE and not _shares(reader, writer)
+    ):
+        sent = Sent(*copy_and_hash(reader, writer, expected, copied))
     elif not _shares(reader, writer):
-        _copy_fast(reader, writer, check)
+        _copy_fast(reader, writer, copied)
     else:
-        check(expected)
-    if stamp_of(reader) != before or read != expected:
+        copied.advance(0, expected)
+    if stamp_of(reader) != before or copied.bytes != expected:
         raise _changed(source)
     if checksums is None:
         return
     if sent is None and not checksums.compute(path, reader, target, before):
         os.lseek(writer, 0, os.SEEK_SET)
-        sent = Sent(*read_in_step(writer, lambda *_: None, lambda _: stop.check()))
+        sent = Sent(*hash_file(writer, CancelCheck(stop), expected))
     if sent is not None:
         checksums.add(path, sent)
 
 
-def _copy_small(reader: int, writer: int, expected: int, check: Check) -> Sent:
-    data = read_all(reader, expected)
-    write_all(writer, data)
-    check(len(data))
-    return Sent(len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
-
-
-def _copy_fast(reader: int, writer: int, check: Check) -> None:
+def _copy_fast(reader: int, writer: int, progress: Progress) -> None:
     """Have the kernel copy all of it, or do so by hand where it can't."""
     try:
         copied = 0
@@ -296,13 +298,13 @@ def _copy_fast(reader: int, writer: int, check: Check) -> None:
             # It will be flushed before it is published: the disk may as well begin now.
             write_out(writer, copied, count, wait=False)
             copied += count
-            check(count)
+            progress.advance(0, count)
     except OSError as error:
         if error.errno not in _BY_HAND:
             raise
         while part := os.read(reader, CHUNK):
             write_all(writer, part)
-            check(len(part))
+            progress.advance(0, len(part))
 
 
 def _shares(reader: int, writer: int) -> bool:

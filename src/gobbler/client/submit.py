@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from gobbler.client.errors import NotThere, RequestFailed
+from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
-from gobbler.errors import Forbidden, Refused
+from gobbler.errors import Code, Forbidden, Refused
 from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
 from gobbler.model.requests import PREFIX
 
@@ -37,14 +37,14 @@ def submit(
     try:
         answer = http.post(f"/new/{name}" if wait else f"/new/{name}?wait=false")
     except Refused as error:
-        if name in error.reason and "does not exist" in error.reason and os.path.exists(path):
+        if error.code == Code.MISSING_REQUEST and os.path.exists(path):
             raise _another_staging(staging, http) from error
         raise
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     if answer.get("status") not in ("SUCCESS", "ACCEPTED"):
-        raise RequestFailed(str(answer.get("reason") or f"the service answered {answer!r}"))
+        raise error_from_answer(500, answer, default_reason=f"the service answered {answer!r}")
     return answer
 
 
@@ -101,8 +101,9 @@ def _write(path: str, data: bytes, staging: str) -> None:
 def _another_staging(staging: str, http: Http) -> Refused:
     return Refused(
         f"{staging} is not the staging directory of {http.url}: it does not see files there",
-        hint="Give its own as --staging (or `staging`, or GOBBLER_STAGING), as it is mounted "
-        "here; gobbler info --url shows it.",
+        code=Code.WRONG_STAGING,
+        hint="Give the directory of the service as --staging (`staging` in Python, or "
+        "GOBBLER_STAGING), by its path on this machine. See it with: gobbler info",
     )
 
 

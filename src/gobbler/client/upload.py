@@ -15,7 +15,7 @@ from gobbler.client.staging import Staged, stage, staged
 from gobbler.client.upload_plan import UploadPlan, plan_upload
 from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
 from gobbler.model.names import VersionKey
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.upload_plan import PublishedVersion
 
 
@@ -61,7 +61,7 @@ def upload(
             connection.staging,
             ignore_dot=options.ignore_dot,
             concurrent=options.concurrent,
-            progress=progress or Silent(),
+            progress=progress or NoProgress(),
             checksums=checksums if connection.can_read else None,
         ) as source,
     ):
@@ -114,7 +114,7 @@ def start_upload(
         connection.staging,
         ignore_dot=options.ignore_dot,
         concurrent=options.concurrent,
-        progress=progress or Silent(),
+        progress=progress or NoProgress(),
     )
     try:
         job = connection.start("upload", **options.fields(key, source))

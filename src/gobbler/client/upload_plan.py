@@ -7,7 +7,6 @@ meanwhile) it decides when the upload comes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable
@@ -15,13 +14,13 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from gobbler.errors import Missing, Refused, quoted
+from gobbler.fs.hash import hash_file
 from gobbler.model.names import VersionKey, file_name_problem, is_internal
+from gobbler.model.progress import NoProgress
 from gobbler.model.records import Manifest
 from gobbler.rules.dedup import VersionCandidates
 from gobbler.rules.links import OUTSIDE, Places, Target, absolute_target, locate
 from gobbler.rules.upload_plan import Plan, PublishedVersion, Scan, linked_versions, make_plan
-
-CHUNK = 1 << 20
 
 Lookup = Callable[[VersionKey], PublishedVersion | None]
 
@@ -160,8 +159,6 @@ def _entries(path: str, ignore_dot: bool) -> list[os.DirEntry[str]]:
 
 
 def _md5(path: str) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        return hash_file(file.fileno(), NoProgress(), size)[1]

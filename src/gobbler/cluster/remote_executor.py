@@ -16,8 +16,8 @@ from concurrent.futures import Executor, Future, InvalidStateError
 from typing import Any
 
 from gobbler import __version__
-from gobbler.errors import Fault, GobblerError, quoted
-from gobbler.model.progress import Meter
+from gobbler.errors import Code, Fault, GobblerError, quoted
+from gobbler.model.progress import NoProgress
 from gobbler.transfer.executor import RemoteExecutor
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -43,7 +43,7 @@ def run_there(conditions: Conditions, work: bytes) -> object:
         _check(conditions)
         _met.add(conditions)
     function, batch = pickle.loads(work)  # noqa: S301 - whoever may send it may run anything
-    return function(batch, Meter())
+    return function(batch, NoProgress())
 
 
 def _check(conditions: Conditions) -> None:
@@ -52,11 +52,13 @@ def _check(conditions: Conditions) -> None:
     if version != __version__:
         raise Fault(
             f"{here} has gobbler {__version__}, the service {version}",
+            code=Code.MISCONFIGURED,
             hint="Install the same version in both places, then start the workers anew.",
         )
     if uid != os.geteuid():
         raise Fault(
             f"{here} runs as {_account(os.geteuid())}, the service as {_account(uid)}",
+            code=Code.MISCONFIGURED,
             hint="Start the workers as the account of the service.",
         )
     for path, inode in directories:
@@ -65,11 +67,13 @@ def _check(conditions: Conditions) -> None:
         except OSError as error:
             raise Fault(
                 f"{here} can't see {quoted(path)}: {error.strerror}",
+                code=Code.MISCONFIGURED,
                 hint="Mount the directories of the service there, at the same paths.",
             ) from None
         if found != inode:
             raise Fault(
                 f"{here} sees another directory at {quoted(path)} than the service",
+                code=Code.MISCONFIGURED,
                 hint="Mount the directories of the service there, at the same paths.",
             )
 
@@ -89,7 +93,7 @@ class AnyExecutor(RemoteExecutor):
         self._conditions = conditions
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Hand out a batch: ``fn`` and its one argument but for the meter, which stays."""
+        """Hand out a batch: ``fn`` and its argument, without the progress, which stays here."""
         batch = args[0]
         work = pickle.dumps((fn, batch), pickle.HIGHEST_PROTOCOL)
         outer: Future[Any] = Future()
@@ -112,7 +116,7 @@ class AnyExecutor(RemoteExecutor):
 def _hand_on(inner: Future[Any], outer: Future[Any]) -> None:
     try:
         if inner.cancelled():
-            outer.set_exception(Fault("a batch was cancelled by the executor it was handed to"))
+            outer.set_exception(Fault("the executor cancelled a batch", code=Code.EXECUTOR_FAILED))
         elif (error := inner.exception()) is not None:
             outer.set_exception(_told(error))
         else:
@@ -127,6 +131,7 @@ def _told(error: BaseException) -> BaseException:
     told = " ".join(str(error).split())
     fault = Fault(
         f"a batch could not be run elsewhere: {type(error).__name__}: {told}",
+        code=Code.EXECUTOR_FAILED,
         hint=f"Its processes must stay alive, and have gobbler {__version__} as the service has.",
     )
     fault.__cause__ = error

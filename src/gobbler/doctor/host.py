@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from typing import ParamSpec, TypeVar
 
 from gobbler.doctor.findings import Finding, Topic
-from gobbler.errors import Fault, Forbidden, Missing, quoted
+from gobbler.errors import Code, Fault, Forbidden, Missing, os_error_code, quoted
 from gobbler.fs.open import user_name
 
 P = ParamSpec("P")
@@ -42,7 +42,9 @@ def as_account(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.k
     try:
         account = pwd.getpwnam(name)
     except KeyError:
-        raise Missing(f"there is no account {quoted(name)} on this host") from None
+        raise Missing(
+            f"there is no account {quoted(name)} on this host", code=Code.NO_ACCOUNT
+        ) from None
     if os.geteuid() not in (0, account.pw_uid):
         raise Forbidden(
             f"only root can act as {name}",
@@ -64,7 +66,9 @@ def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
         theirs.close()
         result, error = ours.recv()
     except EOFError:
-        raise Fault(f"the process of {account.pw_name} ended early") from None
+        raise Fault(
+            f"the process of {account.pw_name} ended early", code=Code.WORKER_DIED
+        ) from None
     finally:
         ours.close()
         if process.pid is not None:
@@ -82,7 +86,8 @@ def _act(account: pwd.struct_passwd, call: Callable[[], T], results: Connection)
     try:
         _become(account)
     except OSError as error:
-        results.send((None, Fault(f"can't act as {account.pw_name}: {error.strerror}")))
+        reason = f"can't act as {account.pw_name}: {error.strerror}"
+        results.send((None, Fault(reason, code=os_error_code(error))))
         return
     try:
         answer: tuple[T | None, Exception | None] = (call(), None)

@@ -9,21 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gobbler.doctor.findings import Finding, Topic, plainly
-from gobbler.fs.atomic_write import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
+from gobbler.fs.layout import (
+    REGISTRY_MODE,
+    STAGING_MODE,
+    OwnDirectory,
+    registry_directories,
+    staging_directories,
+)
 from gobbler.fs.open import user_name
-from gobbler.model.jobs import CUR, JOBS, NEW, SPOOL, TMP
-from gobbler.model.names import INCOMING, LOGS
 
-BEGUN = "..requests"
-"""Directory in staging, the service's own, that remembers which requests were begun."""
-
-DROP_MODE = 0o1733
-"""Everybody can put files there, and take back their own, but see nobody else's."""
-
-PASSAGE_MODE = 0o711
-"""Everybody can read the files there whose names they know."""
-
-MODES = {"staging": "1777", "registry": "0755"}
+MODES = {"staging": STAGING_MODE, "registry": REGISTRY_MODE}
 
 
 @dataclass(frozen=True)
@@ -46,22 +41,10 @@ class Place:
         return Topic(self.what, what)
 
     @property
-    def own(self) -> tuple[tuple[str, int], ...]:
-        """The service's own directories in it, with their modes."""
-        if self.what == "staging":
-            spool = f"{self.path}/{SPOOL}"
-            return (
-                (f"{self.path}/{BEGUN}", PRIVATE_DIRECTORY_MODE),
-                (spool, DIRECTORY_MODE),
-                (f"{spool}/{TMP}", DROP_MODE),
-                (f"{spool}/{NEW}", DROP_MODE),
-                (f"{spool}/{CUR}", PASSAGE_MODE),
-                (f"{spool}/{JOBS}", PRIVATE_DIRECTORY_MODE),
-            )
-        return (
-            (f"{self.path}/{LOGS}", DIRECTORY_MODE),
-            (f"{self.path}/{INCOMING}", PRIVATE_DIRECTORY_MODE),
-        )
+    def own(self) -> tuple[OwnDirectory, ...]:
+        """The service's own directories in it."""
+        directories = staging_directories if self.what == "staging" else registry_directories
+        return directories(self.path)
 
 
 def existence(topic: Topic, place: Place) -> Finding:
@@ -71,7 +54,7 @@ def existence(topic: Topic, place: Place) -> Finding:
     except FileNotFoundError:
         return topic.fault(
             f"{place} does not exist",
-            f"Make it first: mkdir -m {MODES[place.what]} {place.shell}",
+            f"Make it first: mkdir -m {MODES[place.what]:04o} {place.shell}",
             refused=True,
         )
     except OSError as error:

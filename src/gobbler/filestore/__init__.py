@@ -1,6 +1,7 @@
-"""Work that is handed on in files.
+"""FileStore: processes hand files on to each other through a directory.
 
-:class:`FileStore` is of use on its own, in any project; see ``docs/filestore.md``.
+The package stands on its own, for use in any project: it needs :mod:`gobbler.fs` and
+:mod:`gobbler.errors`, and no other part of the registry. The manual is ``docs/filestore.md``.
 """
 
 from gobbler.filestore.claim import Claim, ClaimLost

@@ -1,33 +1,33 @@
-"""Claims: a waiting file becomes one process's, and nobody else's, by one rename.
+"""Claims: one rename gives a waiting file to one process, and to no other.
 
 ::
 
     new/{name}  --rename-->  cur/{name}~{claimant}-{number}
 
-The target names who claims, and never was before (:mod:`gobbler.filestore.names`). What
-follows from that, whoever is slow, stopped or killed between any two calls:
+The new name contains the claimant, and never existed before (:mod:`gobbler.filestore.names`).
+Therefore, whichever process is slow, stopped or killed between any two calls:
 
-*Two claim at once.* Both rename the same source; the kernel lets one succeed. The other
-gets ``ENOENT`` and goes on to the next file.
+*Two processes claim at once.* Both rename the same source; the kernel lets one succeed. The other
+gets ``ENOENT``, and tries the next file.
 
-*The claimant is killed.* Before the rename the file waits in ``new``; after it, its name
-tells whose it is, and that claimant's record, locked since before, is there to be asked.
-There is no moment in which it is claimed by nobody known.
+*The claimant is killed.* Before the rename, the file waits in ``new``. After it, the name of the
+file leads to the claimant's lease, which existed before the rename.
 
-*Several put back what a dead one had.* Again a rename of one source: one succeeds.
+*Several processes put a file back.* Again they rename one source, and one succeeds.
 
-*One is about to put back a file, and sleeps; meanwhile another put it back, and a third
-claimed it.* The third's claim has another name: the sleeper's rename finds nothing.
+*A process is about to put a file back, and sleeps; meanwhile another process puts the file back,
+and a third one claims it.* The third one's claim has another name, so the sleeper finds nothing
+to rename.
 
-*The claimant is alive, but was held for dead* (stopped for longer than the silence that is
-allowed, where its lock can't be seen). The file was put back, and may be claimed anew, under
-another name. What the slow one does next with its claim finds nothing: :class:`ClaimLost`.
+*A living claimant is taken for dead* (it was stopped for longer than the silence that is
+allowed, and its lock can't be seen). Its file was put back, and may be claimed again, under
+another name. The next call of the slow claimant finds nothing: :class:`ClaimLost`.
 
-*The same name is published anew while it is claimed.* Both stand in ``cur``, apart.
+*A name is published again while it is claimed.* Both files stand in ``cur``, with different names.
 
-A lock on the claimed file itself would not do: whoever can read a file can hold a lock on
-it, so its owner could keep it from being claimed, or a dead claim alive; links and FIFOs
-can't be locked; and some network filesystems lock only what one may write.
+A lock on the claimed file itself does not work. Every process that can read a file can lock it,
+so the owner of the file could prevent a claim, or keep a dead claim alive. Links and FIFOs can't
+be locked, and some network filesystems lock only files that one may write.
 """
 
 from __future__ import annotations
@@ -44,12 +44,13 @@ from typing import IO, Any
 
 from gobbler.filestore import names as naming
 from gobbler.filestore.claimant import Claimant
+from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.open import READ, exists, kind_of
-from gobbler.fs.rename import NoReplaceUnsupported, rename_new
 
 _SPREAD = 16
+"""Files among which processes that claim at the same time choose at random."""
 
-ABOUT_THE_FILE = (
+FILE_ERRORS = (
     errno.EACCES,
     errno.EPERM,
     errno.EBUSY,
@@ -57,35 +58,35 @@ ABOUT_THE_FILE = (
     errno.ENAMETOOLONG,
     errno.ENOTEMPTY,
 )
-"""Why one file can't be renamed though others can: e.g. another user's directory."""
+"""Errors of a rename that concern one file, e.g. another user's directory, and not the store."""
 
 
 class ClaimLost(FileNotFoundError):
-    """The file is not under the claim any more: it was put back, or removed, by others."""
+    """The claim has ended: another process put the file back, or removed it."""
 
 
 class Claim:
     """A file that this process has claimed, until it is done or released.
 
-    ``name`` is the one under which it was published, ``path`` where it stands now, in
-    ``cur``. As a context manager: done at the end of the block, released when an exception
-    leaves it. If the process dies, others can put it back (``FileStore.requeue``).
+    ``name`` is the published name, ``path`` where the file stands now, in ``cur``. As a context
+    manager it is done at the end of the block, and released if the block raises. If the process
+    dies, another one can put the file back (``FileStore.requeue``).
     """
 
     def __init__(self, path: str, new: str, claimant: Claimant) -> None:
         self.path = path
-        self.name = naming.original(os.path.basename(path))
+        self.name = naming.published_name(os.path.basename(path))
         self._new = new
         self._claimant = claimant  # lives as long as its claims
         self._opened: FileIO | None = None  # closes itself if the claim is forgotten
-        self._settled = False
+        self._ended = False
 
     @property
     def descriptor(self) -> int:
         """The file, open for reading; closed when the claim is done or released.
 
-        It was opened without following a link or waiting for a FIFO. Raises ``ValueError``
-        if it is no regular file, ``OSError`` if it can't be opened.
+        Opening follows no link and does not wait for a FIFO. Raises ``ValueError`` if it is no
+        regular file, ``OSError`` if it can't be opened.
         """
         if self._opened is None:
             self._opened = FileIO(self._open(READ))
@@ -101,16 +102,16 @@ class Claim:
         return open(self.path, mode, encoding=encoding, opener=opener)
 
     def is_held(self) -> bool:
-        """Whether the file is still ours: for a look before what can't be taken back."""
-        return not self._settled and exists(self.path)
+        """Whether the claim still stands. Check it before a step that can't be undone."""
+        return not self._ended and exists(self.path)
 
     def done(self, to: str | os.PathLike[str] | None = None) -> None:
         """End the claim: remove the file, or rename it to the path ``to``.
 
-        ``to`` is on the same filesystem; a file there is replaced. Raises
-        :class:`ClaimLost` if the file is not ours any more.
+        ``to`` is on the same filesystem; a file there is replaced. Raises :class:`ClaimLost` if
+        the claim has ended.
         """
-        self._close()  # a network filesystem keeps what is open under another name
+        self._close()  # a network filesystem keeps an open file under another name
         try:
             if to is None:
                 os.unlink(self.path)
@@ -118,19 +119,19 @@ class Claim:
                 os.rename(self.path, to)
         except FileNotFoundError as error:
             if to is not None and exists(self.path):
-                raise  # it is the target's directory that is missing
+                raise  # the directory of the target is missing
             raise self._lost() from error
-        self._settle()
+        self._end()
 
     def release(self) -> None:
-        """End the claim by putting the file back into ``new``, for whoever comes next.
+        """End the claim by putting the file back into ``new``, for the next claim.
 
-        Raises :class:`ClaimLost` if it is not ours any more.
+        Raises :class:`ClaimLost` if the claim has ended.
         """
         self._close()
         if not put_back(self.path, self._new):
             raise self._lost()
-        self._settle()
+        self._end()
 
     def __enter__(self) -> Claim:
         return self
@@ -141,7 +142,7 @@ class Claim:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._settled:
+        if self._ended:
             return
         if kind is None:
             self.done()
@@ -153,7 +154,7 @@ class Claim:
         return f"<Claim of {self.name!r}: {self.path}>"
 
     def _open(self, flags: int) -> int:
-        # To open a device can have effects of its own, so it is not even opened.
+        # Opening a device can have effects of its own, so its kind is checked first.
         self._check(os.lstat(self.path))
         descriptor = os.open(self.path, flags)
         try:
@@ -168,11 +169,11 @@ class Claim:
             raise ValueError(f"{self.path!r} is {kind_of(status.st_mode)}, not a regular file")
 
     def _lost(self) -> ClaimLost:
-        self._settle()
+        self._end()
         return ClaimLost(errno.ENOENT, "the claim of this file was lost", self.path)
 
-    def _settle(self) -> None:
-        self._settled = True
+    def _end(self) -> None:
+        self._ended = True
         self._close()
 
     def _close(self) -> None:
@@ -190,51 +191,51 @@ class Claims:
         self.claimant = Claimant(cur)
         self._waiting: deque[str] = deque()
 
-    def one(self, name: str) -> Claim | None:
+    def claim(self, name: str) -> Claim | None:
         """Claim the file ``name`` in ``new``; ``None`` if it is not there (any more)."""
-        if len(os.fsencode(naming.original(name))) > naming.LONGEST:
+        if len(os.fsencode(naming.published_name(name))) > naming.LONGEST:
             raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
         claimant = self.claimant
-        path = self._taken(os.path.join(self._new, name), claimant)
-        while path is not None and not claimant.is_known():
-            # It was given up for dead while it slept, and the others don't know it any more.
+        path = self._rename(os.path.join(self._new, name), claimant)
+        while path is not None and claimant.is_lost():
+            # Others took this process for dead while it slept, and removed its lease.
             claimant = self.claimant = Claimant(self._cur)
-            path = self._taken(path, claimant)
+            path = self._rename(path, claimant)
         return None if path is None else Claim(path, self._new, claimant)
 
-    def any(self) -> Claim | None:
-        """Claim a waiting file; ``None`` if none was waiting at a moment during the call."""
-        return self._any_of(self._waiting) or self._any_of(self._look())
+    def claim_any(self) -> Claim | None:
+        """Claim a waiting file; ``None`` if at a moment during the call no file was waiting."""
+        return self._claim_first(self._waiting) or self._claim_first(self._list())
 
-    def _look(self) -> deque[str]:
+    def _list(self) -> deque[str]:
         names = sorted(name for name in os.listdir(self._new) if not naming.is_hidden(name))
         self._waiting = deque(names)
         return self._waiting
 
-    def _any_of(self, waiting: deque[str]) -> Claim | None:
-        with suppress(IndexError):  # another thread took the last
+    def _claim_first(self, waiting: deque[str]) -> Claim | None:
+        with suppress(IndexError):  # another thread took the last name
             while waiting:
-                if (claim := self._passing_over(waiting.popleft())) is not None:
+                if (claim := self._claim_or_skip(waiting.popleft())) is not None:
                     return claim
-                # Somebody else goes through the same list: not step by step beside them.
+                # Another process goes through the same list: do not race it for every file.
                 waiting.rotate(-randrange(_SPREAD))  # noqa: S311 - no secret depends on it
         return None
 
-    def _passing_over(self, name: str) -> Claim | None:
+    def _claim_or_skip(self, name: str) -> Claim | None:
         try:
-            return self.one(name)
+            return self.claim(name)
         except OSError as error:
-            if error.errno in ABOUT_THE_FILE:
+            if error.errno in FILE_ERRORS:
                 return None
             raise
 
-    def _taken(self, source: str, claimant: Claimant) -> str | None:
-        name = naming.claimed(os.path.basename(source), claimant.id, claimant.next_number())
+    def _rename(self, source: str, claimant: Claimant) -> str | None:
+        name = naming.claimed_name(os.path.basename(source), claimant.id, claimant.next_number())
         path = os.path.join(self._cur, name)
         try:
             os.rename(source, path)
         except FileNotFoundError:
-            # A network filesystem that asks its server twice is told so of its own success.
+            # A network filesystem that repeats a request sees the effect of its first attempt.
             return path if exists(path) else None
         return path
 
@@ -242,15 +243,15 @@ class Claims:
 def put_back(path: str, new: str) -> bool:
     """Rename a claimed file from ``cur`` into the directory ``new``; whether it was there.
 
-    It gets the name back under which it was published. Where that is taken, or where the
-    filesystem can't tell without a race, it gets a mark that nobody could foresee.
+    The file gets its published name again. Where that name is taken, or where the filesystem
+    can't rename without replacing, the file gets a unique name.
     """
     name = os.path.basename(path)
     try:
         try:
-            rename_new(path, os.path.join(new, naming.original(name)))
+            rename_new(path, os.path.join(new, naming.published_name(name)))
         except (FileExistsError, NoReplaceUnsupported):
-            os.rename(path, os.path.join(new, naming.marked(name)))
+            os.rename(path, os.path.join(new, naming.marked_name(name)))
     except FileNotFoundError:
         return False
     return True

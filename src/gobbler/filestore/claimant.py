@@ -1,12 +1,12 @@
-"""Who claims: a file in ``cur`` that its process locks, and touches now and then.
+"""A claimant: the lease of one process in ``cur``, which its claims refer to.
 
-``cur/..claimant-{id}`` is made at the first claim of a store object, stands as long as
-that object and its claims, and is removed with them or at the end of the process. It is a
-:mod:`presence <gobbler.fs.lease>`: whoever finds it (see
-:mod:`gobbler.filestore.requeue`) can tell whether its process lives.
+A store object makes ``cur/..claimant-{id}`` at its first claim. The file is a
+:mod:`lease <gobbler.fs.lease>`: a thread renews it, so that other processes can find out whether
+this process still lives (see :mod:`gobbler.filestore.requeue`). It is removed with the store
+object and its claims, or at the end of the process.
 
-Its lock and its content are there before the first file is renamed to a name with that
-id. So there is no moment at which a file is claimed by somebody unknown.
+The lease exists, locked, before a file is renamed to a name with that ID. So at no moment is a
+file claimed by an unknown process.
 """
 
 from __future__ import annotations
@@ -26,43 +26,43 @@ from gobbler.fs.lease import RENEW_SECONDS, Lease, acquire
 
 
 class Claimant:
-    """This process, as the others see it in the directory ``cur`` of a store.
+    """This process, as other processes see it in the directory ``cur`` of a store.
 
-    A process that was forked from it is not it: it must make a claimant of its own.
+    A forked process is another claimant: it must make one of its own.
     """
 
     def __init__(self, cur: str) -> None:
         self.pid = os.getpid()
-        self.id, self._presence = _begin(cur)
-        self.path = self._presence.path
+        self.id, self._lease = _acquire(cur)
+        self.path = self._lease.path
         self._numbers = itertools.count(1)
-        self._life = _Life(self._presence)
+        self._renewal = _Renewal(self._lease)
         _all.add(self)
-        # Also at the end of the process.
-        weakref.finalize(self, _end, self.pid, self._life, cur, self.id)
+        # Called at the end of the process, too.
+        weakref.finalize(self, _end, self.pid, self._renewal, cur, self.id)
 
     def next_number(self) -> int:
         """A number that no other claim of this claimant has."""
         return next(self._numbers)
 
     def now(self) -> float:
-        """The time by the filesystem's clock, in seconds since the epoch."""
-        return self._life.sign()
+        """The time of the filesystem, in seconds since the epoch. Renews the lease."""
+        return self._renewal.renew()
 
-    def is_known(self) -> bool:
-        """Whether the others can still see us; not if they gave us up for dead."""
-        return self._presence.is_visible()
+    def is_lost(self) -> bool:
+        """Whether another process took the lease for expired, and removed it."""
+        return self._lease.is_lost()
 
     def forget(self) -> None:
-        """Be no claimant any more, in a process that was forked from it."""
-        self._life.forget()
+        """Close the lease in a forked process; the parent keeps it."""
+        self._renewal.forget()
 
 
 _all: weakref.WeakSet[Claimant] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
-    # The lock would live as long as the child, so that the parent would not seem dead.
+    # A child that keeps the file open keeps the lock, and a dead parent would seem to live.
     for claimant in list(_all):
         claimant.forget()
     _all.clear()
@@ -71,67 +71,67 @@ def _forget_all() -> None:
 os.register_at_fork(after_in_child=_forget_all)
 
 
-class _Life:
-    """The presence of a claimant, and the thread that shows it.
+class _Renewal:
+    """The lease of a claimant, and the thread that renews it.
 
-    It may be closed by the garbage collector in the midst of anything, and in a forked
-    process whose threads are gone: so no more is waited for than the touch of a file.
+    The garbage collector may end it in the midst of anything, also in a forked process that has
+    no such thread: so it waits for nothing but the touch of a file.
     """
 
     def __init__(self, lease: Lease) -> None:
-        self._presence = lease
+        self._lease = lease
         self._closed = False
         self._lock = threading.RLock()
-        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
         threading.Thread(
-            target=self._go_on, name=f"signs of {os.path.basename(lease.path)}", daemon=True
+            target=self._run, name=f"lease of {os.path.basename(lease.path)}", daemon=True
         ).start()
 
-    def _go_on(self) -> None:
+    def _run(self) -> None:
         while True:
             try:
-                return self._over.get(timeout=RENEW_SECONDS)
+                return self._ended.get(timeout=RENEW_SECONDS)
             except queue.Empty:
-                # What fails now may work next time; there is nobody here to tell.
+                # A failure now may be gone at the next renewal, and no caller waits for it.
                 with suppress(OSError):
-                    self.sign()
+                    self.renew()
 
-    def sign(self) -> float:
-        """Show that we live; the filesystem's time at which that was done."""
+    def renew(self) -> float:
+        """Renew the lease; the time of the filesystem then, in seconds since the epoch."""
         with self._lock:
             if self._closed:
-                raise OSError(errno.EBADF, "this claimant has ended", self._presence.path)
-            return self._presence.touch()
+                raise OSError(errno.EBADF, "this claimant has ended", self._lease.path)
+            return self._lease.renew_now()
 
     def end(self, *, remove: bool) -> None:
-        """Give the presence up: ``remove`` it, or let it tell that it is nobody's."""
+        """Release the lease: ``remove`` its file, or leave it there as an expired lease."""
         with self._lock:
             if not self._closed:
                 self._closed = True
                 with suppress(OSError):
                     if remove:
-                        os.unlink(self._presence.path)
+                        os.unlink(self._lease.path)
                     else:
-                        self._presence.disown()
-                self._presence.close()
-        self._over.put(None)
+                        self._lease.expire()
+                self._lease.close()
+        self._ended.put(None)
 
     def forget(self) -> None:
-        """Close it in a forked process; the lock stays with the parent, who has it open, too."""
+        """Close the lease in a forked process; the parent, which has it open too, keeps it."""
         if not self._closed:
             self._closed = True
-            self._presence.close()
+            self._lease.close()
 
 
-def _begin(cur: str) -> tuple[str, Lease]:
-    mode = _mode_as_of(cur)
+def _acquire(cur: str) -> tuple[str, Lease]:
+    mode = _lease_mode(cur)
     while True:
-        claimant = names.new_claimant()
-        lease = acquire(os.path.join(cur, names.record_of(claimant)))
+        claimant = names.new_claimant_id()
+        lease = acquire(os.path.join(cur, names.lease_name(claimant)))
         if lease is not None:
             break
     try:
-        # Other hosts must see it before they see a file with this id.
+        # Other hosts must see the lease before they see a file with this ID.
         lease.make_visible(mode)
     except BaseException:
         with suppress(OSError):
@@ -140,10 +140,10 @@ def _begin(cur: str) -> tuple[str, Lease]:
     return claimant, lease
 
 
-def _mode_as_of(cur: str) -> int:
-    """Let those look who may take files out of ``cur``, and nobody else.
+def _lease_mode(cur: str) -> int:
+    """The mode of a lease: readable for those who may take files out of ``cur``, and no others.
 
-    Whoever can open a record can lock it, and so keep a dead process alive.
+    A process that can open a lease can lock it, and so make a dead process seem to live.
     """
     mode = os.stat(cur).st_mode
     group = stat.S_IRGRP | stat.S_IWGRP if mode & stat.S_IWGRP else 0
@@ -151,11 +151,11 @@ def _mode_as_of(cur: str) -> int:
     return PRIVATE_FILE_MODE | group | others
 
 
-def _end(pid: int, life: _Life, cur: str, claimant: str) -> None:
+def _end(pid: int, renewal: _Renewal, cur: str, claimant: str) -> None:
     if os.getpid() != pid:
         return
-    # If files are left with this id, the record must tell that they are nobody's.
+    # If files with this ID are left, the expired lease must stay: requeue() finds them by it.
     left = True
     with suppress(OSError):
         left = any(names.claimant_of(name) == claimant for name in os.listdir(cur))
-    life.end(remove=not left)
+    renewal.end(remove=not left)

@@ -1,15 +1,15 @@
-"""Files that many processes hand on to each other without locks.
+"""A store: a directory with three spaces, between which processes move files without locks.
 
 ::
 
     {path}/
-        tmp/    being written; nobody else looks
-        new/    complete, waiting for whoever comes first
-        cur/    taken by one process
+        tmp/    being written; no other process reads it
+        new/    complete, waiting to be claimed
+        cur/    claimed by one process
 
-A file goes from one space to the next by one rename, so it is seen whole or not at all,
-and of several processes that want to take it exactly one succeeds. What that is worth when
-processes are slow or die, is told in :mod:`gobbler.filestore.claim`.
+A file moves from one space to the next by one rename, so a reader sees it whole or not at all,
+and of several processes that want it exactly one succeeds. :mod:`gobbler.filestore.claim` shows
+why that holds when processes are slow or die.
 """
 
 from __future__ import annotations
@@ -25,21 +25,23 @@ from typing import IO, Any
 
 from gobbler.filestore import names as naming
 from gobbler.filestore.claim import Claim, Claims
-from gobbler.filestore.place import flush_directories, flush_file, place
 from gobbler.filestore.requeue import requeue
 from gobbler.filestore.watch import watch
-from gobbler.fs.atomic_write import remove_quietly
-from gobbler.fs.lease import SILENCE
+from gobbler.fs.atomic_write import NoReplaceUnsupported, remove_quietly, rename_new
+from gobbler.fs.flush import Durability, flush_directory
+from gobbler.fs.lease import EXPIRY_SECONDS
+from gobbler.fs.open import READ
+from gobbler.fs.os_errors import with_path
 
 Path = str | os.PathLike[str]
 
 
 class FileStore:
-    """A store in the directory ``path``; nothing is made before :meth:`prepare`.
+    """A store in the directory ``path``; :meth:`prepare` makes its directories.
 
-    Names that would lead out of the store are ``ValueError``. Whatever the operating
-    system says comes as ``OSError``: ``FileNotFoundError`` from :meth:`move` means that
-    another process was faster. May be used by several threads, and be pickled.
+    Names that lead out of the store raise ``ValueError``. Errors of the operating system are
+    ``OSError``: ``FileNotFoundError`` from :meth:`move` means that another process was faster.
+    A store may be used by several threads, and be pickled.
     """
 
     sub_dirs = ("tmp", "new", "cur")
@@ -59,16 +61,16 @@ class FileStore:
                     raise
 
     def create(self, filename: Path | None = None, mode: str = "w") -> IO[Any]:
-        """A file in ``tmp``, opened with ``mode``; the caller closes it.
+        """Open a file in ``tmp`` with ``mode``; the caller closes it.
 
-        Without ``filename`` it gets a name that no other file has. Two writers of one
-        given name get the same file.
+        Without ``filename`` it gets a unique name. Two writers that give one name write to the
+        same file.
         """
         name = naming.unique_name() if filename is None else filename
         only_new = os.O_EXCL if filename is None else 0
 
         def opener(path: str, flags: int) -> int:
-            # Where others may write in tmp, they may have put a link or a FIFO there.
+            # Where others may write in tmp, they may put a link or a FIFO there.
             return os.open(path, flags | only_new | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
         return open(self._file("tmp", name), mode, opener=opener)
@@ -82,11 +84,11 @@ class FileStore:
         replace: bool = False,
         durable: bool = False,
     ) -> Iterator[IO[Any]]:
-        """A file to be written in the block: in ``new`` after its end, gone if that raises.
+        """Write a file in the block; at its end the file is in ``new``. An error removes it.
 
-        Without ``filename`` it gets a name that no other file has, the last part of the
-        file's ``name``. With it, ``FileExistsError`` is raised at the end if such a file
-        waits, unless it may ``replace`` that. ``durable`` as for :meth:`move`.
+        Without ``filename`` the file gets a unique name, the last part of its ``name``. With it,
+        the end of the block raises ``FileExistsError`` if such a file is waiting, unless
+        ``replace`` is set. ``durable`` as for :meth:`move`.
         """
         target = None if filename is None else self._file("new", filename)
         with self.create(None, mode) as file:
@@ -95,23 +97,22 @@ class FileStore:
                 yield file
                 file.close()
                 if durable:
-                    flush_file(source)
+                    _flush_file(source)
                 if target is None:
                     target = self._file("new", os.path.basename(source))
                     os.rename(source, target)
                 else:
-                    place(source, target, replace=replace, may_link=True)
+                    _move(source, target, replace=replace, may_link=True)
             except BaseException:
                 remove_quietly(source)
                 raise
         if durable:
-            flush_directories(source, target)
+            _flush_move(source, target)
 
     def list(self, space: str) -> builtins.list[str]:
-        """Full paths of all files in ``space``, in order of name."""
+        """The full paths of all files in ``space``, in order of name."""
         directory = self._space(space)
-        # That by which a claimant shows that it lives is no file of the store.
-        names = (name for name in os.listdir(directory) if not naming.recorded(name))
+        names = (name for name in os.listdir(directory) if not naming.claimant_of_lease(name))
         return [os.path.join(directory, name) for name in sorted(names)]
 
     def move(
@@ -125,32 +126,33 @@ class FileStore:
     ) -> None:
         """Move a file from one space to another, atomically.
 
-        Leading directories of ``filename`` don't matter, so it may come from :meth:`list`.
+        Leading directories of ``filename`` are ignored, so it may come from :meth:`list`.
         Raises ``FileNotFoundError`` if the file is not in ``source`` (any more). A file of
         that name in ``destination`` is replaced; with ``replace=False`` this raises
         ``FileExistsError`` instead (``OSError`` with ``EOPNOTSUPP`` on filesystems that
         can't, if ``source`` is not ``tmp``).
 
         ``durable``: the file and its new name are on disk when this returns, and survive a
-        power cut. If only the latter fails, ``OSError`` is raised, but the file *is* moved.
+        power cut. If only the flush of the name fails, ``OSError`` is raised, but the file *is*
+        moved.
         """
         name = os.path.basename(filename)
         before, after = self._file(source, name), self._file(destination, name)
         if durable:
-            flush_file(before)
-        place(before, after, replace=replace, may_link=source == "tmp")
+            _flush_file(before)
+        _move(before, after, replace=replace, may_link=source == "tmp")
         if durable:
-            flush_directories(before, after)
+            _flush_move(before, after)
 
     def copy(self, filename: Path, source: str, destination: str) -> None:
         """Copy a file from one space to another.
 
-        Like :meth:`move` with regard to the names; a reader of ``destination`` never sees
-        half of the copy.
+        Names are treated as by :meth:`move`. A reader of ``destination`` never sees a part of
+        the copy.
         """
         name = os.path.basename(filename)
         target = self._file(destination, name)
-        # A short name, so that the longest possible one can be copied, too.
+        # A short name, so that a file with the longest possible name can be copied, too.
         beside = self._file("tmp", f".copy-{secrets.token_hex(8)}")
         try:
             shutil.copy(self._file(source, name), beside)
@@ -164,29 +166,30 @@ class FileStore:
         os.remove(self._file(space, filename))
 
     def claim(self, filename: Path | None = None) -> Claim | None:
-        """Take a waiting file, or the one that is named; ``None`` if others were faster.
+        """Claim the file ``filename``, or any waiting file; ``None`` if others were faster.
 
-        Leading directories of ``filename`` don't matter. Without it the files come in
-        order of name as long as nobody else claims, hidden ones (``.*``) and those that
-        can't be renamed are passed over, and ``None`` means that nothing waited. With it,
-        ``OSError`` tells why an existing file can't be renamed; names of more than
+        Leading directories of ``filename`` are ignored. Without ``filename``, files come in
+        order of name as long as one process claims; hidden files (``.*``) and files that can't
+        be renamed are skipped, and ``None`` means that no file was waiting. With ``filename``,
+        ``OSError`` says why an existing file can't be renamed; a name of more than
         :data:`gobbler.filestore.names.LONGEST` bytes can't.
 
-        In ``cur`` the file has a name of its own, see :class:`~gobbler.filestore.claim.Claim`.
+        In ``cur`` the file has a unique name, see :class:`~gobbler.filestore.claim.Claim`.
         """
         claims = self._our_claims()
         if filename is None:
-            return claims.any()
-        return claims.one(os.path.basename(self._file("new", os.path.basename(filename))))
+            return claims.claim_any()
+        return claims.claim(os.path.basename(self._file("new", os.path.basename(filename))))
 
-    def requeue(self, *, silence: float = SILENCE) -> builtins.list[str]:
-        """Put what dead claimants had back into ``new``; the names that it was published by.
+    def requeue(self, *, silence: float = EXPIRY_SECONDS) -> builtins.list[str]:
+        """Put the files of dead claimants back into ``new``; their published names.
 
-        A claimant is dead when its process is gone; if neither a lock nor the kernel can
-        tell (it is on another host), when it gave no sign of life for ``silence`` seconds
-        of the filesystem's time. A file whose published name is taken meanwhile gets a mark
-        behind it, which the next claim strips. Files that came to ``cur`` by :meth:`move`
-        or ``mv`` stay. What can't be put back for a reason of its own is logged, and stays.
+        A claimant is dead when its process has ended. If neither a lock nor the kernel can show
+        that, because the process is on another host, it is dead when it has been silent for
+        ``silence`` seconds, by the clock of the filesystem. A file whose published name is taken
+        gets a unique name, which the next claim strips. Files that came to ``cur`` by
+        :meth:`move` or ``mv`` stay. A file that can't be put back stays, with a warning in the
+        log.
         """
         claimant = self._our_claims().claimant
         return requeue(self._space("new"), self._space("cur"), claimant.now, silence)
@@ -194,13 +197,13 @@ class FileStore:
     def watch(
         self, *, poll: float | None = None, stop: threading.Event | None = None
     ) -> Iterator[str]:
-        """Yield the path of each file in ``new``: those that wait, then what comes; for ever.
+        """Yield the path of each file in ``new``: the waiting ones, then new ones, for ever.
 
-        A path comes again only if a file is put there anew. Others may have been faster:
-        :meth:`claim` tells. Hidden files (``.*``) are left out. Changes are heard of at once
-        (inotify) on local filesystems; on others, to which inotify does not tell what other
-        hosts do, they are looked for every second, or every ``poll`` seconds if given.
-        Ends soon after ``stop`` has been set.
+        A path comes again only if a new file is put there. Another process may be faster:
+        :meth:`claim` returns ``None`` then. Hidden files (``.*``) are left out. Local filesystems
+        report changes at once (inotify). Others are listed every second, as inotify does not
+        report what other hosts do, or every ``poll`` seconds if given. Ends soon after ``stop``
+        has been set.
         """
         return watch(self._space("new"), poll, stop)
 
@@ -211,7 +214,7 @@ class FileStore:
         return found
 
     def __getstate__(self) -> dict[str, object]:
-        # What this process has claimed does not go with a pickle.
+        # The claims of this process are not pickled.
         return {key: value for key, value in self.__dict__.items() if key != "_claims"}
 
     def _space(self, space: str) -> str:
@@ -220,10 +223,45 @@ class FileStore:
         return os.path.join(self.path, space)
 
     def _file(self, space: str, filename: Path) -> str:
-        """The path of a file in ``space``, given its name or that very path."""
+        """The path of a file in ``space``, given as its name or as that path."""
         directory = self._space(space)
-        return os.path.join(directory, naming.checked(filename, directory))
+        return os.path.join(directory, naming.checked_name(filename, directory))
 
 
-# The class is older than this package; its name in reprs and pickles stays what it was.
+def _move(source: str, target: str, *, replace: bool, may_link: bool) -> None:
+    """Rename ``source`` to ``target``; only with ``replace`` may ``target`` exist.
+
+    Where the filesystem can't rename without replacing, ``may_link`` allows to link the file to
+    its new name, and then to unlink the old one. No other process may move ``source`` then: two
+    could succeed. A kill between the two calls leaves the file both names.
+    """
+    if replace:
+        os.rename(source, target)
+        return
+    try:
+        rename_new(source, target)
+    except NoReplaceUnsupported:
+        if not may_link:
+            raise
+        os.link(source, target, follow_symlinks=False)
+        os.unlink(source)
+
+
+def _flush_file(path: str) -> None:
+    """Flush the content of a file. Follows no link, and does not wait for a FIFO."""
+    descriptor = os.open(path, READ)
+    try:
+        with with_path(path):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush_move(source: str, target: str) -> None:
+    """Flush a rename: first the new name, so that the file has a name on disk at any time."""
+    for path in (target, source):
+        flush_directory(os.path.dirname(path), Durability.FULL)
+
+
+# The class is older than this package: reprs and pickles keep its first name.
 FileStore.__module__ = "gocept.filestore.filestore"

@@ -1,9 +1,16 @@
-"""Writing records so that a reader sees the old one or the new one, never half of one."""
+"""Writing files so that a reader sees the old content or the new content, never a part of it.
+
+Writes are atomic by a rename. They are durable only after the directory has been flushed, too:
+see :mod:`gobbler.fs.flush`.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import secrets
+from collections.abc import Callable
 
 from gobbler.fs.os_errors import raising_fault
 
@@ -14,14 +21,13 @@ PRIVATE_DIRECTORY_MODE = 0o700
 
 
 def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
-    """Make the file ``path`` with the content ``data``.
+    """Create the file ``path`` with the content ``data``. Does *not* flush it.
 
-    Raises ``FileExistsError`` if there is one. Does *not* flush: see
-    :mod:`gobbler.fs.flush`.
+    Raises ``FileExistsError`` if the file exists.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
-    with raising_fault("write", path):  # closing is a part of it: network filesystems write then
+    with raising_fault("write", path):  # includes the close, where network filesystems write
         try:
             write_all(descriptor, data)
         finally:
@@ -29,22 +35,21 @@ def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
 
 
 def write_all(descriptor: int, data: bytes | memoryview) -> None:
-    """Write all of ``data``, however short each single write is."""
+    """Write all of ``data``, in as many writes as it takes."""
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
 
 
 def replace(path: str, data: bytes, *, flush: bool, workspace: str | None = None) -> None:
-    """Put ``data`` at ``path``, atomically: written beside it and renamed over it.
+    """Put ``data`` at ``path`` atomically: write it to a temporary file, and rename that.
 
-    With ``workspace``, a directory of the same filesystem, it is written there instead: what a
-    crash leaves of it goes with the job. With ``flush`` the content is on disk before the
-    new name is visible; the rename itself is durable only once the directory has been
-    flushed, too.
+    The temporary file is made beside ``path``, or in ``workspace``, a directory of the same
+    filesystem; then a crash leaves it to the recovery of that workspace. With ``flush`` the
+    content is on disk before the new name is visible. Does *not* flush the directory.
     """
     directory, name = os.path.split(path)
-    # Starts with "..", so that it is an internal file to every reader of the protocol.
+    # A leading ".." makes it an internal file to every reader of the protocol.
     beside = os.path.join(
         workspace or directory, f"..tmp-{name.lstrip('.')}-{secrets.token_hex(8)}"
     )
@@ -64,8 +69,59 @@ def replace(path: str, data: bytes, *, flush: bool, workspace: str | None = None
 
 
 def remove_quietly(path: str) -> None:
-    """Remove the file ``path`` if it is there and can be removed."""
+    """Remove the file ``path`` if it exists and can be removed."""
     try:
         os.unlink(path)
     except OSError:
         return
+
+
+_AT_FDCWD = -100
+_NOREPLACE = 1
+
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+
+_Rename = Callable[[int, bytes, int, bytes, int], int]
+
+
+def _find_renameat2() -> _Rename | None:
+    try:
+        function = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:  # an old C library
+        return None
+    function.argtypes = (
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_int,
+        ctypes.c_char_p,
+        ctypes.c_uint,
+    )
+    found: _Rename = function
+    return found
+
+
+_renameat2 = _find_renameat2()
+
+
+class NoReplaceUnsupported(OSError):
+    """The filesystem can't rename without replacing (``EOPNOTSUPP``): NFS, for example."""
+
+
+def rename_new(source: str, target: str) -> None:
+    """Rename ``source`` to ``target`` atomically, without replacing another file.
+
+    Raises ``FileExistsError`` if ``target`` exists, ``FileNotFoundError`` if ``source`` does not,
+    and :class:`NoReplaceUnsupported` where the filesystem or the C library lacks the call.
+    """
+    number = errno.ENOSYS
+    if _renameat2 is not None:
+        done = _renameat2(
+            _AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), _NOREPLACE
+        )
+        if done == 0:
+            return
+        number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        text = "this filesystem can't rename without replacing"
+        raise NoReplaceUnsupported(errno.EOPNOTSUPP, text, source, None, target)
+    raise OSError(number, os.strerror(number), source, None, target)

@@ -1,6 +1,9 @@
-"""Reading and hashing a file while what was read before is being written elsewhere.
+"""Hash, copy and compare open files. The only place that computes an MD5.
 
-Copying, hashing and comparing open files; every byte of a source is read once.
+MD5 is the checksum of the protocol: it identifies content, and no secret depends on it.
+
+Every byte of a source is read once. ``progress`` advances with each chunk that is read; an error
+that it raises, such as :class:`~gobbler.errors.Cancelled`, ends the work and reaches the caller.
 """
 
 from __future__ import annotations
@@ -8,32 +11,122 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from gobbler.errors import Cancelled
 from gobbler.fs import flush
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.direct_io import DirectFile
-from gobbler.fs.open import exists, read_all
-from gobbler.model.progress import Meter
+from gobbler.fs.open import read_all
+from gobbler.model.progress import Progress
 
 CHUNK = 4 * 1024 * 1024
-"""Bytes that are read at a time; two chunks are in memory at once."""
+"""Bytes that are read at a time. A copy has two chunks in memory."""
+
+SMALL_CHUNK = 64 * 1024
+"""Bytes that are read at a time of a smaller file, in case it has grown."""
+
+COMPARED_CHUNK = 256 * 1024
+"""Bytes that are compared at a time."""
+
+UNWRITTEN = 16 * CHUNK
+"""Bytes of a large file that may be on their way to the disk at a time."""
+
+DIRECT_SIZE = 64 * 1024 * 1024
+"""Bytes from which a file that is written out bypasses the page cache.
+
+A direct write of one chunk runs while the next chunk is hashed. Many files of a few chunks would
+wait for their writes instead.
+"""
 
 
-def read_in_step(
-    source: int, write: Callable[[memoryview, int], None], check: Callable[[int], None]
+class Md5:
+    """The MD5 of data that comes in pieces."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._digest = hashlib.md5(data, usedforsecurity=False)
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Add a piece."""
+        self._digest.update(data)
+
+    def hexdigest(self) -> str:
+        """The MD5 so far, as a manifest has it: 32 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def md5_of(data: bytes) -> str:
+    """The MD5 of ``data``."""
+    return Md5(data).hexdigest()
+
+
+def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]:
+    """Read an open file from its position to its end; the bytes read and their MD5.
+
+    ``expected`` is the size in bytes that a ``stat`` reported; the file may have changed since.
+    """
+    digest = Md5()
+    # A buffer goes back to the kernel after use, and all threads wait for that: keep it small.
+    view = memoryview(bytearray(min(CHUNK, max(expected, SMALL_CHUNK))))
+    size = 0
+    while count := os.readv(source, [view]):
+        digest.update(view[:count])
+        size += count
+        progress.advance(0, count)
+    return size, digest.hexdigest()
+
+
+def copy_and_hash(
+    source: int,
+    target: int,
+    expected: int,
+    progress: Progress,
+    *,
+    write_out: bool = False,
+) -> tuple[int, str]:
+    """Copy an open file into another, empty one; the bytes copied and their MD5.
+
+    ``expected`` is the size in bytes that a ``stat`` reported; the whole source is copied,
+    whatever its size is now. With ``write_out`` the data goes to the disk as it comes, rather
+    than all of it with the next flush. Does *not* flush.
+    """
+    if expected < CHUNK:
+        data = read_all(source, expected)
+        if len(data) <= expected:
+            write_all(target, data)
+            progress.advance(0, len(data))
+            return len(data), md5_of(data)
+        os.lseek(source, 0, os.SEEK_SET)  # the file has grown
+    if not write_out:
+        return _read_and_write(source, lambda part, _: write_all(target, part), progress)
+    return _copy_to_disk(source, target, progress, direct=expected >= DIRECT_SIZE)
+
+
+def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
+    """Whether two open files hold the same ``size`` bytes and no more."""
+    offset = 0
+    while offset <= size:
+        count = min(COMPARED_CHUNK, size + 1 - offset)
+        part = os.pread(one, count, offset)
+        if part != os.pread(other, count, offset):
+            return False
+        if not part:
+            break
+        offset += len(part)
+        progress.advance(0, len(part))
+    return offset == size
+
+
+def _read_and_write(
+    source: int, write: Callable[[memoryview, int], None], progress: Progress
 ) -> tuple[int, str]:
     """Read the open file ``source`` to its end; the bytes read and their MD5.
 
-    ``write`` is given each part and its offset, in another thread: hashing bounds the speed,
-    and neither of the two holds the interpreter's lock. ``check`` is told of the bytes of
-    each part when it is read, and may raise to give up.
+    ``write`` receives each chunk and its offset in another thread, while the next chunk is read
+    and hashed: neither holds the interpreter's lock.
     """
-    digest = hashlib.md5(usedforsecurity=False)
-    # Mapped, so that they begin where a page does: what is written directly must.
+    digest = Md5()
+    # Mapped memory begins at a page, as direct writes require.
     buffers = (mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK))
     size = 0
     turn = 0
@@ -51,82 +144,10 @@ def read_in_step(
             digest.update(part)
             size += count
             turn = 1 - turn
-            check(count)
+            progress.advance(0, count)
 
 
-UNWRITTEN = 16 * CHUNK
-"""Bytes of a large file that may be on their way to the disk at a time."""
-
-DIRECT = 64 * 1024 * 1024
-"""Bytes of a file from which on it is written directly, if at once: one part is hashed while
-another is written, which many files of a few parts would have to wait for.
-"""
-
-SMALL = 64 * 1024
-"""Bytes that are read at a time even of a file that seems to be smaller."""
-
-COMPARED = 256 * 1024
-"""Bytes that are compared at a time."""
-
-CHECK_EVERY = 0.2
-"""Seconds between two looks whether the work is still wanted."""
-
-
-Check = Callable[[int], None]
-"""Is told of each part of so many bytes that is done, and may raise to give up."""
-
-
-class StillWanted:
-    """Tells a batch, wherever it runs, that its job was given up: its ``path`` is gone.
-
-    ``meter`` counts what is done.
-    """
-
-    def __init__(self, path: str, meter: Meter) -> None:
-        self._path = path
-        self._meter = meter
-        self._next = 0.0
-
-    def __call__(self, size: int) -> None:
-        """``size`` bytes more are done.
-
-        Raises :class:`~gobbler.errors.Cancelled` if the job was given up.
-        """
-        self._meter.add(size)
-        now = time.monotonic()
-        if now >= self._next:
-            if not exists(self._path):
-                raise Cancelled("the job was given up")
-            self._next = now + CHECK_EVERY
-
-
-def copy_and_hash(
-    source: int,
-    target: int,
-    expected: int,
-    check: Check,
-    *,
-    write_out: bool = False,
-) -> tuple[int, str]:
-    """Copy one open file into another, empty one; the bytes copied and their MD5.
-
-    ``expected`` is the size in bytes that the source seemed to have; all that is there
-    is copied. ``check`` is told of each part and may raise to give up. ``write_out``:
-    data goes to the disk as it comes, rather than all of it with the next flush.
-    """
-    if expected < CHUNK:
-        data = read_all(source, expected)
-        if len(data) <= expected:
-            write_all(target, data)
-            check(len(data))
-            return len(data), hashlib.md5(data, usedforsecurity=False).hexdigest()
-        os.lseek(source, 0, os.SEEK_SET)  # it grew
-    if not write_out:
-        return read_in_step(source, lambda part, _: write_all(target, part), check)
-    return _copy_to_disk(source, target, check, direct=expected >= DIRECT)
-
-
-def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tuple[int, str]:
+def _copy_to_disk(source: int, target: int, progress: Progress, *, direct: bool) -> tuple[int, str]:
     file = DirectFile(target) if direct else None
 
     def write(part: memoryview, offset: int) -> None:
@@ -139,32 +160,4 @@ def _copy_to_disk(source: int, target: int, check: Check, *, direct: bool) -> tu
             if offset >= UNWRITTEN:
                 flush.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
-    return read_in_step(source, write, check)
-
-
-def hash_file(source: int, check: Check, expected: int) -> tuple[int, str]:
-    """The size in bytes and the MD5 of an open file, which seemed to have ``expected`` bytes."""
-    digest = hashlib.md5(usedforsecurity=False)
-    # Memory for a chunk comes from the kernel and goes back to it, which all threads wait for.
-    view = memoryview(bytearray(min(CHUNK, max(expected, SMALL))))
-    size = 0
-    while count := os.readv(source, [view]):
-        digest.update(view[:count])
-        size += count
-        check(count)
-    return size, digest.hexdigest()
-
-
-def same_content(one: int, other: int, size: int, check: Check) -> bool:
-    """Whether two open files hold the same ``size`` bytes and no more."""
-    offset = 0
-    while offset <= size:
-        count = min(COMPARED, size + 1 - offset)
-        part = os.pread(one, count, offset)
-        if part != os.pread(other, count, offset):
-            return False
-        if not part:
-            break
-        offset += len(part)
-        check(len(part))
-    return offset == size
+    return _read_and_write(source, write, progress)

@@ -1,26 +1,25 @@
-"""Does the holder of a presence still live, on this host or on another?
+"""Leases: a file that shows who works on something, and whether that process still lives.
 
-A lock that is held proves that its holder lives. A lock that is free proves that it is dead
-only where locks reach it, so the rest is asked for as well:
+The holder of a lease keeps its file locked with ``flock`` and *renews* it, by touching the file,
+every 20 seconds or so. The file says which process holds it. A process *acquires* a lease by
+creating the file, and *releases* it by removing the file. If the holder dies, the lease *expires*,
+and another process may *take it over*.
+
+A held lock proves that its holder lives. A free lock proves that the holder is dead only where
+locks reach that process, so a lease whose lock is free has expired in these cases:
 
 =====================================  =============================================
-the holder wrote that it is            it is gone if its lock is free, and
+the file names a process               the lease has expired if its lock is free, and
 =====================================  =============================================
-in this PID namespace                  that process is not there
-in another one of this kernel          locks exclude here, or it has long been silent
-on this host, before it was booted     (nothing more)
-on another host                        it has long been silent
+in this PID namespace                  that process does not exist
+in another namespace of this kernel    locks exclude here, or the holder is silent
+on this host, before the last boot     (nothing more)
+on another host                        the holder is silent
+nowhere: the file is empty or damaged  (nothing more)
 =====================================  =============================================
 
-Silence is measured by the filesystem's clock, against which the signs are stamped: the
-hosts' own clocks may differ.
-
-
-Who works on something, and whether that process still lives.
-
-A *presence* is a file that its holder keeps locked with ``flock`` and that tells who the
-holder is. The lock vanishes with the process; where locks can't be trusted, other signs tell
-that the holder is gone: see :mod:`gobbler.fs.lease`.
+A holder is *silent* if it has not renewed the lease for :data:`EXPIRY_SECONDS`. Both times are
+taken from the clock of the filesystem, since the clocks of hosts may differ.
 """
 
 from __future__ import annotations
@@ -43,14 +42,20 @@ from gobbler.fs.clock import FilesystemClock
 from gobbler.fs.lock import try_lock
 from gobbler.fs.os_errors import with_path
 
-SILENCE = 600.0
-"""Seconds without a sign of life after which a process that no lock tells of is given up."""
+RENEW_SECONDS = 20.0
+"""Seconds between two renewals."""
 
-_LIMIT = 4096
+EXPIRY_SECONDS = 600.0
+"""Seconds without renewal after which a lease expires, where neither lock nor kernel decides."""
+
+_HOLDER_LIMIT = 4096
+"""Bytes that are read of a file that names a holder."""
+
+logger = logging.getLogger(__name__)
 
 
 class Holder(Struct, frozen=True):
-    """A process: enough to find out whether it still lives."""
+    """A process, identified well enough to find out whether it still lives."""
 
     host: str
     boot: str
@@ -60,14 +65,14 @@ class Holder(Struct, frozen=True):
 
 
 def process_start(pid: int | str) -> str:
-    """When the process ``pid`` was started; empty if it is not there."""
+    """The start time of the process ``pid``, as the kernel writes it; empty if there is none."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
             fields = handle.read().rpartition(")")[2].split()
-            # A zombie is only a name that nobody has asked about yet.
+            # A zombie has ended: only its entry is left, until its parent reads the status.
             return "" if fields[0] in ("Z", "X") else fields[19]
     except (FileNotFoundError, ProcessLookupError, IndexError):
-        return ""  # any other error does not tell that it is gone
+        return ""  # any other error does not prove that the process has ended
 
 
 @cache
@@ -75,19 +80,19 @@ def _boot() -> str:
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as handle:
             return handle.read().strip()
-    except FileNotFoundError:  # any other error may pass, and what is returned is kept
+    except FileNotFoundError:  # any other error may be temporary, and the result is cached
         return ""
 
 
 @cache
 def this_kernel() -> str:
-    """A short name of the kernel that runs here, since it was booted; of the host without one."""
+    """A short name of the running kernel since its last boot; without one, of the host."""
     name = _boot() or socket.gethostname()
     return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
 
 
 def _namespace() -> str:
-    """The PID namespace, if ``/proc`` tells about it; else empty: processes can't be looked up."""
+    """The PID namespace; empty if ``/proc`` is missing or belongs to another namespace."""
     try:
         ours = os.readlink("/proc/self") == str(os.getpid())
         return os.readlink("/proc/self/ns/pid") if ours else ""
@@ -97,35 +102,36 @@ def _namespace() -> str:
 
 @cache
 def this_process() -> Holder:
-    """The process that is us; found out once, for every job tells it."""
+    """The calling process. Cached, as every workspace and job writes it."""
     return Holder(socket.gethostname(), _boot(), _namespace(), os.getpid(), process_start("self"))
 
 
 os.register_at_fork(after_in_child=this_process.cache_clear)
 
 
-def describe(holder: Holder) -> bytes:
-    """What a process writes into its presence."""
+def encode_holder(holder: Holder) -> bytes:
+    """The content of a lease file."""
     return msgspec.json.encode(holder)
 
 
-def is_gone(descriptor: int, now: Callable[[], float], *, silence: float = SILENCE) -> bool:
-    """Whether nobody holds the presence any more that is open, and locked by us.
+def is_expired(
+    descriptor: int, now: Callable[[], float], *, silence: float = EXPIRY_SECONDS
+) -> bool:
+    """Whether the lease in an open file has expired. The caller holds its lock.
 
-    ``now`` tells the filesystem's time, in seconds since the epoch. A file that does not
-    tell whose it is, is nobody's.
+    ``now`` returns the time of the filesystem in seconds since the epoch.
     """
     status = os.fstat(descriptor)
     if status.st_nlink == 0:
-        return False  # given up while we were opening it
+        return False  # released since it was opened
     try:
-        holder = msgspec.json.decode(os.pread(descriptor, _LIMIT, 0), type=Holder)
+        holder = msgspec.json.decode(os.pread(descriptor, _HOLDER_LIMIT, 0), type=Holder)
     except msgspec.DecodeError:
         return True
     us = this_process()
     if (holder.boot or holder.host) == (us.boot or us.host):
         if us.namespace and holder.namespace == us.namespace:
-            with suppress(OSError):  # /proc may be closed to us
+            with suppress(OSError):  # /proc may be closed to this account
                 return process_start(holder.pid) != holder.started
         if locks_exclude(descriptor):
             return True
@@ -135,7 +141,7 @@ def is_gone(descriptor: int, now: Callable[[], float], *, silence: float = SILEN
 
 
 def locks_exclude(descriptor: int) -> bool:
-    """Whether the lock that we hold on an open file would keep somebody else out."""
+    """Whether the lock that the caller holds on an open file keeps a second party out."""
     second = os.open(f"/proc/self/fd/{descriptor}", os.O_RDWR | os.O_CLOEXEC)
     try:
         return not try_lock(second, fcntl.LOCK_EX)
@@ -143,123 +149,109 @@ def locks_exclude(descriptor: int) -> bool:
         os.close(second)
 
 
-RENEW_SECONDS = 20.0
-"""Seconds between two signs of life."""
-
-logger = logging.getLogger(__name__)
-
 _held: set[tuple[int, int]] = set()
-"""What this process holds. One that could not be removed is no longer held for that."""
+"""Device and inode of the leases that this process holds.
+
+A released lease whose file could not be removed is not among them, though it names this process.
+"""
 
 
 class Lease:
-    """The presence at ``path``, held by us; made by :func:`acquire` or :func:`take_over`."""
+    """A lease that this process holds; made by :func:`acquire` and :func:`take_over`."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
         self._descriptor = descriptor
-        self._next_sign = 0.0
-        self._file: tuple[int, int] | None = None
+        self._next_renewal = 0.0
+        self._file = _file(descriptor)
+        _held.add(self._file)
 
     def renew(self) -> None:
-        """Show processes on other hosts, now and then, that we are still there."""
-        now = time.monotonic()
-        if now >= self._next_sign:
-            self.touch()
-            self._next_sign = now + RENEW_SECONDS
+        """Renew the lease if the last renewal is :data:`RENEW_SECONDS` ago. Call it often."""
+        moment = time.monotonic()
+        if moment >= self._next_renewal:
+            self.renew_now()
+            self._next_renewal = moment + RENEW_SECONDS
 
-    def touch(self) -> float:
-        """Show it at once. The filesystem's time at which that was, in seconds since the epoch."""
+    def renew_now(self) -> float:
+        """Renew the lease; the time of the filesystem then, in seconds since the epoch."""
         with with_path(self.path):
             os.utime(self._descriptor)
             return os.fstat(self._descriptor).st_mtime
 
     def make_visible(self, mode: int) -> None:
-        """Let those look whom ``mode`` lets; when this returns, other hosts see it, too."""
+        """Set the file's mode, and flush it so that other hosts see it when this returns."""
         with with_path(self.path):
             os.fchmod(self._descriptor, mode)
             os.fsync(self._descriptor)
 
-    def is_visible(self) -> bool:
-        """Whether others can still see it; not if they took us for gone, and removed it."""
-        try:
-            return os.fstat(self._descriptor).st_nlink > 0
-        except OSError:  # as a network filesystem says of a file that is no more
-            return False
+    def is_lost(self) -> bool:
+        """Whether another process took the lease for expired, and removed its file."""
+        return _is_removed(self._descriptor)
 
-    def sign(self) -> None:
-        """Put our own name into what was inherited."""
+    def write_holder(self) -> None:
+        """Name this process as the holder, after :func:`take_over`."""
         with with_path(self.path):
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, describe(this_process()), 0)
+            os.pwrite(self._descriptor, encode_holder(this_process()), 0)
 
-    def disown(self) -> None:
-        """From here on it is nobody's, though this process lives on."""
+    def expire(self) -> None:
+        """Expire the lease at once, though this process lives on. Its lock stays held."""
         with with_path(self.path):
             os.ftruncate(self._descriptor, 0)
-
-    def hold(self) -> None:
-        """Know in this process that it is held here."""
-        self._file = _file(self._descriptor)
-        _held.add(self._file)
 
     def close(self) -> None:
-        """Let go of the file, which stays."""
-        if self._file is not None:
-            _held.discard(self._file)
+        """Unlock the file, and leave it where it is."""
+        _held.discard(self._file)
         os.close(self._descriptor)
 
     def release(self) -> None:
-        """Remove the file and let go of it.
+        """End the lease by removing its file.
 
-        If it can't be removed it stays as nobody's, for whoever comes next.
+        A file that can't be removed stays as an expired lease, for the next process to take over.
         """
         try:
             os.unlink(self.path)
         except FileNotFoundError:
-            return  # it was taken for given up
+            return  # another process took the lease for expired
         except OSError as error:
-            logger.warning("could not remove %s: %s", self.path, error)
+            logger.warning("could not remove the lease %s: %s", self.path, error)
             with suppress(OSError):
-                self.disown()
+                self.expire()
         finally:
             self.close()
 
 
 def acquire(path: str) -> Lease | None:
-    """Make the presence ``path``; ``None`` if somebody else took it at that moment.
+    """Create the lease ``path``; ``None`` if another process took it at that moment.
 
-    Raises ``FileExistsError`` if there is one already.
+    Raises ``FileExistsError`` if the lease exists, expired or not.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
-    lease = Lease(path, descriptor)
     try:
-        # Somebody may have found the file before it was locked: leave it to them. They may as
-        # well have come and gone, and removed it as nobody's.
+        # Another process may find the file before it is locked, and take it for expired: it may
+        # hold the lock now, or have removed the file already.
         with with_path(path):
-            ours = try_lock(descriptor, fcntl.LOCK_EX) and lease.is_visible()
-            if ours:
-                write_all(descriptor, describe(this_process()))
-                lease.hold()
+            if try_lock(descriptor, fcntl.LOCK_EX) and not _is_removed(descriptor):
+                write_all(descriptor, encode_holder(this_process()))
+                return Lease(path, descriptor)
     except BaseException:
         remove_quietly(path)
         os.close(descriptor)
         raise
-    if not ours:
-        os.close(descriptor)
-        return None
-    return lease
+    os.close(descriptor)
+    return None
 
 
 def take_over(
-    path: str, now: Callable[[], float] | None = None, *, silence: float = SILENCE
+    path: str, now: Callable[[], float] | None = None, *, silence: float = EXPIRY_SECONDS
 ) -> Lease | None:
-    """Take the presence ``path`` of a holder that is gone.
+    """Take over the lease ``path`` if it has expired; ``None`` if not, or if it was released.
 
-    ``None`` if its holder lives or has just ended. Raises ``OSError`` if it can't be
-    looked at. Until :meth:`~Lease.assume` it tells of the former holder. ``now`` tells
-    the filesystem's time; without it, that is found out by a file made beside ``path``.
+    Until :meth:`Lease.write_holder` the file names the former holder. ``now`` returns the time of
+    the filesystem; by default a file that is made beside ``path`` shows it. Raises ``OSError``
+    if the lease can't be read.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -268,19 +260,22 @@ def take_over(
     now = now or FilesystemClock(os.path.dirname(path)).now
     try:
         with with_path(path):
-            ours = try_lock(descriptor, fcntl.LOCK_EX) and (
-                _was_dropped_here(descriptor) or is_gone(descriptor, now, silence=silence)
-            )
-            lease = Lease(path, descriptor)
-            if ours:
-                lease.hold()
+            if try_lock(descriptor, fcntl.LOCK_EX) and (
+                _was_released_here(descriptor) or is_expired(descriptor, now, silence=silence)
+            ):
+                return Lease(path, descriptor)
     except BaseException:
         os.close(descriptor)
         raise
-    if not ours:
-        os.close(descriptor)
-        return None
-    return lease
+    os.close(descriptor)
+    return None
+
+
+def _is_removed(descriptor: int) -> bool:
+    try:
+        return os.fstat(descriptor).st_nlink == 0
+    except OSError:  # a network filesystem reports a removed file so
+        return True
 
 
 def _file(descriptor: int) -> tuple[int, int]:
@@ -288,9 +283,9 @@ def _file(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _was_dropped_here(descriptor: int) -> bool:
-    """Whether a presence is one that this process held, and could not remove."""
-    ours = describe(this_process())
+def _was_released_here(descriptor: int) -> bool:
+    """Whether this process has released the lease, but could not remove its file."""
+    ours = encode_holder(this_process())
     return (
         os.pread(descriptor, len(ours) + 1, 0) == ours
         and _file(descriptor) not in _held

@@ -24,13 +24,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 from gobbler.errors import Code, Fault
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.os_errors import with_path
+from gobbler.model.progress import CancelToken, NeverCancelled
 
 TIMEOUT = 60.0
 """Seconds after which a lock is given up; the Go service waits as long."""
@@ -39,31 +40,34 @@ FIRST_PAUSE = 0.0005
 LONGEST_PAUSE = 0.02
 
 
-_still_wanted: ContextVar[Callable[[], None]] = ContextVar("_still_wanted", default=lambda: None)
+_NEVER_CANCELLED = NeverCancelled()
+
+_cancel: ContextVar[CancelToken] = ContextVar("_cancel", default=_NEVER_CANCELLED)
 
 
 @contextmanager
-def cancellable(check: Callable[[], None]) -> Iterator[None]:
-    """Within the block, whoever waits for a lock calls ``check``, which may raise."""
-    token = _still_wanted.set(check)
+def cancellable(cancel: CancelToken) -> Iterator[None]:
+    """Within the block, ``cancel`` ends the wait for a lock."""
+    token = _cancel.set(cancel)
     try:
         yield
     finally:
-        _still_wanted.reset(token)
+        _cancel.reset(token)
 
 
 @contextmanager
 def locked(path: str, *, exclusive: bool, timeout: float = TIMEOUT) -> Iterator[None]:
     """Hold the lock file ``path``, which is made if it is missing, during the block.
 
-    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``patience`` seconds,
-    ``FileNotFoundError`` when its directory is gone, and what :func:`cancellable` lets it.
+    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``timeout`` seconds,
+    ``FileNotFoundError`` when its directory is gone, and
+    :class:`~gobbler.errors.Cancelled` as :func:`cancellable` says.
     """
     deadline = time.monotonic() + timeout
     turns = enter(path)
     try:
-        check = _still_wanted.get()
-        if not turns.take(timeout, check):
+        cancel = _cancel.get()
+        if not turns.take(timeout, cancel):
             raise _not_free(path, timeout)
         passed_on = False
         try:
@@ -73,7 +77,7 @@ def locked(path: str, *, exclusive: bool, timeout: float = TIMEOUT) -> Iterator[
                 operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
                 with with_path(path):
                     _keep_private(descriptor)
-                    free = _wait_for(descriptor, operation, deadline, check)
+                    free = _wait_for(descriptor, operation, deadline, cancel)
                 if not free:
                     raise _not_free(path, timeout)
                 if not exclusive:
@@ -108,12 +112,12 @@ def try_lock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _wait_for(descriptor: int, operation: int, deadline: float, check: Callable[[], None]) -> bool:
+def _wait_for(descriptor: int, operation: int, deadline: float, cancel: CancelToken) -> bool:
     # A blocking flock can't be given up after a time without signals, which threads
     # can't use; so the wait is a poll whose pauses grow and differ between waiters.
     pause = FIRST_PAUSE
     while not try_lock(descriptor, operation):
-        check()
+        cancel.check()
         if time.monotonic() > deadline:
             return False
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
@@ -141,10 +145,10 @@ class FairQueue:
         self._taken = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, timeout: float, check: Callable[[], None] = lambda: None) -> bool:
-        """Wait for our turn, ``patience`` seconds at most; whether it came.
+    def take(self, timeout: float, cancel: CancelToken = _NEVER_CANCELLED) -> bool:
+        """Wait for our turn, ``timeout`` seconds at most; whether it came.
 
-        ``check`` is called now and then, and may raise to give up.
+        ``cancel`` ends the wait.
         """
         with self._guard:
             if not self._taken:
@@ -156,7 +160,7 @@ class FairQueue:
         deadline = time.monotonic() + timeout
         try:
             while not called.acquire(timeout=CHECK_EVERY):
-                check()
+                cancel.check()
                 if time.monotonic() > deadline and self._withdraw(called):
                     return False
         except BaseException:

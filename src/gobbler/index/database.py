@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -154,10 +155,19 @@ def _schema(connection: sqlite3.Connection) -> int:
     return int(number)
 
 
+_SQLITE_ERROR = 1
+"""SQLite's number for an error in a statement."""
+
+
 def _translated(error: sqlite3.Error) -> UnusableIndex:
-    text = str(error)
-    # A full disk, a lock that is held, or an unreadable file says nothing about what is in it.
-    is_outside = isinstance(error, sqlite3.OperationalError) and not text.startswith(
-        ("no such", "Could not decode")
-    )
-    return UnusableIndex(text) if is_outside else DamagedIndex(text)
+    # A full disk, a held lock or an unreadable file says nothing about the content.
+    is_outside = isinstance(error, sqlite3.OperationalError) and not _is_about_content(error)
+    return UnusableIndex(str(error)) if is_outside else DamagedIndex(str(error))
+
+
+def _is_about_content(error: sqlite3.OperationalError) -> bool:
+    if sys.version_info >= (3, 11):
+        # Text that is not UTF-8 is an error of Python's, which has no number.
+        return getattr(error, "sqlite_errorcode", _SQLITE_ERROR) == _SQLITE_ERROR
+    # Python 3.10 passes on nothing of SQLite's but its message.
+    return str(error).startswith(("no such", "Could not decode"))

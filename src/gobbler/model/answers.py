@@ -76,7 +76,16 @@ class Failure(Struct, frozen=True):
     """It was not done, and nothing has changed."""
 
     status: Literal["ERROR"]
-    reason: Annotated[str, Meta(description="What is wrong and what to do, for people.")]
+    reason: Annotated[
+        str, Meta(description="What is wrong and what to do next, for people; it may change.")
+    ]
+    code: Annotated[
+        str,
+        Meta(
+            description="What is wrong, as one of the words in `x-codes`, for programs; it never "
+            "changes its meaning."
+        ),
+    ]
     problems: Annotated[
         tuple[str, ...] | UnsetType,
         Meta(description="All that is wrong, one by one: only from `validate_version`."),

@@ -23,7 +23,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
-from gobbler.errors import Missing, quoted
+from gobbler.errors import Code, Missing, quoted
 from gobbler.model.names import file_name_problem
 
 SPOOL = "..spool"
@@ -45,7 +45,7 @@ CANCELLED = "the job was cancelled"
 """The reason in the answer to a job that its owner did not want any more."""
 
 
-class Progress(Struct, frozen=True):
+class JobProgress(Struct, frozen=True):
     """Files and bytes that are done and that are expected, which may not be known yet.
 
     ``rate`` is in bytes per second, ``seconds_left`` what remains at that rate.
@@ -63,7 +63,8 @@ class JobState(Struct, frozen=True):
     """How far a job is; times are RFC 3339.
 
     ``attempts``: how often it was begun. ``answer``: once it is ``done``, ``failed`` or
-    ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as ``code``.
+    ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as
+    ``http_status``.
     """
 
     job: str
@@ -74,7 +75,7 @@ class JobState(Struct, frozen=True):
     started: str | None = None
     finished: str | None = None
     attempts: int = 0
-    progress: Progress = Progress()
+    progress: JobProgress = JobProgress()
     answer: dict[str, object] | UnsetType = UNSET
 
     @property
@@ -111,31 +112,47 @@ def is_valid_request_file(name: str) -> bool:
     )
 
 
+def job_answer(answer: Mapping[str, object], http_status: int) -> dict[str, object]:
+    """The answer of a job: that of a plain ``POST``, with the HTTP status of it."""
+    return {**answer, "http_status": http_status}
+
+
+def read_answer(answer: Mapping[str, object]) -> dict[str, object]:
+    """The answer of a job as services write it now.
+
+    Services before there were codes of errors wrote the HTTP status into ``code``.
+    """
+    code = answer.get("code")
+    if not isinstance(code, int):
+        return dict(answer)
+    return {"http_status": code, **{key: value for key, value in answer.items() if key != "code"}}
+
+
 def final_state(answer: Mapping[str, object]) -> Progressing:
-    """As what a job has ended that was given this ``answer``."""
+    """The final state of a job with this ``answer``."""
     if answer.get("status") == "SUCCESS":
         return "done"
-    is_cancelled = str(answer.get("reason", "")).startswith(CANCELLED)
-    return "cancelled" if is_cancelled else "failed"
+    return "cancelled" if answer.get("code") == Code.CANCELLED else "failed"
 
 
 def no_such_job(job: str) -> Missing:
     """The error for a job that nothing is known of."""
     return Missing(
         f"there is no job {quoted(job)}",
+        code=Code.JOB_NOT_FOUND,
         hint="It may be older than seven days, or its request may not have arrived yet.",
     )
 
 
 def progress_after(
-    seconds: float, files: int, size: int, expected: tuple[int, int] | None
-) -> Progress:
+    seconds: float, files: int, size: int, expected: tuple[int, int | None] | None
+) -> JobProgress:
     """What is known after ``seconds`` of work; ``expected``: files and bytes in all."""
     rate = size / seconds if seconds > 0 and size > 0 else None
     left = None
-    if rate is not None and expected is not None:
+    if rate is not None and expected is not None and expected[1] is not None:
         left = round(max(0, expected[1] - size) / rate, 1)
-    return Progress(
+    return JobProgress(
         files=files,
         bytes=size,
         files_expected=None if expected is None else expected[0],

@@ -24,7 +24,7 @@ import functools
 import unicodedata
 from typing import NamedTuple
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 MAX_NAME_BYTES = 255
 """Longest name of a project, asset, version or file, in bytes of UTF-8 (ext4, XFS, NFS)."""
@@ -97,7 +97,7 @@ def check_name(what: str, name: str) -> str:
     """
     problem = name_problem(name)
     if problem is not None:
-        raise Refused(f"invalid {what} name {quoted(name)}: it {problem}")
+        raise Refused(f"invalid {what} name {quoted(name)}: it {problem}", code=Code.INVALID_NAME)
     return name
 
 

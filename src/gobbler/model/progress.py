@@ -1,28 +1,37 @@
-"""How work tells what it has done so far."""
+"""How long work reports its progress, and how it learns that it was cancelled.
+
+An object may implement both protocols.
+"""
 
 from __future__ import annotations
 
+import threading
 from typing import Protocol
+
+from gobbler.errors import Cancelled, Code
 
 
 class Progress(Protocol):
-    """ActionDoc of the advance of a copy or a download; called from several threads at once.
-
-    What it raises ends the work, which is then put back as after any other error.
-    """
+    """Receives the progress of long work; called from several threads at once."""
 
     def expect(self, files: int, size: int | None) -> None:
-        """So many files are going to be done, of so many bytes if that is known."""
+        """Announce the total: ``files``, and ``size`` in bytes if it is known.
+
+        Called again when the work starts over: nothing of it is done then.
+        """
 
     def advance(self, files: int, size: int) -> None:
-        """So many more files and bytes are done.
+        """Add ``files`` and ``size`` in bytes to what is done.
 
-        The bytes may be fewer than none: when a broken transfer begins anew.
+        Batches report while they run. Both numbers may be negative: when a transfer starts
+        over, or when the files of a batch are counted again, one by one, after it has ended.
+
+        An error raised here ends the work, which is then rolled back.
         """
 
 
-class Silent:
-    """Progress that nobody looks at."""
+class NoProgress:
+    """Progress that nobody follows."""
 
     def expect(self, files: int, size: int | None) -> None:
         """Do nothing."""
@@ -31,65 +40,68 @@ class Silent:
         """Do nothing."""
 
 
-class Meter:
-    """Counts what a batch has done, while it is at it.
-
-    Whoever handed it out sees that only where the batch runs in the same process; in
-    another one there is a meter of its own, which nobody reads.
-    """
-
-    def __init__(self) -> None:
-        self.files = 0
-        self._whole = self._part = 0
-
-    @property
-    def bytes(self) -> int:
-        """Of files that are done, and of the one that is not."""
-        return self._whole + self._part
-
-    def __reduce__(self) -> tuple[type[Meter], tuple[()]]:
-        return Meter, ()
-
-    def add(self, size: int) -> None:
-        """So many bytes more of the present file are done."""
-        self._part += size
-
-    def add_file(self, size: int) -> None:
-        """The present file, of so many bytes, is done."""
-        self.files += 1
-        self._whole, self._part = self._whole + size, 0
-
-
-class Watcher(Protocol):
-    """What the caller of long work may want to see and say."""
-
-    def expect(self, files: int, size: int) -> None:
-        """So many files, of so many bytes together, are going to be done.
-
-        Said again where the work is begun anew: nothing of it is done then.
-        """
-
-    def advance(self, files: int, size: int) -> None:
-        """So many files more, of so many bytes together, are done."""
-
-    def under_way(self, files: int, size: int) -> None:
-        """So much is done of batches that have not ended; it is told again when they have."""
+class CancelToken(Protocol):
+    """Ends long work early; checked often, from several threads at once."""
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
 
 
-class NoProgress:
-    """A watcher that neither looks nor stops anything."""
-
-    def expect(self, files: int, size: int) -> None:
-        """Nobody looks."""
-
-    def advance(self, files: int, size: int) -> None:
-        """Nobody looks."""
-
-    def under_way(self, files: int, size: int) -> None:
-        """Nobody looks."""
+class NeverCancelled:
+    """The token of work that always runs to its end."""
 
     def check(self) -> None:
-        """Nobody stops it."""
+        """Do nothing."""
+
+
+class CancelCheck(NoProgress):
+    """Progress that nobody follows, but that checks a token at each advance."""
+
+    def __init__(self, cancel: CancelToken) -> None:
+        self._cancel = cancel
+
+    def advance(self, files: int, size: int) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the work is no longer wanted."""
+        del files, size
+        self._cancel.check()
+
+
+class CancelFlag:
+    """A token that one thread sets and others check."""
+
+    def __init__(self) -> None:
+        self._set = threading.Event()
+        self._reason = self._hint = ""
+        self._code = Code.CANCELLED
+
+    def cancel(self, reason: str, *, code: Code = Code.CANCELLED, hint: str = "") -> None:
+        """Make every further check raise an error with this reason, code and hint."""
+        self._reason, self._code, self._hint = reason, code, hint
+        self._set.set()
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` once the flag is set."""
+        if self._set.is_set():
+            raise Cancelled(self._reason, code=self._code, hint=self._hint)
+
+
+class ProgressCounter:
+    """Adds up the progress of one batch.
+
+    The dispatching process reads it while the batch runs, if the batch runs in a thread of the
+    same process. A pickled counter starts at zero in the other process, and is not read.
+    """
+
+    def __init__(self) -> None:
+        self.files = self.bytes = 0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: the dispatcher knows the total."""
+
+    def advance(self, files: int, size: int) -> None:
+        """Count what is done."""
+        self.files += files
+        self.bytes += size
+
+    def __reduce__(self) -> tuple[type[ProgressCounter], tuple[()]]:
+        return ProgressCounter, ()

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gobbler.errors import Fault, Refused
+from gobbler.errors import Code, Fault, Refused
 from gobbler.model.names import VersionKey
 
 T = TypeVar("T")
@@ -208,7 +208,7 @@ def decode(data: bytes, kind: type[T], where: str) -> T:
         record: T = _tolerant(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         problem = describe(error, data, kind)
-        raise Fault(f"{where} is damaged: {problem}") from None
+        raise Fault(f"{where} is damaged: {problem}", code=Code.DAMAGED_RECORD) from None
     return record
 
 

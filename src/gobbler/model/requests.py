@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import file_name_problem
 from gobbler.model.records import LoosePermissions, describe
 
@@ -175,11 +175,16 @@ R = TypeVar("R", bound=Struct)
 def check_request_name(name: str) -> None:
     """Refuse what can't be the name of a request file."""
     if not name.startswith(PREFIX):
-        raise Refused(f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}")
+        raise Refused(
+            f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}",
+            code=Code.INVALID_NAME,
+        )
     if "/" in name or "\\" in name:
-        raise Refused(f"{quoted(name)} is not a plain file name")
+        raise Refused(f"{quoted(name)} is not a plain file name", code=Code.INVALID_NAME)
     if (problem := file_name_problem(name)) is not None:
-        raise Refused(f"the name of the request file {quoted(name)} {problem}")
+        raise Refused(
+            f"the name of the request file {quoted(name)} {problem}", code=Code.INVALID_NAME
+        )
 
 
 def action_of(name: str) -> str | None:
@@ -199,9 +204,15 @@ def decode_request(data: bytes, kind: type[R]) -> R:
         request = msgspec.json.decode(data, type=kind)
         duplicate = _duplicate_key(data)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise Refused(f"the request is not valid: {describe(error, data, kind)}") from None
+        raise Refused(
+            f"the request is not valid: {describe(error, data, kind)}",
+            code=Code.MALFORMED_REQUEST,
+        ) from None
     if duplicate is not None:
-        raise Refused(f"the request is not valid: a key stands twice, at `{duplicate}`")
+        raise Refused(
+            f"the request is not valid: a key occurs twice, at `{duplicate}`",
+            code=Code.MALFORMED_REQUEST,
+        )
     return request
 
 

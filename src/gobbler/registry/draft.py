@@ -20,7 +20,7 @@ from contextlib import suppress
 from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
 from gobbler.fs.clock import FilesystemClock
 from gobbler.fs.flush import Durability
-from gobbler.fs.lease import SILENCE, locks_exclude, this_kernel
+from gobbler.fs.lease import EXPIRY_SECONDS, locks_exclude, this_kernel
 from gobbler.fs.lock import try_lock
 from gobbler.fs.os_errors import raising_fault, with_path
 from gobbler.model.names import INCOMING
@@ -111,4 +111,4 @@ def _is_nobodys(path: str, descriptor: int, now: Callable[[], float]) -> bool:
     kernel = path.removesuffix(SUFFIX).rpartition("-")[2]
     if kernel == this_kernel() and locks_exclude(descriptor):
         return True
-    return now() - os.fstat(descriptor).st_mtime > SILENCE
+    return now() - os.fstat(descriptor).st_mtime > EXPIRY_SECONDS

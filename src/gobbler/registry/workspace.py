@@ -137,7 +137,7 @@ def _begin(path: str, *, resume: bool) -> Workspace:
     except FileExistsError:
         lease = take_over(path + LOCK_SUFFIX)
         if lease is not None:
-            lease.sign()
+            lease.write_holder()
     if lease is None:
         raise WorkspaceInUse(
             f"another process is still at {path}", hint="It is tried again in a moment."
@@ -149,7 +149,7 @@ def _begin(path: str, *, resume: bool) -> Workspace:
             os.mkdir(path, DIRECTORY_MODE)
     except BaseException:
         with suppress(OSError):
-            lease.disown()
+            lease.expire()
         lease.close()
         raise
     return Workspace(path, lease)
@@ -160,7 +160,7 @@ def _discard(workspace: Workspace) -> None:
         # From here on nobody builds it: what stays is for the next sweep, which must not
         # take it for the work of this process, though that lives on.
         with suppress(OSError):
-            workspace.lease.disown()
+            workspace.lease.expire()
         if workspace.unfinished:
             return
         # First the intent: with it, but without its tree, a job counts as published.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link, Manifest
 from gobbler.rules.links import bare, link_problem
@@ -91,7 +91,9 @@ class Rerouting:
                 known[place] = Entry(entry.size, entry.md5sum)
             elif parent not in known:
                 if parent in waiting:
-                    raise Fault(f"the links from {_told(place)} lead in a circle")
+                    raise Fault(
+                        f"the links from {_told(place)} lead in a circle", code=Code.DAMAGED_LINKS
+                    )
                 waiting.append(parent)
             else:
                 known[place] = self._linked(entry, parent)
@@ -108,7 +110,9 @@ class Rerouting:
         while self._is_doomed(link):
             place = (link.key, link.path)
             if place in seen:
-                raise Fault(f"the links from {_told(start)} lead in a circle")
+                raise Fault(
+                    f"the links from {_told(start)} lead in a circle", code=Code.DAMAGED_LINKS
+                )
             seen.add(place)
             parent = self._entry(place).link
             if parent is None:
@@ -119,9 +123,14 @@ class Rerouting:
     def _entry(self, place: Place) -> Entry:
         entry = self.manifest_of(place[0]).get(place[1])
         if entry is None:
-            raise Fault(f"{_told(place)} is linked to, but not listed in its version's manifest")
+            raise Fault(
+                f"{_told(place)} is linked to, but not listed in its version's manifest",
+                code=Code.DAMAGED_LINKS,
+            )
         if entry.link is not None and (problem := link_problem(entry.link)) is not None:
-            raise Fault(f"the link of {_told(place)} is not valid: {problem}")
+            raise Fault(
+                f"the link of {_told(place)} is not valid: {problem}", code=Code.DAMAGED_LINKS
+            )
         return entry
 
 

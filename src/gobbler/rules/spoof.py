@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from gobbler.errors import Refused
+from gobbler.errors import Code, Refused
 
 EVERYONE = "*"
 
@@ -40,7 +40,10 @@ def parse_spoofing(lines: Iterable[str]) -> dict[str, Spoofable]:
         user, colon, others = text.partition(":")
         user = user.strip()
         if not colon or not user:
-            raise Refused(f"line {number} is not of the form `user:other,other`: {text!r}")
+            raise Refused(
+                f"line {number} is not of the form `user:other,other`: {text!r}",
+                code=Code.INVALID_CONFIGURATION,
+            )
         names = [name for part in others.split(",") if (name := part.strip())]
         if names:
             found[user] = Spoofable(

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
-from gobbler.rules.links import InRegistry, InSource, InWhitelist, Nowhere, Target, link_to
+from gobbler.rules.links import (
+    InRegistry,
+    InSource,
+    InWhitelist,
+    Locator,
+    Nowhere,
+    Places,
+    Target,
+    link_to,
+)
 
 MAX_PROBLEMS_TOLD = 3
 
@@ -57,6 +66,15 @@ class Plan:
     local: list[tuple[str, str]]
 
 
+def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
+    """Where each symbolic link of ``scan`` leads, in a source that stands at the path ``at``."""
+    locator = Locator(places)
+    return {
+        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
+        for path, text in scan.symlinks.items()
+    }
+
+
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:
     """The versions that must be looked up before :func:`make_plan` can decide."""
     return {target.key for target in targets.values() if isinstance(target, InRegistry)}
@@ -75,7 +93,10 @@ def make_plan(
     Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
     """
     if scan.odd:
-        raise Refused(told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}))
+        raise Refused(
+            told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
+            code=Code.INVALID_SOURCE,
+        )
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
     kept: dict[str, InWhitelist] = {}
     local: dict[str, str] = {}
@@ -102,7 +123,8 @@ def make_plan(
                     f"{quoted(scan.symlinks[path])} {problem}"
                     for path, problem in problems.items()
                 }
-            )
+            ),
+            code=Code.INVALID_SOURCE,
         )
     return Plan(scan.directories, scan.files, kept, known, ordered)
 

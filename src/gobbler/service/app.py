@@ -15,10 +15,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler import __version__
-from gobbler.errors import GobblerError
+from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
+from gobbler.service import openapi
 from gobbler.service.context import make_executor, make_service_context
-from gobbler.service.openapi import document
 from gobbler.service.registry_files import Files
 from gobbler.service.request_intake import Intake
 from gobbler.service.responses import CORS, failure, json_answer
@@ -45,7 +45,7 @@ class Application:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._description = document.description(settings.prefix)
+        self._description = openapi.description(settings.prefix)
         service = make_service_context(settings, make_executor(settings, settings.concurrency))
         intake = Intake(
             settings.staging,
@@ -70,7 +70,7 @@ class Application:
             routes=[
                 Route(f"{prefix}/info", self._info),
                 Route(f"{prefix}/list", self._list),
-                Route(f"{prefix}{document.ROUTE}", self._openapi),
+                Route(f"{prefix}{openapi.ROUTE}", self._openapi),
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
                 Route(f"{prefix}{LINKS}{{path:path}}", Linking(service, self._readers).answer),
@@ -142,15 +142,20 @@ def _gobbler_error(request: Request, error: Exception) -> Response:
     return failure(error)
 
 
+_HTTP_CODES = {404: Code.UNKNOWN_ENDPOINT, 405: Code.METHOD_NOT_ALLOWED}
+
+
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
     reason = f"{request.method} {request.url.path}: {phrase}"
-    answer = json_answer({"status": "ERROR", "reason": reason}, error.status_code)
+    code = _HTTP_CODES.get(error.status_code, Code.INVALID_REQUEST)
+    body = {"status": "ERROR", "reason": reason, "code": code.value}
+    answer = json_answer(body, error.status_code)
     answer.headers.update(error.headers or {})
     return answer
 
 
 def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return failure(GobblerError("the service failed; its log tells more"))
+    return failure(GobblerError("the service failed; its log says more"))

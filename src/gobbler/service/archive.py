@@ -11,21 +11,15 @@ import enum
 import operator
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+import tarfile
+from collections.abc import Generator, Iterator
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
 from gobbler.model.names import is_internal
+from gobbler.model.progress import CancelToken
 from gobbler.rules.links import relative_target
 from gobbler.service.registry_files import FLAGS, Files, checked, no_file, not_there
-from gobbler.service.tar import (
-    END,
-    directory_header,
-    file_header,
-    file_header_length,
-    link_header,
-    padding,
-)
 
 PART = 1024 * 1024
 """Bytes that are read and handed on at a time; small files are put together."""
@@ -40,7 +34,7 @@ Listed = tuple[str, int, list["os.DirEntry[str]"]]
 """Path of a directory in the registry, its descriptor, and what is in it but directories."""
 
 
-_NAME = operator.attrgetter("name")
+_BY_NAME = operator.attrgetter("name")
 
 
 class Links(str, enum.Enum):
@@ -53,8 +47,8 @@ class Links(str, enum.Enum):
 class Contents:
     """The directory ``top`` of the registry as an archive; for one thread at a time.
 
-    Files of more than ``max_size`` bytes are left out. ``check`` is called again and
-    again, and what it raises ends the walk. Close it in the end.
+    Files of more than ``max_size`` bytes are left out. ``cancel`` ends the walk. Close it in
+    the end.
     """
 
     def __init__(
@@ -63,13 +57,13 @@ class Contents:
         top: str,
         links: Links,
         max_size: int | None,
-        check: Callable[[], None],
+        cancel: CancelToken,
     ) -> None:
         self._files = files
         self._top = top
         self._links = links
         self._max_size = max_size
-        self._check = check
+        self._cancel = cancel
         self._beneath = Beneath(files.directory)
         self._stamps: dict[str, Stamp] = {}
         self._length: int | None = None
@@ -95,7 +89,7 @@ class Contents:
         return length
 
     def _length_of(self, member: str, entry: os.DirEntry[str]) -> int:
-        self._check()
+        self._cancel.check()
         try:
             status = entry.stat(follow_symlinks=False)
         except OSError as error:
@@ -146,7 +140,7 @@ class Contents:
                 raise _changed(path)
             pieces.append(directory_header(path, _modified(directory)))
             for entry in entries:
-                self._check()
+                self._cancel.check()
                 member = f"{path}/{entry.name}"
                 is_link = entry.is_symlink()
                 if is_link and (header := self._link(member, entry.stat(follow_symlinks=False))):
@@ -174,7 +168,7 @@ class Contents:
     def _parts(self, member: str, file: int, size: int) -> Iterator[bytes]:
         left = size
         while left:
-            self._check()
+            self._cancel.check()
             part = os.read(file, min(PART, left))
             if not part:
                 raise _changed(member)
@@ -214,14 +208,18 @@ class Contents:
                 others: list[os.DirEntry[str]] = []
                 with os.scandir(descriptor) as entries:
                     for entry in entries:
-                        self._check()
+                        self._cancel.check()
                         if entry.is_dir(follow_symlinks=False):
                             deeper.append(f"{path}/{entry.name}")
                         elif is_internal(entry.name):
                             internal.append(entry)
                         else:
                             others.append(entry)
-                yield path, descriptor, sorted(internal, key=_NAME) + sorted(others, key=_NAME)
+                yield (
+                    path,
+                    descriptor,
+                    sorted(internal, key=_BY_NAME) + sorted(others, key=_BY_NAME),
+                )
             waiting += sorted(deeper, reverse=True)
 
     def _enter(self, path: str) -> int:
@@ -247,4 +245,89 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 
 def _changed(path: str) -> Fault:
-    return Fault(f"{quoted(path)} changed while it was read")
+    return Fault(f"{quoted(path)} changed while it was read", code=Code.VERSION_CHANGED)
+
+
+BLOCK = 512
+"""Bytes of a header; what a file holds is filled up to a multiple of it."""
+
+END = bytes(2 * BLOCK)
+"""What stands at the end of a whole archive."""
+
+_FILE_MODE = 0o644
+_DIRECTORY_MODE = 0o755
+_LINK_MODE = 0o777
+
+_NAME = 100
+_PREFIX = 155
+_SIZE = 8**11
+_TIME = 8**11
+
+_IDS = b"0000644\0" + b"0000000\0" * 2
+_TAIL = b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
+_FIXED_SUM = sum(_IDS) + sum(_TAIL) + 8 * ord(" ")
+
+
+def file_header(name: str, size: int, modified: int) -> bytes:
+    """The header of a file of ``size`` bytes, changed at ``modified`` (seconds)."""
+    split = _split(name) if size < _SIZE and 0 <= modified < _TIME else None
+    if split is None:
+        return _library(name, tarfile.REGTYPE, _FILE_MODE, modified, size=size)
+    prefix, base = split
+    numbers = b"%011o\0%011o\0" % (size, modified)
+    total = _FIXED_SUM + sum(base) + sum(prefix) + sum(numbers)
+    return b"%b%b%b%06o\0 %b%b" % (
+        base.ljust(_NAME, b"\0"),
+        _IDS,
+        numbers,
+        total,
+        _TAIL,
+        prefix.ljust(_PREFIX + 12, b"\0"),
+    )
+
+
+def file_header_length(name: str, size: int, modified: int) -> int:
+    """How many bytes :func:`file_header` has."""
+    if len(name) <= _NAME and name.isascii() and size < _SIZE and 0 <= modified < _TIME:
+        return BLOCK
+    return len(file_header(name, size, modified))
+
+
+def directory_header(name: str, modified: int) -> bytes:
+    """The header of a directory."""
+    return _library(name, tarfile.DIRTYPE, _DIRECTORY_MODE, modified)
+
+
+def link_header(name: str, target: str, modified: int) -> bytes:
+    """The header of a symbolic link with the text ``target``."""
+    return _library(name, tarfile.SYMTYPE, _LINK_MODE, modified, target=target)
+
+
+def padding(size: int) -> int:
+    """How many bytes fill up a file of ``size`` bytes."""
+    return -size % BLOCK
+
+
+def _split(name: str) -> tuple[bytes, bytes] | None:
+    """``name`` as the two fields of a ustar header, if it fits into them."""
+    if not name.isascii():
+        return None
+    raw = name.encode()
+    if len(raw) <= _NAME:
+        return b"", raw
+    cut = raw.find(b"/", len(raw) - _NAME - 1)
+    if cut <= 0 or cut > _PREFIX or cut == len(raw) - 1:
+        return None
+    return raw[:cut], raw[cut + 1 :]
+
+
+def _library(
+    name: str, kind: bytes, mode: int, modified: int, *, size: int = 0, target: str = ""
+) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.type = kind
+    member.mode = mode
+    member.mtime = modified
+    member.size = size
+    member.linkname = target
+    return member.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")

@@ -25,6 +25,9 @@ from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.open import closing, open_directory
 from gobbler.fs.removal import is_older, remove
+from gobbler.index import Index
+from gobbler.index.database import UnusableIndex
+from gobbler.index.index import IndexUpdater
 from gobbler.model.jobs import ANSWER_SUFFIX, STATE_SUFFIX
 from gobbler.model.names import INCOMING, LOGS, VersionKey, is_internal
 from gobbler.model.records import parse_time
@@ -196,3 +199,21 @@ def _tidy_daily(settings: Settings) -> None:
     while True:
         tidy(settings)
         time.sleep(TIDY_EVERY)
+
+
+INDEX_UPDATE_SECONDS = 60.0
+"""Seconds between two updates of the index."""
+
+
+def keep_index(settings: Settings) -> None:
+    """Keep the index up to date, for ever. What fails is logged."""
+    if settings.index is None:
+        return
+    index = Index(settings.index, Registry(settings.registry))
+    keeper = IndexUpdater(Registry(settings.registry), index)
+    while True:
+        try:
+            keeper.look()
+        except (UnusableIndex, GobblerError, OSError) as error:
+            logger.warning("the index %s could not be brought up to date: %s", index.path, error)
+        time.sleep(INDEX_UPDATE_SECONDS)

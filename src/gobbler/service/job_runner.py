@@ -9,10 +9,17 @@ from contextlib import suppress
 import msgspec
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Cancelled, Fault, GobblerError, quoted
+from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
-from gobbler.model.jobs import CANCELLED, JobState, Progress, final_state, progress_after
+from gobbler.model.jobs import (
+    CANCELLED,
+    JobProgress,
+    JobState,
+    final_state,
+    job_answer,
+    progress_after,
+)
 from gobbler.model.records import format_time
 from gobbler.registry.recovery import forget_workspace, settle
 from gobbler.registry.workspace import WorkspaceInUse
@@ -32,8 +39,8 @@ MAX_ATTEMPTS = 10
 logger = logging.getLogger(__name__)
 
 
-class JobWatcher:
-    """Tells the world how far a job is, and the job that it is wanted no more."""
+class JobMonitor:
+    """The progress and the cancel token of a job: reports the one, and looks for the other."""
 
     def __init__(self, spool: Spool, lease: Lease, state: JobState) -> None:
         self.state = state
@@ -42,24 +49,18 @@ class JobWatcher:
         self._begun = time.monotonic()
         self._next = self._begun + TELL_EVERY
         self._files = self._size = 0
-        self._under_way = (0, 0)
-        self._expected: tuple[int, int] | None = None
-        self._told = Progress()
+        self._expected: tuple[int, int | None] | None = None
+        self._told = JobProgress()
 
-    def expect(self, files: int, size: int) -> None:
+    def expect(self, files: int, size: int | None) -> None:
         """Know what there is to do."""
         self._expected = files, size
         self._files = self._size = 0
-        self._under_way = (0, 0)
 
     def advance(self, files: int, size: int) -> None:
         """Know what is done."""
         self._files += files
         self._size += size
-
-    def under_way(self, files: int, size: int) -> None:
-        """Know what is done of what has not ended."""
-        self._under_way = (files, size)
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the owner wants the job no more."""
@@ -76,13 +77,15 @@ class JobWatcher:
             with suppress(OSError):  # a full disk must not end what may need no more space
                 self._spool.answers.tell(msgspec.structs.replace(self.state, progress=progress))
 
-    def progress(self) -> Progress:
+    def progress(self) -> JobProgress:
         """What is known of it now."""
         seconds = time.monotonic() - self._begun
-        files, size = self._files + self._under_way[0], self._size + self._under_way[1]
+        files, size = self._files, self._size
         if self._expected is not None:
             # A file that was compared in vain is counted once more when it is copied.
-            files, size = min(files, self._expected[0]), min(size, self._expected[1])
+            files = min(files, self._expected[0])
+            if self._expected[1] is not None:
+                size = min(size, self._expected[1])
         return progress_after(seconds, files, size, self._expected)
 
 
@@ -98,7 +101,7 @@ class Performer:
         state = msgspec.structs.replace(
             record.state(), state="running", started=format_time(now()), attempts=attempt
         )
-        watcher = JobWatcher(self._spool, lease, state)
+        monitor = JobMonitor(self._spool, lease, state)
         started = time.monotonic()
         try:
             if self._spool.answers.has(record.job):
@@ -107,11 +110,11 @@ class Performer:
                 self._end(record, attempt)
                 return
             self._spool.answers.tell(state)
-            outcome = self._outcome(record, attempt, watcher)
+            outcome = self._outcome(record, attempt, monitor)
             if isinstance(outcome.error, WorkspaceInUse):
                 self._give_back(record, attempt, outcome.error)
             else:
-                self._finish(record, watcher, attempt, outcome)
+                self._finish(record, monitor, attempt, outcome)
                 log_outcome(record.name, record.user, outcome, started)
         except (OSError, GobblerError) as error:
             # What was done will not be done again but answered.
@@ -137,7 +140,7 @@ class Performer:
             self._spool.records.give_back(record.job, attempt)
             self._spool.answers.tell(record.state())
 
-    def _outcome(self, record: Record, attempt: int, watcher: JobWatcher) -> Outcome:
+    def _outcome(self, record: Record, attempt: int, monitor: JobMonitor) -> Outcome:
         try:
             earlier = settle(self._site.registry, self._site.durability, record.task)
         except WorkspaceInUse as error:
@@ -148,6 +151,7 @@ class Performer:
             return failed(
                 Fault(
                     f"the job was begun {MAX_ATTEMPTS} times, and each time its worker died",
+                    code=Code.WORKER_DIED,
                     hint="The logs of the workers tell more.",
                 )
             )
@@ -155,16 +159,22 @@ class Performer:
             return failed(Cancelled(CANCELLED, hint="Nothing was changed."))
         requester = Requester(record.uid, record.user)
         return outcome_of(
-            self._site, record.name, record.data, requester, watcher, task=record.task
+            self._site,
+            record.name,
+            record.data,
+            requester,
+            progress=monitor,
+            cancel=monitor,
+            task=record.task,
         )
 
-    def _finish(self, record: Record, watcher: JobWatcher, attempt: int, outcome: Outcome) -> None:
-        answer: dict[str, object] = {**outcome.body, "code": outcome.status}
+    def _finish(self, record: Record, monitor: JobMonitor, attempt: int, outcome: Outcome) -> None:
+        answer = job_answer(outcome.body, outcome.status)
         state = msgspec.structs.replace(
-            watcher.state,
+            monitor.state,
             state=final_state(answer),
             finished=format_time(now()),
-            progress=watcher.progress(),
+            progress=monitor.progress(),
             answer=answer,
         )
         self._spool.answers.finish(state)

@@ -10,7 +10,7 @@ from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Fault, GobblerError, quoted
 from gobbler.fs.os_errors import fault_from
-from gobbler.model.progress import Watcher
+from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of
 
 logger = logging.getLogger("gobbler.model.requests")
@@ -33,13 +33,16 @@ def outcome_of(
     name: str,
     data: bytes,
     requester: Requester,
-    watcher: Watcher,
     *,
+    progress: Progress,
+    cancel: CancelToken,
     task: str = "",
 ) -> Outcome:
     """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
     try:
-        fields = carry_out(service, name, data, requester, watcher, task=task)
+        fields = carry_out(
+            service, name, data, requester, progress=progress, cancel=cancel, task=task
+        )
     except GobblerError as error:
         return failed(error)
     except OSError as error:
@@ -47,7 +50,7 @@ def outcome_of(
         return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
     except Exception:
         logger.exception("%s failed", quoted(name))
-        return failed(Fault("the service failed; its log tells more"))
+        return failed(Fault("the service failed; its log says more"))
     return Outcome({"status": "SUCCESS", **fields})
 
 

@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gobbler.errors import Misconfigured
+
 _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 
@@ -33,7 +35,7 @@ def alone_at(host: str, port: int) -> Iterator[bool]:
 
     None can come for as long as the block lasts. That one of them is at all addresses (such as
     ``0.0.0.0``) and the other at one is not noticed. A service that already listens is another
-    matter: see :func:`~gobbler.service.settings.check_address`.
+    matter: see :func:`check_address`.
     """
     name = _name(os.geteuid(), host, port)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
@@ -65,3 +67,26 @@ def _is_held_by(user: int, name: str) -> bool:
         packed = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     holder: int = _CREDENTIALS.unpack(packed)[1]
     return holder == user
+
+
+def check_address(host: str, port: int) -> None:
+    """Make sure that the service can listen at ``host`` and ``port``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            # Only a listening socket finds out about one that may share the port.
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise in_use(host, port) from None
+        raise Misconfigured(f"can't listen at {host}, port {port}: {error.strerror}") from None
+
+
+def in_use(host: str, port: int) -> Misconfigured:
+    """The error for an address at which another process listens, or is about to."""
+    return Misconfigured(
+        f"port {port} of {host} is in use by another process",
+        hint="Choose another one with --port, or stop that process.",
+    )

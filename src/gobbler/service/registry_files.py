@@ -12,10 +12,11 @@ import os
 import posixpath
 import stat
 
-from gobbler.errors import Fault, GobblerError, Missing, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.open import Beneath, closing, kind_of, open_beneath, open_directory
 from gobbler.fs.openat2 import opener, read_link
-from gobbler.model.names import has_internal
+from gobbler.fs.os_errors import code_of
+from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below
 
 HOPS = 8
@@ -89,15 +90,16 @@ class Files:
                     raise not_there(error, path) from None
         raise Missing(
             f"{quoted(path)} is a link that leads out of the registry and the "
-            "whitelisted directories"
+            "whitelisted directories",
+            code=Code.SYMBOLIC_LINK,
         )
 
 
 def not_there(error: OSError, path: str) -> GobblerError:
     """The answer to whoever asked for ``path``, which could not be opened."""
     if error.errno in _ABSENT:
-        return Missing(f"{quoted(path)} does not exist in the registry")
-    return Fault(f"{quoted(path)} can't be read: {error.strerror}")
+        return Missing(f"{quoted(path)} does not exist in the registry", code=Code.FILE_NOT_FOUND)
+    return Fault(f"could not read {quoted(path)}: {error.strerror}", code=code_of(error))
 
 
 def checked(descriptor: int, path: str) -> int:
@@ -112,8 +114,34 @@ def checked(descriptor: int, path: str) -> int:
 def no_file(mode: int, path: str) -> Missing:
     """The answer to whoever asked for ``path``, which is no file but of ``mode``."""
     hint = "Use /list to see what is in it." if stat.S_ISDIR(mode) else ""
-    return Missing(f"{quoted(path)} is {kind_of(mode)}, not a file", hint=hint)
+    return Missing(
+        f"{quoted(path)} is {kind_of(mode)}, not a file", code=Code.NOT_A_FILE, hint=hint
+    )
 
 
 def _leads_nowhere(path: str) -> Missing:
-    return Missing(f"{quoted(path)} is a link that leads to no file of the registry")
+    return Missing(
+        f"{quoted(path)} is a link that leads to no file of the registry",
+        code=Code.DAMAGED_LINKS,
+    )
+
+
+def registry_path(path: str) -> str:
+    """``path`` relative to the registry, in its plainest form (``""``: the registry).
+
+    Raises :class:`~gobbler.errors.Refused` when it leaves the registry, and
+    :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
+    """
+    if "\0" in path:
+        raise Refused(f"{quoted(path)} is not a path", code=Code.INVALID_NAME)
+    plain = posixpath.normpath(path) if path else "."
+    if plain.startswith(("/", "../")) or plain == "..":
+        raise Refused(f"{quoted(path)} leaves the registry", code=Code.INVALID_NAME)
+    if plain.split("/", 1)[0] == INCOMING:
+        raise absent(path)
+    return "" if plain == "." else plain
+
+
+def absent(path: str) -> Missing:
+    """The error for a ``path`` that is not in the registry."""
+    return Missing(f"{quoted(path)} does not exist in the registry", code=Code.FILE_NOT_FOUND)

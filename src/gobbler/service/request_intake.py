@@ -9,7 +9,7 @@ import os
 import time
 
 from gobbler.actions.context import Requester
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.clock import FilesystemClock
 from gobbler.fs.open import account_name, closing, open_directory, open_users_file
 from gobbler.model.requests import check_request_name
@@ -51,6 +51,7 @@ class Intake:
         if self._clock.now() - changed >= EXPIRES_AFTER:
             raise Refused(
                 f"request file is expired: {quoted(name)} was written a minute or more ago",
+                code=Code.EXPIRED_REQUEST,
                 hint="Write a new request file and send it at once.",
             )
 

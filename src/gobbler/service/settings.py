@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
-import socket
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Verdict
-from gobbler.doctor.places import BEGUN, Place
-from gobbler.errors import GobblerError, Misconfigured
+from gobbler.doctor.places import Place
+from gobbler.errors import Code, GobblerError, Misconfigured
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import (
+    REGISTRY_MODE,
+    REQUESTS,
+    STAGING_MODE,
+    registry_directories,
+    staging_directories,
+)
+from gobbler.fs.mounts import is_below, reports_all_changes
+from gobbler.fs.open import account_name
+from gobbler.index import Index
+from gobbler.index.database import ForeignIndex, UnusableIndex
+from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.spoof import Spoofable, parse_spoofing
 
@@ -53,12 +65,42 @@ class Settings:
     @property
     def replay_guard(self) -> str:
         """Where begun requests are remembered."""
-        return f"{self.staging}/{BEGUN}"
+        return f"{self.staging}/{REQUESTS}"
 
     @property
     def places(self) -> tuple[Place, Place]:
         """Staging and registry, for probing them."""
         return Place("staging", self.staging), Place("registry", self.registry)
+
+
+DEFAULT_DIRECTORY = "gobbler-data"
+"""Holds staging and registry of a service that is started without options."""
+
+
+def default_settings() -> Settings:
+    """Settings for a first try: staging and registry below the current directory.
+
+    Makes ``gobbler-data/staging`` (mode 1777) and ``gobbler-data/registry`` where they are
+    missing. The service listens at 127.0.0.1, and the account that runs it is the
+    administrator. Use :func:`dataclasses.replace` to set anything else.
+
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories can't be made.
+    """
+    top = os.path.abspath(DEFAULT_DIRECTORY)
+    staging, registry = f"{top}/staging", f"{top}/registry"
+    for path, mode in (
+        (top, DIRECTORY_MODE),
+        (staging, STAGING_MODE),
+        (registry, REGISTRY_MODE),
+    ):
+        try:
+            _make_own(path, mode)
+        except Misconfigured as error:
+            raise Misconfigured(
+                error.reason, hint="Name other directories with --staging and --registry."
+            ) from None
+    user = account_name(os.geteuid(), "this process")
+    return Settings(staging, registry, frozenset([user]))
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
@@ -71,7 +113,10 @@ def read_whitelist(path: str) -> tuple[str, ...]:
         if not text:
             continue
         if not os.path.isabs(text):
-            raise Misconfigured(f"{path}, line {number}: {text!r} is not an absolute path")
+            raise Misconfigured(
+                f"{path}, line {number}: {text!r} is not an absolute path",
+                code=Code.INVALID_CONFIGURATION,
+            )
         found += [os.path.normpath(text), os.path.realpath(text)]
     return tuple(dict.fromkeys(found))
 
@@ -83,7 +128,7 @@ def read_spoofing(path: str) -> tuple[tuple[str, Spoofable], ...]:
     except Misconfigured:
         raise
     except GobblerError as error:
-        raise Misconfigured(f"{path}: {error}") from None
+        raise Misconfigured(f"{path}: {error}", code=Code.INVALID_CONFIGURATION) from None
 
 
 def _lines(path: str, what: str) -> list[str]:
@@ -92,7 +137,9 @@ def _lines(path: str, what: str) -> list[str]:
             return handle.read().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise Misconfigured(f"the {what} file {path} can't be read: {reason}") from None
+        raise Misconfigured(
+            f"could not read the {what} file {path}: {reason}", code=Code.INVALID_CONFIGURATION
+        ) from None
 
 
 def check_directories(settings: Settings) -> None:
@@ -103,8 +150,9 @@ def check_directories(settings: Settings) -> None:
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
-    for place in (staging, registry):
-        for path, mode in place.own:
+    own = (staging_directories(settings.staging), registry_directories(settings.registry))
+    for place, directories in zip((staging, registry), own, strict=True):
+        for path, mode in directories:
             _make_own(path, mode)
         _refuse(own_directories(place))  # somebody may have been quicker
     _heed(quick(registry), f"{registry}: ")
@@ -135,24 +183,60 @@ def _make_own(path: str, mode: int) -> None:
         raise Misconfigured(f"{path} can't be made: {error.strerror}") from None
 
 
-def check_address(host: str, port: int) -> None:
-    """Make sure that the service can listen at ``host`` and ``port``."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+def check_index(settings: Settings) -> None:
+    """Make sure that nobody else can write the index, and that it is of this registry.
+
+    Raises :class:`~gobbler.service.settings.Misconfigured`; what only keeps the index from
+    being used is logged.
+    """
+    if settings.index is None:
+        return
+    index = Index(settings.index, Registry(settings.registry))
+    directory = os.path.realpath(os.path.dirname(index.path))
+    for place in settings.places:
+        if is_below(directory, os.path.realpath(place.path)):
+            raise Misconfigured(
+                f"the index {index.path} is in {place}",
+                hint="Keep it in a directory of the service's own, on a local disk.",
+            )
+    _check_owner(directory, index.path)
+    if not reports_all_changes(directory):
+        logger.warning(
+            "the index %s is not known to be on a local disk: locks of network filesystems may "
+            "not be good enough for SQLite",
+            index.path,
+        )
     try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
-            # Only a listening socket finds out about one that may share the port.
-            probe.listen(1)
+        index.probe()
+    except ForeignIndex as error:
+        raise Misconfigured(
+            f"the index {index.path} can't be used: {error}",
+            hint="Give each registry a file of its own, or remove this one.",
+        ) from None
+    except UnusableIndex as error:
+        logger.warning("the index %s can't be used yet: %s", index.path, error)
+
+
+def _check_owner(directory: str, path: str) -> None:
+    own = "Make it one of the service's own, which nobody else can write."
+    try:
+        status = os.stat(directory)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise in_use(host, port) from None
-        raise Misconfigured(f"can't listen at {host}, port {port}: {error.strerror}") from None
-
-
-def in_use(host: str, port: int) -> Misconfigured:
-    """The error for an address at which another process listens, or is about to."""
-    return Misconfigured(
-        f"port {port} of {host} is in use by another process",
-        hint="Choose another one with --port, or stop that process.",
-    )
+        raise Misconfigured(
+            f"the directory {directory} of the index can't be used: {error.strerror}", hint=own
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise Misconfigured(f"{directory}, where the index is to be, is not a directory")
+    if status.st_mode & stat.S_IWOTH:
+        raise Misconfigured(
+            f"the directory {directory} of the index can be written by everybody", hint=own
+        )
+    try:
+        owner = os.lstat(path).st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise Misconfigured(
+            f"the index {path} belongs to another account",
+            hint="Remove it: the service makes one of its own.",
+        )

@@ -14,6 +14,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -27,12 +28,14 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import start_upkeep, sweep
-from gobbler.service.index_updates import check_index
 from gobbler.service.log_format import LogFormat, log_config
-from gobbler.service.port_guard import alone_at
-from gobbler.service.processes import allow_many_files, close_inherited, die_with
-from gobbler.service.settings import Settings, check_address, check_directories, in_use
-from gobbler.service.worker_process import KeptWorker
+from gobbler.service.port_guard import alone_at, check_address, in_use
+from gobbler.service.settings import (
+    Settings,
+    check_directories,
+    check_index,
+)
+from gobbler.service.worker_process import KeptWorker, allow_many_files, close_inherited, die_with
 
 HEADERS_WITHIN = 10_000
 """Milliseconds in which a client must have sent its headers."""
@@ -49,8 +52,14 @@ KILL_AFTER = 10
 logger = logging.getLogger(__name__)
 
 
-def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
-    """Run the service until it is told to stop with SIGTERM or SIGINT.
+def serve(
+    settings: Settings,
+    form: LogFormat,
+    *,
+    debug: bool,
+    on_start: Callable[[], None] | None = None,
+) -> None:
+    """Run the service until SIGTERM or SIGINT; ``on_start`` is called once it has started.
 
     Raises :class:`~gobbler.service.settings.Misconfigured` if it can't be started.
     """
@@ -63,10 +72,17 @@ def serve(settings: Settings, form: LogFormat, *, debug: bool) -> None:
         if not alone:
             raise in_use(settings.host, settings.port)
         check_address(settings.host, settings.port)
-        _run(settings, form, config, debug=debug)
+        _run(settings, form, config, debug=debug, on_start=on_start)
 
 
-def _run(settings: Settings, form: LogFormat, config: dict[str, Any], *, debug: bool) -> None:
+def _run(
+    settings: Settings,
+    form: LogFormat,
+    config: dict[str, Any],
+    *,
+    debug: bool,
+    on_start: Callable[[], None] | None,
+) -> None:
     if settings.dask:
         check_cluster(settings.dask)
     allow_many_files()
@@ -77,6 +93,8 @@ def _run(settings: Settings, form: LogFormat, config: dict[str, Any], *, debug: 
     server = _server(settings, config, debug=debug)
     worker = KeptWorker(settings, form, debug=debug)
     server.on_startup(partial(_on_startup, settings, server, worker, running))
+    if on_start is not None:
+        server.on_startup(on_start)
     loader = partial(_load, settings, stopping, running, os.getpid())
     try:
         server.serve(target_loader=loader, wrap_loader=False)

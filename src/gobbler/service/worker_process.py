@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import logging.config
 import multiprocessing
 import multiprocessing.popen_spawn_posix  # see KeptWorker
 import multiprocessing.resource_tracker
 import os
+import resource
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Executor
+from contextlib import suppress
 from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
-from gobbler.service.cleanup import start_upkeep, sweep
+from gobbler.service.cleanup import keep_index, start_upkeep, sweep
 from gobbler.service.context import make_executor, make_service_context
-from gobbler.service.index_updates import check_index, keep_index
 from gobbler.service.log_format import LogFormat, log_config
-from gobbler.service.processes import allow_many_files, die_with
 from gobbler.service.scheduler import Worker
-from gobbler.service.settings import Settings, check_directories
+from gobbler.service.settings import Settings, check_directories, check_index
 
 KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker that does not end is killed."""
@@ -161,3 +162,39 @@ class KeptWorker:
         if self._thread.is_alive() and self._process is not None:
             self._process.kill()
             self._thread.join(KILL_AFTER)
+
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process as soon as its ``parent`` is gone."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it died before that was asked for
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files as it may ask for."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def close_inherited(directories: Collection[str]) -> None:
+    """Close all descriptors of files in ``directories`` (absolute paths).
+
+    To be called first thing in a process that was forked while other threads of its parent
+    were at work. ``flock`` belongs to the open file, not to the process: as long as the
+    child keeps its descriptor of a lock file, the lock that the parent held at that moment
+    is never free again.
+    """
+    # The kernel tells paths without links, whatever links the given ones lead through.
+    tops = tuple(f"{os.path.realpath(directory)}/" for directory in directories)
+    try:
+        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
+    except FileNotFoundError:
+        return
+    for number in numbers:
+        with suppress(OSError):
+            if f"{os.readlink(f'/proc/self/fd/{number}')}/".startswith(tops):
+                os.close(number)

@@ -17,7 +17,7 @@ import stat
 from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.errors import GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly
 from gobbler.fs.open import READ, account_name, closing, exists, open_directory, open_users_file
 from gobbler.model.jobs import is_valid_request_file, job_name, split_job
@@ -109,6 +109,7 @@ class Inbox:
             raise Refused(
                 f"request file is expired: {quoted(name)} was written a minute or more "
                 "before it was moved to `new`, or was carried out already",
+                code=Code.EXPIRED_REQUEST,
                 hint="Write a new request file and move it at once.",
             )
 
@@ -213,7 +214,9 @@ def _reread(job: str, claimed: Claimed) -> tuple[Record, os.stat_result]:
     try:
         descriptor = os.open(claimed.path, READ)
     except PermissionError:
-        raise Refused(f"request file {quoted(name)} can't be read by the service") from None
+        raise Refused(
+            f"the service may not read request file {quoted(name)}", code=Code.UNREADABLE
+        ) from None
     with closing(descriptor):
         status = os.fstat(descriptor)
         data = read_request(name, descriptor)

@@ -27,7 +27,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from gobbler.errors import Fault, GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
 from gobbler.fs.clock import moment, now
 from gobbler.fs.flush import Durability, flush_directory
@@ -41,8 +41,10 @@ from gobbler.model.jobs import (
     STATE_SUFFIX,
     JobState,
     final_state,
+    job_answer,
     job_name,
     no_such_job,
+    read_answer,
     split_job,
 )
 from gobbler.model.records import decode, format_time
@@ -212,6 +214,7 @@ def in_progress(name: str) -> Refused:
     """The error for a request file whose name is that of an unanswered job."""
     return Refused(
         f"path is already being processed: {quoted(name)}",
+        code=Code.REPEATED_REQUEST,
         hint="Its job has not been answered yet; give another request another name.",
     )
 
@@ -263,7 +266,7 @@ class Answers:
         """Answer a job, or what was set aside as one, that can't be carried out."""
         told = format_time(now())
         action = action_of(split_job(job)[1]) or ""
-        answer = {**error.answer(), "code": error.status}
+        answer = job_answer(error.answer(), error.status)
         self.finish(JobState(job, action, "", "failed", told, told, told, answer=answer))
 
     def complete(self, state: JobState) -> None:
@@ -303,7 +306,7 @@ class Answers:
     def _answer(self, job: str) -> dict[str, object]:
         path = self._path(job, ANSWER_SUFFIX)
         try:
-            return decode(read_file(path, path), dict[str, object], path)
+            return read_answer(decode(read_file(path, path), dict[str, object], path))
         except Missing:
             raise no_such_job(job) from None
 

@@ -16,7 +16,7 @@ import os
 import time
 from contextlib import suppress
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 
 FORGET_AFTER = 600.0
 """Seconds; far beyond the age at which a request is expired anyway."""
@@ -46,6 +46,7 @@ class ReplayGuard:
         except FileExistsError:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
+                code=Code.REPEATED_REQUEST,
                 hint="To ask again, write a new request file.",
             ) from None
 

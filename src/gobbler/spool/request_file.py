@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.open import read_all
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.requests import MAX_REQUEST_BYTES
@@ -29,4 +29,6 @@ def read_request(name: str, descriptor: int) -> bytes:
 
 
 def _too_large(name: str) -> Refused:
-    return Refused(f"request file {quoted(name)} is larger than 16 MiB")
+    return Refused(
+        f"request file {quoted(name)} is larger than 16 MiB", code=Code.REQUEST_TOO_LARGE
+    )

@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-from gobbler.errors import Forbidden, GobblerError, Refused, quoted
+from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE, remove_quietly
 from gobbler.fs.clock import CLOCK
 from gobbler.fs.flush import Durability
@@ -114,7 +114,7 @@ class Spool:
         except FileExistsError:
             lease = take_over(path)
             if lease is not None:
-                lease.sign()
+                lease.write_holder()
             return lease
 
     def begin(self, job: str, attempts: int) -> Record | None:
@@ -142,7 +142,7 @@ class Spool:
         """
         owner, name = split_job(job)
         if uid is not None and owner != uid:
-            raise Forbidden(f"job {quoted(job)} is another user's")
+            raise Forbidden(f"job {quoted(job)} belongs to another user", code=Code.FOREIGN_JOB)
         if self.answers.state(job).is_final:
             raise _has_ended(job)
         mark = self.records.cancel_mark(job)
@@ -187,9 +187,10 @@ def check_job_name(name: str) -> None:
     if not is_valid_request_file(name):
         raise Refused(
             f"the name of the request file {quoted(name)} is longer than {MAX_NAME_BYTES} bytes "
-            f"or ends with {STATE_SUFFIX} or {ANSWER_SUFFIX}"
+            f"or ends with {STATE_SUFFIX} or {ANSWER_SUFFIX}",
+            code=Code.INVALID_NAME,
         )
 
 
 def _has_ended(job: str) -> Refused:
-    return Refused(f"job {quoted(job)} has ended already")
+    return Refused(f"job {quoted(job)} has ended already", code=Code.JOB_ENDED)

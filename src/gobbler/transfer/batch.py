@@ -14,14 +14,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.hash import Check, StillWanted, copy_and_hash, hash_file, same_content
+from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault, with_path
-from gobbler.model.progress import Meter
-from gobbler.transfer.run_directory import Made, Own, run_directory
+from gobbler.model.progress import Progress
+from gobbler.transfer.run_directory import BatchProgress, Made, Own, run_directory
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 
 
@@ -55,7 +55,10 @@ class Source:
                 )
                 found = (status.st_ino, status.st_uid)
                 if not is_same_device or found != (self.inode, self.owner):
-                    raise Refused(f"the source {quoted(self.name)} was replaced meanwhile")
+                    raise Refused(
+                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        code=Code.SOURCE_CHANGED,
+                    )
                 yield descriptor
 
 
@@ -103,19 +106,19 @@ class IngestedFile(NamedTuple):
     fingerprint: Fingerprint
 
 
-def run_batch(batch: Batch, meter: Meter) -> list[IngestedFile]:
+def run_batch(batch: Batch, progress: Progress) -> list[IngestedFile]:
     """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
-    return _run(batch, None, StillWanted(batch.tree, meter), meter)
+    return _run(batch, None, BatchProgress(batch.tree, progress))
 
 
-def run_batch_in_run_directory(batch: Batch, meter: Meter) -> tuple[list[IngestedFile], Made]:
+def run_batch_in_run_directory(batch: Batch, progress: Progress) -> tuple[list[IngestedFile], Made]:
     """The same, but the tree stays as it is: the files are made in a directory of this run."""
     with run_directory(batch.run_directories_path, flush=batch.write_out) as own:
-        ingested = _run(batch, own, StillWanted(own.path, meter), meter)
+        ingested = _run(batch, own, BatchProgress(own.path, progress))
     return ingested, own.made()
 
 
-def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[IngestedFile]:
+def _run(batch: Batch, own: Own | None, progress: BatchProgress) -> list[IngestedFile]:
     ingested: list[IngestedFile] = []
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
@@ -126,11 +129,11 @@ def _run(batch: Batch, own: Own | None, check: Check, meter: Meter) -> list[Inge
             target = f"{batch.tree}/{directory}" if directory else batch.tree
             with closing(opened), closing(open_directory(target)) as into:
                 for name in names:
-                    check(0)
+                    progress.check()
                     path = f"{directory}/{name}" if directory else name
                     place = _At(opened, name, into, own, path)
-                    ingested.append(_take(batch, place, check))
-                    meter.add_file(ingested[-1].size)
+                    ingested.append(_take(batch, place, progress))
+                    progress.end_file(ingested[-1].size)
     return ingested
 
 
@@ -157,7 +160,7 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, place: _At, check: Check) -> IngestedFile:
+def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
     path = place.path
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
@@ -166,14 +169,17 @@ def _take(batch: Batch, place: _At, check: Check) -> IngestedFile:
     with closing(opened), raising_fault("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
-            raise Refused(f"{quoted(path)} in the source is {kind_of(before.st_mode)} now")
+            raise Refused(
+                f"{quoted(path)} in the source is {kind_of(before.st_mode)} now",
+                code=Code.SOURCE_CHANGED,
+            )
         if is_foreign_link(before, batch.source.owner):
-            raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}")
+            raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}", code=Code.HARD_LINK)
         fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:
             if earlier.fingerprint == fingerprint and _is_whole(
-                place.tree, place.name, earlier, check
+                place.tree, place.name, earlier, progress
             ):
                 return earlier
             if place.own is None:
@@ -183,31 +189,31 @@ def _take(batch: Batch, place: _At, check: Check) -> IngestedFile:
                 place.own.drop(path)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
         candidate = batch.candidates.get(path)
-        if candidate is not None and _is_same(opened, candidate.real, before.st_size, check):
+        if candidate is not None and _is_same(opened, candidate.real, before.st_size, progress):
             return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
         if batch.adopt and _adopt(place, before):
-            size, md5sum = hash_file(opened, check, before.st_size)
+            size, md5sum = hash_file(opened, progress, before.st_size)
         else:
-            size, md5sum = _copy(batch, opened, place, before.st_size, check)
+            size, md5sum = _copy(batch, opened, place, before.st_size, progress)
         _unchanged(opened, fingerprint, size, path)
     return IngestedFile(path, size, md5sum, False, fingerprint)
 
 
-def _is_whole(into: int, name: str, earlier: IngestedFile, check: Check) -> bool:
+def _is_whole(into: int, name: str, earlier: IngestedFile, progress: Progress) -> bool:
     try:
         with closing(os.open(name, READ, dir_fd=into)) as copy:
-            return hash_file(copy, check, earlier.size) == (earlier.size, earlier.md5sum)
+            return hash_file(copy, progress, earlier.size) == (earlier.size, earlier.md5sum)
     except FileNotFoundError:
         return False
 
 
-def _copy(batch: Batch, opened: int, place: _At, size: int, check: Check) -> tuple[int, str]:
+def _copy(batch: Batch, opened: int, place: _At, size: int, progress: Progress) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     directory, name = place.into
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
         if place.own is not None:
             os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
-        return copy_and_hash(opened, copy, size, check, write_out=batch.write_out)
+        return copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
 
 
 def _adopt(place: _At, before: os.stat_result) -> bool:
@@ -243,14 +249,15 @@ def _unchanged(opened: int, fingerprint: Fingerprint, size: int, path: str) -> N
     if size != fingerprint.size or Fingerprint.of(after) != fingerprint:
         raise Refused(
             f"{quoted(path)} in the source changed while it was being read",
+            code=Code.SOURCE_CHANGED,
             hint="Upload again once nothing writes to the directory any more.",
         )
 
 
-def _is_same(opened: int, real: str, size: int, check: Check) -> bool:
+def _is_same(opened: int, real: str, size: int, progress: Progress) -> bool:
     try:
         with closing(os.open(real, READ)) as other:
-            return same_content(opened, other, size, check)
+            return same_content(opened, other, size, progress)
     except OSError:
         return False  # deleted meanwhile, damaged, or a link out of the registry: copy instead
 
@@ -266,16 +273,16 @@ class ConfirmBatch:
     files: dict[str, tuple[int, str]]
 
 
-def run_confirm_batch(batch: ConfirmBatch, meter: Meter) -> list[str]:
+def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
     """The paths of those copies that are byte for byte the same as the other file.
 
     It changes nothing, so it may run twice: whoever handed it out removes the copies.
     """
-    check = StillWanted(batch.tree, meter)
+    reported = BatchProgress(batch.tree, progress)
     confirmed = []
     for path, (size, real) in batch.files.items():
-        check(0)
+        reported.check()
         with closing(os.open(f"{batch.tree}/{path}", READ)) as opened:
-            if _is_same(opened, real, size, check):
+            if _is_same(opened, real, size, reported):
                 confirmed.append(path)
     return confirmed

@@ -8,14 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from gobbler.errors import Fault, Refused, quoted
+from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import write_new
-from gobbler.fs.mounts import SLOW_SECONDS
+from gobbler.fs.latency import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY, closing
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
-from gobbler.model.progress import Watcher
 from gobbler.model.records import Entry, Manifest, Summary, encode
-from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import InWhitelist, links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.dispatch import Dispatcher, dispatch
@@ -32,75 +30,52 @@ LOCAL_THREADS = 2
 """Threads that make links on a filesystem that answers at once: more of them get no more done."""
 
 
-def hash_kept(
-    dispatcher: Dispatcher, workspace: Workspace, plan: Plan, *, watcher: Watcher
-) -> Manifest:
+def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
     """The entries of the symbolic links that are kept; their targets are hashed.
 
     Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read,
     or :class:`~gobbler.errors.Fault` if that is the fault of the filesystem.
     """
     entries: Manifest = {}
-    for hashed in hash_listed(dispatcher, workspace, plan.kept, watcher=watcher):
+    for hashed in hash_listed(dispatcher, plan.kept):
         if hashed.problem:
             target = quoted(plan.kept[hashed.path].target)
             reason = (
                 f"symbolic link {quoted(hashed.path)} can't be taken: "
                 f"its target {target} {hashed.problem}"
             )
-            raise Fault(reason) if hashed.failed else Refused(reason)
+            if hashed.failed:
+                raise Fault(reason, code=Code.IO_ERROR)
+            raise Refused(reason, code=Code.INVALID_SOURCE)
         entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
     return entries
 
 
-def hash_listed(
-    dispatcher: Dispatcher, workspace: Workspace, kept: dict[str, InWhitelist], *, watcher: Watcher
-) -> Iterator[Hashed]:
+def hash_listed(dispatcher: Dispatcher, kept: dict[str, InWhitelist]) -> Iterator[Hashed]:
     """Hash the targets of links into whitelisted directories, following no link below."""
     for root in dict.fromkeys(target.root for target in kept.values()):
         files = {path: target.path for path, target in kept.items() if target.root == root}
         yield from dispatch(
-            dispatcher,
-            workspace,
-            run_hash_batch,
-            _hash_batches(dispatcher, workspace, root, files),
-            light=False,
-            watcher=watcher,
+            dispatcher, run_hash_batch, _hash_batches(dispatcher, root, files), light=False
         )
 
 
-def hash_files(
-    dispatcher: Dispatcher,
-    workspace: Workspace,
-    root: str,
-    files: dict[str, int],
-    *,
-    watcher: Watcher,
-) -> Iterator[Hashed]:
+def hash_files(dispatcher: Dispatcher, root: str, files: dict[str, int]) -> Iterator[Hashed]:
     """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
     batches = (
-        HashBatch(workspace.tree, root, {p: p for p in part}) for part in dispatcher.cut(files)
+        HashBatch(dispatcher.workspace.tree, root, {p: p for p in part})
+        for part in dispatcher.cut(files)
     )
     light = is_light(files)
-    watcher.expect(len(files), sum(files.values()))
-    for hashed in dispatch(
-        dispatcher,
-        workspace,
-        run_hash_batch,
-        batches,
-        light=light,
-        watcher=watcher,
-        is_expected=True,
-    ):
-        watcher.advance(1, hashed.size)
+    dispatcher.progress.expect(len(files), sum(files.values()))
+    for hashed in dispatch(dispatcher, run_hash_batch, batches, light=light, is_expected=True):
+        dispatcher.progress.advance(1, hashed.size)
         yield hashed
 
 
-def _hash_batches(
-    dispatcher: Dispatcher, workspace: Workspace, root: str, files: dict[str, str]
-) -> Iterator[HashBatch]:
+def _hash_batches(dispatcher: Dispatcher, root: str, files: dict[str, str]) -> Iterator[HashBatch]:
     for part in cut(dict.fromkeys(files, 0), batch_size(len(files), dispatcher.width)):
-        yield HashBatch(workspace.tree, root, {path: files[path] for path in part})
+        yield HashBatch(dispatcher.workspace.tree, root, {path: files[path] for path in part})
 
 
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, width: int) -> None:
@@ -125,7 +100,7 @@ def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, wi
     first, links = next(iter(places.items()))
     begun = time.monotonic()
     _make_symlinks(first, links[:FIRST_LINKS])
-    is_slow = time.monotonic() - begun > SLOW_SECONDS * len(links[:FIRST_LINKS])
+    is_slow = time.monotonic() - begun > HIGH_LATENCY_SECONDS * len(links[:FIRST_LINKS])
     places[first] = links[FIRST_LINKS:]
     with ThreadPoolExecutor(width if is_slow else min(width, LOCAL_THREADS)) as pool:
         try:

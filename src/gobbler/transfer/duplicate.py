@@ -8,17 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import FILE_MODE
-from gobbler.fs.hash import Check, StillWanted, copy_and_hash
+from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
-from gobbler.model.progress import Meter, Watcher
-from gobbler.registry.workspace import Workspace
+from gobbler.model.progress import Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.dispatch import Dispatcher, Files, make_files
 from gobbler.transfer.executor import is_light
-from gobbler.transfer.run_directory import Made, Own, run_directory
+from gobbler.transfer.run_directory import BatchProgress, Made, Own, run_directory
 
 
 class Duplicate(NamedTuple):
@@ -44,24 +43,24 @@ class DuplicateBatch:
     run_directories_path: str
 
 
-def run_duplicate_batch(batch: DuplicateBatch, meter: Meter) -> list[str]:
+def run_duplicate_batch(batch: DuplicateBatch, progress: Progress) -> list[str]:
     """Copy the files of a batch; the sources that are not what they must be."""
-    return _run(batch, None, StillWanted(batch.workspace, meter))
+    return _run(batch, None, BatchProgress(batch.workspace, progress))
 
 
 def run_duplicate_batch_in_run_directory(
-    batch: DuplicateBatch, meter: Meter
+    batch: DuplicateBatch, progress: Progress
 ) -> tuple[list[str], Made]:
     """The same, with the copies in a directory of this run."""
     with run_directory(batch.run_directories_path, flush=True) as own:
-        wrong = _run(batch, own, StillWanted(own.path, meter))
+        wrong = _run(batch, own, BatchProgress(own.path, progress))
     return wrong, own.made()
 
 
-def _run(batch: DuplicateBatch, own: Own | None, check: Check) -> list[str]:
+def _run(batch: DuplicateBatch, own: Own | None, progress: BatchProgress) -> list[str]:
     wrong = []
     for target, wanted in batch.files.items():
-        check(0)
+        progress.check()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         parent, name = (None, f"{batch.top}/{target}") if own is None else own.place(target)
         with (
@@ -71,7 +70,7 @@ def _run(batch: DuplicateBatch, own: Own | None, check: Check) -> list[str]:
             if own is not None:
                 os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
             with raising_fault("copy", wanted.source):
-                found = copy_and_hash(source, copy, wanted.size, check)
+                found = copy_and_hash(source, copy, wanted.size, progress)
             if found != (wanted.size, wanted.md5sum):
                 wrong.append(wanted.source)
     return wrong
@@ -90,6 +89,7 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
         raise Fault(
             f"{quoted(path)} can't be copied: it links to {quoted(text)}, which is in no "
             "whitelisted directory",
+            code=Code.DAMAGED_LINKS,
             hint="Whitelist the directory that it leads into, or validate the version.",
         )
     with raising_fault("read", path), closing(open_directory(target.root)) as root:
@@ -98,13 +98,11 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
 
 def duplicate_all(
     dispatcher: Dispatcher,
-    workspace: Workspace,
     files: dict[str, Duplicate],
     whitelist: tuple[str, ...],
-    *,
-    watcher: Watcher,
 ) -> Iterator[str]:
     """Copy ``files`` (by the name each gets in the job); yields sources that are not right."""
+    workspace = dispatcher.workspace
     sizes = {target: wanted.size for target, wanted in files.items()}
 
     def batches(run_directories_path: str) -> Iterator[DuplicateBatch]:
@@ -121,4 +119,4 @@ def duplicate_all(
         workspace.path,
         is_light(sizes),
     )
-    yield from make_files(dispatcher, workspace, work, watcher=watcher)
+    yield from make_files(dispatcher, work)

@@ -17,7 +17,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from itertools import islice
 from typing import TypeVar
 
-from gobbler.model.progress import Meter, Watcher
+from gobbler.model.progress import CancelToken, NoProgress, Progress, ProgressCounter
 
 MAX_FILES = 1000
 """Files in one batch."""
@@ -152,7 +152,7 @@ def is_light(files: dict[str, int]) -> bool:
 
 
 def run_here(
-    function: Callable[[B, Meter], R], batches: Iterator[B], *, watcher: Watcher
+    function: Callable[[B, Progress], R], batches: Iterator[B], *, cancel: CancelToken
 ) -> Iterator[R]:
     """Run ``function`` in the calling thread on as many of ``batches`` as are really light.
 
@@ -160,8 +160,8 @@ def run_here(
     """
     until = time.monotonic() + LIGHT_SECONDS
     for batch in batches:
-        watcher.check()
-        yield function(batch, Meter())
+        cancel.check()
+        yield function(batch, NoProgress())
         if time.monotonic() > until:
             return
 
@@ -169,45 +169,51 @@ def run_here(
 def run_all(
     executor: Executor,
     width: int,
-    function: Callable[[B, Meter], R],
+    function: Callable[[B, Progress], R],
     batches: Iterable[B],
     *,
-    watcher: Watcher,
+    progress: Progress,
+    cancel: CancelToken,
     give_up: Callable[[], None],
 ) -> Iterator[R]:
     """Run ``function`` on each batch; the results as they come, not in order.
 
     At most ``width`` batches run at a time; in this process, as many as get most done (see
     :class:`ConcurrencyTuner`). No more are handed out, so memory stays flat, and one job
-    leaves room for others. On the first failure, or when ``watcher`` says that
-    the work is no longer wanted, ``give_up`` is called (it must make running batches
-    end), those that run are waited for, and the error is raised. What runs elsewhere may
-    go on for a while: it does no harm.
+    leaves room for others. ``progress`` advances while batches run; what a batch has reported
+    is taken back once it has ended, for the caller counts its results. On the first failure,
+    or when ``cancel`` says so, ``give_up`` is called (it must make running batches end),
+    those that run are waited for, and the error is raised. What runs elsewhere may go on for a
+    while: it does no harm.
     """
     waiting = iter(batches)
-    running: dict[Future[R], Meter] = {}
+    running: dict[Future[R], ProgressCounter] = {}
+    reported = (0, 0)
     pace = None if isinstance(executor, RemoteExecutor) else ConcurrencyTuner(width)
     ready: list[R] = []
     ended = 0.0
     try:
         while True:
-            watcher.check()
+            cancel.check()
             if pace is not None:
-                pace.look(time.monotonic(), ended + amount(*_under_way(running)))
+                pace.look(time.monotonic(), ended + amount(*_progress_of(running)))
             # RemoteExecutor the way there takes a while, so that one more should be on it.
             wanted = width + 1 if pace is None else pace.at_a_time
             for batch in islice(waiting, max(0, wanted - len(running))):
-                meter = Meter()
-                running[executor.submit(function, batch, meter)] = meter
+                counter = ProgressCounter()
+                running[executor.submit(function, batch, counter)] = counter
             yield from ready
-            watcher.under_way(*_under_way(running))
+            files, size = _progress_of(running)
+            if (files, size) != reported:
+                progress.advance(files - reported[0], size - reported[1])
+                reported = files, size
             if not running:
                 return
             done, _ = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
             ready = [future.result() for future in done]
             for future in done:
-                meter = running.pop(future)
-                ended += amount(meter.files, meter.bytes)
+                counter = running.pop(future)
+                ended += amount(counter.files, counter.bytes)
     except BaseException:
         give_up()
         for future in running:
@@ -216,6 +222,6 @@ def run_all(
         raise
 
 
-def _under_way(running: Mapping[Future[R], Meter]) -> tuple[int, int]:
-    meters = running.values()
-    return sum(m.files for m in meters), sum(m.bytes for m in meters)
+def _progress_of(running: Mapping[Future[R], ProgressCounter]) -> tuple[int, int]:
+    counters = running.values()
+    return sum(c.files for c in counters), sum(c.bytes for c in counters)

@@ -8,10 +8,11 @@ import stat
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.fs.hash import Check, StillWanted, hash_file
+from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
-from gobbler.model.progress import Meter
+from gobbler.model.progress import Progress
+from gobbler.transfer.run_directory import BatchProgress
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ MISTAKES = {
 """Errors that tell what stands at a path, or who may read it."""
 
 
-def run_hash_batch(batch: HashBatch, meter: Meter) -> list[Hashed]:
+def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:
     """Hash the files of a batch. What can't be read is reported, not raised."""
-    check = StillWanted(batch.workspace, meter)
+    reported = BatchProgress(batch.workspace, progress)
     try:
         directory = open_directory(batch.root)
     except OSError as error:
@@ -60,21 +61,21 @@ def run_hash_batch(batch: HashBatch, meter: Meter) -> list[Hashed]:
         try:
             found = []
             for path, inner in batch.files.items():
-                found.append(_hash(beneath, inner, path, check))
-                meter.add_file(found[-1].size)
+                found.append(_hash(beneath, inner, path, reported))
+                reported.end_file(found[-1].size)
             return found
         finally:
             beneath.close()
 
 
-def _hash(root: Beneath, inner: str, path: str, check: Check) -> Hashed:
-    check(0)
+def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress) -> Hashed:
+    progress.check()
     try:
         with closing(root.open(inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
             status = os.fstat(opened)
             if not stat.S_ISREG(status.st_mode):
                 return Hashed(path, 0, "", f"is {kind_of(status.st_mode)}, not a regular file")
-            size, md5sum = hash_file(opened, check, status.st_size)
+            size, md5sum = hash_file(opened, progress, status.st_size)
     except OSError as error:
         return _unreadable(error, path, path)
     return Hashed(path, size, md5sum, "")

@@ -8,9 +8,7 @@ from contextlib import suppress
 
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.model.progress import Watcher
 from gobbler.model.records import Entry, Link, Manifest
-from gobbler.registry.workspace import Workspace
 from gobbler.rules.dedup import DedupCandidates
 from gobbler.rules.relations import Content
 from gobbler.rules.upload_plan import Plan
@@ -35,30 +33,27 @@ CONTENTS_AT_A_TIME = 100_000
 
 def ingest_files(
     dispatcher: Dispatcher,
-    workspace: Workspace,
     source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
     *,
     consume: bool,
     adopt: bool,
-    watcher: Watcher,
 ) -> tuple[Manifest, dict[str, Fingerprint]]:
     """Bring the files of ``plan`` into the tree of ``workspace``.
 
     Returns their entries (linked to ``candidates`` where the content is the same), and if the
     source is to be consumed, the state in which each of its files was read.
     """
-    watcher.expect(len(plan.copies), sum(plan.copies.values()))
+    workspace = dispatcher.workspace
+    dispatcher.progress.expect(len(plan.copies), sum(plan.copies.values()))
     earlier = bring_back(workspace, plan.directories, {} if adopt else plan.copies)
     _make_directories(workspace.tree, plan.directories)
     entries: Manifest = {}
     fingerprints: dict[str, Fingerprint] = {}
     fresh: list[str] = []
-    entries.update(hash_kept(dispatcher, workspace, plan, watcher=watcher))
-    for ingested in _taken(
-        dispatcher, workspace, source, plan, candidates, earlier, adopt=adopt, watcher=watcher
-    ):
+    entries.update(hash_kept(dispatcher, plan))
+    for ingested in _taken(dispatcher, source, plan, candidates, earlier, adopt=adopt):
         candidate = (
             candidates.at_path(ingested.path, ingested.size)
             if ingested.same and candidates is not None
@@ -68,29 +63,26 @@ def ingest_files(
         entries[ingested.path] = Entry(ingested.size, ingested.md5sum, link)
         if consume:
             fingerprints[ingested.path] = ingested.fingerprint
-        watcher.advance(1, ingested.size)
+        dispatcher.progress.advance(1, ingested.size)
         if link is None:
             fresh.append(ingested.path)
     if candidates is not None and fresh:
-        entries.update(_linked(dispatcher, workspace, candidates, entries, fresh, watcher=watcher))
+        entries.update(_linked(dispatcher, candidates, entries, fresh))
     return entries, fingerprints
 
 
 def _taken(
     dispatcher: Dispatcher,
-    workspace: Workspace,
     source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
     *,
     adopt: bool,
-    watcher: Watcher,
 ) -> Iterator[IngestedFile]:
     def batches(run_directories_path: str) -> Iterator[Batch]:
         return _batches(
             dispatcher,
-            workspace,
             source,
             plan,
             candidates,
@@ -100,22 +92,23 @@ def _taken(
         )
 
     files = Files(
-        run_batch, run_batch_in_run_directory, batches, workspace.tree, is_light(plan.copies)
+        run_batch,
+        run_batch_in_run_directory,
+        batches,
+        dispatcher.workspace.tree,
+        is_light(plan.copies),
     )
-    with resume_notes(workspace) as note:
-        for ingested in make_files(dispatcher, workspace, files, watcher=watcher, is_expected=True):
+    with resume_notes(dispatcher.workspace) as note:
+        for ingested in make_files(dispatcher, files, is_expected=True):
             note(ingested)
             yield ingested
 
 
 def _linked(
     dispatcher: Dispatcher,
-    workspace: Workspace,
     candidates: DedupCandidates,
     entries: Manifest,
     fresh: list[str],
-    *,
-    watcher: Watcher,
 ) -> Manifest:
     """The linked entries of those of ``fresh`` whose content is published already."""
     links: dict[str, Link] = {}
@@ -127,15 +120,13 @@ def _linked(
         links |= {path: found[c] for path, c in contents.items() if c in found}
     confirmed = dispatch(
         dispatcher,
-        workspace,
         run_confirm_batch,
-        _confirm_batches(dispatcher, workspace, entries, links),
+        _confirm_batches(dispatcher, entries, links),
         light=is_light({path: entries[path].size for path in links}),
-        watcher=watcher,
     )
     linked = {}
     for path in confirmed:
-        os.unlink(f"{workspace.tree}/{path}")
+        os.unlink(f"{dispatcher.workspace.tree}/{path}")
         linked[path] = Entry(entries[path].size, entries[path].md5sum, links[path])
     return linked
 
@@ -152,7 +143,6 @@ def _make_directories(tree: str, directories: list[str]) -> None:
 
 def _batches(
     dispatcher: Dispatcher,
-    workspace: Workspace,
     source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
@@ -171,7 +161,7 @@ def _batches(
         known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
         yield Batch(
             source,
-            workspace.tree,
+            dispatcher.workspace.tree,
             files,
             same,
             adopt,
@@ -182,11 +172,11 @@ def _batches(
 
 
 def _confirm_batches(
-    dispatcher: Dispatcher, workspace: Workspace, entries: Manifest, links: dict[str, Link]
+    dispatcher: Dispatcher, entries: Manifest, links: dict[str, Link]
 ) -> Iterator[ConfirmBatch]:
     for files in dispatcher.cut({path: entries[path].size for path in links}):
         yield ConfirmBatch(
-            workspace.tree,
+            dispatcher.workspace.tree,
             {path: (size, _real(dispatcher, links[path])) for path, size in files.items()},
         )
 

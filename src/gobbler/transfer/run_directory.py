@@ -19,22 +19,72 @@ from __future__ import annotations
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gobbler.errors import Cancelled
+from gobbler.errors import Cancelled, Code
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability, flush_filesystem
-from gobbler.fs.open import closing, open_directory
+from gobbler.fs.open import closing, exists, open_directory
 from gobbler.fs.removal import remove_tree
+from gobbler.model.progress import Progress
 from gobbler.registry.workspace import Workspace
 
 PREFIX = "apart-"
 
 MOVERS = 8
 """Threads that rename files into place."""
+
+
+CHECK_EVERY = 0.2
+"""Seconds between two checks of whether the job of a batch was cancelled."""
+
+
+class BatchProgress:
+    """What a running batch reports, and how it learns that its job was cancelled.
+
+    It is the progress and the cancel token of the batch, in whatever process that runs. The
+    job was cancelled when ``path`` is gone: the tree, or the directory of the runs.
+    """
+
+    def __init__(self, path: str, progress: Progress) -> None:
+        self._path = path
+        self._progress = progress
+        self._part = 0
+        self._next = 0.0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: the dispatcher knows the total."""
+
+    def advance(self, files: int, size: int) -> None:
+        """Count ``size`` more bytes of the file that is being read.
+
+        Raises :class:`~gobbler.errors.Cancelled` if the job was cancelled.
+        """
+        self._part += size
+        self._progress.advance(files, size)
+        self.check()
+
+    def end_file(self, size: int) -> None:
+        """Count one file of ``size`` bytes, however often it was read."""
+        self._progress.advance(1, size - self._part)
+        self._part = 0
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the job was cancelled."""
+        now = time.monotonic()
+        if now >= self._next:
+            if not exists(self._path):
+                raise _workspace_gone(self._path)
+            self._next = now + CHECK_EVERY
+
+
+def _workspace_gone(path: str) -> Cancelled:
+    # Seen by nobody if this job was cancelled: the error that cancelled it is raised.
+    return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
 
 
 class Made(NamedTuple):
@@ -86,7 +136,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
         os.mkdir(path, DIRECTORY_MODE)
         descriptor = open_directory(path)
     except FileNotFoundError:
-        raise Cancelled("the job was given up") from None
+        raise _workspace_gone(run_directories_path) from None
     with closing(descriptor):
         yield Own(path, descriptor)
     if flush:

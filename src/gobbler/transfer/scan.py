@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Refused, quoted
-from gobbler.fs.open import closing, kind_of
+from gobbler.errors import Code, Refused, quoted
+from gobbler.fs.open import closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
 from gobbler.model.names import file_name_problem, is_internal
+from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
@@ -27,7 +27,7 @@ MAX_PATH_BYTES = 3000
 class _Scanner:
     ignore_dot: bool
     owner: int | None
-    check: Callable[[], None]
+    cancel: CancelToken
     looker: StatPool
     found: Scan
 
@@ -35,7 +35,7 @@ class _Scanner:
         """Scan one open directory; how many entries of it are taken."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
         for part in parts(names):
-            self.check()
+            self.cancel.check()
             looks = opened.looks or self.looker.looks(opened, part)
             directories = [name for name in part if is_directory(looks.get(name))]
             opening = self.looker.directories(opened.descriptor, directories)
@@ -107,23 +107,40 @@ def _path_problem(name: str, path: str) -> str | None:
     return None
 
 
+def scan_source(
+    directory: str, *, ignore_dot: bool, owner: int | None, cancel: CancelToken
+) -> Scan:
+    """Scan the directory with this path, as an upload does.
+
+    ``gobbler upload --dry-run`` runs this and :func:`gobbler.rules.upload_plan.make_plan`, so
+    that it accepts and refuses what the service does. It needs no service: whatever the caller
+    can read will do. Raises :class:`~gobbler.errors.Refused` if it is no directory.
+    """
+    try:
+        opened = open_directory(directory)
+    except OSError as error:
+        raise refusal(error, directory) from None
+    with closing(opened) as descriptor:
+        return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel)
+
+
 def scan(
     directory: int,
     *,
     ignore_dot: bool,
     owner: int | None,
-    check: Callable[[], None] = lambda: None,
+    cancel: CancelToken,
     width: int = 1,
 ) -> Scan:
     """What is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to others' files are odd. ``check`` is called for
-    every directory and may raise to give up. Up to ``width`` threads look where that is slow.
+    With ``owner`` (a user ID), hard links to others' files are odd. ``cancel`` is checked for
+    every directory. Up to ``width`` threads look where that is slow.
     """
     found = Scan({}, {}, [], [], {})
     with StatPool(width) as looker:
         top = Directory.read(directory)
-        _Scanner(ignore_dot, owner, check, looker, found).directory(top, "", 0)
+        _Scanner(ignore_dot, owner, cancel, looker, found).directory(top, "", 0)
     return found
 
 
@@ -135,19 +152,16 @@ def is_foreign_link(status: os.stat_result, owner: int) -> bool:
     return status.st_nlink > 1 and status.st_uid != owner
 
 
-UNREADABLE = "can't be read by the service"
-
-
 def vanished(error: OSError, path: str) -> str:
     """What is wrong with the user's file ``path`` on which a call failed.
 
-    Raises :class:`~gobbler.errors.Fault` for what is our own fault.
+    Raises :class:`~gobbler.errors.Fault` if the service or its filesystem failed.
     """
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
     if isinstance(error, PermissionError):
-        return UNREADABLE
-    # EINVAL: it was a symbolic link when it was looked at, and is none any more.
+        return "can't be read by the service"
+    # EINVAL: it was a symbolic link before.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
     raise fault_at(error, "read", path) from error
@@ -155,8 +169,11 @@ def vanished(error: OSError, path: str) -> str:
 
 def refusal(error: OSError, path: str) -> Refused:
     """The refusal of the user's file ``path`` on which a call failed."""
-    problem = vanished(error, path)
-    hint = "Give others the right to read it (and to enter it, if it is a directory)."
-    return Refused(
-        f"{quoted(path)} in the source {problem}", hint=hint if problem == UNREADABLE else ""
-    )
+    reason = f"{quoted(path)} in the source {vanished(error, path)}"
+    if isinstance(error, PermissionError):
+        return Refused(
+            reason,
+            code=Code.UNREADABLE,
+            hint="Give others the right to read it (and to enter it, if it is a directory).",
+        )
+    return Refused(reason, code=Code.SOURCE_CHANGED)

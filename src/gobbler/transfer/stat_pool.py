@@ -17,7 +17,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
-from gobbler.fs.mounts import SLOW_SECONDS
+from gobbler.fs.latency import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY
 
 FIRST_LOOKS = 8
@@ -62,7 +62,7 @@ class Directory(NamedTuple):
                             links.add(entry.name)
                     if len(names) == FIRST_LOOKS:
                         # Where directories don't tell, that was a look at each, one by one.
-                        tells = time.monotonic() - begun <= SLOW_SECONDS * FIRST_LOOKS
+                        tells = time.monotonic() - begun <= HIGH_LATENCY_SECONDS * FIRST_LOOKS
         return cls(descriptor, names, links, {})
 
     def look(self, name: str) -> Look:
@@ -116,7 +116,7 @@ class StatPool:
     @property
     def is_slow(self) -> bool:
         """Whether many should be looked at at a time."""
-        slow = self._looks >= FIRST_LOOKS and self._seconds > SLOW_SECONDS * self._looks
+        slow = self._looks >= FIRST_LOOKS and self._seconds > HIGH_LATENCY_SECONDS * self._looks
         return slow and self._width > 1
 
     def _threads(self) -> ThreadPoolExecutor:

@@ -1,17 +1,14 @@
-"""What was done with the versions of a registry, kept on the side of the one who asked.
+"""The ledger: what bulk runs have done, recorded in the state directory of the user.
 
 ::
 
     {user's state directory}/gobbler/registries/
         {digest of address and registry}.sqlite     the ledger
-        {the same}.sqlite.lock                      held while it is opened
-        {the same}.sqlite.runs/{token}              a command that is at work
+        {the same}.sqlite.lock                      locked while it is opened
+        {the same}.sqlite.runs/{token}              the lease of a process that runs
 
-It is no part of the registry, and nothing is wrong if it is lost: then no version was ever
-verified.
-
-
-Commands that are at work on one registry at the same time, and don't do the same twice.
+It is not part of the registry. Without it every version counts as never validated, and nothing
+else is lost.
 """
 
 from __future__ import annotations
@@ -51,8 +48,8 @@ CREATE TABLE IF NOT EXISTS claims (
 """
 
 
-class Kept(msgspec.Struct, frozen=True, array_like=True):
-    """What came of verifying a version: of which one, when, and what is wrong with it."""
+class ValidationRecord(msgspec.Struct, frozen=True, array_like=True):
+    """One validation: of which version (its stamp), when it ended, and the problems found."""
 
     stamp: str
     finished: float
@@ -62,26 +59,29 @@ class Kept(msgspec.Struct, frozen=True, array_like=True):
     problems: tuple[str, ...]
 
 
-class Run(NamedTuple):
-    """A sweep that was begun (in seconds since the epoch), and may have been broken off."""
+class RunRecord(NamedTuple):
+    """A bulk run that was started (in seconds since the epoch) and may be unfinished."""
 
     id: int
-    begun: float
+    started: float
 
 
 def ledger_path(url: str | None, registry: str) -> str:
-    """Where the ledger of a registry is, as the service at ``url`` (if any) tells of it."""
+    """The path of the ledger for ``registry``, as the service at ``url`` (if any) names it."""
     name = digest(f"{url or ''}\n{registry}")
     return os.path.join(platformdirs.user_state_dir("gobbler"), "registries", f"{name}.sqlite")
 
 
 class Ledger:
-    """The ledger of the registry of a service; see :class:`StateFile` for what may be wrong."""
+    """The ledger of one registry.
+
+    Raises :class:`~gobbler.errors.Fault` if it can't be used, see :class:`StateFile`.
+    """
 
     def __init__(self, url: str | None, registry: str) -> None:
         self._file = StateFile(ledger_path(url, registry), _TABLES, FORMAT)
         self.path = self._file.path
-        self.together = self._file.together
+        self.transaction = self._file.transaction
         known = self._file.rows("SELECT 1 FROM about")
         if not known:
             self._file.change("INSERT OR REPLACE INTO about VALUES (?,?)", url or "", registry)
@@ -92,32 +92,32 @@ class Ledger:
     def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    # Versions
+    # Validations
 
-    def verified(self) -> dict[VersionKey, Kept]:
-        """What came of verifying each version the last time."""
+    def validations(self) -> dict[VersionKey, ValidationRecord]:
+        """The last validation of each version."""
         rows = self._file.rows("SELECT * FROM verified")
-        return {VersionKey(*map(str, row[:3])): _kept(row[3:]) for row in rows}
+        return {VersionKey(*map(str, row[:3])): _record(row[3:]) for row in rows}
 
-    def verified_at(self, key: VersionKey) -> float | None:
-        """When a version was verified the last time, if ever."""
+    def validated_at(self, key: VersionKey) -> float | None:
+        """When a version was validated last, if ever."""
         rows = self._file.rows(
             "SELECT finished FROM verified WHERE project=? AND asset=? AND version=?",
             *(key.project, key.asset, key.version),
         )
         return msgspec.convert(rows[0][0], float) if rows else None
 
-    def keep(self, key: VersionKey, kept: Kept) -> None:
-        """Know what came of verifying a version."""
+    def record(self, key: VersionKey, record: ValidationRecord) -> None:
+        """Record the last validation of a version."""
         self._file.change(
             "INSERT OR REPLACE INTO verified VALUES (?,?,?,?,?,?,?,?,?)",
             *(key.project, key.asset, key.version),
-            *(kept.stamp, kept.finished, kept.seconds, kept.files, kept.bytes),
-            msgspec.json.encode(kept.problems).decode(),
+            *(record.stamp, record.finished, record.seconds, record.files, record.bytes),
+            msgspec.json.encode(record.problems).decode(),
         )
 
     def forget(self, key: VersionKey) -> None:
-        """Know nothing of a version any more."""
+        """Remove what is recorded of a version."""
         self._file.change(
             "DELETE FROM verified WHERE project=? AND asset=? AND version=?",
             *(key.project, key.asset, key.version),
@@ -125,55 +125,54 @@ class Ledger:
 
     # Runs
 
-    def unfinished(self, action: str, scope: str) -> Run | None:
-        """The sweep of ``scope`` that was begun and has not ended."""
+    def unfinished_run(self, action: str, scope: str) -> RunRecord | None:
+        """The run of ``action`` over ``scope`` that was started and has not ended."""
         rows = self._file.rows(
             "SELECT id, begun FROM runs WHERE action=? AND scope=? ORDER BY id DESC LIMIT 1",
             *(action, scope),
         )
-        return msgspec.convert(rows[0], Run) if rows else None
+        return msgspec.convert(rows[0], RunRecord) if rows else None
 
-    def begin(self, action: str, scope: str, *, restart: bool) -> Run:
-        """Go on with the sweep of ``scope``, or begin one; with ``restart`` in any case."""
-        with self.together():
-            found = self.unfinished(action, scope)
+    def begin_run(self, action: str, scope: str, *, restart: bool) -> RunRecord:
+        """Resume the unfinished run, or start one; with ``restart`` always start one."""
+        with self.transaction():
+            found = self.unfinished_run(action, scope)
             if found is not None and not restart:
                 return found
             if found is not None:
-                self.end(found)
-            begun = time.time()
+                self.end_run(found)
+            started = time.time()
             statement = "INSERT INTO runs (action, scope, begun) VALUES (?,?,?)"
-            return Run(self._file.change(statement, action, scope, begun), begun)
+            return RunRecord(self._file.change(statement, action, scope, started), started)
 
-    def done(self, run: Run) -> set[str]:
+    def done_tasks(self, run: RunRecord) -> set[str]:
         """The tasks of a run that are done."""
-        return {
-            str(task) for (task,) in self._file.rows("SELECT task FROM done WHERE run=?", run.id)
-        }
+        rows = self._file.rows("SELECT task FROM done WHERE run=?", run.id)
+        return {str(task) for (task,) in rows}
 
-    def is_done(self, run: Run, task: str) -> bool:
+    def is_done(self, run: RunRecord, task: str) -> bool:
         """Whether a task of a run is done."""
         return bool(self._file.rows("SELECT 1 FROM done WHERE run=? AND task=?", run.id, task))
 
-    def finish(self, run: Run, task: str) -> None:
-        """Know that a task of a run is done."""
+    def mark_done(self, run: RunRecord, task: str) -> None:
+        """Record that a task of a run is done."""
         self._file.change("INSERT OR IGNORE INTO done VALUES (?,?)", run.id, task)
 
-    def end(self, run: Run) -> None:
-        """Know that all of a run is done."""
-        with self.together():
+    def end_run(self, run: RunRecord) -> None:
+        """Record that all tasks of a run are done."""
+        with self.transaction():
             self._file.change("DELETE FROM done WHERE run=?", run.id)
             self._file.change("DELETE FROM runs WHERE id=?", run.id)
 
     # Claims
 
     def holders(self) -> set[str]:
-        """Whoever has claimed something."""
+        """The processes that have claimed something."""
         return {str(one) for (one,) in self._file.rows("SELECT DISTINCT holder FROM claims")}
 
     def claim(self, action: str, task: str, holder: str) -> str:
-        """Claim a task for ``holder`` unless somebody has; whose it is."""
-        with self.together():
+        """Claim a task for ``holder`` unless it is claimed; return who holds it then."""
+        with self.transaction():
             query = "SELECT holder FROM claims WHERE action=? AND task=?"
             if rows := self._file.rows(query, action, task):
                 return str(rows[0][0])
@@ -181,68 +180,71 @@ class Ledger:
             return holder
 
     def release(self, holder: str, task: str | None = None) -> None:
-        """Give up what ``holder`` has claimed: a task, or all."""
+        """Release a task that ``holder`` has claimed, or all of them."""
         if task is None:
             self._file.change("DELETE FROM claims WHERE holder=?", holder)
         else:
             self._file.change("DELETE FROM claims WHERE holder=? AND task=?", holder, task)
 
 
-def _kept(values: tuple[object, ...]) -> Kept:
+def _record(values: tuple[object, ...]) -> ValidationRecord:
     problems = msgspec.json.decode(str(values[-1]), type=tuple[str, ...])
-    return msgspec.convert((*values[:-1], problems), Kept)
+    return msgspec.convert((*values[:-1], problems), ValidationRecord)
 
 
-class Attendance:
-    """This process, as others that use the same ledger see it; made by :func:`attending`."""
+class Claims:
+    """The tasks that this process has claimed, valid while it holds its lease.
 
-    def __init__(self, ledger: Ledger, directory: str, name: str, lease: Lease) -> None:
+    ``holder`` is the name of the process in the ledger. Made by :func:`hold_claims`.
+    """
+
+    def __init__(self, ledger: Ledger, directory: str, holder: str, lease: Lease) -> None:
         self._ledger = ledger
         self._directory = directory
-        self.name = name
-        self._presence = lease
+        self.holder = holder
+        self._lease = lease
 
     def renew(self) -> None:
-        """Show other hosts, now and then, that we are still at work."""
-        self._presence.renew()
+        """Renew the lease, so that other hosts see that this process lives."""
+        self._lease.renew()
 
     def claim(self, action: str, task: str) -> bool:
-        """Take a task, unless somebody who lives is at it."""
-        holder = self._ledger.claim(action, task, self.name)
-        if holder != self.name and self._is_gone(holder):
+        """Claim a task; ``False`` if a process that lives has claimed it."""
+        holder = self._ledger.claim(action, task, self.holder)
+        if holder != self.holder and self._is_gone(holder):
             self._ledger.release(holder)
-            holder = self._ledger.claim(action, task, self.name)
-        return holder == self.name
+            holder = self._ledger.claim(action, task, self.holder)
+        return holder == self.holder
 
     def release_those_of_the_dead(self) -> None:
-        """Give up what was claimed by commands that have ended otherwise than they should."""
-        for holder in self._ledger.holders() - {self.name}:
+        """Release what processes had claimed that were killed."""
+        for holder in self._ledger.holders() - {self.holder}:
             if self._is_gone(holder):
                 self._ledger.release(holder)
 
     def _is_gone(self, holder: str) -> bool:
         path = os.path.join(self._directory, holder)
-        left = take_over(path)
-        if left is not None:
-            left.release()
-        return left is not None or not os.path.lexists(path)
+        lease = take_over(path)
+        if lease is not None:
+            lease.release()
+        return lease is not None or not os.path.lexists(path)
 
 
 @contextlib.contextmanager
-def attending(ledger: Ledger) -> Iterator[Attendance]:
-    """Be at work; what is claimed within is given up at the end of the block, or of the process."""
+def hold_claims(ledger: Ledger) -> Iterator[Claims]:
+    """Hold a lease for claims, which are released at the end of the block or of the process."""
     directory = f"{ledger.path}.runs"
     os.makedirs(directory, mode=0o700, exist_ok=True)
     lease = None
     while lease is None:
-        name = secrets.token_hex(8)
-        lease = acquire(os.path.join(directory, name))
+        holder = secrets.token_hex(8)
+        lease = acquire(os.path.join(directory, holder))
     try:
-        attendance = Attendance(ledger, directory, name, lease)
-        attendance.release_those_of_the_dead()
-        yield attendance
+        claims = Claims(ledger, directory, holder, lease)
+        claims.release_those_of_the_dead()
+        yield claims
     finally:
         try:
-            ledger.release(name)
+            ledger.release(holder)
         finally:
             lease.release()

@@ -1,4 +1,4 @@
-"""Refreshing and reindexing all: the sweeps behind :meth:`Admin.refresh_all` and the like."""
+"""Refreshing and reindexing many versions: :meth:`Admin.refresh_all` and ``reindex_all``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from gobbler.client.bulk.ledger import Attendance, Ledger
-from gobbler.client.bulk.request import Amount, Carrier
-from gobbler.client.bulk.run import Sweep, SweepProgress, Unseen
-from gobbler.client.bulk.survey import Odd, Overseeing, Survey, problems_in
+from gobbler.client.bulk.ledger import Claims, Ledger
+from gobbler.client.bulk.request import Requester, TargetProgress, problems_in
+from gobbler.client.bulk.run import BulkProgress, BulkRun, NoBulkProgress
+from gobbler.client.bulk.targets import (
+    BulkService,
+    InvalidName,
+    Targets,
+    read_stored_files,
+    registry_id,
+)
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
 from gobbler.model.names import VersionKey
@@ -18,11 +24,11 @@ from gobbler.rules.bulk import takes_long
 _FIELDS = ("project", "asset", "version")
 
 
-class Repaired(Struct, frozen=True):
-    """What came of an ``action``, such as ``refresh_usage``, on a project, an asset or a version.
+class RepairResult(Struct, frozen=True):
+    """The result of an ``action``, such as ``refresh_usage``, on a project, asset or version.
 
-    ``problem`` is why it could not be done, empty if it could. ``found`` is what the service
-    has found: the usage in bytes, or the name of the latest version.
+    ``problem`` says why it failed; it is empty after a success. ``found`` is what the service
+    found: the usage in bytes, or the name of the latest version.
     """
 
     action: str
@@ -34,97 +40,95 @@ class Repaired(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """``project/asset/version``, as far as it goes."""
+        """``project``, ``project/asset`` or ``project/asset/version``."""
         return "/".join(part for part in (self.project, self.asset, self.version) if part)
 
 
-class Repairs(Sweep[Repaired]):
-    """What is to be refreshed or reindexed; iterate to have that done, one by one.
-
-    See :meth:`Admin.refresh_all` and :meth:`Admin.reindex_all`.
-    """
+class BulkRepair(BulkRun[RepairResult]):
+    """Refreshes or reindexes each target while you iterate; see ``refresh_all``."""
 
     def __init__(
         self,
-        client: Overseeing,
+        service: BulkService,
         action: str,
         project: str,
         asset: str,
         *,
         restart: bool,
         parallel: int,
-        patience: float,
-        progress: SweepProgress | None,
+        retry_seconds: float,
+        progress: BulkProgress | None,
     ) -> None:
-        of = client._registry_of()
+        registry = registry_id(service)
         scope = "/".join(filter(None, (project, asset)))
         self.action = action
-        self._client = client
-        self._carrier = Carrier(client, progress or Unseen(), patience)
-        survey = Survey(client, project, asset, self._carrier.ask)
-        tasks = _reindexing(survey) if action == "reindex" else _refreshing(survey, asset)
-        with Ledger(*of) as ledger:
-            run = None if restart else ledger.unfinished(action, scope)
-            done = set() if run is None else ledger.done(run)
+        self._service = service
+        self._requester = Requester(service, progress or NoBulkProgress(), retry_seconds)
+        targets = Targets(service, project, asset, self._requester.ask)
+        tasks = _to_reindex(targets) if action == "reindex" else _to_refresh(targets, asset)
+        with Ledger(*registry) as ledger:
+            run = None if restart else ledger.unfinished_run(action, scope)
+            done = set() if run is None else ledger.done_tasks(run)
         left = [task for task in tasks if task not in done]
         super().__init__(
-            of,
+            registry,
             left,
             scope=scope,
             run=run,
             done_before=len(tasks) - len(left),
-            odd=[_odd(action, each) for each in survey.odd],
+            invalid=[_invalid(action, each) for each in targets.invalid],
             parallel=parallel,
             restart=restart,
             progress=progress,
         )
 
     def _begin(self, ledger: Ledger) -> None:
-        self._progress.expect(len(self.tasks), None)
+        self._progress.expect_versions(len(self.tasks), None)
         super()._begin(ledger)
 
-    def _may_mend(self, result: Repaired) -> bool:
-        # Links are looked up in the manifest of the version that they lead to.
+    def _should_retry(self, result: RepairResult) -> bool:
+        # Reindexing reads the manifests of the versions that links lead to.
         return self.action == "reindex" and bool(result.problem)
 
     def _is_done(self, ledger: Ledger, task: str) -> bool:
-        run = self._run or ledger.unfinished(self.action, self.scope)
+        run = self._run or ledger.unfinished_run(self.action, self.scope)
         return run is None or ledger.is_done(run, task)
 
-    def _carry_out(self, task: str, stop: Stop, attendance: Attendance) -> Repaired | None:
+    def _carry_out(self, task: str, stop: Stop, claims: Claims) -> RepairResult | None:
         action, *names = task.split("/")
-        amount = Amount(self._progress, stop, attendance)
+        target = TargetProgress(self._progress, stop, claims)
         is_long = action == "reindex_version" and self._takes_long(VersionKey(*names), stop)
         fields = dict(zip(_FIELDS, names, strict=False))
         try:
-            answer = self._carrier.request(amount, stop, action, long=is_long, **fields)
+            answer = self._requester.request(target, stop, action, long=is_long, **fields)
         except RequestFailed as error:
-            amount.reach(0, 0)
-            if self._client._was_deleted(error, *names):
+            target.reach(0, 0)
+            if self._requester.was_deleted(error, *names):
                 return None
-            return Repaired(action, **fields, problem="; ".join(problems_in(error)))
+            return RepairResult(action, **fields, problem="; ".join(problems_in(error)))
         found = answer.get("total", answer.get("version"))
-        return Repaired(action, **fields, found=found if isinstance(found, int | str) else None)
+        found = found if isinstance(found, int | str) else None
+        return RepairResult(action, **fields, found=found)
 
     def _takes_long(self, key: VersionKey, stop: Stop) -> bool:
-        """Whether a version is worth a job; nothing is known where its manifest is damaged."""
-        stored = self._carrier.ask(lambda: self._client._stored(key), stop)
+        """Whether a version is worth a job; also if its manifest is damaged."""
+        stored = self._requester.ask(lambda: read_stored_files(self._service, key), stop)
         return stored is None or takes_long(*stored)
 
-    def _keep(self, ledger: Ledger, task: str, result: Repaired | None) -> None:
+    def _record(self, ledger: Ledger, task: str, result: RepairResult | None) -> None:
         assert self._run is not None
         if result is None or not result.problem:
-            ledger.finish(self._run, task)
+            ledger.mark_done(self._run, task)
 
 
-def _refreshing(survey: Survey, asset: str) -> Sequence[str]:
-    usages = [] if asset else [f"refresh_usage/{project}" for project in survey.projects]
-    return usages + [f"refresh_latest/{key.path}" for key in survey.assets]
+def _to_refresh(targets: Targets, asset: str) -> Sequence[str]:
+    usages = [] if asset else [f"refresh_usage/{project}" for project in targets.projects]
+    return usages + [f"refresh_latest/{key.path}" for key in targets.assets]
 
 
-def _reindexing(survey: Survey) -> Sequence[str]:
-    return [f"reindex_version/{key.path}" for key in survey.versions()]
+def _to_reindex(targets: Targets) -> Sequence[str]:
+    return [f"reindex_version/{key.path}" for key in targets.versions()]
 
 
-def _odd(action: str, odd: Odd) -> Repaired:
-    return Repaired(action, *odd[:3], problem=odd.problem)
+def _invalid(action: str, found: InvalidName) -> RepairResult:
+    return RepairResult(action, *found[:3], problem=found.problem)

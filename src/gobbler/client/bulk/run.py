@@ -1,7 +1,4 @@
-"""How far a sweep is, how fast it goes, and how long the rest will take.
-
-Going over many versions, one after the other or a few at a time, to be gone on with later.
-"""
+"""A bulk run: carries out many tasks, a few at a time, and can be resumed later."""
 
 from __future__ import annotations
 
@@ -14,32 +11,71 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from gobbler.client.bulk.ledger import Attendance, Ledger, Run, attending
+from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.fs.clock import moment
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.bulk import Work, seconds_left
 
+R = TypeVar("R")
 
-class Pace:
-    """Counts what a :class:`~gobbler.client.bulk.run.SweepProgress` is told.
+logger = logging.getLogger(__name__)
 
-    ``tasks``, ``files`` and ``bytes`` are done; ``expected`` tasks and ``size`` bytes there are
-    in all, ``None`` as long as that is not known.
+
+class BulkProgress(Progress, Protocol):
+    """Receives the progress of a bulk run; called from several threads at once.
+
+    The run announces its total in versions, and advances by versions, files and bytes. In a
+    refresh, a project or an asset counts as a version.
+    """
+
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Announce the total; ``size`` in bytes becomes known as the run goes on."""
+
+    def advance_versions(self, versions: int) -> None:
+        """Add ``versions`` to what is done."""
+
+    def note(self, text: str) -> None:
+        """Show a message to the user."""
+
+
+class NoBulkProgress(NoProgress):
+    """A bulk run that nobody follows; notes go to the log."""
+
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Do nothing."""
+
+    def advance_versions(self, versions: int) -> None:
+        """Do nothing."""
+
+    def note(self, text: str) -> None:
+        """Log it."""
+        logger.warning("%s", text)
+
+
+class BulkCounter(NoProgress):
+    """Counts what a bulk run has done, and estimates how long the rest takes.
+
+    ``versions``, ``files`` and ``bytes`` are done, of ``versions_expected`` versions and
+    ``bytes_expected`` bytes, which is ``None`` until it is known.
     """
 
     def __init__(self) -> None:
         self._started = time.monotonic()
-        self.tasks = self.files = self.bytes = 0
-        self.expected = 0
-        self.size: int | None = None
+        self.versions = self.files = self.bytes = 0
+        self.versions_expected = 0
+        self.bytes_expected: int | None = None
 
-    def expect(self, tasks: int, size: int | None) -> None:
-        """Know what there is to do."""
-        self.expected, self.size = tasks, size
+    def expect_versions(self, versions: int, size: int | None) -> None:
+        """Set the total."""
+        self.versions_expected, self.bytes_expected = versions, size
 
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """Know what is done."""
-        self.tasks += tasks
+    def advance_versions(self, versions: int) -> None:
+        """Add versions to what is done."""
+        self.versions += versions
+
+    def advance(self, files: int, size: int) -> None:
+        """Add files and bytes to what is done."""
         self.files += files
         self.bytes += size
 
@@ -50,187 +86,161 @@ class Pace:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest will take, if anything is known about that."""
-        done, left = Work(self.tasks, 0), Work(self.expected - self.tasks, 0)
-        if self.size is not None:
-            done = Work(self.tasks, max(0, self.bytes))
-            left = Work(left.versions, max(0, self.size - self.bytes))
+        """How long the rest takes; ``None`` until something is done."""
+        done = Work(self.versions, 0)
+        left = Work(self.versions_expected - self.versions, 0)
+        if self.bytes_expected is not None:
+            done = Work(self.versions, max(0, self.bytes))
+            left = Work(left.versions, max(0, self.bytes_expected - self.bytes))
         return seconds_left(time.monotonic() - self._started, done, left)
 
 
-R = TypeVar("R")
+class BulkRun(ABC, Generic[R]):
+    """Tasks that are carried out while you iterate; yields the result of each.
 
-logger = logging.getLogger(__name__)
+    Attributes:
+        tasks: Names of the tasks, in order.
+        left: How many of them are not done yet.
+        resumed: When the run that this one resumes was started; ``None`` for a new run.
+        done_before: How many tasks that run had done.
 
-
-class SweepProgress(Protocol):
-    """Told how far a sweep is; called from several threads at once."""
-
-    def expect(self, tasks: int, size: int | None) -> None:
-        """So many tasks and bytes there are in all; the bytes become known by and by."""
-
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """So many more are done; may be fewer than none, when something is begun anew."""
-
-    def note(self, text: str) -> None:
-        """Something that whoever waits should know."""
-
-
-class Unseen:
-    """Progress that nobody looks at; notes go to the log."""
-
-    def expect(self, tasks: int, size: int | None) -> None:
-        """Do nothing."""
-
-    def advance(self, tasks: int, files: int, size: int) -> None:
-        """Do nothing."""
-
-    def note(self, text: str) -> None:
-        """Log it."""
-        logger.warning("%s", text)
-
-
-class Sweep(ABC, Generic[R]):
-    """Tasks to be carried out by whoever iterates, which yields what came of each.
-
-    ``tasks`` are their names, in order. What is done is kept at once, so that after
-    the end of the iteration, or of the process, another sweep goes on with the rest. Several
-    may be at it at a time, and share the tasks.
-
-    ``resumed`` is when the sweep was begun that this one goes on with, ``done_before`` how
-    many tasks were done then. ``left`` is how many are not done yet.
+    Each result is recorded at once. After the end of the iteration, or of the process, another
+    run carries out the rest. Several may run at the same time, and share the tasks.
     """
 
     action: str
 
     def __init__(
         self,
-        ledger: tuple[str | None, str],
+        registry: tuple[str | None, str],
         tasks: Sequence[str],
         *,
         scope: str,
-        run: Run | None,
+        run: RunRecord | None,
         done_before: int,
-        odd: Sequence[R],
+        invalid: Sequence[R],
         parallel: int,
         restart: bool,
-        progress: SweepProgress | None,
+        progress: BulkProgress | None,
     ) -> None:
-        self._of = ledger
+        self._registry = registry
         self.tasks = tuple(tasks)
         self.scope = scope
-        self.resumed: dt.datetime | None = None if run is None else moment(run.begun)
+        self.resumed: dt.datetime | None = None if run is None else moment(run.started)
         self.done_before = done_before
         self.is_used_up = False
-        self._odd = tuple(odd)
+        self._invalid = tuple(invalid)
         self._parallel = parallel
         self._restart = restart
-        self._progress = progress or Unseen()
-        self._run: Run | None = None
+        self._progress = progress or NoBulkProgress()
+        self._run: RunRecord | None = None
         self._done: set[str] = set()
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
 
     @property
     def left(self) -> int:
         """How many of the ``tasks`` are not done yet."""
         return len(self.tasks) - len(self._done)
 
+    def __repr__(self) -> str:
+        done = f"{len(self._done)} of {len(self.tasks)} done"
+        return f"<{type(self).__name__} {self.action} {self.scope or 'everything'}: {done}>"
+
     def __iter__(self) -> Iterator[R]:
-        yield from self._odd
+        yield from self._invalid
         if not self.tasks:
-            # Nothing was left but to say so.
-            with Ledger(*self._of) as ledger:
+            with Ledger(*self._registry) as ledger:
                 self._conclude(ledger, [])
             return
-        with Ledger(*self._of) as ledger, attending(ledger) as attendance:
+        with Ledger(*self._registry) as ledger, hold_claims(ledger) as claims:
             self._begin(ledger)
-            elsewhere: list[str] = []
+            others: list[str] = []
 
             def carry_out(task: str, stop: Stop) -> tuple[str, R | None]:
                 try:
-                    result = self._carry_out(task, stop, attendance)
-                    with ledger.together():
-                        self._keep(ledger, task, result)
-                        ledger.release(attendance.name, task)
+                    result = self._carry_out(task, stop, claims)
+                    with ledger.transaction():
+                        self._record(ledger, task, result)
+                        ledger.release(claims.holder, task)
                 except BaseException:
-                    ledger.release(attendance.name, task)
+                    ledger.release(claims.holder, task)
                     raise
                 self._count(task)
                 return task, result
 
             tasks: Sequence[str] = self.tasks
             while tasks:
-                pending = self._pending(tasks, ledger, attendance, elsewhere)
-                held: dict[str, R] = {}
+                pending = self._pending(tasks, ledger, claims, others)
+                postponed: dict[str, R] = {}
                 has_changed = False
-                # Closed at once, so that nobody writes into a ledger that is closed.
+                # Closed before the ledger is, so that no thread writes into a closed one.
                 with contextlib.closing(in_turn(carry_out, pending, self._parallel)) as ended:
                     for task, result in ended:
-                        if result is not None and self._may_mend(result):
-                            held[task] = result
+                        if result is not None and self._should_retry(result):
+                            postponed[task] = result
                             continue
                         has_changed = True
                         if result is not None:
                             yield result
-                tasks = list(held) if has_changed else ()
+                tasks = list(postponed) if has_changed else ()
                 if not tasks:
-                    yield from held.values()
-            self._conclude(ledger, elsewhere)
+                    yield from postponed.values()
+            self._conclude(ledger, others)
 
     def _pending(
-        self, tasks: Sequence[str], ledger: Ledger, attendance: Attendance, elsewhere: list[str]
+        self, tasks: Sequence[str], ledger: Ledger, claims: Claims, others: list[str]
     ) -> Iterator[str]:
-        """Those of ``tasks`` that nobody else is at or has done, claimed one by one."""
+        """Claim those of ``tasks`` that are not done; what ``others`` have claimed goes there."""
         for task in tasks:
-            if self._may_not_begin():
+            if self._is_over_budget():
                 self.is_used_up = True
                 return
-            attendance.renew()
-            if not attendance.claim(self.action, task):
-                elsewhere.append(task)
+            claims.renew()
+            if not claims.claim(self.action, task):
+                others.append(task)
             elif self._is_done(ledger, task):
-                ledger.release(attendance.name, task)
+                ledger.release(claims.holder, task)
                 self._count(task)
             else:
                 yield task
 
-    def _conclude(self, ledger: Ledger, elsewhere: Sequence[str]) -> None:
-        """Note what others have done meanwhile, and that it is the end if nothing is left."""
-        for task in elsewhere:
+    def _conclude(self, ledger: Ledger, others: Sequence[str]) -> None:
+        """Count what others have done meanwhile, and end the run if nothing is left."""
+        for task in others:
             if self._is_done(ledger, task):
                 self._count(task)
-        run = self._run or ledger.unfinished(self.action, self.scope)
+        run = self._run or ledger.unfinished_run(self.action, self.scope)
         if not self.left and run is not None and self._ends_run:
-            ledger.end(run)
+            ledger.end_run(run)
 
     def _count(self, task: str) -> None:
-        with self._turn:
+        with self._lock:
             is_new = task not in self._done
             self._done.add(task)
         if is_new:
-            self._progress.advance(1, 0, 0)
+            self._progress.advance_versions(1)
 
     _ends_run = True
 
     def _begin(self, ledger: Ledger) -> None:
-        self._run = ledger.begin(self.action, self.scope, restart=self._restart)
+        self._run = ledger.begin_run(self.action, self.scope, restart=self._restart)
 
-    def _may_not_begin(self) -> bool:
+    def _is_over_budget(self) -> bool:
         return False
 
-    def _may_mend(self, result: R) -> bool:
-        """Whether it should be tried again once others are done, on which it may depend."""
+    def _should_retry(self, result: R) -> bool:
+        """Whether to try a failed task again, after others on which it may depend."""
         del result
         return False
 
     @abstractmethod
     def _is_done(self, ledger: Ledger, task: str) -> bool:
-        """Whether another process has done it since this sweep was planned."""
+        """Whether another process has done the task since this run was planned."""
 
     @abstractmethod
-    def _carry_out(self, task: str, stop: Stop, attendance: Attendance) -> R | None:
-        """Do it; ``None`` if there is nothing to be done it with any more."""
+    def _carry_out(self, task: str, stop: Stop, claims: Claims) -> R | None:
+        """Do the task; ``None`` if its target no longer exists."""
 
     @abstractmethod
-    def _keep(self, ledger: Ledger, task: str, result: R | None) -> None:
-        """Keep what came of it."""
+    def _record(self, ledger: Ledger, task: str, result: R | None) -> None:
+        """Record the result of the task."""

@@ -44,7 +44,7 @@ from gobbler.client.parallel import Stop
 from gobbler.client.paths import digest
 from gobbler.errors import Fault
 from gobbler.model.names import MANIFEST
-from gobbler.model.progress import Progress, Silent
+from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry
 
 ATTEMPTS = 100
@@ -98,11 +98,11 @@ class Cache:
             if _use(target, os.path.isfile) and difference(Path(target), entry, Stop()) is None:
                 return target
             if entry.size > SMALL:
-                self._put_file(path, target, entry, Silent())
+                self._put_file(path, target, entry, NoProgress())
             else:
                 with workplace(Path(self._root)) as place:
                     new = place.path / "file"
-                    download_small(self._http, path, new, entry, Silent())
+                    download_small(self._http, path, new, entry, NoProgress())
                     _flush_file(new)
                     self._objects.add([(str(new), entry)])
                     _rename(new, target)
@@ -143,7 +143,7 @@ class Cache:
             nonlocal asked
             cached = os.path.join(self._root, "files", manifest)
             asked = anew or not os.path.isfile(cached)
-            return Path(self.file(manifest, overwrite=anew, progress=Silent())).read_bytes()
+            return Path(self.file(manifest, overwrite=anew, progress=NoProgress())).read_bytes()
 
         try:
             return expected(path, read), not asked

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import split_path
+from gobbler.model.progress import CancelFlag
 from gobbler.service.archive import Contents, Links
-from gobbler.service.registry_files import Files
+from gobbler.service.registry_files import Files, registry_path
 from gobbler.service.responses import CORS, failure, while_there
-from gobbler.service.routes.list import registry_path
 
 SUFFIX = ".tar"
 
@@ -99,7 +98,9 @@ class Archiving:
             path = unquote_to_bytes(scope["raw_path"]).decode().removeprefix(self._route)
             query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
         except (UnicodeDecodeError, ValueError):
-            raise Refused("the path or the query is not valid UTF-8") from None
+            raise Refused(
+                "the path or the query is not valid UTF-8", code=Code.INVALID_NAME
+            ) from None
         return wanted(path, query)
 
     async def _answer(self, asked: Wanted, scope: Scope, receive: Receive, send: Send) -> None:
@@ -131,15 +132,11 @@ class Reading:
 
     def __init__(self, threads: Executor, files: Files, asked: Wanted) -> None:
         self._threads = threads
-        self._stop = threading.Event()
+        self._cancel = CancelFlag()
         self._measured = asked.measured
-        self._contents = Contents(files, asked.path, asked.links, asked.max_size, self._check)
+        self._contents = Contents(files, asked.path, asked.links, asked.max_size, self._cancel)
         self._blocks = self._contents.blocks()
         self._running: asyncio.Future[Any] | None = None
-
-    def _check(self) -> None:
-        if self._stop.is_set():
-            raise Cancelled("the client went away")
 
     async def begin(self) -> int | None:
         """Look at what there is; answer the length of the archive in bytes.
@@ -168,7 +165,7 @@ class Reading:
 
     async def end(self) -> None:
         """Close all files, once no thread is reading them any more."""
-        self._stop.set()
+        self._cancel.cancel("the client went away", code=Code.CLIENT_GONE)
         if self._running is not None:
             await asyncio.wait({self._running})
             if not self._running.cancelled():

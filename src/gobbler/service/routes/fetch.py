@@ -15,15 +15,13 @@ import posixpath
 from concurrent.futures import Executor
 from urllib.parse import unquote_to_bytes
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import GobblerError, Refused
+from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.names import LOGS, is_internal
 from gobbler.service.range_requests import Decision, File, decide
-from gobbler.service.registry_files import Files
-from gobbler.service.responses import CORS, failure, while_there
-from gobbler.service.routes.list import registry_path
+from gobbler.service.registry_files import Files, registry_path
+from gobbler.service.responses import CORS, failure, json_answer, while_there
 
 PART = 1024 * 1024
 """Bytes that are read and sent at a time."""
@@ -94,7 +92,7 @@ class Fetching:
         try:
             path = unquote_to_bytes(raw).decode().removeprefix(self._route)
         except UnicodeDecodeError:
-            raise Refused("the path is not valid UTF-8") from None
+            raise Refused("the path is not valid UTF-8", code=Code.INVALID_NAME) from None
         return registry_path(path)
 
 
@@ -133,13 +131,22 @@ def _guessed(extension: str) -> str:
     return f"{guess}; charset=utf-8" if guess.startswith("text/") else guess
 
 
+_REFUSALS = {
+    412: (Code.PRECONDITION_FAILED, "the file is not the one that the request's condition names"),
+    416: (Code.INVALID_RANGE, "the range starts behind the end of the file"),
+}
+
+
 async def _refuse(
     scope: Scope, receive: Receive, send: Send, decision: Decision, file: File
 ) -> None:
-    headers = {CORS[0]: CORS[1], "etag": file.etag}
+    code, reason = _REFUSALS[decision.status]
+    body = {"status": "ERROR", "reason": reason, "code": code.value}
+    answer = json_answer(body, decision.status)
+    answer.headers["etag"] = file.etag
     if decision.status == 416:
-        headers["content-range"] = f"bytes */{file.size}"
-    await Response(status_code=decision.status, headers=headers)(scope, receive, send)
+        answer.headers["content-range"] = f"bytes */{file.size}"
+    await answer(scope, receive, send)
 
 
 async def _send_part(

@@ -16,7 +16,7 @@ from gobbler.actions.context import ServiceContext
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.jobs import JobState
-from gobbler.model.progress import NoProgress
+from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import action_of
 from gobbler.service.outcome import failed, log_outcome, outcome_of
 from gobbler.service.request_intake import Intake
@@ -118,7 +118,14 @@ class Following:
         else:
             user = requester.name
             data = msgspec.json.encode({"job": job})
-            outcome = outcome_of(self._site, proof, data, requester, NoProgress())
+            outcome = outcome_of(
+                self._site,
+                proof,
+                data,
+                requester,
+                progress=NoProgress(),
+                cancel=NeverCancelled(),
+            )
         log_outcome(f"DELETE {job}", user, outcome, started)
         return json_answer(outcome.body, outcome.status)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable
 from concurrent.futures import Executor
 
 from starlette.requests import Request
@@ -12,9 +10,10 @@ from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
 from gobbler.actions.link_impact import Manifests, link_impact
-from gobbler.errors import Cancelled, Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
+from gobbler.model.progress import CancelFlag, CancelToken
 from gobbler.service.responses import json_answer, while_there
 
 LINKS = "/links/"
@@ -38,35 +37,33 @@ class Linking:
         return Response() if answer is None else answer
 
     async def _answered(self, key: VersionKey) -> Response:
-        gone = threading.Event()
+        gone = CancelFlag()
         async with self._free:
             try:
                 return await asyncio.get_running_loop().run_in_executor(
                     self._readers, self._found, key, gone
                 )
             finally:
-                gone.set()
+                gone.cancel("the client went away", code=Code.CLIENT_GONE)
 
-    def _found(self, key: VersionKey, gone: threading.Event) -> Response:
-        def check() -> None:
-            if gone.is_set():
-                raise Cancelled("the client went away")
-
+    def _found(self, key: VersionKey, cancel: CancelToken) -> Response:
         try:
-            return json_answer(self._search(key, check))
+            return json_answer(self._search(key, cancel))
         except OSError as error:
             raise fault_from(error, "search the registry") from error
 
-    def _search(self, key: VersionKey, check: Callable[[], None]) -> dict[str, object]:
+    def _search(self, key: VersionKey, cancel: CancelToken) -> dict[str, object]:
         registry, search = self._site.registry, self._site.search
         if not registry.has(key.manifest):
-            raise Missing(f"version {quoted(key.path)} does not exist")
-        links = link_impact(search, Manifests(registry), lambda _: {key}, check).to_dict()
-        return {"links": links, "shared": search.shared_with(key, lambda *_: check())}
+            raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
+        links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()
+        return {"links": links, "shared": search.shared_with(key, lambda *_: cancel.check())}
 
 
 def _version(path: str) -> VersionKey:
     names = path.split("/")
     if len(names) != 3:
-        raise Refused(f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}")
+        raise Refused(
+            f"{quoted(path)} is not {{project}}/{{asset}}/{{version}}", code=Code.INVALID_NAME
+        )
     return VersionKey.checked(*names)

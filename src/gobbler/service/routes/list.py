@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import posixpath
 
-from gobbler.errors import Missing, Refused, quoted
+from gobbler.errors import Code, Refused, quoted
+from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING
+from gobbler.service.registry_files import absent, registry_path
 
 
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
@@ -19,36 +20,26 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
     relative = registry_path(path)
     directory = f"{registry}/{relative}" if relative else registry
     if any(os.path.islink(f"{registry}/{part}") for part in _parents(relative)):
-        raise Refused(f"{quoted(path)} is or leads through a symbolic link")
+        raise Refused(
+            f"{quoted(path)} is or leads through a symbolic link", code=Code.SYMBOLIC_LINK
+        )
     try:
         found = _whole_tree(directory) if recursive else _entries(directory)
     except FileNotFoundError:
-        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+        raise absent(path) from None
     except NotADirectoryError:
         if os.path.lexists(directory):
-            raise Refused(f"{quoted(path)} is not a directory of the registry") from None
-        raise Missing(f"{quoted(path)} does not exist in the registry") from None
+            raise Refused(
+                f"{quoted(path)} is not a directory of the registry", code=Code.NOT_A_DIRECTORY
+            ) from None
+        raise absent(path) from None
     except OSError as error:
-        raise Refused(f"{quoted(path)} can't be listed: {error.strerror}") from None
+        raise Refused(
+            f"could not list {quoted(path)}: {error.strerror}", code=code_of(error)
+        ) from None
     if relative == "":
         found = [name for name in found if name.split("/", 1)[0] != INCOMING]
     return sorted(found)
-
-
-def registry_path(path: str) -> str:
-    """``path`` relative to the registry, in its plainest form (``""``: the registry).
-
-    Raises :class:`~gobbler.errors.Refused` when it leaves the registry, and
-    :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
-    """
-    if "\0" in path:
-        raise Refused(f"{quoted(path)} is not a path")
-    plain = posixpath.normpath(path) if path else "."
-    if plain.startswith(("/", "../")) or plain == "..":
-        raise Refused(f"{quoted(path)} leaves the registry")
-    if plain.split("/", 1)[0] == INCOMING:
-        raise Missing(f"{quoted(path)} does not exist in the registry")
-    return "" if plain == "." else plain
 
 
 def _parents(relative: str) -> list[str]:

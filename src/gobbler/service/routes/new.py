@@ -6,7 +6,6 @@ With ``?wait=false`` it is kept in the spool instead, for a worker to carry out.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import parse_qs, quote, unquote_to_bytes
@@ -15,8 +14,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Cancelled, GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
+from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import SEND_AGAIN
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
 from gobbler.service.request_intake import Intake
@@ -28,36 +28,9 @@ WATCH_AFTER = 0.1
 """Seconds after which it is looked whether the client of a request is still there."""
 
 
-class HttpWatcher:
-    """Carries the word that a request is no longer wanted into the thread that works on it."""
-
-    def __init__(self) -> None:
-        self._reason = ""
-        self._stop = threading.Event()
-
-    def give_up(self, reason: str) -> None:
-        """Make the next check raise."""
-        self._reason = reason
-        self._stop.set()
-
-    def expect(self, files: int, size: int) -> None:
-        """Progress is not told over a plain POST."""
-
-    def advance(self, files: int, size: int) -> None:
-        """Progress is not told over a plain POST."""
-
-    def under_way(self, files: int, size: int) -> None:
-        """Progress is not told over a plain POST."""
-
-    def check(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` once the request was given up."""
-        if self._stop.is_set():
-            raise Cancelled(self._reason, hint=SEND_AGAIN)
-
-
-async def _give_up_with(receive: Receive, watcher: HttpWatcher) -> None:
+async def _give_up_with(receive: Receive, cancel: CancelFlag) -> None:
     await disconnected(receive)
-    watcher.give_up("the client went away")
+    cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -79,25 +52,25 @@ class Submitting:
         self._route = f"{prefix}/new/"
         self._jobs = f"{prefix}/jobs/"
         self._spool = Spool(service.staging, service.durability)
-        self._running: set[HttpWatcher] = set()
+        self._running: set[CancelFlag] = set()
 
     def give_up_all(self, reason: str) -> None:
         """Give up every request that is being carried out."""
-        for watcher in tuple(self._running):
-            watcher.give_up(reason)
+        for cancel in tuple(self._running):
+            cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        watcher = HttpWatcher()
-        self._running.add(watcher)
+        cancel = CancelFlag()
+        self._running.add(cancel)
         loop = asyncio.get_running_loop()
         waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
         answer = self._keep if waits.lower() in ("false", "0", "no") else self._carry_out
-        work = loop.run_in_executor(self._threads, answer, scope["raw_path"], watcher)
+        work = loop.run_in_executor(self._threads, answer, scope["raw_path"], cancel)
         watching: list[asyncio.Task[None]] = []
 
         def watch() -> None:
-            watching.append(loop.create_task(_give_up_with(receive, watcher)))
+            watching.append(loop.create_task(_give_up_with(receive, cancel)))
 
         # Most requests have ended by then; whoever sends a body wants it to be read.
         timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, watch)
@@ -107,10 +80,10 @@ class Submitting:
             timer.cancel()
             for task in watching:
                 task.cancel()
-            self._running.discard(watcher)
+            self._running.discard(cancel)
         await response(scope, receive, send)
 
-    def _carry_out(self, raw: bytes, watcher: HttpWatcher) -> Response:
+    def _carry_out(self, raw: bytes, cancel: CancelFlag) -> Response:
         """Carry out a request now."""
         started = time.monotonic()
         name, ingested = self._take(raw)
@@ -118,13 +91,15 @@ class Submitting:
             outcome, user = ingested, "?"
         else:
             (requester, data), user = ingested, ingested[0].name
-            outcome = outcome_of(self._site, name, data, requester, watcher)
+            outcome = outcome_of(
+                self._site, name, data, requester, progress=NoProgress(), cancel=cancel
+            )
         log_outcome(name, user, outcome, started)
         return json_answer(outcome.body, outcome.status)
 
-    def _keep(self, raw: bytes, watcher: HttpWatcher) -> Response:
+    def _keep(self, raw: bytes, cancel: CancelFlag) -> Response:
         """Keep a request in the spool, for a worker."""
-        del watcher
+        del cancel
         started = time.monotonic()
         name, ingested = self._take(raw)
         if isinstance(ingested, Outcome):
@@ -150,7 +125,9 @@ class Submitting:
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)
             return name, self._intake.take(name)
         except UnicodeDecodeError:
-            return name, failed(Refused("the name of the request file is not valid UTF-8"))
+            return name, failed(
+                Refused("the name of the request file is not valid UTF-8", code=Code.INVALID_NAME)
+            )
         except GobblerError as error:
             return name, failed(error)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Is a filesystem slow? It is asked for what is not there."""
+"""The latency of a filesystem, measured by names that do not exist."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from gobbler.cli import service_options
 from gobbler.cli.worker import command
-from gobbler.fs import mounts
+from gobbler.fs import latency
 from gobbler.service import worker_process
 
 
 @pytest.mark.parametrize("slow", [False, True])
-def test_slow_is_what_takes_long_most_of_the_time(
+def test_the_median_of_the_samples_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     moment = 0.0
@@ -28,9 +28,9 @@ def test_slow_is_what_takes_long_most_of_the_time(
         moment += next(takes)
         raise FileNotFoundError
 
-    monkeypatch.setattr(mounts.os, "lstat", lstat)
+    monkeypatch.setattr(latency.os, "lstat", lstat)
     monkeypatch.setattr(time, "monotonic", lambda: moment)
-    assert mounts.is_slow(str(tmp_path)) is slow
+    assert latency.has_high_latency(str(tmp_path)) is slow
     monkeypatch.undo()
     assert not os.listdir(tmp_path)
 
@@ -56,7 +56,7 @@ def test_so_many_batches_run_at_a_time_unless_one_says_otherwise(
     monkeypatch.setattr(
         worker_process, "work", lambda settings, form, debug: found.append(settings)
     )
-    monkeypatch.setattr(service_options, "is_slow", lambda directory: slow)
+    monkeypatch.setattr(service_options, "has_high_latency", lambda directory: slow)
     directories = [f"--staging={tmp_path}", f"--registry={tmp_path}"]
     command.main([*directories, *flags], standalone_mode=False)
     assert [settings.concurrency for settings in found] == [expected]

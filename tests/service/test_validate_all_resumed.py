@@ -17,8 +17,8 @@ from gobbler.client.bulk import validate
 from gobbler.client.bulk.ledger import Ledger
 from gobbler.client.testing import TestService
 
+from .bulk import COUNT, Notes, damage, published, state
 from .processes import Place, Running, public_place, wait_for
-from .scrubs import COUNT, Notes, damage, published, state
 
 __all__ = ["public_place", "published", "state"]
 
@@ -154,7 +154,7 @@ def test_a_service_that_is_started_anew(own):
     assert len({result.address for result in found}) == len(found) == 6
     assert all(result.is_valid for result in found)
     assert len(progress.notes) >= 1
-    assert "trying again" in progress.notes[0]
+    assert "retrying" in progress.notes[0]
 
 
 def test_a_service_that_stays_away(own, run, monkeypatch, state):
@@ -162,8 +162,8 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     made, _, restart = own
     damage(made, "p/a1/1")
     monkeypatch.setenv("GOBBLER_URL", made.url)
-    monkeypatch.setitem(Admin.validate_all.__kwdefaults__, "patience", 0.0)
-    ask = validate.Carrier.request
+    monkeypatch.setitem(Admin.validate_all.__kwdefaults__, "retry_seconds", 0.0)
+    ask = validate.Requester.request
     asked = []
 
     def request(self, *words, **fields):
@@ -172,14 +172,14 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
             stop_only(made)
         return ask(self, *words, **fields)
 
-    monkeypatch.setattr(validate.Carrier, "request", request)
+    monkeypatch.setattr(validate.Requester, "request", request)
     code, out, err = run("validate", "--all")
     assert code == 6
     assert [line.split("\t")[0] for line in out.splitlines()] == ["p/a1/1"]
     assert "verified   2 versions" in err
     assert "remaining  4" in err
     assert "the same command goes on with the rest" in err
-    # When it is not there to begin with, that is told without patience.
+    # When it is not there to begin with, that is reported at once.
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(state))
     code, out, err = run("validate", "--all", "--url", made.url)

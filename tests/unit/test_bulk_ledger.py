@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from gobbler.client.bulk import state_file
-from gobbler.client.bulk.ledger import Kept, Ledger, attending, ledger_path
+from gobbler.client.bulk.ledger import Ledger, ValidationRecord, hold_claims, ledger_path
 from gobbler.errors import Fault
 from gobbler.model.names import VersionKey
 
 KEY = VersionKey("p", "a", "1")
-KEPT = Kept("ada 1 2", 12.5, 0.25, 3, 4096, ("one", "two"))
+KEPT = ValidationRecord("ada 1 2", 12.5, 0.25, 3, 4096, ("one", "two"))
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def state(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(params=[True, False], ids=["local", "network"])
 def ledger(request, monkeypatch):
     """On a disk of this host, and as on one that other hosts share."""
-    monkeypatch.setattr(state_file, "tells_all_changes", lambda path: request.param)
+    monkeypatch.setattr(state_file, "reports_all_changes", lambda path: request.param)
     with Ledger("http://x", "/data") as opened:
         yield opened
 
@@ -44,58 +44,58 @@ def test_each_registry_has_its_own(state):
 
 
 def test_versions(ledger):
-    assert ledger.verified() == {}
-    assert ledger.verified_at(KEY) is None
-    ledger.keep(KEY, KEPT)
+    assert ledger.validations() == {}
+    assert ledger.validated_at(KEY) is None
+    ledger.record(KEY, KEPT)
     with Ledger("http://x", "/data") as other:
-        assert other.verified() == {KEY: KEPT}
-        assert other.verified_at(KEY) == 12.5
-        other.keep(KEY, Kept("new", 13.0, 0.0, 0, 0, ()))
-    assert ledger.verified()[KEY].stamp == "new"
+        assert other.validations() == {KEY: KEPT}
+        assert other.validated_at(KEY) == 12.5
+        other.record(KEY, ValidationRecord("new", 13.0, 0.0, 0, 0, ()))
+    assert ledger.validations()[KEY].stamp == "new"
     ledger.forget(KEY)
-    assert ledger.verified() == {}
+    assert ledger.validations() == {}
 
 
 def test_all_of_a_change_or_nothing(ledger):
     def fail():
-        with ledger.together():
-            ledger.keep(KEY, KEPT)
+        with ledger.transaction():
+            ledger.record(KEY, KEPT)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
-    assert ledger.verified() == {}
-    ledger.keep(KEY, KEPT)
-    assert ledger.verified() == {KEY: KEPT}
+    assert ledger.validations() == {}
+    ledger.record(KEY, KEPT)
+    assert ledger.validations() == {KEY: KEPT}
 
 
 def test_runs(ledger):
-    assert ledger.unfinished("refresh", "p") is None
-    run = ledger.begin("refresh", "p", restart=False)
-    ledger.finish(run, "x")
-    ledger.finish(run, "x")
+    assert ledger.unfinished_run("refresh", "p") is None
+    run = ledger.begin_run("refresh", "p", restart=False)
+    ledger.mark_done(run, "x")
+    ledger.mark_done(run, "x")
     with Ledger("http://x", "/data") as other:
-        assert other.begin("refresh", "p", restart=False) == run
-        assert other.done(run) == {"x"}
+        assert other.begin_run("refresh", "p", restart=False) == run
+        assert other.done_tasks(run) == {"x"}
         assert (other.is_done(run, "x"), other.is_done(run, "y")) == (True, False)
-    assert ledger.unfinished("refresh", "") is ledger.unfinished("reindex", "p") is None
-    anew = ledger.begin("refresh", "p", restart=True)
+    assert ledger.unfinished_run("refresh", "") is ledger.unfinished_run("reindex", "p") is None
+    anew = ledger.begin_run("refresh", "p", restart=True)
     assert anew.id != run.id
-    assert ledger.done(anew) == ledger.done(run) == set()
-    ledger.end(anew)
-    assert ledger.unfinished("refresh", "p") is None
+    assert ledger.done_tasks(anew) == ledger.done_tasks(run) == set()
+    ledger.end_run(anew)
+    assert ledger.unfinished_run("refresh", "p") is None
 
 
 def test_claims(ledger):
-    with attending(ledger) as one, attending(ledger) as other:
+    with hold_claims(ledger) as one, hold_claims(ledger) as other:
         assert one.claim("validate", "x")
         assert one.claim("validate", "x")
         assert not other.claim("validate", "x")
         assert other.claim("reindex", "x")
-        ledger.release(one.name, "x")
+        ledger.release(one.holder, "x")
         assert other.claim("validate", "x")
         assert one.claim("validate", "y")
-    with attending(ledger) as third:
+    with hold_claims(ledger) as third:
         assert third.claim("validate", "x")
         assert third.claim("validate", "y")
     assert os.listdir(f"{ledger.path}.runs") == []
@@ -103,11 +103,11 @@ def test_claims(ledger):
 
 CLAIMANT = """
     import sys, time
-    from gobbler.client.bulk.ledger import attending
+    from gobbler.client.bulk.ledger import hold_claims
     from gobbler.client.bulk.ledger import Ledger
 
-    with Ledger("http://x", "/data") as ledger, attending(ledger) as attendance:
-        assert attendance.claim("validate", "x")
+    with Ledger("http://x", "/data") as ledger, hold_claims(ledger) as claims:
+        assert claims.claim("validate", "x")
         print("claimed", flush=True)
         time.sleep(600)
 """
@@ -124,7 +124,7 @@ def test_claims_of_the_dead(ledger):
                 if is_early:
                     claimant.send_signal(signal.SIGKILL)
                     claimant.wait()
-                with attending(ledger) as ours:
+                with hold_claims(ledger) as ours:
                     if not is_early:
                         assert not ours.claim("validate", "x")
                         claimant.send_signal(signal.SIGKILL)
@@ -137,12 +137,13 @@ def test_claims_of_the_dead(ledger):
 
 WRITER = """
     import sys
-    from gobbler.client.bulk.ledger import Kept, Ledger
+    from gobbler.client.bulk.ledger import ValidationRecord, Ledger
     from gobbler.model.names import VersionKey
 
     for i in range(20):
         with Ledger("http://x", "/data") as ledger:
-            ledger.keep(VersionKey("p", sys.argv[1], str(i)), Kept("", 1.0, 1.0, 1, 1, ()))
+            key = VersionKey("p", sys.argv[1], str(i))
+            ledger.record(key, ValidationRecord("", 1.0, 1.0, 1, 1, ()))
 """
 
 
@@ -151,14 +152,14 @@ def test_several_processes_write():
     writers = [subprocess.Popen([*command, name]) for name in "abc"]
     assert [writer.wait(120) for writer in writers] == [0, 0, 0]
     with Ledger("http://x", "/data") as ledger:
-        assert len(ledger.verified()) == 60
+        assert len(ledger.validations()) == 60
 
 
 @pytest.mark.parametrize("damage", ["text", "zeros", "cut"])
 def test_what_is_damaged_is_set_aside(damage, caplog):
     with Ledger("http://x", "/data") as ledger:
         for i in range(200):
-            ledger.keep(VersionKey("p", "a", str(i)), KEPT)
+            ledger.record(VersionKey("p", "a", str(i)), KEPT)
     path = Path(ledger.path)
     content = path.read_bytes()
     if damage == "text":
@@ -168,19 +169,19 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
     else:
         path.write_bytes(content[: len(content) // 2])
     with Ledger("http://x", "/data") as anew:
-        assert anew.verified() == {}
-        anew.keep(KEY, KEPT)
+        assert anew.validations() == {}
+        anew.record(KEY, KEPT)
     (aside,) = [p for p in path.parent.iterdir() if ".damaged-" in p.name]
     (record,) = caplog.records
     assert str(aside) in record.getMessage()
     with Ledger("http://x", "/data") as again:
-        assert again.verified() == {KEY: KEPT}
+        assert again.validations() == {KEY: KEPT}
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
     monkeypatch.setattr("gobbler.client.bulk.ledger.FORMAT", 2)
     with Ledger("http://x", "/data") as later:
-        later.keep(KEY, KEPT)
+        later.record(KEY, KEPT)
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(Path(later.path).parents[2]))
     with pytest.raises(Fault, match="newer") as caught:
@@ -192,6 +193,6 @@ def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
 def test_where_nothing_can_be_kept(state):
     state.parent.mkdir(exist_ok=True)
     state.write_text("a file")
-    with pytest.raises(Fault, match="can't be kept") as caught:
+    with pytest.raises(Fault, match="can't be recorded") as caught:
         Ledger("http://x", "/data")
     assert "XDG_STATE_HOME" in caught.value.hint

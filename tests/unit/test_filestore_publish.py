@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from gobbler.filestore import FileStore, place, unique_name
-from gobbler.fs import flush
-from gobbler.fs import rename as renaming
-from gobbler.fs.rename import NoReplaceUnsupported, rename_new
+from gobbler.filestore import FileStore, unique_name
+from gobbler.fs import atomic_write
+from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def store(tmp_path: Path) -> FileStore:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """On a filesystem that renames without replacing, and on one that does not."""
     if request.param == "link":
-        monkeypatch.setattr(renaming, "_renameat2", None)
+        monkeypatch.setattr(atomic_write, "_renameat2", None)
     return str(request.param)
 
 
@@ -194,8 +193,7 @@ def test_a_durable_step_flushes_the_file_before_and_the_directories_after(
         real_rename(source, target)
         done.append("renamed")
 
-    for module in (place, flush):
-        monkeypatch.setattr(module.os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", rename)
     if how == "publish":
         with store.publish(durable=True) as file:

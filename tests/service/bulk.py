@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.bulk.run import Unseen
+from gobbler.client.bulk.run import NoBulkProgress
 from gobbler.client.testing import TestService
 
 COUNT = 6
@@ -41,19 +41,25 @@ def damage(service: TestService, version: str) -> None:
     Path(service.registry, version, "foo").write_text("quite another size")
 
 
-class Notes(Unseen):
-    """Progress that is looked at."""
+class Notes(NoBulkProgress):
+    """Keeps what a bulk run reports."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
-        self.message = [0, 0, 0]
+        self.done = [0, 0, 0]
         self.expected: tuple[int, int | None] | None = None
 
-    def expect(self, tasks, size):
-        self.expected = tasks, size
+    def expect_versions(self, versions, size):
+        self.expected = versions, size
 
-    def advance(self, tasks, files, size):
-        self.message = [a + b for a, b in zip(self.message, (tasks, files, size), strict=True)]
+    def advance_versions(self, versions):
+        self._add(versions, 0, 0)
+
+    def advance(self, files, size):
+        self._add(0, files, size)
+
+    def _add(self, *more):
+        self.done = [a + b for a, b in zip(self.done, more, strict=True)]
 
     def note(self, text):
         self.notes.append(text)

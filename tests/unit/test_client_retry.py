@@ -6,9 +6,8 @@ import pytest
 
 from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
 from gobbler.client.parallel import Stop
-from gobbler.client.retry import patiently
-from gobbler.errors import Cancelled, Unreachable
-from gobbler.model.requests import SEND_AGAIN
+from gobbler.client.retry import call_with_retries
+from gobbler.errors import Cancelled, Code, Unreachable
 
 
 class Service:
@@ -25,8 +24,8 @@ class Service:
             raise self.errors.pop(0)
         return "answer"
 
-    def ask(self, patience=60.0, stop=None):
-        return patiently(self, stop or Stop(), self.message.append, patience)
+    def ask(self, seconds=60.0, stop=None):
+        return call_with_retries(self, stop or Stop(), self.message.append, seconds)
 
 
 class NoPause(Stop):
@@ -40,7 +39,7 @@ class NoPause(Stop):
         NoAnswer("connection refused"),
         TooSlow("no answer in time"),
         request_failed(503, "POST failed: HTTP 503"),
-        request_failed(500, f"the service is stopping. {SEND_AGAIN}"),
+        request_failed(500, "the service stops", code=Code.STOPPING),
     ],
 )
 def test_what_may_pass_is_asked_again(error):
@@ -59,10 +58,10 @@ def test_what_will_not_pass_is_raised(status):
     assert (service.asked, service.message) == (1, [])
 
 
-def test_patience_has_an_end():
+def test_retries_have_an_end():
     service = Service(*[NoAnswer("away")] * 5)
     with pytest.raises(Unreachable, match="away"):
-        service.ask(patience=0.0)
+        service.ask(seconds=0.0)
     assert service.asked == 1
 
 

@@ -118,8 +118,8 @@ def test_without_inotify_it_looks(
         raise OSError("no more watches")
         yield
 
-    monkeypatch.setattr(watch, "_heard", fail)
-    monkeypatch.setattr(watch, "PAUSE", 0.01)
+    monkeypatch.setattr(watch, "_inotify", fail)
+    monkeypatch.setattr(watch, "LIST_EVERY", 0.01)
     watcher = Watcher(store, None)
     with store.publish("a"):
         pass
@@ -136,15 +136,15 @@ def test_remote_filesystems_are_polled(
 
     table = tmp_path / "mountinfo"
     monkeypatch.setattr(mounts, "MOUNTINFO", str(table))
-    monkeypatch.setattr(watch, "PAUSE", 0.01)
+    monkeypatch.setattr(watch, "LIST_EVERY", 0.01)
     for kind, local in (("ext4", True), ("nfs4", False), ("fuse.x", False), ("lustre", False)):
         table.write_text(
             f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tmp_path} rw - {kind} b rw\n"
         )
-        assert mounts.tells_all_changes(str(store.path)) is local
+        assert mounts.reports_all_changes(str(store.path)) is local
     table.unlink()
-    assert not mounts.tells_all_changes(str(store.path))
-    monkeypatch.setattr(watch, "_heard", heard)
+    assert not mounts.reports_all_changes(str(store.path))
+    monkeypatch.setattr(watch, "_inotify", heard)
     watcher = Watcher(store, None)
     with store.publish("a"):
         pass
@@ -160,19 +160,19 @@ def test_a_directory_that_does_not_change_is_not_read_again(
         pass
     listing = watch._Listing(f"{store.path}/new")
     looks: list[int] = []
-    real = watch._look
-    monkeypatch.setattr(watch, "_look", lambda fd: (looks.append(fd), real(fd))[1])
+    real = watch._list
+    monkeypatch.setattr(watch, "_list", lambda fd: (looks.append(fd), real(fd))[1])
     start = time.monotonic()
     now = [start]
     monkeypatch.setattr(watch.time, "monotonic", lambda: now[0])
-    assert listing.news() == ["a"]
+    assert listing.new_names() == ["a"]
     for _ in range(10):
         now[0] += 1
-        assert listing.news() == []
+        assert listing.new_names() == []
     assert 2 <= len(looks) <= 5, "as long as its time could be too coarse to tell"
     with store.publish("b"):
         pass
-    assert listing.news() == ["b"]
+    assert listing.new_names() == ["b"]
 
 
 def test_it_ends_at_once_if_told_before(store: FileStore) -> None:
