@@ -231,7 +231,7 @@ def _filled(served: TestService, url: str, where: str) -> str:
             Path(served.staging, name).write_text(json.dumps(fields))
             where = where.replace(f"{{{action}}}", name)
     if "{job}" in where:
-        job = Client(url, staging=served.staging).start("health_check")
+        job = Client(url, staging=served.staging).connection.start("health_check")
         where = where.replace("{job}", job.name)
     return where
 
