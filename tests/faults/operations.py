@@ -64,9 +64,9 @@ class Operation:
                     path.chmod(self.mode)
 
     def run(
-        self, world: World, observer: Observer = UNOBSERVED, *, task: str = ""
+        self, world: World, observer: Observer = UNOBSERVED, *, workspace: str = ""
     ) -> dict[str, object]:
-        return world.act(self.action, self.request, self.user, self.uid, observer, task)
+        return world.act(self.action, self.request, self.user, self.uid, observer, workspace)
 
     def done(self, world: World) -> bool:
         if self.done_when is not None:

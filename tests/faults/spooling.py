@@ -18,7 +18,7 @@ from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import JobState, job_name
 from gobbler.model.requests import CancelJob
-from gobbler.service.scheduler import Worker
+from gobbler.service.scheduler import Scheduler
 from gobbler.spool.job_store import Record
 from gobbler.spool.spool import Spool
 
@@ -61,7 +61,7 @@ def keep(world: World) -> None:
 
 def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
-    worker = Worker(world.service, f"{world.staging}/..requests", 2)
+    worker = Scheduler(world.service, f"{world.staging}/..requests", 2)
     for _ in range(looks):
         worker._look()
         for lane in worker._lanes:

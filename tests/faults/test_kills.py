@@ -48,11 +48,11 @@ def in_a_child(world: World, behaviour: Behaviour, work: Callable[[], object]) -
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def changes(operation: Operation, world: World, task: str = "") -> list[Effect]:
+def changes(operation: Operation, world: World, workspace: str = "") -> list[Effect]:
     """The calls by which ``operation`` changes the disk; it is done in ``world``."""
     recording = Recording([])
     with intercepted(world.base, recording):
-        operation.run(world, task=task)
+        operation.run(world, workspace=workspace)
     return [effect for effect in recording.effects if effect.changes]
 
 

@@ -17,7 +17,7 @@ from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.fs.flush import Durability
 from gobbler.model.progress import NeverCancelled, NoProgress
-from gobbler.registry.recovery import recover
+from gobbler.registry.recovery import recover, recover_workspace
 from gobbler.registry.registry import Registry
 
 INTERNAL = {"..manifest", "..summary", "..links"}
@@ -88,9 +88,14 @@ class World:
         user: str,
         uid: int | None = None,
         observer: Observer = UNOBSERVED,
-        task: str = "",
+        workspace: str = "",
     ) -> dict[str, object]:
-        """Carry out one request."""
+        """Carry out one request, and in a resumable workspace only once, as a job does."""
+        if workspace:
+            registry, durability = self.service.registry, self.service.durability
+            answer = recover_workspace(registry, durability, workspace)
+            if answer is not None:
+                return answer
         requester = Requester(os.geteuid() if uid is None else uid, user)
         data = json.dumps(request).encode()
         return carry_out(
@@ -100,7 +105,7 @@ class World:
             requester,
             progress=observer,
             cancel=observer,
-            task=task,
+            workspace_name=workspace,
         )
 
     def recover(self) -> tuple[int, int]:

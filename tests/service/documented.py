@@ -12,9 +12,10 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gobbler.client import Client
-from gobbler.client.testing import TestService
+from gobbler.client.testing import ReservedPort, TestService
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +58,13 @@ def examples(page: Path) -> list[Example]:
         )
         for found in _BLOCK.finditer(text)
     ]
+
+
+def steps(session: Example) -> list[tuple[str, str]]:
+    """The commands of a session, each with what it prints."""
+    shown = re.split(r"^\$ ", session.code, flags=re.MULTILINE)[1:]
+    parted = [step.partition("\n") for step in shown]
+    return [(line, expected) for line, _, expected in parted]
 
 
 class Place:
@@ -148,6 +156,75 @@ class Place:
 
     def stop(self) -> None:
         self._service.stop()
+
+
+class Printed(NamedTuple):
+    """A command of a session: what the page shows, and what was printed."""
+
+    line: str
+    shown: str
+    printed: str
+
+
+START = "gobbler serve &"
+MARK = "<<mark>>"
+
+
+class Newcomer:
+    """Somebody who has nothing: no service, no configuration, an empty directory."""
+
+    def __init__(self, top: Path) -> None:
+        self.home = top / "home"
+        self.home.mkdir()
+        self._user = pwd.getpwuid(os.geteuid()).pw_name
+
+    def run(self, page: list[Example]) -> tuple[list[Printed], str]:
+        """Run blocks in one shell; also what the service and the commands log."""
+        with ReservedPort() as port:
+            script, sessions = self._script(page, port.number)
+            ended = subprocess.run(
+                ["bash", "-c", script],
+                cwd=self.home,
+                env={
+                    "LC_ALL": "C.UTF-8",
+                    "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                    "HOME": str(self.home),
+                    # Another test may have the usual port.
+                    "GOBBLER_URL": f"http://127.0.0.1:{port.number}",
+                },
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                stdin=subprocess.DEVNULL,
+            )
+        out, log = (self._as_shown(text, port.number) for text in (ended.stdout, ended.stderr))
+        assert ended.returncode == 0, out + log
+        printed = out.split(f"{MARK}\n")[1::2]
+        assert len(printed) == len(sessions)
+        return [Printed(*step, text) for step, text in zip(sessions, printed, strict=True)], log
+
+    def _script(self, page: list[Example], port: int) -> tuple[str, list[tuple[str, str]]]:
+        lines, sessions = ["set -euo pipefail"], []
+        for example in page:
+            if example.kind == "console":
+                for line, shown in steps(example):
+                    lines += [f"echo '{MARK}'", line, f"echo '{MARK}'"]
+                    sessions.append((line, shown))
+            elif example.kind == "python":
+                lines.append(f"python - <<'PYTHON'\n{example.code}PYTHON")
+            else:
+                lines.append(example.code)
+        lines.append("kill %1 2>/dev/null || true; wait")
+        listens = f"(exec 3<>/dev/tcp/127.0.0.1/{port}) 2>/dev/null"
+        started = f"gobbler serve --port {port} &\nuntil {listens}; do sleep 0.1; done"
+        script = "\n".join(lines).replace(START, started)
+        return script.replace("127.0.0.1:8080", f"127.0.0.1:{port}"), sessions
+
+    def _as_shown(self, text: str, port: int) -> str:
+        names = {str(self.home): "/home/ada", f"127.0.0.1:{port}": "127.0.0.1:8080"}
+        for real, shown in names.items():
+            text = text.replace(real, shown)
+        return re.sub(rf"\b{re.escape(self._user)}\b", "ada", text)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -159,7 +159,12 @@ class Running:
     """``gobbler serve`` at a :class:`Place`, killed at the end of the block if need be."""
 
     def __init__(
-        self, place: Place, *flags: str, user: str | None = None, prefix: str = ""
+        self,
+        place: Place,
+        *flags: str,
+        user: str | None = None,
+        prefix: str = "",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.place = place
         with contextlib.ExitStack() as held:
@@ -172,6 +177,7 @@ class Running:
                 *(f"--staging={place.staging}", f"--registry={place.registry}", f"--port={port}"),
                 *(f"--admin={own_name()}", "--durability=relaxed", *flags),
             )
+            command["env"] = {**command["env"], **(variables or {})}
             with self.log.open("wb") as log:
                 self.process = subprocess.Popen(stderr=log, **command)
             held.callback(self._end)

@@ -15,7 +15,7 @@ from gobbler.cli import COMMANDS
 from gobbler.cli.service_options import OneDashToo
 from gobbler.client import Client
 
-from .documented import ROOT, Example, examples, place
+from .documented import ROOT, Example, Newcomer, examples, place, steps
 
 DOCS = ROOT / "docs"
 ELSEWHERE = {"filestore.md", "spool.md"}
@@ -26,6 +26,13 @@ SECTIONS = {"In Python", "pandas, zarr and others", "What differs between versio
 
 PAGES = [ROOT / "README.md", *(p for p in sorted(DOCS.glob("*.md")) if p.name not in ELSEWHERE)]
 RUN = ("sh", "python")
+
+TUTORIAL = "docs/tutorial.md"
+
+
+def is_for_newcomers(example: Example) -> bool:
+    """Whether a block is for somebody who has nothing, not even a service."""
+    return example.page == TUTORIAL or (example.page, example.section) == ("README.md", "Try it")
 
 
 def gobbler_lines(code: str) -> list[list[str]]:
@@ -45,7 +52,7 @@ ALL = [example for page in [*PAGES, DOCS / "reference/commands.md"] for example 
 def test_examples_run(page: Path, tmp_path: Path) -> None:
     """All of a page, one after the other; they may rely on what came before."""
     found = [e for e in examples(page) if e.kind in RUN and e.reason is None]
-    found = [e for e in found if e.section not in SECTIONS]
+    found = [e for e in found if e.section not in SECTIONS and not is_for_newcomers(e)]
     if not found:
         pytest.skip("there is nothing to run on this page")
     for tool in ("bash", "curl", "jq"):
@@ -88,7 +95,24 @@ def test_commands_have_the_options_that_are_shown(example: Example) -> None:
                 assert option in known, f"{words}: {option}"
 
 
-SESSIONS = [e for page in PAGES for e in examples(page) if e.kind == "console"]
+@pytest.mark.parametrize("page", ["README.md", TUTORIAL])
+def test_a_newcomer_gets_what_is_shown(page: str, tmp_path: Path) -> None:
+    """From an empty directory, with a service that the page starts."""
+    found = [e for e in examples(ROOT / page) if is_for_newcomers(e) and e.reason is None]
+    ran, log = Newcomer(tmp_path).run([e for e in found if e.kind in (*RUN, "console")])
+    for step in ran:
+        assert normal(step.printed) == normal(step.shown), step.line
+    for example in found:
+        if example.kind == "text":
+            assert normal(example.code) in normal(log)
+
+
+SESSIONS = [
+    example
+    for page in PAGES
+    for example in examples(page)
+    if example.kind == "console" and not is_for_newcomers(example)
+]
 
 
 def test_the_readme_has_a_session() -> None:
@@ -100,13 +124,11 @@ def test_a_session_goes_as_it_is_shown(session: Example, tmp_path: Path) -> None
     """But for moments, and how long something took."""
     with place(tmp_path) as there:
         there.configure()
-        Client(there.put_in("http://gobbler.example.org:8080")).admin.delete_asset(
-            "weather", "stations"
-        )
-        shown = re.split(r"^\$ ", session.code, flags=re.MULTILINE)[1:]
+        published = Client(there.put_in("http://gobbler.example.org:8080"))
+        published.admin.delete_asset("weather", "stations")
+        shown = steps(session)
         assert shown
-        for step in shown:
-            line, _, expected = step.partition("\n")
+        for line, expected in shown:
             assert normal(there.shell(line)) == normal(expected), line
 
 

@@ -154,8 +154,8 @@ def test_a_missing_flag_is_named() -> None:
     [
         ("whitelist", "/fine\nrelative/path\n", ["line 2", "relative/path"]),
         ("spoof", "alice:bob\nnonsense\n", ["line 2", "nonsense"]),
-        ("whitelist", None, ["can't be read"]),
-        ("spoof", None, ["can't be read"]),
+        ("whitelist", None, ["could not read"]),
+        ("spoof", None, ["could not read"]),
     ],
 )
 def test_a_bad_file_of_rules_is_told_with_file_and_line(

@@ -59,6 +59,45 @@ def test_with_nothing_to_do_it_ends_at_once_with_code_0(place: Place, number: in
     assert "Traceback" not in service.output()
 
 
+def test_a_service_without_jobs_ends_with_code_0(place: Place) -> None:
+    with Running(place, "--jobs=0") as service:
+        service.succeed("health_check", {})
+        assert service.terminate() == 0
+    assert "Traceback" not in service.output()
+
+
+RECORD_FORKS = """
+import os
+def record():
+    with open(os.environ["FORKS"], "a") as file:
+        file.write(f"{os.getpid()} {len(os.listdir('/proc/self/task'))}\\n")
+os.register_at_fork(before=record)
+"""
+"""Records the process and its number of threads before each fork."""
+
+
+def test_the_supervisor_forks_only_while_it_has_one_thread(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(RECORD_FORKS)
+    forks = tmp_path / "forks"
+    variables = {"PYTHONPATH": str(tmp_path), "FORKS": str(forks)}
+    with Running(place, "--workers=2", variables=variables) as service:
+        before = service.processes()
+        supervisor = str(service.process.pid)
+
+        def threads_at_forks() -> list[str]:
+            lines = (line.split() for line in forks.read_text().splitlines())
+            return [threads for process, threads in lines if process == supervisor]
+
+        assert threads_at_forks() == ["1", "1"]
+        for child in before - {service.process.pid}:
+            if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text():
+                signal.pidfd_send_signal(pidfd(child), signal.SIGKILL)
+        wait_for("others answer", lambda: service._answers() and service.processes() - before)
+        service.succeed("health_check", {})
+        assert threads_at_forks() == ["1", "1"]  # the others were spawned
+        assert service.terminate() == 0
+
+
 def test_what_runs_may_finish_within_the_grace_period(place: Place) -> None:
     with Running(place, "--grace=20") as service:
         service.succeed("create_project", {"project": "p"})

@@ -17,8 +17,8 @@ import pytest
 
 from gobbler.cli import main
 from gobbler.client import Client
-from gobbler.client.cache.disk_errors import explained
-from gobbler.client.cache.partial import workplace
+from gobbler.client.cache.cache import cache_errors
+from gobbler.client.cache.partial import scratch_directory
 from gobbler.errors import Fault, Forbidden, GobblerError, Missing
 
 FILES = {"a": b"same", "d/b": b"same", "d/c": b"other", "large": b"x" * 5000}
@@ -278,7 +278,7 @@ def test_ls_for_scripts(filled, run, web):
 
 
 def test_a_workplace_is_gone_afterwards(tmp_path):
-    with workplace(tmp_path) as place, place.part("k") as part:
+    with scratch_directory(tmp_path) as place, place.part("k") as part:
         (part / "content").write_bytes(b"x")
         place.renew()
     assert list(tmp_path.rglob("*")) == [tmp_path / "temp"]
@@ -287,8 +287,8 @@ def test_a_workplace_is_gone_afterwards(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from gobbler.client.cache.partial import workplace
-with workplace(Path(sys.argv[1])) as place, place.part("k") as part:
+from gobbler.client.cache.partial import scratch_directory
+with scratch_directory(Path(sys.argv[1])) as place, place.part("k") as part:
     (part / "validator").write_text("tag")
     (part / "content").write_bytes(bytes(3 << 20))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -298,16 +298,16 @@ with workplace(Path(sys.argv[1])) as place, place.part("k") as part:
 def test_what_a_killed_process_had_is_used(tmp_path):
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)])
     assert len(list(tmp_path.glob("temp/*"))) == 1
-    with workplace(tmp_path) as place, place.part("k") as part:
+    with scratch_directory(tmp_path) as place, place.part("k") as part:
         assert (part / "content").stat().st_size == 3 << 20
         assert list(tmp_path.glob("temp/*")) == [place.path]
 
 
 def test_what_a_living_process_has_is_left_alone(tmp_path):
-    with workplace(tmp_path) as one, one.part("k") as part:
+    with scratch_directory(tmp_path) as one, one.part("k") as part:
         (part / "validator").write_text("tag")
         (part / "content").write_bytes(bytes(3 << 20))
-        with workplace(tmp_path) as other, other.part("k") as mine:
+        with scratch_directory(tmp_path) as other, other.part("k") as mine:
             assert not (mine / "content").exists()
         assert (part / "content").exists()
 
@@ -327,7 +327,7 @@ def test_what_is_put_away_is_nobodys_until_it_is_gone(tmp_path, monkeypatch):
 
     shutil_rmtree = shutil.rmtree
     monkeypatch.setattr("gobbler.client.cache.partial.shutil.rmtree", rmtree)
-    with workplace(tmp_path):
+    with scratch_directory(tmp_path):
         assert not left.exists()
     assert put_away == [left]
 
@@ -337,7 +337,7 @@ def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):
         raise OSError(errno.ENOSYS, "Function not implemented")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with workplace(tmp_path) as one, workplace(tmp_path):
+    with scratch_directory(tmp_path) as one, scratch_directory(tmp_path):
         one.renew()
         assert one.path.is_dir()
     assert list(tmp_path.glob("temp/*")) == []
@@ -349,22 +349,22 @@ def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("number", "kind", "said", "hint"),
     [
-        (errno.ENOSPC, Fault, "no space left for the cache", "gobbler cache prune"),
-        (errno.EDQUOT, Fault, "no space left for the cache", "gobbler cache prune"),
+        (errno.ENOSPC, Fault, "has no space left", "gobbler cache prune"),
+        (errno.EDQUOT, Fault, "has no space left", "gobbler cache prune"),
         (errno.EACCES, Forbidden, "can't be used", "GOBBLER_CACHE"),
         (errno.EROFS, Forbidden, "can't be used", "GOBBLER_CACHE"),
-        (errno.ENOTDIR, Fault, "is broken", "gobbler cache verify"),
-        (errno.EIO, Fault, "is broken", "gobbler cache verify"),
+        (errno.ENOTDIR, Fault, "is damaged", "gobbler cache verify"),
+        (errno.EIO, Fault, "is damaged", "gobbler cache verify"),
     ],
 )
 def test_what_went_wrong_is_told(number, kind, said, hint):
-    with pytest.raises(kind, match=said) as caught, explained("/c"):
+    with pytest.raises(kind, match=said) as caught, cache_errors("/c"):
         raise OSError(number, os.strerror(number), "/c/x")
     assert hint in caught.value.hint
 
 
 def test_what_is_told_already_stays():
-    with pytest.raises(Missing, match="gone"), explained("/c"):
+    with pytest.raises(Missing, match="gone"), cache_errors("/c"):
         raise Missing("gone")
 
 
@@ -393,7 +393,7 @@ def test_a_file_where_a_directory_should_be(client, web, cache, run, inside):
         except GobblerError as error:
             broken.append(error)
     assert broken
-    assert all("is broken" in error.reason and error.hint for error in broken)
+    assert all("is damaged" in error.reason and error.hint for error in broken)
     for command in ("ls", "verify", "prune"):
         code, _, err = run(command)
         assert code in (0, 1)

@@ -8,8 +8,9 @@ import os
 
 import pytest
 
-from gobbler.client.download import PIECE, SMALL, Damaged, difference, download, download_small
+from gobbler.client.download import PIECE, SMALL, download, download_small
 from gobbler.client.errors import NoAnswer
+from gobbler.client.expected import ContentMismatch, file_problem
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
 from gobbler.errors import Cancelled, Fault, Missing
@@ -136,7 +137,7 @@ def test_all_is_there_already_or_more_than_all(web, fetch, tmp_path, have):
 @pytest.mark.parametrize("sent", [DATA[:-1], DATA + b"x", b"x" + DATA[1:], b"<html>Log in</html>"])
 def test_what_is_not_what_the_manifest_says_is_an_error(web, fetch, tmp_path, sent):
     offer(web, sent)
-    with pytest.raises(Damaged, match=r"\"p/a/v/f\" is not what the manifest") as caught:
+    with pytest.raises(ContentMismatch, match=r"\"p/a/v/f\" is not what the manifest") as caught:
         fetch()
     assert not (tmp_path / "content").exists()
     assert isinstance(caught.value, Fault)
@@ -179,14 +180,14 @@ def test_a_small_file(web, told, tmp_path):
 @pytest.mark.parametrize("wanted", [b"1234", b"54321"])
 def test_a_small_file_that_is_wrong_is_not_written(web, told, tmp_path, wanted):
     offer(web, b"12345")
-    with pytest.raises(Damaged):
+    with pytest.raises(ContentMismatch):
         download_small(Http(web.url), PATH, tmp_path / "f", entry_of(wanted), told)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_differences(tmp_path):
     (tmp_path / "f").write_bytes(DATA)
-    assert difference(tmp_path / "f", entry_of(DATA), Stop()) is None
-    assert "bytes instead of" in (difference(tmp_path / "f", entry_of(b""), Stop()) or "")
+    assert file_problem(tmp_path / "f", entry_of(DATA), Stop()) is None
+    assert "bytes instead of" in (file_problem(tmp_path / "f", entry_of(b""), Stop()) or "")
     other = Entry(len(DATA), "0" * 32)
-    assert "MD5" in (difference(tmp_path / "f", other, Stop()) or "")
+    assert "MD5" in (file_problem(tmp_path / "f", other, Stop()) or "")

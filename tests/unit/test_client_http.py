@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import signal
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
+from gobbler.client import http
 from gobbler.client.config_schema import InvalidConfiguration
-from gobbler.client.download import Damaged
 from gobbler.client.errors import (
     BrokenOff,
     NoAnswer,
@@ -20,8 +24,9 @@ from gobbler.client.errors import (
     error_from_answer,
     request_failed,
 )
+from gobbler.client.expected import ContentMismatch
 from gobbler.client.http import Http, fetch_endpoint
-from gobbler.client.ranges import Changed
+from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.source import ServiceInfo
 from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
 
@@ -50,8 +55,8 @@ def test_the_reason_of_the_service_is_the_text(web, status, kind, exit_code):
         BrokenOff("x"),
         TooSlow("x", hint="Look."),
         NotThere("gone", "/a", hint="Look."),
-        Changed("p/a/v/f"),
-        Damaged("wrong", hint="Look."),
+        FileChanged("p/a/v/f"),
+        ContentMismatch("wrong", hint="Look."),
         InvalidConfiguration("wrong", hint="Look."),
     ],
     ids=lambda error: type(error).__name__,
@@ -211,3 +216,63 @@ def test_an_answer_that_breaks_off_is_asked_for_again(web, monkeypatch):
 def test_answers_of_unknown_fields_are_kept(web):
     web.put("/new/x", '{"status": "SUCCESS", "more": [1]}')
     assert Http(web.url).post("/new/x") == {"status": "SUCCESS", "more": [1]}
+
+
+def in_a_child(call) -> bool:
+    """Whether ``call()`` is true in a forked child, within ten seconds."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        try:
+            os._exit(0 if call() else 1)
+        finally:
+            os._exit(2)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_reads_while_threads_of_its_parent_do(web):
+    web.put("/fetch/a", b"12345")
+    shared = Http(web.url)
+    assert shared.read("a") == b"12345"
+    ended = threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            assert shared.read("a") == b"12345"
+
+    with ThreadPoolExecutor(4) as pool:
+        reading = [pool.submit(read) for _ in range(4)]
+        try:
+            for _ in range(10):
+                assert in_a_child(lambda: shared.read("a") == b"12345")
+        finally:
+            ended.set()
+    for each in reading:
+        each.result()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_is_free_of_the_locks_of_its_parent(web):
+    web.put("/fetch/a", b"12345")
+    shared = Http(web.url)
+    shared.read("a")
+    session = http._session(os.getpid(), False)
+    pool = session.get_adapter(web.url).poolmanager.connection_from_url(web.url).pool
+    ranges = Ranges(shared, "a", 5, lambda: "", lambda: None)
+    with pool.mutex, ranges._lock:
+        assert in_a_child(lambda: shared.read("a") == b"12345")
+        assert in_a_child(lambda: ranges._lock.__enter__() is None)
+
+
+def test_a_service_and_its_ranges_can_be_pickled_after_use(web):
+    web.put("/fetch/a", b"12345", ETag='"1"')
+    web.answers["/fetch/a"].ranges = True
+    shared = Http(web.url)
+    shared.read("a")
+    same = pickle.loads(pickle.dumps(shared))
+    assert (same.url, same.read("a")) == (shared.url, b"12345")
+    ranges = Ranges(shared, "a", 5, str, str)
+    ranges._condition = {"If-Match": '"1"'}
+    again = pickle.loads(pickle.dumps(ranges))
+    assert (again.size, again._condition) == (5, ranges._condition)

@@ -11,7 +11,7 @@ import pytest
 
 from gobbler.client.errors import NoAnswer
 from gobbler.client.http import Http
-from gobbler.client.ranges import Changed, Ranges, RangesFile
+from gobbler.client.ranges import FileChanged, Ranges, RangesFile
 from gobbler.errors import Missing
 
 DATA = os.urandom(100_000)
@@ -116,7 +116,7 @@ def test_parts_of_different_files_are_not_mixed(ranges, service, outdated, befor
     assert ranges.read(0, 10) == DATA[:10]
     assert outdated == []
     service.content, service.headers = DATA[::-1], after
-    with pytest.raises(Changed, match="was replaced while it was open"):
+    with pytest.raises(FileChanged, match="was replaced while it was open"):
         ranges.read(0, 10)
     assert outdated == [1]
 
@@ -126,7 +126,7 @@ def test_parts_of_different_files_are_not_mixed(ranges, service, outdated, befor
 )
 def test_a_file_of_another_size_is_another_file(ranges, service, content):
     service.content = content
-    with pytest.raises(Changed):
+    with pytest.raises(FileChanged):
         ranges.read(60, 70)
 
 
@@ -153,7 +153,7 @@ def test_without_ranges_the_whole_file_is_fetched_once(ranges, service):
 def test_without_ranges_a_file_of_another_size_is_another_file(ranges, service):
     service.knows_ranges = False
     service.content = b"short"
-    with pytest.raises(Changed):
+    with pytest.raises(FileChanged):
         ranges.read(0, 3)
 
 

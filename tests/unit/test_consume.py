@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.registry.consume import consume_again, cut_off, remove_sources
+from gobbler.registry.consume import detach_files, remove_sources, resume_consume
 from gobbler.transfer.batch import Source
 
 
@@ -88,7 +88,7 @@ def test_no_link_in_the_source_is_followed(bench: Bench) -> None:
 @pytest.mark.parametrize("name", ["f", "d/g", "x" * 255, "é" * 127, "日" * 85, "😀" * 63], ids=len)
 def test_a_published_file_with_another_name_becomes_one_of_its_own(bench: Bench, name: str) -> None:
     bench.adopt(name)
-    cut_off(str(bench.version), [name])
+    detach_files(str(bench.version), [name])
     assert not (bench.version / name).samefile(bench.path / name)
     assert (bench.version / name).read_bytes() == b"content"
     assert (bench.version / name).stat().st_mode & 0o777 == 0o644
@@ -99,7 +99,7 @@ def test_a_published_file_with_another_name_becomes_one_of_its_own(bench: Bench,
 def test_a_published_file_with_one_name_is_left_alone(bench: Bench) -> None:
     (bench.version / "f").write_bytes(b"x")
     before = (bench.version / "f").stat()
-    cut_off(str(bench.version), ["f"])
+    detach_files(str(bench.version), ["f"])
     assert (bench.version / "f").stat() == before
 
 
@@ -107,7 +107,7 @@ def test_after_a_crash_the_other_names_go(bench: Bench) -> None:
     bench.adopt("f")
     bench.adopt("d/g")
     (bench.path / "own").write_bytes(b"not taken")
-    consume_again(str(bench.staging), "source", str(bench.version), ["f", "d/g"])
+    resume_consume(str(bench.staging), "source", str(bench.version), ["f", "d/g"])
     assert {p.name for p in bench.path.rglob("*")} == {"d", "own"}
     assert (bench.version / "f").stat().st_nlink == 1
 
@@ -121,6 +121,6 @@ def test_after_a_crash_names_that_are_not_found_are_cut_off(bench: Bench, to: st
         bench.path.rename(bench.staging / "kept")
     if to == "link":
         bench.path.symlink_to("kept")
-    consume_again(str(bench.staging), "source", str(bench.version), ["f"])
+    resume_consume(str(bench.staging), "source", str(bench.version), ["f"])
     assert (bench.version / "f").stat().st_nlink == 1
     assert (bench.version / "f").read_bytes() == b"content"

@@ -16,11 +16,11 @@ from gobbler.errors import Fault
 from gobbler.fs.flush import Durability
 from gobbler.fs.lease import EXPIRY_SECONDS, this_kernel
 from gobbler.registry import draft
-from gobbler.registry.draft import flushed_with, put_record, sweep_drafts
+from gobbler.registry.draft import directories_to_flush, remove_abandoned_drafts, write_record
 
 WRITE = """
 import os, sys
-from gobbler.registry.draft import put_record
+from gobbler.registry.draft import write_record
 from gobbler.fs.flush import Durability
 rename = os.rename
 def wait(*names):
@@ -28,7 +28,7 @@ def wait(*names):
     sys.stdin.read()
     rename(*names)
 os.rename = wait
-put_record(sys.argv[1], sys.argv[1] + "/record", b"new", Durability.RELAXED)
+write_record(sys.argv[1], sys.argv[1] + "/record", b"new", Durability.RELAXED)
 """
 
 
@@ -60,7 +60,7 @@ def writer(registry: str) -> Iterator[subprocess.Popen[str]]:
 @pytest.mark.parametrize("durability", Durability)
 def test_a_record_takes_the_place_of_another(registry: str, durability: Durability) -> None:
     target = Path(registry, "record")
-    put_record(registry, str(target), b"new", durability)
+    write_record(registry, str(target), b"new", durability)
     assert target.read_bytes() == b"new"
     assert target.stat().st_mode & 0o777 == 0o644
     assert left(registry) == []
@@ -80,11 +80,11 @@ def test_what_is_renamed_is_on_disk_and_so_is_the_rename_when_it_is_acknowledged
     real = os.rename
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "rename", lambda *names: (done.append("rename"), real(*names)))
-    put_record(registry, target, b"new", Durability.FULL)
+    write_record(registry, target, b"new", Durability.FULL)
     assert done == ["fsync new", "rename"]
-    put_record(registry, target, b"newer", Durability.RELAXED)
+    write_record(registry, target, b"newer", Durability.RELAXED)
     assert done[2:] == ["rename"]
-    assert set(flushed_with(registry, target)) == {registry, f"{registry}/..incoming"}
+    assert set(directories_to_flush(registry, target)) == {registry, f"{registry}/..incoming"}
 
 
 def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
@@ -99,7 +99,7 @@ def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
         return real(descriptor, how)
 
     monkeypatch.setattr(draft, "try_lock", late)
-    put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
+    write_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
     assert len(swept) == 1
     assert Path(registry, "record").read_bytes() == b"new"
     assert left(registry) == []
@@ -110,10 +110,10 @@ def test_nothing_changes_and_nothing_is_left_if_it_fails(
 ) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(OSError, match="absent"):
-        put_record(registry, f"{registry}/absent/record", b"new", Durability.RELAXED)
+        write_record(registry, f"{registry}/absent/record", b"new", Durability.RELAXED)
     monkeypatch.setattr(draft, "write_all", _full)
     with pytest.raises(Fault, match=r"could not write .*\.draft"):
-        put_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
+        write_record(registry, f"{registry}/record", b"new", Durability.RELAXED)
     assert Path(registry, "record").read_bytes() == b"old"
     assert left(registry) == []
     assert len(os.listdir("/proc/self/fd")) == before
@@ -127,7 +127,7 @@ def _full(descriptor: int, data: bytes) -> None:
 def test_the_draft_of_a_living_process_is_not_swept(
     registry: str, writer: subprocess.Popen[str]
 ) -> None:
-    assert sweep_drafts(registry) == 0
+    assert remove_abandoned_drafts(registry, os.listdir(f"{registry}/..incoming")) == 0
     assert len(left(registry)) == 1
     writer.communicate("", timeout=30)
     assert writer.returncode == 0
@@ -140,7 +140,7 @@ def test_the_draft_of_one_that_was_killed_is_swept(
     writer.send_signal(signal.SIGKILL)
     writer.wait()
     assert len(left(registry)) == 1
-    assert sweep_drafts(registry) == 1
+    assert remove_abandoned_drafts(registry, os.listdir(f"{registry}/..incoming")) == 1
     assert left(registry) == []
     assert Path(registry, "record").read_bytes() == b"old"
 
@@ -167,5 +167,5 @@ def test_silence_tells_where_locks_do_not(
     path.write_bytes(b"half of")
     os.utime(path, (time.time() - age, time.time() - age))
     monkeypatch.setattr(draft, "locks_exclude", lambda _: excluding)
-    assert sweep_drafts(registry) == gone
+    assert remove_abandoned_drafts(registry, os.listdir(f"{registry}/..incoming")) == gone
     assert path.exists() == (not gone)

@@ -1,4 +1,4 @@
-"""Changes whose taking back fails as well: recovery completes them, all or nothing."""
+"""Changes whose roll-back fails as well: recovery completes them, all or nothing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs.flush import Durability
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent, new_workspace
+from gobbler.registry.workspace import new_workspace
 
 NAMES = ("a", "b", "c", "d")
 
@@ -41,7 +41,7 @@ def failing(real: Callable[..., None], fails: Callable[..., bool]) -> Callable[.
 @pytest.mark.parametrize("link", [False, True])
 @pytest.mark.parametrize("function", ["rename", "link", "symlink"])
 @pytest.mark.parametrize("stuck", ["", *NAMES[:-1]])
-def test_a_change_is_whole_or_not_at_all_though_taking_back_fails_as_well(
+def test_a_change_is_whole_or_not_at_all_though_the_roll_back_fails_as_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stuck: str, function: str, link: bool
 ) -> None:
     (tmp_path / "..incoming").mkdir()
@@ -52,8 +52,8 @@ def test_a_change_is_whole_or_not_at_all_though_taking_back_fails_as_well(
         journal = Journal(registry, workspace, marked=True)
         for name in NAMES:
             write(Path(journal.inside(name)), "new", link=link)
-            (journal.bring_link if link else journal.bring)(name, name)
-        journal.record(Intent(moves=[]))
+            (journal.replace_link if link else journal.replace)(name, name)
+        journal.prepare(Intent(moves=[]))
         back = False
 
         def commit_fails(old: str, new: str) -> bool:

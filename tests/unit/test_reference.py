@@ -163,3 +163,10 @@ def test_the_guides_mention_every_command_and_endpoint():
         assert f"gobbler {name}" in text, name
     for path in description()["paths"]:
         assert path.partition("{")[0] in text, path
+
+
+def test_troubleshooting_explains_codes_that_exist():
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    headings = set(re.findall(r"^### ([a-z]+(?:-[a-z]+)*)$", text, re.MULTILINE))
+    assert len(headings) >= 15
+    assert headings <= {code.value for code in Code}

@@ -186,7 +186,7 @@ def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_l
 ) -> None:
     with new_workspace(registry) as job:
         Path(job.intent).write_text("{}")
-        job.unfinished = True
+        job.keep = True
     assert os.path.exists(job.intent)
     assert sweep(registry) == [job.path]
     assert left(registry) == []
@@ -195,7 +195,7 @@ def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_l
 def test_a_job_that_a_sweep_could_not_finish_stays_for_the_next(registry: str) -> None:
     path = abandoned(registry, b"")
     for job in abandoned_workspaces(registry):
-        job.unfinished = True
+        job.keep = True
     assert os.path.isdir(path)
     assert sweep(registry) == [path]
 

@@ -30,7 +30,6 @@ from gobbler.fs.lock import cancellable
 from gobbler.model import requests
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
-from gobbler.registry.recovery import settle
 from gobbler.rules.spoof import may_spoof
 
 
@@ -70,19 +69,18 @@ def carry_out(
     *,
     progress: Progress,
     cancel: CancelToken,
-    task: str = "",
+    workspace_name: str = "",
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
 
     Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when
     the request is wrong, not allowed or fails; nothing has changed then.
 
-    With a ``task`` (see :mod:`gobbler.registry.workspace`) it may be called again after the
-    process that called it has died, and carries the request out once: what was changed is
-    not changed again but answered, what was copied is not copied again.
+    With ``workspace_name``, the name of a resumable workspace, call it again after the calling
+    process has died: files that were copied are not copied again. Call
+    :func:`~gobbler.registry.recovery.recover_workspace` before, which returns the answer if the
+    change was committed already.
     """
-    if task and (answer := settle(service.registry, service.durability, task)) is not None:
-        return answer
     started = now()
     action = ACTIONS.get(action_of(name) or "")
     if action is None:
@@ -102,5 +100,6 @@ def carry_out(
         user = other
     with cancellable(cancel):
         return action.carry_out(
-            RequestContext(service, requester, user, started, progress, cancel, task), request
+            RequestContext(service, requester, user, started, progress, cancel, workspace_name),
+            request,
         )

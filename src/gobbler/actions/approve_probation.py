@@ -14,11 +14,11 @@ from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Latest, Summary, encode
 from gobbler.model.requests import Approve
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.usage import becomes_latest, finish_order
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.permissions import is_asset_owner
 
 
@@ -65,7 +65,7 @@ def _prepare(
     published = os.stat(context.service.registry.path(key.summary)).st_mtime_ns
     with with_path(journal.inside("summary")):
         os.utime(journal.inside("summary"), ns=(published, published))
-    journal.record(
+    journal.prepare(
         Intent(moves=[], project=key.project, asset=key.asset, version=key.version, latest=True)
     )
     prepare_log(workspace, version_entry("add-version", key, latest=True))

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
 from gobbler.fs.flush import flush_directory, flush_files, raising_not_durable
-from gobbler.registry.draft import flushed_with, put_record
+from gobbler.registry.draft import directories_to_flush, write_record
 from gobbler.registry.journal import Journal
 
 
@@ -20,11 +20,12 @@ def replace_record(
 ) -> bool:
     """Put what ``decide`` returns at ``target``, a path in the registry, while ``guard`` is held.
 
-    ``None`` of it means: not now, and so does ``False`` of this. What is flushed, is under the
-    locks, for what is new depends on what is stored. A task also leaves its answer, which takes a
-    journal. ``change`` is what an error calls it that is met after all is done.
+    Returns ``False``, and changes nothing, if ``decide`` returns ``None``. The content is flushed
+    under the locks, as it depends on the stored record. In a resumable workspace the change also
+    leaves its answer, which takes a journal. ``change`` names the change in the error that says it
+    is not durable.
     """
-    if context.task:
+    if context.workspace_name:
         return _by_journal(context, guard, target, decide, change)
     root, durability = context.service.registry.root, context.service.durability
     path = context.service.registry.path(target)
@@ -32,9 +33,9 @@ def replace_record(
         data = decide()
         if data is None:
             return False
-        put_record(root, path, data, durability)
+        write_record(root, path, data, durability)
     with raising_not_durable(change):
-        for directory in flushed_with(root, path):
+        for directory in directories_to_flush(root, path):
             flush_directory(directory, durability)
     return True
 
@@ -53,9 +54,9 @@ def _by_journal(
                 return False
             journal = Journal(context.service.registry, workspace, marked=False)
             journal.write("record", data, target)
-            journal.record(None)
+            journal.prepare(None)
             flush_files(workspace.path, context.service.durability)
             journal.commit()
         with raising_not_durable(change):
-            journal.flush_moves(context.service.durability)
+            journal.flush_directories(context.service.durability)
     return True

@@ -57,7 +57,8 @@ class RequestContext:
     """One request being carried out.
 
     ``user`` is for whom (the requester, or the one that the requester may act for).
-    ``task``: the name under which it goes on should this process die; may be empty.
+    ``workspace_name``: the resumable workspace of a job, so that another process can resume the
+    work should this one die; empty for a workspace that ends with the request.
     """
 
     service: ServiceContext
@@ -66,14 +67,14 @@ class RequestContext:
     started: dt.datetime
     progress: Progress
     cancel: CancelToken
-    task: str = ""
+    workspace_name: str = ""
 
     def new_workspace(self, *, resume: bool = False) -> AbstractContextManager[Workspace]:
         """The job below ``..incoming`` to build in.
 
-        With ``resume``, what an earlier attempt at the task has built is still there.
+        With ``resume``, what an earlier attempt has left in a resumable workspace is still there.
         """
-        return new_workspace(self.service.registry.root, self.task, resume=resume)
+        return new_workspace(self.service.registry.root, self.workspace_name, resume=resume)
 
     def dispatcher(self, workspace: Workspace) -> Dispatcher:
         """The means to build and hash the files of ``workspace``."""

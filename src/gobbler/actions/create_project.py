@@ -38,20 +38,20 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
         raise _exists(project)
     with context.new_workspace() as workspace:
         journal = Journal(registry, workspace, marked=False)
-        journal.bring_new("tree", project)
+        journal.add("tree", project)
         os.mkdir(workspace.tree, DIRECTORY_MODE)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(permissions))
         write_new(f"{workspace.tree}/{USAGE}", encode(Usage(0)))
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, context.started.year)
         write_new(f"{workspace.tree}/{QUOTA}", encode(quota))
-        journal.record(None)
+        journal.prepare(None)
         flush_files(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
         with raising_not_durable(f"project {quoted(project)}"):
-            journal.flush_moves(context.service.durability)
+            journal.flush_directories(context.service.durability)
     return {}
 
 

@@ -12,11 +12,11 @@ from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.records import LogEntry
 from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset, changing_project, changing_registry
 from gobbler.registry.log import prepare_log, publish_log, version_entry
-from gobbler.registry.unpublish import REMOVED, Removal, finish, start
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.unpublish import REMOVED, Removal, commit, prepare
+from gobbler.registry.workspace import Workspace
 
 
 def delete_project(context: RequestContext, request: DeleteProject) -> dict[str, object]:
@@ -28,8 +28,8 @@ def delete_project(context: RequestContext, request: DeleteProject) -> dict[str,
         return {}
     with context.new_workspace() as workspace:
         journal = Journal(registry, workspace, marked=False)
-        journal.take_out(project, REMOVED)
-        journal.record(Intent(moves=[]))
+        journal.remove(project, REMOVED)
+        journal.prepare(Intent(moves=[]))
         prepare_log(workspace, LogEntry(type="delete-project", project=project))
         flush_filesystem(workspace.path, context.service.durability)
         with changing_registry(registry):
@@ -50,7 +50,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
     versions = list(registry.versions(asset))
     removal = Removal(asset.project, asset.path, versions, bool(request.force))
     with context.new_workspace() as workspace:
-        journal = start(registry, workspace, removal)
+        journal = prepare(registry, workspace, removal)
         entry = LogEntry(type="delete-asset", project=asset.project, asset=asset.asset)
         prepare_log(workspace, entry)
         flush_filesystem(workspace.path, context.service.durability)
@@ -58,7 +58,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
             with changing_project(registry, asset.project):
                 if registry.has(asset.path):
                     now = list(registry.versions(asset))
-                    finish(registry, workspace, removal.of(now), journal)
+                    commit(registry, workspace, removal.of(now), journal)
         except Missing:
             return {}  # the whole project went meanwhile
         with raising_not_durable(f"the removal of {quoted(asset.path)}"):
@@ -74,16 +74,16 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
     if not registry.has(key.path):
         return {}
     force = bool(request.force)
-    removal = Removal(key.project, key.path, [key], force, relatest=key.of_asset)
+    removal = Removal(key.project, key.path, [key], force, latest_of=key.of_asset)
     with context.new_workspace() as workspace:
-        journal = start(registry, workspace, removal)
+        journal = prepare(registry, workspace, removal)
         _prepare_log(context, workspace, key, force=force)
         flush_filesystem(workspace.path, context.service.durability)
         try:
             with changing_asset(registry, key.of_asset):
                 if registry.has(key.path):
                     _prepare_log(context, workspace, key, force=force)
-                    finish(registry, workspace, removal, journal)
+                    commit(registry, workspace, removal, journal)
         except Missing:
             if registry.has(key.path):
                 raise

@@ -9,7 +9,7 @@ from gobbler.fs.flush import flush_directory, raising_not_durable
 from gobbler.model.names import AssetKey, check_name
 from gobbler.model.requests import RefreshLatest, RefreshUsage
 from gobbler.registry.locks import changing_asset, check_asset, check_project
-from gobbler.registry.usage import recount, redecide_latest
+from gobbler.registry.usage import update_latest, update_usage
 
 
 def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str, object]:
@@ -19,7 +19,7 @@ def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str,
     registry = context.service.registry
     check_asset(registry, asset)
     with context.new_workspace() as workspace, changing_asset(registry, asset):
-        version = redecide_latest(registry, workspace, asset)
+        version = update_latest(registry, workspace, asset)
     with raising_not_durable(f"the record of the latest version of {quoted(asset.path)}"):
         flush_directory(registry.path(asset.path), context.service.durability)
     return {} if version is None else {"version": version}
@@ -32,7 +32,7 @@ def refresh_usage(context: RequestContext, request: RefreshUsage) -> dict[str, o
     registry = context.service.registry
     check_project(registry, project)
     with context.new_workspace() as workspace:
-        total = recount(registry, workspace, project)
+        total = update_usage(registry, workspace, project)
     with raising_not_durable(f"the record of the usage of {quoted(project)}"):
         flush_directory(registry.path(project), context.service.durability)
     return {"total": total, "usage": total}

@@ -13,10 +13,10 @@ from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Manifest, encode
 from gobbler.model.requests import OfVersion
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import prepare_log, publish_log, version_entry
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, make_plan
 from gobbler.transfer.build import hash_files, hash_kept
@@ -39,7 +39,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
         manifest = complete(key, plan, _content(context, workspace, key, plan))
         journal = Journal(registry, workspace, marked=True)
         _stage(journal, key, found, plan, manifest)
-        journal.record(Intent(moves=[], project=key.project, asset=key.asset, version=key.version))
+        journal.prepare(Intent(moves=[], project=key.project, asset=key.asset, version=key.version))
         flush_filesystem(workspace.path, context.service.durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
@@ -80,12 +80,12 @@ def _stage(journal: Journal, key: VersionKey, found: Found, plan: Plan, manifest
     for number, (path, text) in enumerate(wanted.items()):
         if found.scan.symlinks.get(path) != text:
             os.symlink(text, journal.inside(f"symlink-{number}"))
-            journal.bring_link(f"symlink-{number}", key.file(path))
+            journal.replace_link(f"symlink-{number}", key.file(path))
     links = links_by_directory(manifest)
     for number, directory in enumerate(sorted({*links, *found.links, *found.damaged})):
         target = key.file(links_file(directory))
         if directory not in links:
-            journal.take_out(target, f"former-links-{number}")
+            journal.remove(target, f"former-links-{number}")
         elif links[directory] != found.links.get(directory):
             journal.write(f"links-{number}", encode(links[directory]), target)
     journal.write("manifest", encode(manifest), key.manifest)

@@ -13,7 +13,7 @@ from gobbler.model.records import Summary
 from gobbler.model.requests import Reject
 from gobbler.registry.locks import changing_asset
 from gobbler.registry.registry import Registry
-from gobbler.registry.unpublish import Removal, finish, start
+from gobbler.registry.unpublish import Removal, commit, prepare
 from gobbler.registry.workspace import new_workspace
 from gobbler.rules.permissions import may_reject
 
@@ -29,7 +29,12 @@ def reject_probation(context: RequestContext, request: Reject) -> dict[str, obje
 
     service = context.service
     remove_from_probation(
-        service.registry, service.durability, key, check, force=force, task=context.task
+        service.registry,
+        service.durability,
+        key,
+        check,
+        force=force,
+        workspace_name=context.workspace_name,
     )
     return {}
 
@@ -41,7 +46,7 @@ def remove_from_probation(
     check: Callable[[], None],
     *,
     force: bool = False,
-    task: str = "",
+    workspace_name: str = "",
 ) -> None:
     """Remove a version that is not final.
 
@@ -49,12 +54,12 @@ def remove_from_probation(
     """
     check()
     removal = Removal(key.project, key.path, [key], force)
-    with new_workspace(registry.root, task) as workspace:
-        journal = start(registry, workspace, removal)
+    with new_workspace(registry.root, workspace_name) as workspace:
+        journal = prepare(registry, workspace, removal)
         flush_filesystem(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             check()
-            finish(registry, workspace, removal, journal)
+            commit(registry, workspace, removal, journal)
         with raising_not_durable(f"the removal of {quoted(key.path)}"):
             flush_filesystem(registry.root, durability)
 

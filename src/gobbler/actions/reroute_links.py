@@ -14,10 +14,9 @@ from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.index.search import Fingerprints
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.requests import DeletionTarget, RerouteLinks
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_registry
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent
 
 ATTEMPTS = 5
 
@@ -95,7 +94,7 @@ def _apply(
         copy_files(context, workspace, changes)
         journal = Journal(registry, workspace, marked=True)
         usage = stage_changes(registry, journal, changes, manifests)
-        journal.record(Intent(moves=[], recount=sorted(usage)), answer)
+        journal.prepare(Intent(moves=[], recount=sorted(usage)), answer)
         flush_filesystem(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.fingerprints() != found.linking.fingerprints:

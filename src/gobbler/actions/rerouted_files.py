@@ -61,7 +61,7 @@ def stage_changes(
             _make_symlink(text, journal.inside(_name(number)), made)
         else:
             usage[change.key.project] += change.entry.size
-        journal.bring_link(_name(number), change.key.file(change.path))
+        journal.replace_link(_name(number), change.key.file(change.path))
         by_version[change.key].append(change)
     for number, (key, of_version) in enumerate(by_version.items()):
         _stage_records(registry, journal, key, of_version, manifest_of(key), number)
@@ -98,5 +98,5 @@ def _stage_records(
         if directory in links:
             journal.write(f"links-{number}-{index}", encode(links[directory]), target)
         elif registry.has(target):
-            journal.take_out(target, f"former-links-{number}-{index}")
+            journal.remove(target, f"former-links-{number}-{index}")
     journal.write(f"manifest-{number}", encode(new), key.manifest)

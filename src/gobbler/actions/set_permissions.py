@@ -80,11 +80,11 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
     _check_owner(context, asset.project)
     with context.new_workspace() as workspace:
         journal = Journal(registry, workspace, marked=False)
-        journal.bring_new("tree", asset.path)
+        journal.add("tree", asset.path)
         os.mkdir(workspace.tree, DIRECTORY_MODE)
         new = updated(Permissions(), asked, of_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
-        journal.record(None)
+        journal.prepare(None)
         flush_files(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
             _check_owner(context, asset.project)
@@ -92,7 +92,7 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
                 return False
             journal.commit()
         with raising_not_durable(_change(asset.path)):
-            journal.flush_moves(context.service.durability)
+            journal.flush_directories(context.service.durability)
     return True
 
 

@@ -17,10 +17,11 @@ from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.records import Manifest, Permissions, Summary, format_time
 from gobbler.model.requests import Upload
-from gobbler.registry.consume import cut_off, remove_sources
+from gobbler.registry.consume import detach_files, remove_sources
+from gobbler.registry.journal import Intent
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight
 from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
@@ -181,8 +182,8 @@ def _consume(
     if adopted:
         own = [path for path in fingerprints if manifest[path].link is None]
         try:
-            cut_off(registry.path(key.path), own)
+            detach_files(registry.path(key.path), own)
         except OSError:
             # The version is published. A sweep will do what is left to do.
             logger.exception("could not cut off %s from its source", quoted(key.path))
-            workspace.unfinished = True
+            workspace.keep = True

@@ -10,7 +10,7 @@ from rich.filesize import decimal
 
 from gobbler.cli import common
 from gobbler.cli.amounts import age
-from gobbler.client import Cached, Client, Pruned
+from gobbler.client import CacheEntry, Client, PruneResult
 
 DAMAGED = 1
 """The exit code when there is damage."""
@@ -127,7 +127,7 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
     click.echo(f"{verb} {_entries(len(pruned.entries))}{left}: {decimal(pruned.freed)}")
 
 
-def _told(client: Client, pruned: Pruned, *, dry_run: bool) -> dict[str, Any]:
+def _told(client: Client, pruned: PruneResult, *, dry_run: bool) -> dict[str, Any]:
     return {
         "cache": client.cache.path,
         "entries": [_described(entry) for entry in pruned.entries],
@@ -137,7 +137,7 @@ def _told(client: Client, pruned: Pruned, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _described(entry: Cached) -> dict[str, Any]:
+def _described(entry: CacheEntry) -> dict[str, Any]:
     return {
         "service": entry.service,
         "address": entry.path,
@@ -149,7 +149,7 @@ def _described(entry: Cached) -> dict[str, Any]:
     }
 
 
-def _name(entry: Cached) -> str:
+def _name(entry: CacheEntry) -> str:
     if not entry.path:
         return entry.place
     return f"{entry.path}/" if entry.is_directory else entry.path

@@ -15,8 +15,8 @@ from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.bulk.repair import BulkRepair, RepairResult
 from gobbler.client.bulk.validate import BulkValidation, ValidationResult
-from gobbler.client.cache.entries import Cached, Damage
-from gobbler.client.cache.prune import Pruned
+from gobbler.client.cache.entries import CacheEntry, Damage
+from gobbler.client.cache.prune import PruneResult
 from gobbler.client.cache_directory import CacheDirectory
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
@@ -39,7 +39,7 @@ __all__ = [
     "BulkRepair",
     "BulkValidation",
     "CacheDirectory",
-    "Cached",
+    "CacheEntry",
     "Client",
     "Damage",
     "Difference",
@@ -51,7 +51,7 @@ __all__ = [
     "NotThere",
     "Pair",
     "Project",
-    "Pruned",
+    "PruneResult",
     "RepairResult",
     "RequestFailed",
     "ServiceInfo",

@@ -1,14 +1,11 @@
-"""Reading an archive as the service streams it, member after member.
+"""Archives: fetch many small files as one tar stream, if the service offers archives.
 
-The standard library's reader takes longer for a small file than it takes to fetch and store
-it. This one reads what the service writes, files and directories with short headers or pax
-ones, and refuses everything else.
+The client asks for an archive to find that out. It remembers in the cache for a day that a
+service offers none.
 
-
-Fetching many small files as one archive, from services that have archives.
-
-Whether a service has them is found out by asking for one. That it has not is remembered in
-the cache for a day, so that not every fetch asks in vain.
+The reader of the standard library takes longer for a small file than to fetch and store it.
+:class:`Untar` reads what the service writes, files and directories with plain or pax headers,
+and refuses everything else.
 """
 
 from __future__ import annotations
@@ -26,9 +23,9 @@ import requests
 
 from gobbler.client.download import FILE_MODE, PIECE, SMALL
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import Http
+from gobbler.client.http import NOT_A_SERVICE, Http
 from gobbler.client.paths import listed_path
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5
 
@@ -41,7 +38,7 @@ _MAGIC = b"ustar\x00"
 
 
 class Member(NamedTuple):
-    """A file, or a directory, of an archive: its path in it, and how many bytes follow."""
+    """A file or directory of an archive: its path there, and the number of bytes that follow."""
 
     path: str
     size: int
@@ -49,11 +46,11 @@ class Member(NamedTuple):
 
 
 class Untar:
-    """The archive in ``chunks``, all of whose members are below ``top`` or are ``top``.
+    """The archive in ``chunks``; each of its members is ``top`` or below it.
 
-    ``for member in untar``, with :meth:`content` or :meth:`pieces` for the content of each
-    file before the next is asked for. Raises :class:`~gobbler.client.errors.BrokenOff` where the
-    stream ends before the archive does, :class:`~gobbler.errors.Fault` for anything else.
+    Iterate over the members, and read each file with :meth:`content` or :meth:`pieces` before
+    the next member. Raises :class:`~gobbler.client.errors.BrokenOff` if the stream ends before
+    the archive, and :class:`~gobbler.errors.Fault` for anything that is not such an archive.
     """
 
     def __init__(self, chunks: Iterable[bytes], top: str) -> None:
@@ -72,12 +69,12 @@ class Untar:
                 pass
 
     def content(self) -> bytes:
-        """All of the file."""
+        """The content of the file."""
         size, self._left = self._left, 0
         return self._take(size + -size % BLOCK)[:size]
 
     def pieces(self) -> Iterator[bytes]:
-        """The content of the file as it comes."""
+        """The content of the file, piece by piece."""
         padding = -self._left % BLOCK
         while self._left:
             if self._at == len(self._buffer):
@@ -108,7 +105,7 @@ class Untar:
             if chunk:
                 self._buffer, self._at = chunk, 0
                 return
-        raise BrokenOff("the archive ended before it was complete")
+        raise BrokenOff("the archive ended before it was complete", hint="Try again.")
 
     def _member(self, header: bytes) -> Member:
         records: dict[str, str] = {}
@@ -116,12 +113,12 @@ class Untar:
         while kind == b"x":
             size = _number(header[124:136])
             if size > _HEADER_LIMIT:
-                raise _odd("it has a header that is too long")
+                raise _unreadable("one of its headers is too long")
             records |= _pax(self._take(size + -size % BLOCK)[:size])
             header = self._take(BLOCK)
             kind = _checked(header)
         if kind not in (b"0", b"\0", b"5"):
-            raise _odd("it holds something that is neither a file nor a directory")
+            raise _unreadable("one of its members is neither a file nor a directory")
         path = records.get("path") or _path(header)
         size = _number(records.get("size") or header[124:136])
         is_directory = kind == b"5"
@@ -132,15 +129,15 @@ class Untar:
         if path == self._top and is_directory:
             return ""
         if not path.startswith(self._top + "/"):
-            raise _odd(f"it holds {quoted(path)}")
+            raise _unreadable(f"its member {quoted(path)} would leave the directory")
         return listed_path(path[len(self._top) + 1 :])
 
 
 def _checked(header: bytes) -> bytes:
-    """The kind of member that a header is for, if it is one."""
-    # What is in a file is compared with the manifest, so that a checksum adds nothing.
+    """The kind of the member that a header describes; raises if it is no header."""
+    # The content is compared with the manifest, so the checksum of a header adds nothing.
     if header[257:263] != _MAGIC:
-        raise _odd("it is not a tar archive")
+        raise _unreadable("it is not a tar archive")
     return header[156:157]
 
 
@@ -150,7 +147,7 @@ def _number(field: bytes | str) -> int:
     except ValueError:
         number = -1
     if number < 0:
-        raise _odd("one of its headers is damaged")
+        raise _unreadable("one of its headers is damaged")
     return number
 
 
@@ -169,73 +166,74 @@ def _pax(data: bytes) -> dict[str, str]:
         size = int(length) if length.isdigit() and len(length) < 8 else 0
         key, equals, value = data[len(length) + 1 : max(size - 1, 0)].partition(b"=")
         if not equals or data[size - 1 : size] != b"\n":
-            raise _odd("one of its headers is damaged")
+            raise _unreadable("one of its headers is damaged")
         found[key.decode("ascii", "replace")] = value.decode("utf-8", "surrogateescape")
         data = data[size:]
     return found
 
 
-def _odd(problem: str) -> Fault:
+def _unreadable(problem: str) -> Fault:
     return Fault(
         f"the service's archive can't be read: {problem}",
-        hint="Is this the address of a Gobbler service, or of a proxy before it?",
+        code=Code.INVALID_ANSWER,
+        hint=NOT_A_SERVICE,
     )
 
 
-MANY = 8
+MIN_FILES = 8
 """Small files from which on an archive is faster than one request for each."""
 
-FORGOTTEN_SECONDS = 24 * 3600
-"""How long it is remembered that a service has no archives; it may get a new release."""
+MARKER_SECONDS = 24 * 3600
+"""How long the client remembers that a service offers no archives; it may be upgraded."""
 
 _MARKER = "no-archives"
 _TYPES = ("application/x-tar", "application/tar")
 
 
 class NoArchives(Exception):
-    """The service does not know what an archive is."""
+    """The service offers no archives."""
 
 
 class Sink(Protocol):
-    """Takes what is in an archive; paths are relative to its top."""
+    """Receives the members of an archive; paths are relative to its top."""
 
     def directory(self, path: str) -> None:
-        """There is such a directory; what is in it comes later."""
+        """Receive a directory; its members follow later."""
 
     def small(self, path: str, data: bytes) -> None:
-        """There is such a file, with that content."""
+        """Receive a file with the content ``data``."""
 
     def large(self, path: str, file: Path, md5sum: str, size: int) -> None:
-        """There is such a file; its content is in ``file``, which goes to the sink."""
+        """Receive a file with the content of ``file``, which the sink moves away."""
 
 
-def known_to_have_none(root: Path) -> bool:
-    """Whether the service whose cache is ``root`` had no archives within the last day."""
+def offers_none(root: Path) -> bool:
+    """Whether the service whose cache is ``root`` offered no archives within the last day."""
     try:
-        return time.time() - (root / _MARKER).stat().st_mtime < FORGOTTEN_SECONDS
+        return time.time() - (root / _MARKER).stat().st_mtime < MARKER_SECONDS
     except OSError:
         return False
 
 
 def remember_none(root: Path) -> None:
-    """Remember that the service whose cache is ``root`` has no archives."""
+    """Remember that the service whose cache is ``root`` offers no archives."""
     with contextlib.suppress(OSError):
         (root / _MARKER).touch()
         os.utime(root / _MARKER)
 
 
 def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) -> None:
-    """Give all in the registry's directory ``path`` to ``sink``, links as files.
+    """Pass all that is in the registry's directory ``path`` to ``sink``, links as files.
 
-    Files larger than ``max_size`` bytes are left out. ``temp`` is a directory for what is
-    under way. Raises :class:`NoArchives`; what a broken connection raises says nothing about
-    what the sink has got until then, which is whole.
+    Leaves out files larger than ``max_size`` bytes. ``temp`` is a directory for temporary
+    files. Raises :class:`NoArchives`. If the connection breaks, what the sink has received
+    is complete.
     """
-    # Where the stream ends too early, the archive's own end is missing.
+    # The service need not compute the length: the end of an archive shows whether it is whole.
     params = {"length": "false"}
     if max_size is not None:
         params["max_size"] = str(max_size)
-    with _asked(http, path, params) as response:
+    with _requested(http, path, params) as response:
         untar = Untar(response.iter_content(PIECE), path)
         number = itertools.count()
         for member in untar:
@@ -262,7 +260,7 @@ def _write(untar: Untar, file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _asked(http: Http, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
+def _requested(http: Http, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
     endpoint = "/archive/" + quote(path, safe="/") + ".tar"
     with http.stream(endpoint, params=params, accept=(404, 405, 501)) as response:
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gobbler.client.cache.disk_errors import explained
-from gobbler.client.cache.entries import Cached, Damage, Verifier, entries
-from gobbler.client.cache.prune import Pruned, prune, remove
+from gobbler.client.cache.cache import cache_errors
+from gobbler.client.cache.entries import CacheEntry, Damage, Verifier, entries
+from gobbler.client.cache.prune import PruneResult, prune, remove
 from gobbler.client.connection import Connection
 from gobbler.client.handle import html_of
 
@@ -43,9 +43,9 @@ class CacheDirectory:
     def __hash__(self) -> int:
         return hash(self.path)
 
-    def entries(self) -> list[Cached]:
+    def entries(self) -> list[CacheEntry]:
         """Everything in the cache, by service and path."""
-        with explained(self.path):
+        with cache_errors(self.path):
             return entries(self.path)
 
     def verify(self) -> Iterator[Damage]:
@@ -56,18 +56,18 @@ class CacheDirectory:
         """
         verifier = Verifier()
         for entry in self.entries():
-            with explained(self.path):
+            with cache_errors(self.path):
                 yield from verifier.damage(entry)
 
-    def remove(self, *doomed: Cached, dry_run: bool = False) -> Pruned:
+    def remove(self, *doomed: CacheEntry, dry_run: bool = False) -> PruneResult:
         """Remove entries from the cache."""
-        with explained(self.path):
+        with cache_errors(self.path):
             return remove(self.path, doomed, dry_run=dry_run)
 
-    def prune(self, older_than: float, *, dry_run: bool = False) -> Pruned:
+    def prune(self, older_than: float, *, dry_run: bool = False) -> PruneResult:
         """Remove what was not used for ``older_than`` seconds, and return what was removed.
 
         With ``dry_run`` nothing is removed. Files that a process has open stay readable for it.
         """
-        with explained(self.path):
+        with cache_errors(self.path):
             return prune(self.path, older_than, dry_run=dry_run)

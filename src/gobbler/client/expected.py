@@ -1,21 +1,33 @@
-"""What the files of a version should be, as its manifest tells."""
+"""What the files of a version should be, by its manifest, and whether a copy is."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
 
-from gobbler.errors import Fault, Missing
+from gobbler.client.parallel import Stop
+from gobbler.errors import Code, Fault, Missing, quoted
+from gobbler.fs.hash import hash_file, md5_of
 from gobbler.model.names import has_internal, split_path
+from gobbler.model.progress import CancelCheck
 from gobbler.model.records import Entry, Manifest, decode_manifest
+
+
+class ContentMismatch(Fault):
+    """A file that was fetched is not what the manifest of its version lists."""
+
+    default_code: ClassVar[Code] = Code.CONTENT_MISMATCH
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The manifest of the version at the path ``version``, and its ``content`` as it came.
+    """The manifest of the version at the path ``version``, and its ``content`` as received.
 
-    Nothing is expected where there is no manifest: outside of versions, and in directories
-    that were put into a registry by hand.
+    Without a manifest nothing is expected: outside of versions, and in directories that an
+    administrator put into the registry by hand.
     """
 
     version: str = ""
@@ -45,8 +57,8 @@ NOTHING = Expected()
 def expected(path: str, read: Callable[[str], bytes]) -> Expected:
     """What is expected of the registry's file or directory ``path``.
 
-    ``read`` answers the content of a file of the registry. Raises
-    :class:`~gobbler.errors.Fault` for a manifest that is none.
+    ``read`` returns the content of a file of the registry. Raises
+    :class:`~gobbler.errors.Fault` for a damaged manifest.
     """
     found = split_path(path)
     if found is None:
@@ -61,7 +73,42 @@ def expected(path: str, read: Callable[[str], bytes]) -> Expected:
     try:
         return Expected(key.path, content, decode_manifest(content, key.manifest))
     except Fault as error:
-        hint = "Tell who runs the service: gobbler reindex makes it anew."
+        hint = f"Ask an administrator of the service to run: gobbler reindex {key.path}"
         if content.lstrip().startswith(b"<"):
-            hint = "It is a web page: is this the service, or a proxy before it?"
-        raise Fault(error.reason, hint=hint) from None
+            hint = "It is a web page: is this the service, or a proxy in front of it?"
+        raise Fault(error.reason, code=error.code, hint=hint) from None
+
+
+def content_problem(data: bytes, entry: Entry) -> str | None:
+    """How ``data`` differs from ``entry``; ``None`` if it does not."""
+    if len(data) != entry.size:
+        return _size_problem(len(data), entry)
+    return md5_problem(md5_of(data), entry)
+
+
+def file_problem(file: Path, entry: Entry, stop: Stop) -> str | None:
+    """How the content of ``file`` differs from ``entry``; ``None`` if it does not."""
+    with file.open("rb", buffering=0) as handle:
+        length = os.fstat(handle.fileno()).st_size
+        if length != entry.size:
+            return _size_problem(length, entry)
+        _, md5sum = hash_file(handle.fileno(), CancelCheck(stop), length)
+    return md5_problem(md5sum, entry)
+
+
+def md5_problem(md5sum: str, entry: Entry) -> str | None:
+    """How content with the MD5 ``md5sum`` differs from ``entry``; ``None`` if it does not."""
+    return None if md5sum == entry.md5sum else f"its MD5 is {md5sum} instead of {entry.md5sum}"
+
+
+def _size_problem(size: int, entry: Entry) -> str:
+    return f"it has {size} bytes instead of {entry.size}"
+
+
+def mismatch(path: str, problem: str) -> ContentMismatch:
+    """The error for the registry's file ``path``, which has this ``problem``."""
+    return ContentMismatch(
+        f"{quoted(path)} is not what the manifest of its version lists: {problem}",
+        hint="Try again. If the error stays, ask an administrator of the service to run "
+        "gobbler validate; a proxy may also have changed the file on its way.",
+    )

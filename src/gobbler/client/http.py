@@ -1,7 +1,7 @@
-"""The HTTP side of the protocol: one pool of connections, time limits, errors.
+"""HTTP: one pool of connections, time limits, and answers as values or errors.
 
-Reads are repeated a few times when the connection breaks. A ``POST`` is never repeated
-once it may have reached the service, since it must be carried out at most once.
+A read is tried again when the connection breaks, see :mod:`gobbler.client.retry`. A ``POST``
+is never sent twice once it may have reached the service: a request is carried out at most once.
 """
 
 from __future__ import annotations
@@ -16,20 +16,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
+import msgspec
 import requests
+from requests import exceptions
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
+from urllib3.exceptions import ReadTimeoutError
 from urllib3.util import Retry
 
-from gobbler.client.errors import BrokenOff
-from gobbler.client.responses import decoded, failure, translated
+from gobbler.client.errors import (
+    BrokenOff,
+    NoAnswer,
+    TooSlow,
+    error_from_answer,
+    request_failed,
+)
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
+from gobbler.errors import Code, GobblerError, Refused, quoted
 
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
-"""How long a read may stay without a single byte before it is given up."""
+"""How long a read waits for the next byte."""
 
 POOL_SIZE = 64
 
@@ -40,9 +49,11 @@ _KEEPALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 ]
 
+NOT_A_SERVICE = "Is this the address of a Gobbler service, or of a proxy in front of it?"
+
 
 class _Adapter(HTTPAdapter):
-    """Pooled connections that notice a host that has vanished during a long upload."""
+    """Pooled connections that notice when a host vanishes during a long upload."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
         options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
@@ -50,10 +61,16 @@ class _Adapter(HTTPAdapter):
 
 
 @functools.cache
-def _session(use_environment: bool) -> requests.Session:
+def _session(process: int, use_environment: bool) -> requests.Session:
+    """The connections of one ``process``: two processes must not use one connection.
+
+    A forked child keeps the session of its parent without using it: to close it, the child would
+    need locks that threads of the parent may have held.
+    """
+    del process
     session = requests.Session()
     session.trust_env = use_environment
-    # A file is wanted as it stands in the registry, and its length is checked.
+    # A file is needed as it is in the registry, and its length is checked.
     session.headers.update({"Accept-Encoding": "identity", "Accept": "application/json, */*"})
     retry = Retry(
         total=READ_ATTEMPTS - 1,
@@ -69,29 +86,32 @@ def _session(use_environment: bool) -> requests.Session:
     return session
 
 
-# Two processes must not speak over one connection.
-os.register_at_fork(after_in_child=_session.cache_clear)
-
-
 class Http:
-    """A service at ``url``. Safe to share between threads; opens nothing by itself."""
+    """A service at ``url``.
+
+    Threads may share it, it may be used in a forked child, and it can be pickled: connections
+    are opened by each process when it needs them.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        # A proxy of the site can't know what runs on this machine.
+        # A proxy of the site can't reach what runs on this machine.
         self._use_environment = not _is_loopback(urlsplit(self.url).hostname or "")
+
+    def __repr__(self) -> str:
+        return f"Http({self.url!r})"
 
     def get(self, endpoint: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The JSON answer to ``GET endpoint``, as a ``kind``."""
         response = self._whole(endpoint, params)
-        return decoded(response, kind, self.url + endpoint)
+        return _decoded(response, kind, self.url + endpoint)
 
     def read(self, path: str) -> bytes:
-        """The content of the registry's file ``path``, which should be a small one."""
+        """The content of the registry's file ``path``, which should be small."""
         return self._whole(fetch_endpoint(path)).content
 
     def _whole(self, endpoint: str, params: Mapping[str, str] | None = None) -> requests.Response:
-        """The answer to ``GET endpoint`` with its body, asked for again if that breaks off."""
+        """The answer to ``GET endpoint`` with its body; read again if the connection breaks."""
         for attempt in range(1, READ_ATTEMPTS):
             try:
                 with self._open("GET", endpoint, params=params) as response:
@@ -104,7 +124,7 @@ class Http:
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
         with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
-            return decoded(response, dict[str, Any], self.url + endpoint)
+            return _decoded(response, dict[str, Any], self.url + endpoint)
 
     @contextlib.contextmanager
     def stream(
@@ -115,9 +135,9 @@ class Http:
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
     ) -> Iterator[requests.Response]:
-        """The answer to ``GET endpoint``, whose body is read within the block.
+        """The answer to ``GET endpoint``; read its body within the block.
 
-        ``accept`` are statuses from 300 on that are no error.
+        ``accept`` lists statuses from 300 on that are not errors.
         """
         with self._open(
             "GET", endpoint, stream=True, params=params, headers=headers, accept=accept
@@ -138,14 +158,11 @@ class Http:
         options["allow_redirects"] = method == "GET"
         if not self._use_environment:
             options["verify"] = _certificates()
-        with (
-            translated(self.url),
-            _session(self._use_environment).request(
-                method, self.url + endpoint, **options
-            ) as response,
-        ):
+        session = _session(os.getpid(), self._use_environment)
+        url = self.url + endpoint
+        with _errors(self.url), session.request(method, url, **options) as response:
             if response.status_code >= 300 and response.status_code not in accept:
-                raise failure(response, method, self.url + endpoint)
+                raise _failure(response, method, url)
             yield response
 
 
@@ -155,7 +172,7 @@ def fetch_endpoint(path: str) -> str:
 
 
 def _certificates() -> str | bool:
-    """What ``requests`` takes from the environment where that is asked for."""
+    """The certificates that ``requests`` itself would take from the environment."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
@@ -166,3 +183,96 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@contextlib.contextmanager
+def _errors(url: str) -> Iterator[None]:
+    """Raise the errors of ``requests`` as ours."""
+    try:
+        yield
+    except GobblerError:
+        raise  # ours already, though some are also what is caught below
+    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
+        raise Refused(
+            f"{quoted(url)} is not the address of a service: {error}",
+            hint="Write it like http://gobbler.example.org:8080.",
+        ) from error
+    except exceptions.Timeout as error:
+        raise _too_slow(url) from error
+    except exceptions.SSLError as error:
+        raise NoAnswer(
+            f"{url} can't be trusted: {_cause(error)}",
+            hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
+            "file with the certificates to trust.",
+        ) from error
+    except exceptions.ConnectionError as error:
+        if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
+            raise _too_slow(url) from error
+        raise NoAnswer(
+            f"no service answers at {url}: {_cause(error)}",
+            hint="Check the address, and whether the service runs: gobbler info",
+        ) from error
+    except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
+        raise BrokenOff(
+            f"the connection to {url} broke: {_cause(error)}", hint="Try again."
+        ) from error
+    except exceptions.TooManyRedirects as error:
+        raise NoAnswer(
+            f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
+        ) from error
+
+
+def _too_slow(url: str) -> TooSlow:
+    return TooSlow(
+        f"the service at {url} did not answer in time",
+        hint="Try again later; ask the administrator of the service if it stays slow.",
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    inner: BaseException | None = error
+    while inner is not None:
+        yield inner
+        inner = inner.__cause__ or inner.__context__
+
+
+def _cause(error: BaseException) -> str:
+    """The message of the operating system, which the libraries wrap."""
+    for inner in _chain(error):
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+    return str(error) or type(error).__name__
+
+
+def _failure(response: requests.Response, method: str, url: str) -> Exception:
+    """The error for a response that is not 2xx."""
+    status = response.status_code
+    content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
+        answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        msgspec.convert(answer["reason"], str)
+        return error_from_answer(status, answer)
+    found = f"HTTP {status} {response.reason or ''}".rstrip()
+    if content_type == "text/plain" and response.text.strip():
+        found += f", {response.text.strip()[:500]!r}"
+    hint = ""
+    if 300 <= status < 400 and "Location" in response.headers:
+        hint = f"It redirects to {response.headers['Location']}; use that address."
+    elif content_type == "text/html":
+        hint = f"The answer is a web page. {NOT_A_SERVICE}"
+    return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
+
+
+def _decoded(response: requests.Response, kind: type[T], url: str) -> T:
+    """The JSON of a response, as a ``kind``."""
+    try:
+        answer: T = msgspec.json.decode(response.content, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        content_type = response.headers.get("Content-Type") or "unknown"
+        raise request_failed(
+            500,
+            f"the answer of {url} can't be read: {error} (its type is {content_type})",
+            code=Code.INVALID_ANSWER,
+            hint=NOT_A_SERVICE,
+        ) from error
+    return answer

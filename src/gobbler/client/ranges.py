@@ -1,11 +1,10 @@
-"""Reading parts of a file over HTTP, without fetching the whole of it."""
+"""Range requests: read parts of a file over HTTP without fetching all of it."""
 
 from __future__ import annotations
 
 import errno
 import io
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -14,14 +13,15 @@ import requests
 
 from gobbler.client.errors import BrokenOff
 from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import Code, Fault, quoted
 
 BUFFER = 1 << 20
-"""Bytes that are asked for at a time by whoever reads on and on."""
+"""Bytes that a sequential reader requests at a time."""
 
 
-class Changed(Fault, OSError):
+class FileChanged(Fault, OSError):
     """Another file has taken the place of the one that was opened; ``errno`` is ``ESTALE``."""
 
     default_code: ClassVar[Code] = Code.CONTENT_CHANGED
@@ -36,12 +36,12 @@ class Changed(Fault, OSError):
 
 
 class Ranges:
-    """The registry's file ``path``, of ``size`` bytes, behind ``http``.
+    """The registry's file ``path``, of ``size`` bytes, at the service ``http``.
 
-    All parts come from one state of the file: raises :class:`Changed` if it is replaced
-    meanwhile. Where something on the way knows no ranges, ``whole`` is called once and
-    answers where a copy of the file is; ``outdated`` is called before :class:`Changed` is
-    raised. Safe to share between threads.
+    All parts come from one state of the file: raises :class:`FileChanged` if it was replaced, after
+    a call of ``outdated``. If the service or a proxy ignores ranges, ``whole`` is called once,
+    and returns the path of a copy of the file. Threads may share it, it may be used in a forked
+    child, and it can be pickled if ``whole`` and ``outdated`` can.
     """
 
     def __init__(
@@ -59,17 +59,25 @@ class Ranges:
         self._outdated = outdated
         self._condition: dict[str, str] = {}
         self._copy: str | None = None
-        self._turn = threading.Lock()
+        self._lock = ForkSafeLock()
+
+    def __getstate__(self) -> dict[str, object]:
+        # A copy on this machine need not exist where it is unpickled.
+        return self.__dict__ | {"_lock": None, "_copy": None}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._lock = ForkSafeLock()
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` up to ``stop``, which is not among them."""
+        """The bytes from ``start`` up to, but not including, ``stop``."""
         stop = min(stop, self.size)
         if start >= stop:
             return b""
         if self._copy is None:
             for attempt in range(1, READ_ATTEMPTS + 1):
                 try:
-                    part = self._ask(start, stop)
+                    part = self._request(start, stop)
                 except BrokenOff:
                     if attempt == READ_ATTEMPTS:
                         raise
@@ -80,29 +88,30 @@ class Ranges:
                     break
         return self._from_copy(start, stop)
 
-    def _ask(self, start: int, stop: int) -> bytes | None:
-        """Those bytes, or ``None`` if the answer would be the whole file."""
+    def _request(self, start: int, stop: int) -> bytes | None:
+        """Those bytes, or ``None`` if the service ignores ranges."""
         headers = {"Range": f"bytes={start}-{stop - 1}", **self._condition}
         with self._http.stream(
             fetch_endpoint(self._path), headers=headers, accept=(412, 416)
         ) as response:
             if response.status_code == 200:
                 return None
-            told = response.headers.get("Content-Range")
-            if response.status_code != 206 or told != f"bytes {start}-{stop - 1}/{self.size}":
+            found = response.headers.get("Content-Range")
+            if response.status_code != 206 or found != f"bytes {start}-{stop - 1}/{self.size}":
                 raise self._changed()
             part = response.content
             if len(part) != stop - start:
                 raise BrokenOff(
-                    f"{len(part)} of {stop - start} bytes of {quoted(self._path)} came",
-                    hint="The connection broke; try again.",
+                    f"the connection broke after {len(part)} of {stop - start} bytes of "
+                    f"{quoted(self._path)}",
+                    hint="Try again.",
                 )
             if not self._condition:
                 self._condition = _condition(response)
             return part
 
     def _from_copy(self, start: int, stop: int) -> bytes:
-        with self._turn:
+        with self._lock:
             if self._copy is None:
                 self._copy = self._whole()
         with open(self._copy, "rb") as file:
@@ -111,13 +120,13 @@ class Ranges:
             file.seek(start)
             return file.read(stop - start)
 
-    def _changed(self) -> Changed:
+    def _changed(self) -> FileChanged:
         self._outdated()
-        return Changed(self._path)
+        return FileChanged(self._path)
 
 
 def _condition(response: requests.Response) -> dict[str, str]:
-    """What later requests say so that they are about the same state of the file."""
+    """The headers that bind later requests to the same state of the file."""
     etag = response.headers.get("ETag", "W/")
     if not etag.startswith("W/"):
         return {"If-Match": etag}
@@ -126,7 +135,7 @@ def _condition(response: requests.Response) -> dict[str, str]:
 
 
 class RangesFile(io.RawIOBase):
-    """``ranges`` as a file that can be read and sought in; ``name`` is for people."""
+    """``ranges`` as a seekable file; ``name`` is what messages show."""
 
     def __init__(self, ranges: Ranges, name: str) -> None:
         super().__init__()
@@ -143,12 +152,12 @@ class RangesFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go ``offset`` bytes on from the start, from here or from the end."""
+        """Move to ``offset`` bytes from the start, from here or from the end."""
         self._check_open()
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._ranges.size}
         at = base[whence] + offset
         if at < 0:
-            raise ValueError(f"there is no place {at} in a file")
+            raise ValueError(f"can't seek to {at}: it is before the start of the file")
         self._at = at
         return at
 
@@ -157,7 +166,7 @@ class RangesFile(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Read as much as there is and fits into ``buffer``; answer how much."""
+        """Read into ``buffer``; return the number of bytes, 0 at the end of the file."""
         self._check_open()
         view = memoryview(buffer).cast("B")
         part = self._ranges.read(self._at, self._at + len(view))
@@ -166,7 +175,7 @@ class RangesFile(io.RawIOBase):
         return len(part)
 
     def readall(self) -> bytes:
-        """Read all that is left, at one go."""
+        """Read all that is left in one request."""
         self._check_open()
         part = self._ranges.read(self._at, self._ranges.size)
         self._at += len(part)

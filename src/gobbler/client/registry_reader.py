@@ -16,8 +16,8 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from gobbler.client.connection import Connection
-from gobbler.client.download import Damaged
 from gobbler.client.errors import NotThere
+from gobbler.client.expected import ContentMismatch
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.paths import listed_path, registry_path
 from gobbler.client.ranges import Ranges
@@ -263,7 +263,7 @@ class RegistryReader:
             return kept
         try:
             return cache.known(key.file(path), entry)
-        except Damaged:
+        except ContentMismatch:
             # The manifest in the cache may be that of another version of this name.
             self.forget(key)
             return self.fetch_file(key.file(path), overwrite=True)

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 
 from gobbler.client.errors import NotThere
-from gobbler.client.ranges import BUFFER, Changed, RangesFile
+from gobbler.client.ranges import BUFFER, FileChanged, RangesFile
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import quoted
 from gobbler.model.names import VersionKey
@@ -89,7 +89,7 @@ def _reopen(
 ) -> VersionFile:
     now = reader.records(key).entry(path)
     if (now.size, now.md5sum) != (entry.size, entry.md5sum):
-        raise Changed(key.file(path))
+        raise FileChanged(key.file(path))
     file = open_file(reader, key, path)
     file.seek(position)
     return file

@@ -1,1 +1,1 @@
-"""One registry on this filesystem: reading it, and changing it whole or not at all."""
+"""One registry on this filesystem: reading it, and changing it as a whole or not at all."""

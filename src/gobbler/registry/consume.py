@@ -1,4 +1,4 @@
-"""``consume``: the source gives up its files, once the version is safe and never before."""
+"""``consume``: remove the files of the source once the version is published, never before."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from gobbler.fs.open import DIRECTORY, Beneath, closing, open_directory
 logger = logging.getLogger(__name__)
 
 COPY = "..copy"
-"""Name of a copy in the making, beside the file whose place it is to take."""
+"""Name of an unfinished copy, beside the file that it is to replace."""
+
+_CHUNK = 1 << 20
 
 
 def remove_sources(
     name: str, opened: AbstractContextManager[int], fingerprints: Mapping[str, Fingerprint]
 ) -> None:
-    """Remove the files that were taken, unless they have changed since they were read.
+    """Remove the ingested files from the source ``name``, unless they have changed since.
 
-    Directories stay. What can't be removed stays too: the version is published, and the
-    source is its owner's affair.
+    Directories stay. Files that can't be removed stay too: the version is published, and the
+    source belongs to the user.
     """
     kept = 0
     try:
@@ -35,9 +37,9 @@ def remove_sources(
                 for path, fingerprint in fingerprints.items()
             )
     except (OSError, GobblerError) as error:
-        logger.warning("could not consume %s: %s", quoted(name), error)
+        logger.warning("could not remove the files of the source %s: %s", quoted(name), error)
     if kept:
-        logger.info("%d consumed files of %s could not be removed", kept, quoted(name))
+        logger.info("%d files of the source %s could not be removed", kept, quoted(name))
 
 
 def _remove(source: Beneath, path: str, fingerprint: Fingerprint) -> bool:
@@ -54,11 +56,11 @@ def _remove(source: Beneath, path: str, fingerprint: Fingerprint) -> bool:
     return True
 
 
-def cut_off(version: str, paths: Iterable[str]) -> None:
-    """Make sure that the published files have no name outside of the registry.
+def detach_files(version: str, paths: Iterable[str]) -> None:
+    """Give the published files no name outside of the registry.
 
-    A file that was hard-linked from its source and still has that name is replaced by a
-    copy of itself, so that nobody can change it by the other name.
+    A file that still has its name in the source, by a hard link, is replaced by a copy of itself,
+    so that nobody can change it by the other name.
     """
     for path in paths:
         published = f"{version}/{path}"
@@ -72,7 +74,7 @@ def _replace_by_copy(path: str) -> None:
         with open(path, "rb") as source:
             flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             with closing(os.open(copy, flags, FILE_MODE)) as target:
-                while part := source.read(1 << 20):
+                while part := source.read(_CHUNK):
                     write_all(target, part)
                 os.fsync(target)
         os.rename(copy, path)
@@ -81,8 +83,8 @@ def _replace_by_copy(path: str) -> None:
         raise
 
 
-def consume_again(staging: str, source: str, version: str, paths: list[str]) -> None:
-    """After a crash: remove the names in the source that share their files with a version."""
+def resume_consume(staging: str, source: str, version: str, paths: list[str]) -> None:
+    """After a crash, remove the names in ``source`` whose files are hard-linked into a version."""
     try:
         with (
             closing(open_directory(staging)) as parent,
@@ -92,11 +94,10 @@ def consume_again(staging: str, source: str, version: str, paths: list[str]) -> 
             for path in paths:
                 status = os.lstat(f"{version}/{path}")
                 if status.st_nlink > 1:
-                    fingerprint = Fingerprint.of(status)
-                    _remove(beneath, path, fingerprint)
+                    _remove(beneath, path, Fingerprint.of(status))
     except OSError as error:
-        logger.warning("could not consume %s again: %s", quoted(source), error)
-    cut_off(version, paths)
-    for place in {os.path.dirname(path) for path in paths}:
-        # Half a copy, of a file whose other name has gone since.
-        remove_quietly(f"{version}/{place}/{COPY}")
+        logger.warning("could not remove the files of the source %s: %s", quoted(source), error)
+    detach_files(version, paths)
+    for directory_path in {os.path.dirname(path) for path in paths}:
+        # A crash in the midst of a copy leaves it, even if the file needs no copy any more.
+        remove_quietly(f"{version}/{directory_path}/{COPY}")

@@ -1,12 +1,13 @@
-"""One record that takes the place of another: written as a draft, renamed into place.
+"""Drafts: a change of one record, written to a draft file that is renamed over the record.
 
-A rename makes such a change whole by itself, so it needs no job (see
-:mod:`gobbler.registry.workspace`), but something that tells when a file is nobody's any more::
+A single rename is atomic by itself, so such a change needs no workspace, only a file that shows
+whether its writer lives::
 
     ..incoming/{unique}-{kernel}.draft
 
-Its writer keeps the draft locked until it is in place. If the lock is free, a writer of the
-same kernel is dead, provided that locks exclude there; of any other writer only silence tells.
+The writer keeps the draft locked until the rename. If the lock is free, a writer on the same
+kernel is dead, where locks exclude. Any other writer is dead after
+:data:`~gobbler.fs.lease.EXPIRY_SECONDS` of silence.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
@@ -31,17 +32,17 @@ SUFFIX = ".draft"
 logger = logging.getLogger(__name__)
 
 
-def put_record(registry: str, target: str, data: bytes, durability: Durability) -> None:
+def write_record(registry: str, target: str, data: bytes, durability: Durability) -> None:
     """Put ``data`` at ``target``, a path in the directory ``registry``, atomically.
 
-    With full durability the content is on disk before it is visible there; the rename itself
-    is durable only once both directories have been flushed: see :func:`flushed_with`.
+    With full durability the content is on disk before it is visible there. Does *not* flush the
+    rename: see :func:`directories_to_flush`.
     """
-    path, descriptor = _begin(f"{registry}/{INCOMING}")
+    path, descriptor = _make_draft(f"{registry}/{INCOMING}")
     try:
         with raising_fault("write", path):
             write_all(descriptor, data)
-            os.close(os.dup(descriptor))  # network filesystems write then, and tell what failed
+            os.close(os.dup(descriptor))  # a network filesystem writes now, and reports errors
         if durability is Durability.FULL:
             with with_path(path):
                 os.fsync(descriptor)
@@ -53,18 +54,18 @@ def put_record(registry: str, target: str, data: bytes, durability: Durability) 
         os.close(descriptor)
 
 
-def flushed_with(registry: str, target: str) -> tuple[str, str]:
-    """The directories to be flushed once a record was put at ``target``."""
+def directories_to_flush(registry: str, target: str) -> tuple[str, str]:
+    """The directories to flush after :func:`write_record` has put a record at ``target``."""
     return os.path.dirname(target), f"{registry}/{INCOMING}"
 
 
-def _begin(incoming: str) -> tuple[str, int]:
+def _make_draft(incoming: str) -> tuple[str, int]:
     while True:
         path = f"{incoming}/{unique_name()}-{this_kernel()}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
             with with_path(path):
-                # Somebody may have found it before it was locked: leave it to them.
+                # Recovery may find the file before it is locked, and remove it.
                 if try_lock(descriptor, fcntl.LOCK_EX) and os.fstat(descriptor).st_nlink:
                     return path, descriptor
         except BaseException:
@@ -74,30 +75,33 @@ def _begin(incoming: str) -> tuple[str, int]:
         os.close(descriptor)
 
 
-def sweep_drafts(registry: str) -> int:
-    """Remove the drafts that are nobody's; how many. What fails is logged."""
+def remove_abandoned_drafts(registry: str, names: Iterable[str]) -> int:
+    """Remove the drafts whose writer is dead; how many. Failures are logged.
+
+    ``names`` is a listing of ``..incoming``.
+    """
     incoming = f"{registry}/{INCOMING}"
     clock = FilesystemClock(incoming)
-    swept = 0
-    for name in os.listdir(incoming):
+    removed = 0
+    for name in names:
         if name.endswith(SUFFIX):
             try:
-                swept += _sweep(f"{incoming}/{name}", clock.now)
+                removed += _remove_if_abandoned(f"{incoming}/{name}", clock.now)
             except OSError as error:
-                logger.error("could not look at %s: %s", f"{incoming}/{name}", error)
-    return swept
+                logger.error("could not check the draft %s: %s", f"{incoming}/{name}", error)
+    return removed
 
 
-def _sweep(path: str, now: Callable[[], float]) -> bool:
+def _remove_if_abandoned(path: str, now: Callable[[], float]) -> bool:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        return False  # it is in place now
+        return False  # renamed to its place, or removed
     try:
         with with_path(path):
-            if not try_lock(descriptor, fcntl.LOCK_EX) or not _is_nobodys(path, descriptor, now):
+            if not try_lock(descriptor, fcntl.LOCK_EX) or not _is_abandoned(path, descriptor, now):
                 return False
-        # It may have been put in place meanwhile: then nothing stands here.
+        # The writer may have renamed it meanwhile: then nothing stands here.
         with suppress(FileNotFoundError):
             os.unlink(path)
             return True
@@ -106,8 +110,8 @@ def _sweep(path: str, now: Callable[[], float]) -> bool:
         os.close(descriptor)
 
 
-def _is_nobodys(path: str, descriptor: int, now: Callable[[], float]) -> bool:
-    """Whether the writer of a draft, which is open and locked by us, is gone."""
+def _is_abandoned(path: str, descriptor: int, now: Callable[[], float]) -> bool:
+    """Whether the writer of a draft is dead. The caller has it open, and holds its lock."""
     kernel = path.removesuffix(SUFFIX).rpartition("-")[2]
     if kernel == this_kernel() and locks_exclude(descriptor):
         return True

@@ -1,16 +1,17 @@
-"""Changes of several files that happen all together: prepared, committed, undone, redone.
+"""The journal: a change of several files is committed as a whole, or not at all.
 
-What is new is written into a job below ``..incoming`` first, what goes is moved into the
-job; so a change is a list of renames between the job and the registry. The list (the
-*intent*) is flushed before the first of them, which is the commit point. (Where the first
-would only replace a file, a marker in the job is renamed before it: unlike a replaced
-file, it tells whether it was renamed.)
+New files are written into a workspace first, and removed files are moved into it. So a change is
+a list of renames between the workspace and the registry. The journal writes that list, the
+*intent*, to the workspace and flushes it before the first rename. The first rename *commits* the
+change. (If it only replaces a file, the journal renames a marker in the workspace before it: a
+replaced file does not show whether the rename was done.)
 
-- If a rename **fails**, those before it are taken back, in reverse.
-- If the process is **killed**, recovery finds the intent. Nothing had been renamed: the job
-  is swept. Something had: the rest is renamed.
+- If a rename **fails**, the journal *rolls back* the renames before it, in reverse.
+- If the process is **killed**, recovery reads the intent. If the change was committed, recovery
+  *rolls it forward*: it does the remaining renames. If not, it removes the workspace.
 
-Usage and latest are not redone but computed anew, for others may have changed them since.
+The intent holds no usage and no latest version: other changes may follow before the recovery,
+which therefore computes both again.
 """
 
 from __future__ import annotations
@@ -21,146 +22,187 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import Struct
 
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
 from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import exists
-from gobbler.model.names import project_usage
+from gobbler.model.names import VersionKey, project_usage
 from gobbler.model.records import Usage, encode
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Intent, Move, Workspace, done_path
+from gobbler.registry.workspace import Workspace, answer_path
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 
-BEGIN = "begin"
-BEGUN = "begun"
+MARKER = "begin"
+COMMITTED_MARKER = "begun"
 ANSWER = "answer"
+
+
+class Move(Struct, frozen=True):
+    """One rename between a workspace and the registry.
+
+    ``name`` is in the workspace, ``target`` in the registry; ``out``: from there into the
+    workspace.
+    """
+
+    name: str
+    target: str
+    out: bool
+
+
+class Intent(Struct, frozen=True, omit_defaults=True):
+    """``..incoming/{name}/intent``: how recovery completes a change that was committed.
+
+    ``moves``: the renames, in order. ``marked``: a marker commits the change, rather than the
+    first rename. ``recount``: projects whose usage is to be counted again. ``latest``: the latest
+    version of the asset is to be found again. ``adopted``: files of the version were hard-linked
+    from ``source`` (a directory of ``staging``), and their names there must be removed.
+    """
+
+    moves: list[Move]
+    marked: bool = False
+    project: str = ""
+    asset: str = ""
+    version: str = ""
+    recount: list[str] = []
+    latest: bool = False
+    staging: str = ""
+    source: str = ""
+    adopted: bool = False
+
+    @property
+    def key(self) -> VersionKey:
+        """The version that is changed."""
+        return VersionKey(self.project, self.asset, self.version)
 
 
 class Journal:
     """The renames of one change, in order.
 
-    Paths in the registry are relative to it; names in the job are bare. ``marked``: the
-    first rename replaces a file.
+    Paths in the registry are relative to it; names in the workspace are bare. Set ``marked`` if
+    the first rename replaces a file.
     """
 
     def __init__(self, registry: Registry, workspace: Workspace, *, marked: bool) -> None:
         self._registry = registry
-        self._job = workspace
+        self._workspace = workspace
         self._marked = marked
         self._moves: list[Move] = []
-        self._ways: list[Callable[[_Undo, str, str], None]] = []
+        self._renames: list[Callable[[_Rollback, str, str], None]] = []
         if marked:
-            write_new(self.inside(BEGIN), b"")
+            write_new(self.inside(MARKER), b"")
 
     def inside(self, name: str) -> str:
-        """The absolute path of ``name`` in the job."""
-        return f"{self._job.path}/{name}"
+        """The absolute path of ``name`` in the workspace."""
+        return f"{self._workspace.path}/{name}"
 
-    def bring(self, name: str, target: str) -> None:
-        """``name`` of the job goes to ``target``, over what may stand there."""
-        self._add(Move(name, target, out=False), _Undo.put)
+    def add(self, name: str, target: str) -> None:
+        """Rename ``name`` of the workspace to ``target``, where nothing stands."""
+        self._append(Move(name, target, out=False), _Rollback.rename)
 
-    def bring_link(self, name: str, target: str) -> None:
-        """The symbolic link ``name`` of the job goes to ``target``, most often over another."""
-        self._add(Move(name, target, out=False), _Undo.put_link)
+    def replace(self, name: str, target: str) -> None:
+        """Rename ``name`` of the workspace to ``target``, over a file that may stand there."""
+        self._append(Move(name, target, out=False), _Rollback.replace)
 
-    def bring_new(self, name: str, target: str) -> None:
-        """``name`` of the job goes to ``target``, where nothing stands."""
-        self._add(Move(name, target, out=False), _Undo.rename)
+    def replace_link(self, name: str, target: str) -> None:
+        """Rename the symbolic link ``name`` to ``target``, mostly over another symbolic link."""
+        self._append(Move(name, target, out=False), _Rollback.replace_link)
 
-    def _add(self, move: Move, way: Callable[[_Undo, str, str], None]) -> None:
-        self._moves.append(move)
-        self._ways.append(way)
+    def remove(self, target: str, name: str) -> None:
+        """Rename what stands at ``target`` to ``name`` of the workspace."""
+        self._append(Move(name, target, out=True), _Rollback.rename)
 
     def write(self, name: str, data: bytes, target: str) -> None:
-        """The content ``data`` goes to ``target``, over what may stand there."""
+        """Write ``data`` to ``name`` of the workspace, and :meth:`replace` ``target`` by it."""
         write_new(self.inside(name), data)
-        self.bring(name, target)
+        self.replace(name, target)
 
     def add_usage(self, name: str, project: str, added: int) -> None:
-        """The usage of ``project`` grows by ``added`` bytes (or shrinks, never below 0).
+        """Add ``added`` bytes to the usage of ``project``; they may be negative.
 
         The caller holds the lock of the usage, or of the registry.
         """
         total = max(0, self._registry.usage(project).total + added)
         self.write(name, encode(Usage(total)), project_usage(project))
 
-    def take_out(self, target: str, name: str) -> None:
-        """What stands at ``target`` goes out of sight, to ``name`` of the job."""
-        self._add(Move(name, target, out=True), _Undo.rename)
+    def _append(self, move: Move, rename: Callable[[_Rollback, str, str], None]) -> None:
+        self._moves.append(move)
+        self._renames.append(rename)
 
-    def record(self, intent: Intent | None, answer: Mapping[str, object] | None = None) -> None:
-        """Write down ``intent`` with the renames so far; flushed before :meth:`commit`.
+    def prepare(self, intent: Intent | None, answer: Mapping[str, object] | None = None) -> None:
+        """Write the intent with the renames so far; the caller flushes it before :meth:`commit`.
 
-        ``answer``: what the requester is told when all is done. The change of a task
-        leaves it in ``..incoming``, for whoever must find out whether it was made. ``None``
-        for ``intent``: nothing follows the renames; if there is but one, which is whole by itself,
-        nothing need be written down.
+        ``answer``: the fields of the answer to the request. In a resumable workspace the change
+        leaves it in ``..incoming``, for the process that finds out whether it was committed.
+        Without ``intent`` nothing follows the renames. A single rename is atomic by itself, and
+        needs no intent then.
         """
-        if self._job.task:
+        if self._workspace.is_resumable:
             remove_quietly(self.inside(ANSWER))
-            self.write(ANSWER, msgspec.json.encode(answer or {}), done_path(self._job.task))
+            target = answer_path(self._workspace.name)
+            self.write(ANSWER, msgspec.json.encode(answer or {}), target)
         if intent is None and len(self._moves) == 1 and not self._marked:
             return
         full = msgspec.structs.replace(
             intent or Intent(moves=[]), moves=list(self._moves), marked=self._marked
         )
-        replace(self._job.intent, encode(full), flush=False)
+        replace(self._workspace.intent, encode(full), flush=False)
 
-    def flush_moves(self, durability: Durability) -> None:
-        """Flush the directories between which the renames went, rather than everything."""
+    def flush_directories(self, durability: Durability) -> None:
+        """Flush the directories between which the renames go, rather than the filesystem."""
         paths = [self._registry.path(move.target) for move in self._moves]
-        for directory in dict.fromkeys([*map(os.path.dirname, paths), self._job.path]):
+        for directory in dict.fromkeys([*map(os.path.dirname, paths), self._workspace.path]):
             flush_directory(directory, durability)
 
     def commit(self, then: Callable[[], None] = lambda: None) -> None:
-        """Do all renames and what comes ``then``, or nothing of it."""
-        with _Undo(self._job) as undo:
+        """Do all renames, and call ``then``. If any of it fails, roll back all of it."""
+        with _Rollback(self._workspace) as rollback:
             if self._marked:
-                undo.rename(self.inside(BEGIN), self.inside(BEGUN))
-            for move, way in zip(self._moves, self._ways, strict=True):
+                rollback.rename(self.inside(MARKER), self.inside(COMMITTED_MARKER))
+            for move, rename in zip(self._moves, self._renames, strict=True):
                 inside, target = self.inside(move.name), self._registry.path(move.target)
-                way(undo, *((target, inside) if move.out else (inside, target)))
+                rename(rollback, *((target, inside) if move.out else (inside, target)))
             then()
 
 
 def is_committed(workspace: Workspace, intent: Intent) -> bool:
-    """Whether the change has begun."""
+    """Whether the change of an abandoned workspace was committed."""
     if intent.marked:
-        return exists(f"{workspace.path}/{BEGUN}")
+        return exists(f"{workspace.path}/{COMMITTED_MARKER}")
     return bool(intent.moves) and _is_done(workspace, intent.moves[0])
 
 
-def redo(registry: Registry, workspace: Workspace, intent: Intent) -> None:
-    """Do the renames of ``intent`` that are missing. Safe to repeat."""
+def roll_forward(registry: Registry, workspace: Workspace, intent: Intent) -> None:
+    """Do the remaining renames of a change that was committed. Safe to repeat."""
     for move in intent.moves:
         if not _is_done(workspace, move):
             inside, target = f"{workspace.path}/{move.name}", registry.path(move.target)
             try:
                 os.rename(*((target, inside) if move.out else (inside, target)))
             except FileNotFoundError:
-                continue  # what it belongs to was removed since
+                continue  # a later change has removed the target's directory
 
 
 def _is_done(workspace: Workspace, move: Move) -> bool:
     return exists(f"{workspace.path}/{move.name}") == move.out
 
 
-class _Undo:
-    """Renames that are taken back, in reverse, when the block fails.
+class _Rollback:
+    """Does renames, and rolls them back in reverse if the block fails.
 
-    Should taking back fail as well, it ends there, and the job is left for recovery to
-    complete: with the first rename taken back, too, it would count as not begun.
+    If the roll-back fails as well, it ends there, and the workspace stays for recovery, which
+    rolls the change forward. With the first rename rolled back, the change would not count as
+    committed.
     """
 
     def __init__(self, workspace: Workspace) -> None:
-        self._job = workspace
+        self._workspace = workspace
         self._steps: list[Callable[[], None]] = []
 
-    def __enter__(self) -> _Undo:
+    def __enter__(self) -> _Rollback:
         return self
 
     def __exit__(
@@ -175,7 +217,7 @@ class _Undo:
             try:
                 step()
             except OSError:
-                self._job.unfinished = True
+                self._workspace.keep = True
                 return
 
     def rename(self, old: str, new: str) -> None:
@@ -183,8 +225,8 @@ class _Undo:
         os.rename(old, new)
         self._steps.append(partial(os.rename, new, old))
 
-    def put(self, inside: str, target: str) -> None:
-        """Rename ``inside`` to ``target``, keeping what may stand there for the way back."""
+    def replace(self, inside: str, target: str) -> None:
+        """Rename ``inside`` to ``target``, and keep a replaced file for the roll-back."""
         former = f"{inside}.former"
         try:
             _link(target, former)
@@ -194,26 +236,26 @@ class _Undo:
             os.rename(inside, target)
             self._steps.append(partial(_put_back, inside, former, target))
 
-    def put_link(self, inside: str, target: str) -> None:
-        """The same where another symbolic link stands, most often; its text is kept."""
+    def replace_link(self, inside: str, target: str) -> None:
+        """The same, but of a replaced symbolic link keep only the text."""
         try:
             text = os.readlink(target)
         except OSError:
-            self.put(inside, target)
+            self.replace(inside, target)
         else:
             os.rename(inside, target)
             self._steps.append(partial(_put_link_back, inside, text, target))
 
 
 def _put_back(inside: str, former: str, target: str) -> None:
-    # First of all the new file gets its name in the job again: recovery needs it, should the
-    # process be killed on the way back.
+    # The new file gets its name in the workspace back first: if the process is killed between the
+    # two calls, recovery needs it.
     _link(target, inside)
     os.rename(former, target)
 
 
 def _put_link_back(inside: str, text: str, target: str) -> None:
-    # The link that was replaced has left an inode for this one.
+    # The replaced link has freed an inode for this one, also on a full filesystem.
     former = f"{inside}.former"
     os.symlink(text, former)
     _put_back(inside, former, target)

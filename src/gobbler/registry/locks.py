@@ -1,7 +1,7 @@
 """The locks that each kind of change holds, from the registry down, for moments only.
 
-Shared: I rely on the entries of this directory. Exclusive: I may change anything below it.
-See "Locks" in docs/format.md.
+A shared lock of a directory: its entries stay as they are. An exclusive one: the holder may change
+anything below it. See "Locks" in docs/format.md.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gobbler.registry.registry import Registry
 
 @contextmanager
 def changing_registry(registry: Registry) -> Iterator[None]:
-    """Projects may come and go, and links anywhere may change."""
+    """Lock the registry to add or remove projects, or to change links anywhere."""
     with (
         locked(registry.path(LOCK), exclusive=True),
         locked(registry.path(LOCK_NEWDIR), exclusive=True),
@@ -27,7 +27,7 @@ def changing_registry(registry: Registry) -> Iterator[None]:
 
 @contextmanager
 def changing_project(registry: Registry, project: str) -> Iterator[None]:
-    """A project's permissions may change, and its assets may go.
+    """Lock a project to change its permissions or to remove assets.
 
     Raises :class:`~gobbler.errors.Missing` if there is no such project.
     """
@@ -37,7 +37,10 @@ def changing_project(registry: Registry, project: str) -> Iterator[None]:
 
 @contextmanager
 def adding_asset(registry: Registry, project: str) -> Iterator[None]:
-    """An asset may come. Raises :class:`~gobbler.errors.Missing` without the project."""
+    """Lock a project to add an asset.
+
+    Raises :class:`~gobbler.errors.Missing` if there is no such project.
+    """
     with (
         locked(registry.path(LOCK), exclusive=False),
         _project(registry, project, exclusive=False),
@@ -48,7 +51,7 @@ def adding_asset(registry: Registry, project: str) -> Iterator[None]:
 
 @contextmanager
 def changing_asset(registry: Registry, asset: AssetKey) -> Iterator[None]:
-    """An asset's permissions may change, and its versions may come, change and go.
+    """Lock an asset to change its permissions, or to add, change or remove versions.
 
     Raises :class:`~gobbler.errors.Missing` if there is no such project or asset.
     """
@@ -63,7 +66,7 @@ def changing_asset(registry: Registry, asset: AssetKey) -> Iterator[None]:
 
 @contextmanager
 def changing_usage(registry: Registry, project: str) -> Iterator[None]:
-    """A project's usage may change; taken last, around what changes it."""
+    """Lock the usage of a project; the last lock to take, around the change of the versions."""
     with locked(registry.path(f"{project}/{LOCK_USAGE}"), exclusive=True):
         yield
 

@@ -1,7 +1,7 @@
-"""The log of changes that downstream indexers poll.
+"""The log: one file for each change, which downstream indexers poll.
 
-Names are ``{time}_{six digits}``: the second in UTC and the microseconds in it, so they
-sort in the order of the changes, whatever the daylight saving.
+A name is ``{time}_{six digits}``, the second in UTC and its microseconds. So names sort in the
+order of the changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from gobbler.model.records import LogEntry, encode, format_time
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 
-TRIES = 1000
+_NAME_ATTEMPTS = 1000
+"""Names that are tried, a microsecond apart, if other changes have taken the first ones."""
 
 
 def version_entry(
@@ -32,14 +33,14 @@ def version_entry(
 
 
 def prepare_log(workspace: Workspace, entry: LogEntry, *, flush: bool = False) -> None:
-    """Write the log entry of a change into its job, over a former one."""
+    """Write the log entry of a change into its workspace, over a former one."""
     replace(workspace.log, encode(entry), flush=flush)
 
 
 def publish_log(registry: Registry, workspace: Workspace) -> None:
-    """Make the prepared log entry of ``workspace`` visible, if there is one and it is not yet.
+    """Link the log entry of ``workspace`` into ``..logs``, if there is one and it is not there.
 
-    It appears whole, under a name that nobody else has.
+    The entry appears whole, under a unique name.
     """
     try:
         if os.stat(workspace.log).st_nlink > 1:
@@ -47,7 +48,7 @@ def publish_log(registry: Registry, workspace: Workspace) -> None:
     except FileNotFoundError:
         return
     moment = dt.datetime.now(dt.timezone.utc)
-    for _ in range(TRIES):
+    for _ in range(_NAME_ATTEMPTS):
         name = f"{format_time(moment)}_{moment.microsecond:06d}"
         try:
             os.link(workspace.log, registry.path(f"{LOGS}/{name}"))

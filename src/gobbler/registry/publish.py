@@ -1,6 +1,6 @@
-"""Publishing a version that was built: the moment that locks are held for.
+"""Publish a version that was built: the only part of an upload that holds locks.
 
-The write order, and what a crash leaves after each step, is told in docs/format.md.
+"Write order of a publication" in docs/format.md lists the steps, and what a crash leaves.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
 from gobbler.model.records import Latest, Permissions, Summary, encode
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.registry import Registry
 from gobbler.registry.usage import becomes_latest, finish_order
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Publication:
-    """A finished tree and what is to become of it.
+    """A finished tree, and how to publish it.
 
-    ``usage``: bytes that it adds. ``owner``: permissions that come with a new asset.
-    ``check``: called under the locks, right before the commit; raises to prevent it.
-    ``intent``: what recovery must know besides.
+    ``usage``: bytes that it adds. ``owner``: permissions of a new asset. ``check``: called under
+    the locks, right before the commit; an error prevents the commit. ``intent``: what recovery
+    needs besides the renames.
     """
 
     key: VersionKey
@@ -47,59 +47,62 @@ class Publication:
 def publish(
     registry: Registry, durability: Durability, workspace: Workspace, publication: Publication
 ) -> None:
-    """Make the version appear. It is on disk, whole, when this returns."""
+    """Publish the version; when this returns, it is on disk as a whole."""
     while not _try_to_publish(registry, durability, workspace, publication):
         continue
     try:
         with raising_not_durable(f"version {quoted(publication.key.path)}"):
             flush_filesystem(registry.root, durability)
     except Fault:
-        workspace.unfinished = True  # the next sweep flushes again, and cuts off what was adopted
+        workspace.keep = True  # recovery flushes again, and detaches files of the source
         raise
 
 
 def _try_to_publish(
     registry: Registry, durability: Durability, workspace: Workspace, publication: Publication
 ) -> bool:
-    """Publish as a version of its asset, or with it; whether the asset was as expected."""
+    """Publish the version in its asset, or together with a new asset.
+
+    ``False`` if the asset was created or removed meanwhile: the caller tries again.
+    """
     key = publication.key
-    alone = registry.has(key.of_asset.path)
-    _arrange(workspace, publication, alone=alone)
+    in_asset = registry.has(key.of_asset.path)
+    _arrange(workspace, publication, in_asset=in_asset)
     journal = Journal(registry, workspace, marked=False)
-    if alone:
-        journal.bring_new("tree", key.path)
+    if in_asset:
+        journal.add("tree", key.path)
     else:
-        journal.bring_new("asset", key.of_asset.path)
-    journal.record(publication.intent)
+        journal.add("asset", key.of_asset.path)
+    journal.prepare(publication.intent)
     if not publication.summary.on_probation:
-        # Most often right; it is written again under the locks where it is not.
+        # Mostly right; if not, it is written again under the locks.
         prepare_log(workspace, version_entry("add-version", key, latest=True))
     flush_filesystem(workspace.path, durability)
     try:
-        with _locks(registry, key, alone=alone):
-            if registry.has(key.of_asset.path) != alone:
+        with _locks(registry, key, in_asset=in_asset):
+            if registry.has(key.of_asset.path) != in_asset:
                 return False
             publication.check()
-            _commit(registry, workspace, publication, journal, alone=alone)
+            _commit(registry, workspace, publication, journal, in_asset=in_asset)
     except Missing:
-        if alone and registry.has(key.project) and not registry.has(key.of_asset.path):
-            return False  # the asset went at that moment
+        if in_asset and registry.has(key.project) and not registry.has(key.of_asset.path):
+            return False  # the asset was removed at this moment
         raise
     return True
 
 
-def _arrange(workspace: Workspace, publication: Publication, *, alone: bool) -> None:
-    """Put the version into an asset of its own, or take it out, as it is to be renamed."""
-    # What moves now is told by no intent: there must be none while it does.
+def _arrange(workspace: Workspace, publication: Publication, *, in_asset: bool) -> None:
+    """Build a new asset around the version, or take the version out of it again."""
+    # No intent may exist while files move between these places: it would not match them.
     if exists(workspace.intent):
         os.unlink(workspace.intent)
     asset = f"{workspace.path}/asset"
     inside = f"{asset}/{publication.key.version}"
-    if alone and exists(asset):
+    if in_asset and exists(asset):
         os.rename(inside, workspace.tree)
         shutil.rmtree(asset)
-    elif not alone and not exists(asset):
-        # The asset is built around the version, so that the one rename shows both.
+    elif not in_asset and not exists(asset):
+        # One rename shows both the asset and its version.
         os.mkdir(asset, DIRECTORY_MODE)
         if publication.owner is not None:
             write_new(f"{asset}/{PERMISSIONS}", encode(publication.owner))
@@ -107,8 +110,10 @@ def _arrange(workspace: Workspace, publication: Publication, *, alone: bool) -> 
 
 
 @contextmanager
-def _locks(registry: Registry, key: VersionKey, *, alone: bool) -> Iterator[None]:
-    guard = changing_asset(registry, key.of_asset) if alone else adding_asset(registry, key.project)
+def _locks(registry: Registry, key: VersionKey, *, in_asset: bool) -> Iterator[None]:
+    guard = (
+        changing_asset(registry, key.of_asset) if in_asset else adding_asset(registry, key.project)
+    )
     with guard:
         yield
 
@@ -119,26 +124,26 @@ def _commit(
     publication: Publication,
     journal: Journal,
     *,
-    alone: bool,
+    in_asset: bool,
 ) -> None:
     key = publication.key
-    tree = workspace.tree if alone else f"{workspace.path}/asset/{key.version}"
-    latest = _stamp(registry, publication, f"{tree}/{SUMMARY}")
-    if latest and alone:
+    tree = workspace.tree if in_asset else f"{workspace.path}/asset/{key.version}"
+    latest = _set_publication_time(registry, publication, f"{tree}/{SUMMARY}")
+    if latest and in_asset:
         journal.write("latest", encode(Latest(key.version)), key.of_asset.latest)
     elif latest:
         write_new(f"{workspace.path}/asset/{LATEST}", encode(Latest(key.version)))
     elif not publication.summary.on_probation:
         prepare_log(workspace, version_entry("add-version", key, latest=False), flush=True)
-    # Usage is locked around the rename, so that whoever counts it anew sees either none
-    # or both of the two changes.
+    # The lock of the usage is held around the rename: a process that counts the usage again sees
+    # both changes or neither.
     with changing_usage(registry, key.project):
         journal.add_usage("usage", key.project, publication.usage)
         journal.commit(then=lambda: publish_log(registry, workspace))
 
 
-def _stamp(registry: Registry, publication: Publication, summary: str) -> bool:
-    """Note the time of publication on the summary; whether the version is the latest."""
+def _set_publication_time(registry: Registry, publication: Publication, summary: str) -> bool:
+    """Set the time of publication on the summary; whether the version becomes the latest."""
     if publication.summary.on_probation:
         return False
     published = time.time_ns()

@@ -1,6 +1,6 @@
-"""After a crash: sweep what nobody builds any more, finish what had been published.
+"""Recovery after a crash: roll forward what was committed, remove what was not.
 
-It costs what was in flight, not what the registry holds.
+Its cost depends on what was interrupted, not on the size of the registry.
 """
 
 from __future__ import annotations
@@ -12,103 +12,115 @@ from contextlib import suppress
 from gobbler.errors import GobblerError, Missing
 from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.open import read_file
+from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
-from gobbler.registry.consume import consume_again
-from gobbler.registry.draft import sweep_drafts
-from gobbler.registry.journal import is_committed, redo
+from gobbler.registry.consume import resume_consume
+from gobbler.registry.draft import remove_abandoned_drafts
+from gobbler.registry.journal import Intent, is_committed, roll_forward
 from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import publish_log
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import recount, redecide_latest
+from gobbler.registry.usage import update_latest, update_usage
 from gobbler.registry.workspace import (
-    Intent,
     Workspace,
+    abandoned_workspace,
     abandoned_workspaces,
-    done_path,
-    forget_old_answers,
-    left_workspace,
+    answer_path,
+    remove_expired_answers,
 )
 
 logger = logging.getLogger(__name__)
 
 
 def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
-    """Deal with all abandoned jobs and drafts; how many were finished and how many swept.
+    """Recover all abandoned workspaces and drafts; how many were completed, how many removed.
 
-    A job that can't be dealt with is logged and stays for the next time.
+    Lists ``..incoming`` once. What can't be recovered is logged, and stays for the next time.
     """
-    finished = swept = 0
-    for workspace in abandoned_workspaces(registry.root):
+    names = os.listdir(registry.path(INCOMING))
+    completed = removed = 0
+    for workspace in abandoned_workspaces(registry.root, names):
         try:
-            intent = _intent(workspace)
-            if intent is not None and is_committed(workspace, intent):
-                _finish(registry, workspace, intent)
-                flush_filesystem(registry.root, durability)
-                logger.warning("finished a change of %s that a crash had interrupted", intent.key)
-                finished += 1
-            elif workspace.is_resumable and not registry.has(done_path(workspace.task)):
-                workspace.unfinished = True  # for whoever takes up the task again
+            if _complete(registry, durability, workspace):
+                completed += 1
+            elif _may_be_resumed(registry, workspace):
+                workspace.keep = True
             else:
-                swept += 1
+                removed += 1
         except (GobblerError, OSError) as error:
-            workspace.unfinished = True
-            logger.error("could not finish %s: %s", workspace.path, error)
-    forget_old_answers(registry.root)
-    return finished, swept + sweep_drafts(registry.root)
+            workspace.keep = True
+            logger.error("could not recover the workspace %s: %s", workspace.path, error)
+    remove_expired_answers(registry.root, names)
+    return completed, removed + remove_abandoned_drafts(registry.root, names)
 
 
-def settle(registry: Registry, durability: Durability, task: str) -> dict[str, object] | None:
-    """The answer to ``task`` if an earlier attempt has made its change; completes that.
+def recover_workspace(
+    registry: Registry, durability: Durability, name: str
+) -> dict[str, object] | None:
+    """The answer of the resumable workspace ``name`` if its change was committed.
 
-    Raises :class:`~gobbler.registry.workspace.WorkspaceInUse` if another process is at it.
+    Completes the change. Raises :class:`~gobbler.registry.workspace.WorkspaceInUse` if another
+    process works in the workspace.
     """
-    with left_workspace(registry.root, task) as workspace:
-        intent = None if workspace is None else _intent(workspace)
-        if workspace is not None and intent is not None and is_committed(workspace, intent):
-            _finish(registry, workspace, intent)
-            flush_filesystem(registry.root, durability)
-        if workspace is not None and registry.has(done_path(task)):
-            workspace.unfinished = False
+    answer = answer_path(name)
+    with abandoned_workspace(registry.root, name) as workspace:
+        if workspace is not None:
+            _complete(registry, durability, workspace)
+            workspace.keep = not registry.has(answer)
     try:
-        path = registry.path(done_path(task))
+        path = registry.path(answer)
         return decode(read_file(path, path), dict[str, object], path)
     except Missing:
         return None
 
 
-def forget_workspace(registry: Registry, durability: Durability, task: str) -> None:
-    """Remove all that is left of a ``task``, now that its requester has an answer.
+def remove_workspace(registry: Registry, durability: Durability, name: str) -> None:
+    """Remove the resumable workspace ``name`` and its answer; the request has been answered.
 
-    A change that could be neither completed nor taken back is completed first. Raises
-    :class:`~gobbler.registry.workspace.WorkspaceInUse` if another process is at it.
+    Completes a change that was committed but could not be rolled back. Raises
+    :class:`~gobbler.registry.workspace.WorkspaceInUse` if another process works in the workspace.
     """
-    with left_workspace(registry.root, task) as workspace:
+    with abandoned_workspace(registry.root, name) as workspace:
         if workspace is not None:
-            intent = _intent(workspace)
-            if intent is not None and is_committed(workspace, intent):
-                _finish(registry, workspace, intent)
-                flush_filesystem(registry.root, durability)
-            workspace.unfinished = False
+            _complete(registry, durability, workspace)
+            workspace.keep = False
     with suppress(FileNotFoundError):
-        os.unlink(registry.path(done_path(task)))
+        os.unlink(registry.path(answer_path(name)))
 
 
-def _intent(workspace: Workspace) -> Intent | None:
+def _may_be_resumed(registry: Registry, workspace: Workspace) -> bool:
+    return (
+        workspace.is_resumable
+        and not workspace.is_expired
+        and not registry.has(answer_path(workspace.name))
+    )
+
+
+def _complete(registry: Registry, durability: Durability, workspace: Workspace) -> bool:
+    """Complete the change of an abandoned workspace if it was committed; whether it was."""
     try:
-        return decode(read_file(workspace.intent, workspace.intent), Intent, workspace.intent)
+        data = read_file(workspace.intent, workspace.intent)
     except Missing:
-        return None
+        return False
+    intent = decode(data, Intent, workspace.intent)
+    if not is_committed(workspace, intent):
+        return False
+    roll_forward(registry, workspace, intent)
+    _follow_up(registry, workspace, intent)
+    flush_filesystem(registry.root, durability)
+    logger.warning("completed an interrupted change of %s", intent.key)
+    return True
 
 
-def _finish(registry: Registry, workspace: Workspace, intent: Intent) -> None:
-    redo(registry, workspace, intent)
+def _follow_up(registry: Registry, workspace: Workspace, intent: Intent) -> None:
+    """Do what follows the renames: usage, latest version, log entry, consumed sources."""
     key = intent.key
     for project in intent.recount:
         if registry.has(project):
-            recount(registry, workspace, project)
+            update_usage(registry, workspace, project)
     if intent.latest and registry.has(key.of_asset.path):
         with changing_asset(registry, key.of_asset):
-            redecide_latest(registry, workspace, key.of_asset)
+            update_latest(registry, workspace, key.of_asset)
     publish_log(registry, workspace)
     if intent.adopted and registry.has(key.path):
         own = [
@@ -116,4 +128,4 @@ def _finish(registry: Registry, workspace: Workspace, intent: Intent) -> None:
             for path, entry in registry.manifest(key).items()
             if entry.link is None and not entry.is_directory
         ]
-        consume_again(intent.staging, intent.source, registry.path(key.path), own)
+        resume_consume(intent.staging, intent.source, registry.path(key.path), own)

@@ -1,4 +1,4 @@
-"""Reading a registry that is on this filesystem."""
+"""Read a registry on this filesystem."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Registry:
     """A registry below the directory ``root``.
 
-    Reading raises :class:`~gobbler.errors.Missing` for what is not there and
-    :class:`~gobbler.errors.Fault`, naming the file and the place in it, for what is damaged.
+    Its methods raise :class:`~gobbler.errors.Missing` for a record that does not exist, and
+    :class:`~gobbler.errors.Fault`, with the file and the place in it, for a damaged one.
     """
 
     def __init__(self, root: str) -> None:
@@ -87,7 +87,7 @@ class Registry:
         return decode_manifest(read_file(self.path(key.manifest), key.manifest), key.manifest)
 
     def manifest_with_fingerprint(self, key: VersionKey) -> tuple[Fingerprint, bytes]:
-        """The content of a version's manifest, and the stamp of what was read."""
+        """The fingerprint of a version's manifest, and the content that was read with it."""
         path = self.path(key.manifest)
         try:
             with with_path(path), open(path, "rb") as handle:
@@ -96,11 +96,11 @@ class Registry:
             raise Missing(f"{key.manifest} does not exist", code=Code.FILE_NOT_FOUND) from None
 
     def has(self, relative: str) -> bool:
-        """Whether anything stands at ``relative``, whatever it is."""
+        """Whether ``relative`` exists, as anything."""
         return exists(self.path(relative))
 
     def fingerprint(self, relative: str) -> Fingerprint:
-        """What tells one state of a file from another; zeros if it is not there."""
+        """The fingerprint of a file; all zeros if it does not exist."""
         try:
             status = os.stat(self.path(relative))
         except (FileNotFoundError, NotADirectoryError):
@@ -108,11 +108,11 @@ class Registry:
         return Fingerprint.of(status)
 
     def fingerprints(self, *within: str) -> dict[VersionKey, Fingerprint]:
-        """The stamp of the manifest of each version, in the order of their keys.
+        """The fingerprint of the manifest of each version, in the order of their keys.
 
-        ``within``: a project, or a project and one of its assets; else it is all of them.
+        ``within``: a project, or a project and one of its assets; by default, all of them.
         A directory without a manifest is no version: another service may have left it.
-        That costs one call for each version.
+        Makes one ``stat`` for each version.
         """
         found: dict[VersionKey, Fingerprint] = {}
         with closing(open_directory(self.root)) as top:
@@ -154,7 +154,7 @@ def _names(directory: str | int) -> list[str]:
 
 
 def _inside(parent: int, path: str, only: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """The directories in the open ``parent`` by name, each open for the moment."""
+    """The directories in the open ``parent``: the name, and a descriptor that is closed next."""
     with with_path(path):
         names = only or _names(parent)
     for name in names:
@@ -162,6 +162,6 @@ def _inside(parent: int, path: str, only: Sequence[str]) -> Iterator[tuple[str, 
             with with_path(f"{path}/{name}"):
                 descriptor = os.open(name, DIRECTORY, dir_fd=parent)
         except (FileNotFoundError, NotADirectoryError):
-            continue  # it has just gone
+            continue  # just removed
         with closing(descriptor):
             yield name, descriptor

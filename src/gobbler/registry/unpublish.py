@@ -1,7 +1,7 @@
-"""Removing what is published: out of sight by one rename, then for good.
+"""Remove a version, an asset or a project: first from the registry, then from the disk.
 
-The rename into the job is the commit point; usage, latest and log follow. What was taken
-out is deleted with the job, by whoever discards it.
+The rename into the workspace is the commit; usage, latest version and log follow. The files are
+deleted with the workspace.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from gobbler.errors import GobblerError
 from gobbler.model.names import AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Usage, encode
-from gobbler.registry.journal import Journal
+from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_usage
 from gobbler.registry.log import publish_log
 from gobbler.registry.registry import Registry
 from gobbler.registry.usage import count_usage, find_latest
-from gobbler.registry.workspace import Intent, Workspace
+from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import usage_of
 
 REMOVED = "removed"
@@ -24,29 +24,29 @@ REMOVED = "removed"
 
 @dataclass(frozen=True)
 class Removal:
-    """What goes: ``versions`` in ``path`` (of an asset or a version) of a project.
+    """What to remove: the ``versions`` in ``path`` (of an asset or a version) of a project.
 
-    ``force``: what can't be read is no obstacle. ``relatest``: the asset whose latest
-    version must be found anew without ``versions``.
+    ``force``: remove also what can't be read. ``latest_of``: the asset whose latest version must
+    be found again, without ``versions``.
     """
 
     project: str
     path: str
     versions: list[VersionKey]
     force: bool
-    relatest: AssetKey | None = None
+    latest_of: AssetKey | None = None
 
     def of(self, versions: list[VersionKey]) -> Removal:
-        """The same, of other versions."""
+        """The same removal, of other versions."""
         return replace(self, versions=versions)
 
 
-def start(registry: Registry, workspace: Workspace, removal: Removal) -> Journal:
-    """Write down what recovery must know; the caller flushes it before :func:`finish`."""
+def prepare(registry: Registry, workspace: Workspace, removal: Removal) -> Journal:
+    """Write the intent; the caller flushes it before :func:`commit`."""
     journal = Journal(registry, workspace, marked=False)
-    journal.take_out(removal.path, REMOVED)
-    asset = removal.relatest
-    journal.record(
+    journal.remove(removal.path, REMOVED)
+    asset = removal.latest_of
+    journal.prepare(
         Intent(
             moves=[],
             project=removal.project,
@@ -58,10 +58,10 @@ def start(registry: Registry, workspace: Workspace, removal: Removal) -> Journal
     return journal
 
 
-def finish(registry: Registry, workspace: Workspace, removal: Removal, journal: Journal) -> None:
-    """Do it. The caller holds the lock of what contains ``removal.path``."""
-    if removal.relatest is not None:
-        _relatest(registry, removal, removal.relatest, journal)
+def commit(registry: Registry, workspace: Workspace, removal: Removal, journal: Journal) -> None:
+    """Commit the removal. The caller holds the lock of what contains ``removal.path``."""
+    if removal.latest_of is not None:
+        _change_latest(registry, removal, removal.latest_of, journal)
     with changing_usage(registry, removal.project):
         total = _usage_without(registry, removal)
         if total is not None:
@@ -69,7 +69,7 @@ def finish(registry: Registry, workspace: Workspace, removal: Removal, journal: 
         journal.commit(then=lambda: publish_log(registry, workspace))
 
 
-def _relatest(registry: Registry, removal: Removal, asset: AssetKey, journal: Journal) -> None:
+def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journal: Journal) -> None:
     gone = {key.version for key in removal.versions}
     try:
         present = registry.latest(asset)
@@ -84,17 +84,17 @@ def _relatest(registry: Registry, removal: Removal, asset: AssetKey, journal: Jo
     except GobblerError:
         if not removal.force:
             raise
-        best = None  # better none than one that is gone
+        best = None  # rather no latest version than a removed one
     if best is not None:
         journal.write("latest", encode(Latest(best.version)), asset.latest)
     elif present is not None:
-        journal.take_out(asset.latest, "former-latest")
+        journal.remove(asset.latest, "former-latest")
 
 
 def _usage_without(registry: Registry, removal: Removal) -> int | None:
-    """The project's usage afterwards; ``None`` if it can't be told and need not be.
+    """The project's usage after the removal; ``None`` with ``force`` if that can't be found out.
 
-    It is counted anew where a manifest is missing: nobody knows what that version counted.
+    Without one of the manifests, all versions are counted again.
     """
     try:
         if all(registry.has(key.manifest) for key in removal.versions):

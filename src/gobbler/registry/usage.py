@@ -1,4 +1,4 @@
-"""What a project and an asset keep about their versions: usage and the latest version."""
+"""What follows from the versions: the usage of a project, the latest version of an asset."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gobbler.rules.links import usage_of
 
 
 def count_usage(registry: Registry, project: str, *, without: Collection[VersionKey] = ()) -> int:
-    """Bytes that all versions of a project take, by their manifests.
+    """The bytes of all versions of a project, by their manifests.
 
     A directory without a manifest is no version: another service may have left it.
     """
@@ -30,10 +30,10 @@ def count_usage(registry: Registry, project: str, *, without: Collection[Version
 
 
 def finish_time(registry: Registry, key: VersionKey) -> tuple[int, int] | None:
-    """When a version was finished, for comparing; ``None`` on probation.
+    """When a version was finished, for comparison; ``None`` on probation.
 
-    Seconds since the epoch as the summary tells them, then, for those that finished
-    within one second, the time in ns at which it was published: the summary's own time.
+    The seconds since the epoch in its summary; then, for versions that finished within one second,
+    the time of publication in ns, which is the mtime of the summary.
     """
     summary = registry.summary(key)
     if summary.on_probation:
@@ -42,7 +42,7 @@ def finish_time(registry: Registry, key: VersionKey) -> tuple[int, int] | None:
 
 
 def finish_order(summary: Summary, published: int) -> tuple[int, int]:
-    """What :func:`finish_time` compares by; ``published`` is in ns."""
+    """What :func:`finish_time` returns; ``published`` is in ns."""
     moment = parse_time(summary.upload_finish)
     return 0 if moment is None else int(moment.timestamp()), published
 
@@ -50,7 +50,7 @@ def finish_order(summary: Summary, published: int) -> tuple[int, int]:
 def find_latest(
     registry: Registry, asset: AssetKey, *, without: VersionKey | None = None
 ) -> VersionKey | None:
-    """The version of an asset that finished last and is not on probation.
+    """The version of an asset that finished last, without those on probation.
 
     A directory without a summary is no version: another service may have left it.
     """
@@ -77,11 +77,11 @@ def becomes_latest(registry: Registry, key: VersionKey, finish: tuple[int, int])
     return theirs is None or finish >= theirs
 
 
-def recount(registry: Registry, workspace: Workspace, project: str) -> int:
-    """Count the usage of a project anew and record it; bytes.
+def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
+    """Count the usage of a project again, and record it; in bytes.
 
-    Nobody may be changing a version of it: other services change manifests and usage in
-    two steps. Raises :class:`~gobbler.errors.Missing` if there is no such project.
+    Locks the project, as other services change manifests and usage in two steps. Raises
+    :class:`~gobbler.errors.Missing` if there is no such project.
     """
     with changing_project(registry, project), changing_usage(registry, project):
         total = count_usage(registry, project)
@@ -90,8 +90,8 @@ def recount(registry: Registry, workspace: Workspace, project: str) -> int:
     return total
 
 
-def redecide_latest(registry: Registry, workspace: Workspace, asset: AssetKey) -> str | None:
-    """Find an asset's latest version anew and record it; its name, if there is one.
+def update_latest(registry: Registry, workspace: Workspace, asset: AssetKey) -> str | None:
+    """Find the latest version of an asset again, and record it; its name, if there is one.
 
     The caller holds the asset's lock.
     """

@@ -53,11 +53,11 @@ class Application:
             FilesystemClock(settings.replay_guard),
         )
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
-        self.submitting = Submitting(service, intake, threads, settings.prefix)
+        self.new = Submitting(service, intake, threads, settings.prefix)
         self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
         files = Files(settings.registry, settings.whitelist)
-        self.following = Following(service, intake, self._readers, threads)
+        self.jobs = Following(service, intake, self._readers, threads)
         self._posting = f"{prefix}/new/"
         self._reading: dict[str, ASGIApp] = {
             route: endpoint(files, route, self._readers)
@@ -74,7 +74,7 @@ class Application:
                 Route(f"{prefix}/", self._root),
                 *([Route(prefix, self._root)] if prefix else []),
                 Route(f"{prefix}{LINKS}{{path:path}}", Linking(service, self._readers).answer),
-                *self.following.routes(prefix),
+                *self.jobs.routes(prefix),
                 # What these methods ask does not come here; other methods are told of them.
                 *(Route(f"{r}{{path:path}}", self._root, methods=["GET"]) for r in self._reading),
                 Route(f"{self._posting}{{path:path}}", self._root, methods=["POST"]),
@@ -99,7 +99,7 @@ class Application:
                         await endpoint(scope, receive, send)
                         return
             if path.startswith(self._posting) and method == "POST":
-                await self.submitting(scope, receive, send)
+                await self.new(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
 

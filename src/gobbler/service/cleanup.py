@@ -158,13 +158,13 @@ TIDY_EVERY = 86_400.0
 """Seconds between two rounds of removing what is old."""
 
 
-def start_upkeep(settings: Settings) -> None:
+def start_background_tasks(settings: Settings) -> None:
     """Begin with it, in threads that end with the process."""
     for task in (_sweep_now_and_then, _tidy_daily):
         threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
 
 
-def sweep(settings: Settings) -> None:
+def recover_after_crash(settings: Settings) -> None:
     """Put right what a crash may have left. What fails is logged."""
     try:
         finished, swept = recover(Registry(settings.registry), settings.durability)
@@ -192,7 +192,7 @@ def _sweep_now_and_then(settings: Settings) -> None:
     # A process that was killed may take seconds to be gone, its locks with it.
     for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
         time.sleep(pause)
-        sweep(settings)
+        recover_after_crash(settings)
 
 
 def _tidy_daily(settings: Settings) -> None:

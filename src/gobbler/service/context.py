@@ -17,7 +17,7 @@ from gobbler.fs.open import account_name
 from gobbler.index import Index
 from gobbler.model.progress import CancelToken, NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
-from gobbler.service.cleanup import sweep
+from gobbler.service.cleanup import recover_after_crash
 from gobbler.service.settings import Settings, check_directories, check_index
 from gobbler.transfer.executor import RemoteExecutor
 
@@ -79,7 +79,7 @@ class InProcess:
         check_directories(settings)
         check_index(settings)
         os.umask(0o022)  # what is published is for everybody to read
-        sweep(settings)
+        recover_after_crash(settings)
         self._own = None if executor is not None else make_executor(settings, settings.concurrency)
         chosen = self._own or make_executor(settings, settings.concurrency, executor)
         self._site: ServiceContext = make_service_context(settings, chosen)

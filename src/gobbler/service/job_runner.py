@@ -21,7 +21,7 @@ from gobbler.model.jobs import (
     progress_after,
 )
 from gobbler.model.records import format_time
-from gobbler.registry.recovery import forget_workspace, settle
+from gobbler.registry.recovery import recover_workspace, remove_workspace
 from gobbler.registry.workspace import WorkspaceInUse
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
 from gobbler.spool.job_store import Record
@@ -142,7 +142,9 @@ class Performer:
 
     def _outcome(self, record: Record, attempt: int, monitor: JobMonitor) -> Outcome:
         try:
-            earlier = settle(self._site.registry, self._site.durability, record.task)
+            earlier = recover_workspace(
+                self._site.registry, self._site.durability, record.workspace
+            )
         except WorkspaceInUse as error:
             return failed(error)
         if earlier is not None:
@@ -165,7 +167,7 @@ class Performer:
             requester,
             progress=monitor,
             cancel=monitor,
-            task=record.task,
+            workspace_name=record.workspace,
         )
 
     def _finish(self, record: Record, monitor: JobMonitor, attempt: int, outcome: Outcome) -> None:
@@ -182,5 +184,5 @@ class Performer:
 
     def _end(self, record: Record, attempt: int) -> None:
         # The record goes last: by it the rest is found after a crash.
-        forget_workspace(self._site.registry, self._site.durability, record.task)
+        remove_workspace(self._site.registry, self._site.durability, record.workspace)
         self._spool.tidy_away(record.job, attempt)

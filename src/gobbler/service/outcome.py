@@ -36,12 +36,18 @@ def outcome_of(
     *,
     progress: Progress,
     cancel: CancelToken,
-    task: str = "",
+    workspace_name: str = "",
 ) -> Outcome:
     """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
     try:
         fields = carry_out(
-            service, name, data, requester, progress=progress, cancel=cancel, task=task
+            service,
+            name,
+            data,
+            requester,
+            progress=progress,
+            cancel=cancel,
+            workspace_name=workspace_name,
         )
     except GobblerError as error:
         return failed(error)

@@ -64,7 +64,7 @@ class Lane:
         self._running[uid] = max(0, self._running.get(uid, 0) + more)
 
 
-class Worker:
+class Scheduler:
     """Carries out the jobs of one spool, ``slots`` of them at a time."""
 
     def __init__(self, service: ServiceContext, replay_guard: str, slots: int) -> None:

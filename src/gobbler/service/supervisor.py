@@ -1,8 +1,12 @@
-"""The processes of a service: a supervisor, and HTTP workers below it.
+"""The processes of a service: a supervisor, HTTP workers, and a worker process for jobs.
 
-The supervisor recovers what a crash left, starts the workers anew when one dies, and
-stops them: first it lets running requests finish, then it has them given up, then it
-kills. Should the supervisor itself be killed, the kernel kills the workers with it.
+The supervisor recovers what a crash left behind, starts the other processes, replaces those
+that die, and stops them: it waits for running requests to finish, then cancels them, then
+kills. If the supervisor itself is killed, the kernel kills the others with it.
+
+The supervisor forks only while it has a single thread: a lock that another thread holds at that
+moment would stay locked in the child for ever. So it forks the first HTTP workers before it
+starts any thread. Every later process is spawned, that is, it executes a new interpreter.
 """
 
 from __future__ import annotations
@@ -14,40 +18,37 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
+from granian.server.mp import MPServer
+from granian.server.mp import WorkerProcess as HttpWorker
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
-from gobbler.service.cleanup import start_upkeep, sweep
+from gobbler.service.cleanup import recover_after_crash, start_background_tasks
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import (
-    Settings,
-    check_directories,
-    check_index,
-)
-from gobbler.service.worker_process import KeptWorker, allow_many_files, close_inherited, die_with
+from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
-HEADERS_WITHIN = 10_000
+HEADER_TIMEOUT = 10_000
 """Milliseconds in which a client must have sent its headers."""
 
-BACKLOG = 4096
+LISTEN_BACKLOG = 4096
 """Connections that wait to be accepted."""
 
-CONNECTIONS = 16_384
-"""Connections that a worker has open at a time; idle ones must not keep others out."""
+MAX_CONNECTIONS = 16_384
+"""Connections that an HTTP worker keeps open; idle ones must not keep others out."""
 
-KILL_AFTER = 10
-"""Seconds after the grace period at which a worker that does not end is killed."""
+HTTP_KILL_AFTER = 10
+"""Seconds after the grace period at which an HTTP worker that does not end is killed."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +58,11 @@ def serve(
     form: LogFormat,
     *,
     debug: bool,
-    on_start: Callable[[], None] | None = None,
+    on_start: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; ``on_start`` is called once it has started.
 
-    Raises :class:`~gobbler.service.settings.Misconfigured` if it can't be started.
+    Raises :class:`~gobbler.errors.Misconfigured` if it can't start.
     """
     os.umask(0o022)
     config = log_config(form, debug=debug)
@@ -72,105 +73,156 @@ def serve(
         if not alone:
             raise in_use(settings.host, settings.port)
         check_address(settings.host, settings.port)
-        _run(settings, form, config, debug=debug, on_start=on_start)
-
-
-def _run(
-    settings: Settings,
-    form: LogFormat,
-    config: dict[str, Any],
-    *,
-    debug: bool,
-    on_start: Callable[[], None] | None,
-) -> None:
-    if settings.dask:
-        check_cluster(settings.dask)
-    allow_many_files()
-    sweep(settings)
-    # Workers learn that the service stops by the end of this pipe: it works in a signal
-    # handler, where a lock would not, and it also tells when the supervisor is gone.
-    stopping, running = multiprocessing.Pipe(duplex=False)
-    server = _server(settings, config, debug=debug)
-    worker = KeptWorker(settings, form, debug=debug)
-    server.on_startup(partial(_on_startup, settings, server, worker, running))
-    if on_start is not None:
-        server.on_startup(on_start)
-    loader = partial(_load, settings, stopping, running, os.getpid())
-    try:
-        server.serve(target_loader=loader, wrap_loader=False)
-    finally:
-        worker.stop()
-        worker.wait()
+        if settings.dask:
+            check_cluster(settings.dask)
+        allow_many_files()
+        recover_after_crash(settings)
+        Supervisor(settings, form, config, debug=debug, on_start=on_start).run()
     logger.info("stopped")
 
 
-def _server(settings: Settings, config: dict[str, Any], *, debug: bool) -> Any:  # noqa: ANN401 - a platform's class
-    return Granian(
-        "gobbler",
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADERS_WITHIN),
-        websockets=False,
-        workers=settings.workers,
-        backlog=BACKLOG,
-        backpressure=CONNECTIONS,
-        workers_kill_timeout=int(settings.grace) + KILL_AFTER,
-        respawn_failed_workers=True,
-        respawn_interval=0.1,
-        log_dictconfig=config,
-        log_level=LogLevels.debug if debug else LogLevels.warning,
-    )
+class _HttpServer(MPServer):
+    """Granian's own supervision of HTTP workers, which here forks in a single thread only."""
+
+    on_forked: Callable[[], None]
+    later_loader: Callable[[], Application]
+
+    def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:  # noqa: ANN401 - Granian's
+        workers: list[HttpWorker] = [
+            self._spawn_worker(idx=index, target=spawn_target, callback_loader=target_loader)
+            for index in range(self.workers)
+        ]
+        for worker in workers:
+            worker.inner.start()
+        multiprocessing.set_start_method("spawn", force=True)
+        for worker in workers:
+            worker._watch()  # type: ignore[no-untyped-call]  # it has no types; starts a thread
+        self.wrks.extend(workers)
+        self._metrics.incr_spawn(self.workers)
+        self.on_forked()
+
+    def _respawn_workers(
+        self,
+        workers: Sequence[int],
+        spawn_target: Any,  # noqa: ANN401 - Granian's
+        target_loader: Any,  # noqa: ANN401 - Granian's
+        delay: float = 0,
+    ) -> None:
+        del target_loader
+        super()._respawn_workers(workers, spawn_target, self.later_loader, delay)
 
 
-def _on_startup(
-    settings: Settings,
-    server: Any,  # noqa: ANN401
-    worker: KeptWorker,
-    running: Connection,
-) -> None:
-    supervisor = os.getpid()
+class Supervisor:
+    """Runs the processes of one service, and stops them on a signal."""
 
-    def stop(number: int, frame: object) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        form: LogFormat,
+        config: dict[str, Any],
+        *,
+        debug: bool,
+        on_start: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._on_start = on_start
+        self._pid = os.getpid()
+        # HTTP workers learn from the end of this pipe that the service stops. A signal handler
+        # can close it, where it could not take a lock, and it closes if the supervisor dies.
+        stopping, self._running = multiprocessing.Pipe(duplex=False)
+        self._jobs = WorkerProcess(settings, form, debug=debug)
+        self._has_threads = False
+        load = partial(_load, settings, stopping, supervisor=self._pid)
+        multiprocessing.set_start_method("fork", force=True)
+        self._http = _HttpServer(
+            "gobbler",
+            address=settings.host,
+            port=settings.port,
+            interface=Interfaces.ASGI,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+            websockets=False,
+            workers=settings.workers,
+            backlog=LISTEN_BACKLOG,
+            backpressure=MAX_CONNECTIONS,
+            workers_kill_timeout=int(settings.grace) + HTTP_KILL_AFTER,
+            respawn_failed_workers=True,
+            respawn_interval=0.1,
+            log_dictconfig=config,
+            log_level=LogLevels.debug if debug else LogLevels.warning,
+        )
+        self._http.on_startup(self._handle_signals)
+        self._http.on_forked = self._start_others
+        self._http.later_loader = load
+        self._first_loader = partial(load, inherited=self._running)
+
+    def run(self) -> None:
+        """Serve until a signal, then stop all processes."""
+        try:
+            self._http.serve(target_loader=self._first_loader, wrap_loader=False)
+        finally:
+            self._jobs.stop()
+            self._jobs.wait()
+
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
         del frame
-        if os.getpid() != supervisor:
-            os._exit(0)  # a worker that has only been forked yet, and serves nobody
-        if not running.closed:
-            running.close()
-            logger.info("%s: stopping", signal.Signals(number).name)
-            # What these call takes locks that the interrupted thread may hold.
-            for target in (worker.stop, server.signal_handler_interrupt):
+        if os.getpid() != self._pid:
+            os._exit(0)  # an HTTP worker that has just been forked, and serves nobody yet
+        if self._running.closed:
+            return
+        self._running.close()
+        logger.info("%s: stopping", signal.Signals(number).name)
+        self._http.interrupt_signal = True
+        if self._has_threads:
+            # These take locks that the interrupted thread may hold.
+            for target in (self._jobs.stop, self._http.main_loop_interrupt.set):
                 threading.Thread(target=target, name="stop").start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    start_upkeep(settings)
-    if settings.jobs:
-        worker.start()
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    logger.info(
-        "gobbler %s serves %s from staging %s at http://%s:%d%s",
-        __version__,
-        settings.registry,
-        settings.staging,
-        host,
-        settings.port,
-        settings.prefix,
-    )
+    def _start_others(self) -> None:
+        """Start threads and the worker process, now that all HTTP workers are forked."""
+        self._has_threads = True
+        if self._http.interrupt_signal:
+            self._http.main_loop_interrupt.set()
+            return
+        settings = self._settings
+        start_background_tasks(settings)
+        if settings.jobs:
+            self._jobs.start()
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        logger.info(
+            "gobbler %s serves the registry %s with staging %s at http://%s:%d%s",
+            __version__,
+            settings.registry,
+            settings.staging,
+            host,
+            settings.port,
+            settings.prefix,
+        )
+        self._on_start()
 
 
 def _load(
-    settings: Settings, stopping: Connection, running: Connection, supervisor: int
+    settings: Settings,
+    stopping: Connection,
+    *,
+    supervisor: int,
+    inherited: Connection | None = None,
 ) -> Application:
-    """Make the application in a worker process."""
-    running.close()
+    """Make the application in an HTTP worker.
+
+    ``inherited`` is the supervisor's end of the pipe ``stopping``, if this process was forked.
+    """
+    if inherited is not None:
+        inherited.close()
     die_with(supervisor)
-    close_inherited((settings.staging, settings.registry))
     os.umask(0o022)
     application = Application(settings)
     threading.Thread(
-        target=_give_up_in_time,
+        target=_cancel_in_time,
         args=(application, stopping, settings.grace),
         name="grace",
         daemon=True,
@@ -178,8 +230,8 @@ def _load(
     return application
 
 
-def _give_up_in_time(application: Application, stopping: Connection, grace: float) -> None:
+def _cancel_in_time(application: Application, stopping: Connection, grace: float) -> None:
     stopping.poll(None)
-    application.following.end()
+    application.jobs.end_streams()
     time.sleep(grace)
-    application.submitting.give_up_all("the service is stopping")
+    application.new.cancel_all("the service is stopping")

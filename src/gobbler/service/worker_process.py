@@ -1,4 +1,4 @@
-"""The process of a worker: alone (``gobbler worker``) or below the supervisor of a service."""
+"""The process that carries out jobs: alone (``gobbler worker``), or below a supervisor."""
 
 from __future__ import annotations
 
@@ -6,30 +6,31 @@ import ctypes
 import logging
 import logging.config
 import multiprocessing
-import multiprocessing.popen_spawn_posix  # see KeptWorker
+import multiprocessing.popen_spawn_posix  # see WorkerProcess
 import multiprocessing.resource_tracker
 import os
 import resource
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextlib import suppress
 from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
-from gobbler.service.cleanup import keep_index, start_upkeep, sweep
+from gobbler.service.cleanup import keep_index, recover_after_crash, start_background_tasks
 from gobbler.service.context import make_executor, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
-from gobbler.service.scheduler import Worker
+from gobbler.service.scheduler import Scheduler
 from gobbler.service.settings import Settings, check_directories, check_index
 
-KILL_AFTER = 10.0
-"""Seconds after the grace period at which a worker that does not end is killed."""
+JOBS_KILL_AFTER = 10.0
+"""Seconds after the grace period at which a worker process that does not end is killed."""
 
-PAUSE = 1.0
-"""Seconds before a worker that has died is started anew."""
+RESTART_PAUSE = 1.0
+"""Seconds before a worker process that died is replaced."""
+
+PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
@@ -41,13 +42,13 @@ def work(
     debug: bool = False,
     executor: Executor | None = None,
 ) -> None:
-    """Carry out the jobs of the spool until told to stop with SIGTERM or SIGINT.
+    """Carry out the jobs of the spool until SIGTERM or SIGINT. Call it in the main thread.
 
-    Batches of files are run by threads, or the cluster that ``settings`` name, unless an
-    ``executor`` is given: any whose processes run as the same account, with the same version
-    of gobbler, and see the same directories. RequestContext it in the main thread.
+    Batches of files run on ``executor``: any whose processes run as the same account, with
+    the same version of gobbler, and see the same directories. Without one, they run in threads
+    or on the cluster that ``settings`` name.
 
-    Raises :class:`~gobbler.service.settings.Misconfigured` if the directories don't allow it.
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories don't allow it.
     """
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
@@ -56,13 +57,13 @@ def work(
     if settings.dask:
         check_cluster(settings.dask)
     allow_many_files()
-    sweep(settings)
-    start_upkeep(settings)
+    recover_after_crash(settings)
+    start_background_tasks(settings)
     _run(
         settings,
         executor,
         ready=lambda: logger.info(
-            "gobbler %s works on the jobs in %s", __version__, settings.staging
+            "gobbler %s carries out the jobs in %s", __version__, settings.staging
         ),
     )
 
@@ -74,48 +75,48 @@ def _run(
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     # Each job has threads of its own: one user's huge files must not fill a queue in which
-    # everybody's files wait. A job hands out one batch more than it wants to run.
+    # everybody's files wait. A job dispatches one batch more than it runs at a time.
     threads = settings.jobs * (settings.concurrency + 1)
     service = make_service_context(settings, make_executor(settings, threads, given))
     threading.Thread(target=keep_index, args=(settings,), name="index", daemon=True).start()
-    worker = Worker(service, settings.replay_guard, settings.jobs)
+    scheduler = Scheduler(service, settings.replay_guard, settings.jobs)
     ended = threading.Event()
     idle = False
 
     def stop() -> None:
         nonlocal idle
-        idle = worker.stop(settings.grace)
+        idle = scheduler.stop(settings.grace)
         ended.set()
 
     def on_signal(number: int, frame: object) -> None:
         del frame
         if not ended.is_set():
             logger.info("%s: taking no more jobs", signal.Signals(number).name)
-            # What this calls takes a lock that the interrupted thread may hold.
+            # It takes a lock that the interrupted thread may hold.
             threading.Thread(target=stop, name="stop").start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    ready()  # not before: who reads that may send a signal
-    worker.run()
+    ready()  # not before: whoever reads that may send a signal
+    scheduler.run()
     ended.wait()
     if not idle:
-        logger.warning("stopped; jobs under way will be gone on with")
+        logger.warning("stopped; another worker will resume the jobs that were running")
         # Their threads can't be stopped, and need not be: it is like any other crash.
         logging.shutdown()
         os._exit(0)
     logger.info("stopped")
 
 
-def _below(settings: Settings, form: LogFormat, supervisor: int, *, debug: bool) -> None:
+def _run_below(settings: Settings, form: LogFormat, supervisor: int, *, debug: bool) -> None:
     die_with(supervisor)
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
     _run(settings)
 
 
-class KeptWorker:
-    """A worker in a process of its own that is started anew whenever it dies."""
+class WorkerProcess:
+    """A process below the supervisor that carries out jobs, and is replaced when it dies."""
 
     def __init__(self, settings: Settings, form: LogFormat, *, debug: bool) -> None:
         self._settings = settings
@@ -126,17 +127,17 @@ class KeptWorker:
         self._thread = threading.Thread(target=self._keep, name="keep worker", daemon=True)
 
     def start(self) -> None:
-        """Start it."""
+        """Start the process, and a thread that replaces it."""
         self._thread.start()
 
     def _keep(self) -> None:
-        # Nothing is shared with a process that runs threads: it is not forked from it. What
-        # this needs is imported at the top, for an HTTP worker that is forked while a thread
-        # imports something can't ever import it.
+        # The supervisor has threads by now, so the process is spawned, not forked. Imports that
+        # spawning needs stand at the top of this module: this thread must not hold the lock of
+        # an import while another one spawns.
         context = multiprocessing.get_context("spawn")
         while not self._stopping.is_set():
             self._process = context.Process(
-                target=_below,
+                target=_run_below,
                 args=(self._settings, self._form, os.getpid()),
                 kwargs={"debug": self._debug},
                 name="worker",
@@ -146,55 +147,38 @@ class KeptWorker:
                 self._process.terminate()
             self._process.join()
             if not self._stopping.is_set():
-                logger.error("the worker died (exit code %s)", self._process.exitcode)
-                self._stopping.wait(PAUSE)
+                logger.error(
+                    "the worker process died (exit code %s); starting another one in %g s",
+                    self._process.exitcode,
+                    RESTART_PAUSE,
+                )
+                self._stopping.wait(RESTART_PAUSE)
 
     def stop(self) -> None:
-        """Tell it to stop."""
+        """Ask the process to stop; does not wait for it."""
         self._stopping.set()
         process = self._process
         if process is not None and process.is_alive():
             process.terminate()
 
     def wait(self) -> None:
-        """Wait until it has stopped; kill it if that takes too long."""
-        self._thread.join(self._settings.grace + KILL_AFTER)
+        """Wait until the process has ended, and kill it if that takes too long."""
+        if self._thread.ident is None:
+            return  # it was never started
+        self._thread.join(self._settings.grace + JOBS_KILL_AFTER)
         if self._thread.is_alive() and self._process is not None:
             self._process.kill()
-            self._thread.join(KILL_AFTER)
-
-
-PR_SET_PDEATHSIG = 1
+            self._thread.join(JOBS_KILL_AFTER)
 
 
 def die_with(parent: int) -> None:
-    """Have the kernel kill this process as soon as its ``parent`` is gone."""
+    """Make the kernel kill this process as soon as its ``parent`` is gone."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
-        os._exit(1)  # it died before that was asked for
+        os._exit(1)  # it died before the call
 
 
 def allow_many_files() -> None:
-    """Let this process open as many files as it may ask for."""
+    """Raise the limit of open files of this process as far as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def close_inherited(directories: Collection[str]) -> None:
-    """Close all descriptors of files in ``directories`` (absolute paths).
-
-    To be called first thing in a process that was forked while other threads of its parent
-    were at work. ``flock`` belongs to the open file, not to the process: as long as the
-    child keeps its descriptor of a lock file, the lock that the parent held at that moment
-    is never free again.
-    """
-    # The kernel tells paths without links, whatever links the given ones lead through.
-    tops = tuple(f"{os.path.realpath(directory)}/" for directory in directories)
-    try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except FileNotFoundError:
-        return
-    for number in numbers:
-        with suppress(OSError):
-            if f"{os.readlink(f'/proc/self/fd/{number}')}/".startswith(tops):
-                os.close(number)

@@ -25,11 +25,11 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
-from gobbler.fs.clock import moment, now
+from gobbler.fs.clock import now, time_at
 from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import account_name, exists, read_file
 from gobbler.model.jobs import (
@@ -65,7 +65,7 @@ class Record(Struct, frozen=True):
     """A request that was taken: by whom, and all that it says."""
 
     job: str
-    task: str
+    workspace: str = field(name="task")
     uid: int
     user: str
     name: str
@@ -129,7 +129,7 @@ class Records:
 
         Raises :class:`~gobbler.errors.Refused` if it has one.
         """
-        beside = f"{self.directory}/{TEMPORARY}{record.task}"
+        beside = f"{self.directory}/{TEMPORARY}{record.workspace}"
         try:
             write_new(beside, msgspec.json.encode(record))
             if self._durability is Durability.FULL:
@@ -319,7 +319,7 @@ class Answers:
             raise no_such_job(job)
         user = account_name(uid, "the job")
         return JobState(
-            job, action_of(name) or "", user, "waiting", format_time(moment(status.st_ctime))
+            job, action_of(name) or "", user, "waiting", format_time(time_at(status.st_ctime))
         )
 
     def states(self, uid: int | None) -> Iterator[JobState]:

@@ -37,7 +37,7 @@ def bring_back(
 
     ``directories`` and ``files`` (sizes in bytes by path) are those that are wanted now.
     """
-    if not workspace.task:
+    if not workspace.is_resumable:
         return {}
     _bring_back(workspace)
     earlier = {
@@ -97,7 +97,7 @@ def _forget(ingested: IngestedFile) -> None:
 @contextmanager
 def resume_notes(workspace: Workspace) -> Iterator[Note]:
     """Within the block, list the copies of a task for whoever goes on with it."""
-    if not workspace.task:
+    if not workspace.is_resumable:
         yield _forget
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC

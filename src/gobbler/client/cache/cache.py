@@ -1,24 +1,4 @@
-"""What was downloaded once and need not be again.
-
-::
-
-    {cache}/{URL of the service, quoted}/
-        files/{path in the registry}            files that were fetched alone
-        trees/{digest of the path}/
-            {path in the registry}/             a directory, whole
-            ..manifest                          of its version
-        objects/                                see gobbler.client.cache.objects
-        temp/  partial/                         see gobbler.client.cache.partial
-        no-archives                             see gobbler.client.archive
-
-Everything is built below ``temp``, flushed and renamed, so what has its final name is
-complete, whatever was killed when; any number of processes may use one cache without
-waiting for each other. Every directory has a tree of its own, because one that was fetched
-whole must not be confused with one in which only a part has been fetched. Files that are the
-same are one file with several names.
-
-The time of change of a tree, and the time of access of a file, are when they were last used.
-"""
+"""The cache of one service: fetch a file or a directory once, and find it again."""
 
 from __future__ import annotations
 
@@ -26,41 +6,43 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
 import platformdirs
 
-from gobbler.client.cache.directory import Tree
-from gobbler.client.cache.disk_errors import explained
-from gobbler.client.cache.flush_queue import Settling
+from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.partial import Workplace, workplace
-from gobbler.client.download import SMALL, Damaged, difference, download, download_small, write_file
-from gobbler.client.expected import Expected, expected
+from gobbler.client.cache.partial import Scratch, scratch_directory
+from gobbler.client.download import SMALL, download, download_small, write_file
+from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
 from gobbler.client.paths import digest
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry
 
-ATTEMPTS = 100
-"""Of putting something in its place while others do, too."""
+RENAME_ATTEMPTS = 100
+"""Attempts to rename to a place where other processes put and remove things, too."""
 
-KEPT_ALONE = 8 << 20
-"""Bytes from which on a file is kept though the rest of its directory could not be fetched."""
+MIN_KEPT_BYTES = 8 << 20
+"""Size from which on a file is kept although the rest of its directory could not be fetched."""
 
 
 def default_cache() -> str:
-    """Where downloads go unless told otherwise: ``$GOBBLER_CACHE``, or the user's data."""
+    """The default directory for downloads: ``$GOBBLER_CACHE``, or one of the user's own."""
     return os.environ.get("GOBBLER_CACHE") or platformdirs.user_data_dir("gobbler")
 
 
 class Cache:
-    """The part of the cache directory ``root`` that belongs to the service ``http``."""
+    """The part of the cache directory ``root`` that belongs to the service ``http``.
+
+    Each call raises what a download raises, and errors of the filesystem as
+    :func:`cache_errors` does.
+    """
 
     def __init__(self, root: str, http: Http) -> None:
         self._http = http
@@ -69,39 +51,39 @@ class Cache:
         self._objects = Objects(Path(self._root))
 
     def file(self, path: str, *, overwrite: bool, progress: Progress) -> str:
-        """The local copy of the registry's file ``path``, fetched unless it is here.
+        """The path of a local copy of the registry's file ``path``, fetched unless it is here.
 
-        With ``overwrite`` it is fetched in any case; whoever has the old copy open keeps it.
+        With ``overwrite`` it is fetched again; programs that have the old copy open keep it.
         """
         target = os.path.join(self._root, "files", path)
-        with explained(self._top):
+        with cache_errors(self._top):
             if overwrite or not _use(target, os.path.isfile):
                 progress.expect(1, None)
                 self._fetch_file(path, target, overwrite, progress)
         return target
 
     def kept(self, entry: Entry) -> str | None:
-        """Where a copy of the file that ``entry`` tells is, whatever it was fetched with."""
-        with explained(self._top):
+        """The path of a local file with the content of ``entry``, wherever it came from."""
+        with cache_errors(self._top):
             found = self._objects.kept(entry)
         return found if found is not None and _use(found, os.path.isfile) else None
 
     def known(self, path: str, entry: Entry) -> str:
-        """The local copy of the registry's file ``path``, whose ``entry`` the caller knows.
+        """The path of a local copy of the registry's file ``path``, which has this ``entry``.
 
-        Unlike in :meth:`file` no manifest is read for it, which counts where one file after
-        another of a large version is wanted. Raises
-        :class:`~gobbler.client.download.Damaged` if the service has another file.
+        Other than :meth:`file` it reads no manifest, which saves time when a program opens many
+        files of a large version. Raises :class:`~gobbler.client.expected.ContentMismatch` if
+        the service has another file.
         """
         target = os.path.join(self._root, "files", path)
-        with explained(self._top):
-            if _use(target, os.path.isfile) and difference(Path(target), entry, Stop()) is None:
+        with cache_errors(self._top):
+            if _use(target, os.path.isfile) and file_problem(Path(target), entry, Stop()) is None:
                 return target
             if entry.size > SMALL:
                 self._put_file(path, target, entry, NoProgress())
             else:
-                with workplace(Path(self._root)) as place:
-                    new = place.path / "file"
+                with scratch_directory(Path(self._root)) as scratch:
+                    new = scratch.path / "file"
                     download_small(self._http, path, new, entry, NoProgress())
                     _flush_file(new)
                     self._objects.add([(str(new), entry)])
@@ -109,58 +91,60 @@ class Cache:
         return target
 
     def _fetch_file(self, path: str, target: str, overwrite: bool, progress: Progress) -> None:
-        known, is_old = self._expected(path, anew=overwrite)
+        known, is_old = self._expected(path, overwrite=overwrite)
         if is_old and known.entry(path) is None:
-            known, is_old = self._expected(path, anew=True)
+            known, is_old = self._expected(path, overwrite=True)
         try:
             self._put_file(path, target, known.entry(path), progress)
-        except Damaged:
+        except ContentMismatch:
             # The manifest in the cache may be that of another version of this name.
             if not is_old:
                 raise
-            known, _ = self._expected(path, anew=True)
+            known, _ = self._expected(path, overwrite=True)
             self._put_file(path, target, known.entry(path), progress)
 
     def _put_file(self, path: str, target: str, entry: Entry | None, progress: Progress) -> None:
-        with workplace(Path(self._root)) as place:
-            stop, watched = Stop(), Watched(progress, place)
-            new = place.path / "file"
+        with scratch_directory(Path(self._root)) as scratch:
+            stop, renewing = Stop(), _LeaseProgress(progress, scratch)
+            new = scratch.path / "file"
             if entry is not None and self._objects.reuse(entry, str(new), stop):
                 progress.advance(1, entry.size)
             else:
-                with place.part(digest(path)) as part:
-                    download(self._http, path, part, entry, watched, stop).rename(new)
+                with scratch.part(digest(path)) as part:
+                    download(self._http, path, part, entry, renewing, stop).rename(new)
                 _flush_file(new)
                 if entry is not None:
                     self._objects.add([(str(new), entry)])
             _rename(new, target)
 
-    def _expected(self, path: str, *, anew: bool) -> tuple[Expected, bool]:
-        """What is expected of a file, and whether that was in the cache already."""
-        asked = False
+    def _expected(self, path: str, *, overwrite: bool) -> tuple[Expected, bool]:
+        """What is expected of a file, and whether the manifest was in the cache already."""
+        requested = False
 
         def read(manifest: str) -> bytes:
-            nonlocal asked
+            nonlocal requested
             cached = os.path.join(self._root, "files", manifest)
-            asked = anew or not os.path.isfile(cached)
-            return Path(self.file(manifest, overwrite=anew, progress=NoProgress())).read_bytes()
+            requested = overwrite or not os.path.isfile(cached)
+            return Path(
+                self.file(manifest, overwrite=overwrite, progress=NoProgress())
+            ).read_bytes()
 
         try:
-            return expected(path, read), not asked
+            return expected(path, read), not requested
         except Fault:
-            if asked:
+            if requested:
                 raise
-            return self._expected(path, anew=True)
+            return self._expected(path, overwrite=True)
 
     def directory(self, path: str, *, overwrite: bool, concurrent: int, progress: Progress) -> str:
-        """The local copy of the registry's directory ``path``, complete.
+        """The path of a complete local copy of the registry's directory ``path``.
 
-        If it is here no request is made, whatever has become of it since. With
-        ``overwrite`` it is fetched in any case; the old tree stays until the new one is whole.
+        If it is here the service is not asked, even if the version was replaced since. With
+        ``overwrite`` it is fetched again; the old copy stays until the new one is complete.
         """
         tree = os.path.join(self._root, "trees", digest(path))
         target = os.path.join(tree, path)
-        with explained(self._top):
+        with cache_errors(self._top):
             if overwrite or not os.path.isdir(target) or not _use(tree, os.path.isdir):
                 self._fetch_directory(path, tree, overwrite, concurrent, progress)
         return target
@@ -168,60 +152,60 @@ class Cache:
     def _fetch_directory(
         self, path: str, tree: str, overwrite: bool, concurrent: int, progress: Progress
     ) -> None:
-        with workplace(Path(self._root)) as place:
-            new = place.path / "new"
+        with scratch_directory(Path(self._root)) as scratch:
+            new = scratch.path / "new"
             (new / path).mkdir(parents=True)
             known = expected(path, self._http.read)
             if known.content:
                 write_file(new / MANIFEST, known.content)
-            with Settling(str(new), self._objects) as settling:
-                fetched = Tree(
+            with FlushQueue(str(new), self._objects) as flush_queue:
+                fetch = DirectoryFetch(
                     self._http,
                     path,
                     new / path,
                     known,
                     self._objects,
-                    settling,
-                    place,
-                    Watched(progress, place),
+                    flush_queue,
+                    scratch,
+                    _LeaseProgress(progress, scratch),
                 )
                 try:
-                    fetched.fetch(Path(self._root), concurrent)
+                    fetch.fetch(Path(self._root), concurrent)
                 except BaseException:
-                    self._keep_large(fetched)
+                    self._keep_large(fetch)
                     raise
-                settling.finish()
+                flush_queue.finish()
             os.makedirs(os.path.dirname(tree), exist_ok=True)
             _put(new, Path(tree), path, overwrite=overwrite)
 
-    def _keep_large(self, fetched: Tree) -> None:
+    def _keep_large(self, fetch: DirectoryFetch) -> None:
         """Keep the large files of a directory that could not be fetched whole."""
-        for file, entry in fetched.verified():
-            if entry.size >= KEPT_ALONE:
+        for file, entry in fetch.verified():
+            if entry.size >= MIN_KEPT_BYTES:
                 with contextlib.suppress(OSError):
                     _flush_file(Path(file))
                     self._objects.add([(file, entry)])
 
 
-class Watched:
-    """Progress that shows other processes that this one lives."""
+class _LeaseProgress:
+    """Renews the lease of a scratch directory whenever the work advances."""
 
-    def __init__(self, progress: Progress, place: Workplace) -> None:
-        self._place = place
+    def __init__(self, progress: Progress, scratch: Scratch) -> None:
+        self._scratch = scratch
         self._progress = progress
         self.expect = progress.expect
 
     def advance(self, files: int, size: int) -> None:
-        """Tell of it."""
-        self._place.renew()
+        """Renew the lease, and pass the progress on."""
+        self._scratch.renew()
         self._progress.advance(files, size)
 
 
 def _use(path: str, exists: Callable[[str], bool]) -> bool:
-    """Whether ``path`` is there; if so, it has now been used."""
+    """Whether ``path`` is there; if it is, mark it as used now."""
     if not exists(path):
         return False
-    # In a cache that is shared, others may not do that.
+    # Other users of a shared cache may not change its times.
     with contextlib.suppress(OSError):
         modified = os.stat(path).st_mtime_ns
         now = time.time_ns()
@@ -230,35 +214,42 @@ def _use(path: str, exists: Callable[[str], bool]) -> bool:
 
 
 def _rename(new: Path, target: str) -> None:
-    for _ in range(ATTEMPTS):
+    for _ in range(RENAME_ATTEMPTS):
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # whoever prunes removes empty directories
+        with contextlib.suppress(FileNotFoundError):  # pruning removes empty directories
             new.replace(target)
             return
-    raise Fault(f"too many processes change {target} at the same time")
+    raise _too_busy(target)
 
 
 def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
-    """Rename ``new`` to ``tree``; what is there moves beside ``new``.
+    """Rename ``new`` to ``tree``; a tree that is there moves beside ``new``.
 
-    Without ``overwrite``, a whole tree that another process has put there in the meantime
-    is as good and stays.
+    Without ``overwrite``, a complete tree that another process has put there meanwhile stays.
     """
-    for attempt in range(ATTEMPTS):
+    for attempt in range(RENAME_ATTEMPTS):
         if overwrite or not (tree / path).is_dir():
             with contextlib.suppress(FileNotFoundError):
                 tree.rename(new.with_name(f"old{attempt}"))
         try:
             new.rename(tree)
         except OSError as error:
-            # Whether the tree is still there says nothing: another may just have moved it.
+            # That the tree is not there now means nothing: another process may have moved it.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             if not overwrite and (tree / path).is_dir():
                 return
         else:
             return
-    raise Fault(f"too many processes replace {tree} at the same time")
+    raise _too_busy(str(tree))
+
+
+def _too_busy(place: str) -> Fault:
+    return Fault(
+        f"other processes keep changing {quoted(place)}",
+        code=Code.CONTENTION,
+        hint=f"Try again, or {ANOTHER_PLACE}.",
+    )
 
 
 def _flush_file(path: Path) -> None:
@@ -268,3 +259,43 @@ def _flush_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+ANOTHER_PLACE = "use another directory: --cache or GOBBLER_CACHE"
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+@contextlib.contextmanager
+def cache_errors(cache: str) -> Iterator[None]:
+    """Raise an ``OSError`` about the cache directory ``cache`` as ours, with a hint."""
+    try:
+        yield
+    except GobblerError:
+        raise  # some of them are an OSError as well
+    except OSError as error:
+        raise _cache_error(error, cache) from error
+
+
+def _cache_error(error: OSError, cache: str) -> GobblerError:
+    message = error.strerror or str(error)
+    if error.errno in _FULL:
+        return Fault(
+            f"the cache {quoted(cache)} has no space left: {message}",
+            code=Code.DISK_FULL,
+            hint=f"Free some with gobbler cache prune, or {ANOTHER_PLACE}.",
+        )
+    path = error.filename2 or error.filename
+    where = os.fsdecode(path) if isinstance(path, str | bytes) else cache
+    if error.errno in _FORBIDDEN:
+        return Forbidden(
+            f"the cache {quoted(cache)} can't be used: {message}: {quoted(where)}",
+            hint=f"Correct its permissions, or {ANOTHER_PLACE}.",
+        )
+    return Fault(
+        f"the cache {quoted(cache)} is damaged: {message}: {quoted(where)}",
+        code=Code.IO_ERROR,
+        hint="Find what is damaged with gobbler cache verify, or remove that path: its content "
+        f"is fetched again. Or {ANOTHER_PLACE}.",
+    )

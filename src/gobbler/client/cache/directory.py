@@ -1,46 +1,44 @@
-"""Fetching a directory of a registry: small files as one archive, large ones in parallel.
+"""Fetch a directory of a registry: small files as one archive, large ones in parallel.
 
-Everything that the manifest tells of is compared with it, and has to be there in the end.
-What an archive did not bring, for whatever reason, is fetched file by file.
+Every file is compared with the manifest, and every file of the manifest must be there at the
+end. What an archive lacks is fetched file by file. Files are flushed while others are fetched.
 """
 
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 
-from gobbler.client.archive import MANY, NoArchives, known_to_have_none, remember_none, unpack
-from gobbler.client.cache.flush_queue import Settling
+from gobbler.client.archive import MIN_FILES, NoArchives, offers_none, remember_none, unpack
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.partial import Workplace
-from gobbler.client.download import (
-    SMALL,
-    damaged,
-    download,
-    download_small,
-    write_file,
-    wrong,
-    wrong_content,
-)
+from gobbler.client.cache.partial import Scratch
+from gobbler.client.download import SMALL, download, download_small, write_file
 from gobbler.client.errors import NoAnswer
-from gobbler.client.expected import Expected
+from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.paths import digest, listed_path
 from gobbler.client.source import RemoteSource
-from gobbler.errors import Fault, quoted
+from gobbler.errors import Code, Fault, quoted
+from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
 LARGE = 8 << 20
-"""Bytes above which a file is fetched by itself, so that it can go on where it broke off."""
+"""Size above which a file is fetched on its own, so that it can be resumed."""
+
+FLUSHED_FILES = 1024
+"""Number of files for which a flush is worth its time."""
 
 
-class Tree:
-    """The registry's directory ``path``, which is being fetched into ``target``.
+class DirectoryFetch:
+    """Fetches the registry's directory ``path`` into the empty directory ``target``.
 
-    ``target`` is an empty directory. What is written stays behind when it fails.
+    After an error the files fetched so far stay in ``target``.
     """
 
     def __init__(
@@ -50,8 +48,8 @@ class Tree:
         target: Path,
         expected: Expected,
         objects: Objects,
-        settling: Settling,
-        place: Workplace,
+        flush_queue: FlushQueue,
+        scratch: Scratch,
         progress: Progress,
     ) -> None:
         self._http = http
@@ -61,43 +59,43 @@ class Tree:
         self._entries = expected.below(path)
         self._objects = objects
         self._is_first = objects.is_empty()
-        self._settling = settling
-        self._place = place
+        self._flush_queue = flush_queue
+        self._scratch = scratch
         self._progress = progress
         self._directories = {""}
-        self._got: set[str] = set()
+        self._fetched: set[str] = set()
 
     def verified(self) -> list[tuple[str, Entry]]:
-        """Path on this machine and entry of each file that was compared with its entry."""
+        """The path on this machine and the entry of each file that was fetched and compared."""
         entries = self._entries
-        return [(self._local(path), entries[path]) for path in self._got if path in entries]
+        return [(self._local(path), entries[path]) for path in self._fetched if path in entries]
 
     def fetch(self, root: Path, concurrent: int) -> None:
-        """Fetch all of it, ``concurrent`` files at a time where they are fetched one by one.
+        """Fetch all of it; without an archive, ``concurrent`` files at a time.
 
         ``root`` is the cache of the service.
         """
         sizes = [entry.size for entry in self._entries.values() if not entry.is_directory]
         small = sum(size <= LARGE for size in sizes)
         complete = no_archives = False
-        if small >= MANY and not known_to_have_none(root):
+        if small >= MIN_FILES and not offers_none(root):
             self._progress.expect(len(sizes), sum(sizes))
             max_size = None if small == len(sizes) else LARGE
             try:
-                unpack(self._http, self._path, max_size, self._place.path, self)
+                unpack(self._http, self._path, max_size, self._scratch.path, self)
                 complete = max_size is None
             except NoArchives:
                 no_archives = True
             except NoAnswer:
-                pass  # only what is missing is asked for again, each by itself
+                pass  # what is missing is fetched file by file
         if not complete:
             self._file_by_file(concurrent)
-        if no_archives:  # ... though the version is there
+        if no_archives:  # although the version is there
             remember_none(root)
         self._complete()
 
     def directory(self, path: str) -> None:
-        """Make a directory, with all that it is in."""
+        """Make a directory and its parents."""
         if path not in self._directories:
             os.makedirs(self._local(path), exist_ok=True)
             self._directories.add(path)
@@ -105,28 +103,28 @@ class Tree:
     def small(self, path: str, data: bytes) -> None:
         """Store a small file."""
         entry = self._entries.get(path)
-        if entry is not None and (problem := wrong(data, entry)):
-            raise damaged(f"{self._path}/{path}", problem)
+        if entry is not None and (problem := content_problem(data, entry)):
+            raise mismatch(f"{self._path}/{path}", problem)
         if path == MANIFEST and self._path == self._expected.version:
             self._check_manifest(data)
         self.directory(path.rpartition("/")[0])
         local = self._local(path)
         if entry is None or self._is_first or not self._objects.reuse_same(entry, data, local):
             write_file(local, data)
-        self._done(path, len(data), entry)
+        self._finish(path, len(data), entry)
 
     def large(self, path: str, file: Path, md5sum: str, size: int) -> None:
         """Store a file that has been written."""
         entry = self._entries.get(path)
         if entry is not None:
-            problem = wrong_content(md5sum, entry)
+            problem = md5_problem(md5sum, entry)
             if problem is not None:
-                raise damaged(f"{self._path}/{path}", problem)
+                raise mismatch(f"{self._path}/{path}", problem)
         if path == MANIFEST and self._path == self._expected.version:
             self._check_manifest(file.read_bytes())
         self.directory(os.path.dirname(path))
         file.rename(self._local(path))
-        self._done(path, size, entry)
+        self._finish(path, size, entry)
 
     def _file_by_file(self, concurrent: int) -> None:
         listed = RemoteSource(self._http).walk(self._path)
@@ -135,7 +133,7 @@ class Tree:
         files = [name for name in listed if not name.endswith("/")]
         sizes = [entry.size for entry in self._entries.values()]
         self._progress.expect(len(files), sum(sizes) if sizes else None)
-        for_each(self._fetch, [name for name in files if name not in self._got], concurrent)
+        for_each(self._fetch, [name for name in files if name not in self._fetched], concurrent)
 
     def _fetch(self, name: str, stop: Stop) -> None:
         path, local = f"{self._path}/{name}", self._local(name)
@@ -145,11 +143,11 @@ class Tree:
         elif entry is not None and entry.size <= SMALL:
             download_small(self._http, path, Path(local), entry, self._progress)
         else:
-            with self._place.part(digest(path)) as part:
+            with self._scratch.part(digest(path)) as part:
                 download(self._http, path, part, entry, self._progress, stop).rename(local)
         if name == MANIFEST and self._path == self._expected.version:
             self._check_manifest(Path(local).read_bytes())
-        self._have(name, entry)
+        self._add(name, entry)
 
     def _check_manifest(self, content: bytes) -> None:
         if content != self._expected.content:
@@ -159,23 +157,83 @@ class Tree:
         for path, entry in self._entries.items():
             if entry.is_directory:
                 self.directory(listed_path(path))
-            elif path not in self._got:
+            elif path not in self._fetched:
                 raise self._changed()
 
     def _changed(self) -> Fault:
         return Fault(
-            f"{quoted(self._path)} has changed while it was fetched",
-            hint="It may have been removed, or published anew; try again.",
+            f"{quoted(self._path)} changed while it was fetched",
+            code=Code.CONTENT_CHANGED,
+            hint="It may have been removed, or published again. Try again.",
         )
 
     def _local(self, path: str) -> str:
         return f"{self._target}/{path}"
 
-    def _done(self, path: str, size: int, entry: Entry | None) -> None:
-        self._have(path, entry)
+    def _finish(self, path: str, size: int, entry: Entry | None) -> None:
+        self._add(path, entry)
         self._progress.advance(1, size)
 
-    def _have(self, path: str, entry: Entry | None) -> None:
-        self._got.add(path)
+    def _add(self, path: str, entry: Entry | None) -> None:
+        self._fetched.add(path)
         if entry is not None:
-            self._settling.add(self._local(path), entry)
+            self._flush_queue.add(self._local(path), entry)
+
+
+class FlushQueue:
+    """Flushes files below the directory ``top``, and then adds them to ``objects``.
+
+    Use it in a ``with`` statement. While a slow flush runs, further files gather for the next.
+    """
+
+    def __init__(self, top: str, objects: Objects) -> None:
+        self._top = top
+        self._objects = objects
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="gobbler-flush")
+        self._lock = threading.Lock()
+        self._written: list[tuple[str, Entry]] = []
+        self._running: Future[None] | None = None
+
+    def add(self, path: str, entry: Entry) -> None:
+        """Add the file ``path``, which is written, closed, and the same as its ``entry``.
+
+        Threads may share the queue. Raises the error of an earlier flush.
+        """
+        with self._lock:
+            self._written.append((path, entry))
+            if len(self._written) >= FLUSHED_FILES and (
+                self._running is None or self._running.done()
+            ):
+                self._flush()
+
+    def finish(self) -> None:
+        """Wait until all files are on disk and added to the objects."""
+        self._flush()
+        self._wait()
+
+    def _flush(self) -> None:
+        """Start to flush the files added so far, after the previous flush."""
+        self._wait()
+        files, self._written = self._written, []
+
+        def flush() -> None:
+            flush_filesystem(self._top, Durability.FULL)
+            self._objects.add(files)
+
+        self._running = self._pool.submit(flush)
+
+    def _wait(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            running.result()
+
+    def __enter__(self) -> FlushQueue:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown()

@@ -1,6 +1,6 @@
-"""What is in a cache: each thing that was fetched, how large it is, and whether it is whole.
+"""The entries of a cache: what was fetched, how large it is, and whether it is intact.
 
-Works on the directory alone, for all services whose files are in it; nothing is asked of any.
+Reads the directory alone, for all services whose files are in it, and asks no service.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from urllib.parse import unquote_plus
 
 import msgspec
 
-from gobbler.client.download import difference
-from gobbler.client.expected import expected
+from gobbler.client.expected import expected, file_problem
 from gobbler.client.parallel import Stop
 from gobbler.client.paths import digest
 from gobbler.errors import Fault, Missing
@@ -27,14 +26,18 @@ _GONE = (FileNotFoundError, NotADirectoryError)
 
 
 @dataclass(frozen=True)
-class Cached:
+class CacheEntry:
     """A file or a directory that was fetched.
 
-    ``service`` is the URL of the service it is from, ``path`` its path in the registry
-    (empty where that can't be told any more), ``place`` where it is on this machine, and
-    ``whole`` what goes there when it is removed. ``size`` is the sum of the sizes of its
-    ``files`` files, in bytes; some of them may share their space with others. ``used`` is
-    when it was last asked for, in seconds since 1970.
+    Attributes:
+        service: The URL of its service.
+        path: Its path in the registry; empty if that is unknown.
+        place: Its path on this machine.
+        whole: The path on this machine that is removed with it.
+        is_directory: Whether it is a directory.
+        files: The number of its files.
+        size: The sum of their sizes in bytes; some may share their space with others.
+        used: When it was used last, in seconds since 1970.
     """
 
     service: str
@@ -49,9 +52,9 @@ class Cached:
 
 @dataclass(frozen=True)
 class Damage:
-    """Something in a cache that is not as it was fetched: the ``file``, and its ``problem``."""
+    """A ``file`` in a cache that is not as it was fetched, and its ``problem``."""
 
-    entry: Cached
+    entry: CacheEntry
     file: str
     problem: str
 
@@ -66,12 +69,12 @@ def services(cache: str) -> list[Path]:
 
 
 def _is_service(path: Path) -> bool:
-    # Other things may stand in the user's data directory.
+    # The directory may hold other things, too.
     return any((path / name).is_dir() for name in ("files", "trees", "temp"))
 
 
-def entries(cache: str) -> list[Cached]:
-    """All that was fetched into the directory ``cache``, by service and path."""
+def entries(cache: str) -> list[CacheEntry]:
+    """Everything that was fetched into the directory ``cache``, by service and path."""
     found = [
         entry
         for root in services(cache)
@@ -84,18 +87,18 @@ def _service(root: Path) -> str:
     return unquote_plus(root.name)
 
 
-def _trees(root: Path, service: str) -> Iterator[Cached]:
+def _trees(root: Path, service: str) -> Iterator[CacheEntry]:
     for tree in _inside(root / "trees"):
         with contextlib.suppress(FileNotFoundError):  # pruned by another process
             path = _path_of(tree) or ""
             place = str(tree / path)
             sizes = [file.stat(follow_symlinks=False).st_size for file in files_below(place)]
             used = tree.stat().st_mtime
-            yield Cached(service, path, place, str(tree), True, len(sizes), sum(sizes), used)
+            yield CacheEntry(service, path, place, str(tree), True, len(sizes), sum(sizes), used)
 
 
 def _path_of(tree: Path) -> str | None:
-    """The path in the registry whose tree this is: the one of which it is the digest."""
+    """The path in the registry that this is a tree of: the one with that digest."""
     path = ""
     while True:
         deeper = [each.name for each in _inside(tree / path) if each.is_dir()]
@@ -107,18 +110,18 @@ def _path_of(tree: Path) -> str | None:
         path = f"{path}/{deeper[0]}".lstrip("/")
 
 
-def _files(root: Path, service: str) -> Iterator[Cached]:
+def _files(root: Path, service: str) -> Iterator[CacheEntry]:
     top = root / "files"
     for file in files_below(top):
         with contextlib.suppress(FileNotFoundError):
             status = file.stat(follow_symlinks=False)
             path = os.path.relpath(file.path, top)
             used = max(status.st_atime, status.st_mtime)
-            yield Cached(service, path, file.path, file.path, False, 1, status.st_size, used)
+            yield CacheEntry(service, path, file.path, file.path, False, 1, status.st_size, used)
 
 
 def files_below(top: str | Path) -> Iterator[os.DirEntry[str]]:
-    """All that is no directory below ``top``; nothing where that is not there."""
+    """All files below ``top``; none if it is not there."""
     waiting = [str(top)]
     while waiting:
         with contextlib.suppress(*_GONE), os.scandir(waiting.pop()) as found:
@@ -137,7 +140,7 @@ def _inside(directory: Path) -> list[Path]:
 
 
 class Verifier:
-    """Compares what is in a cache with the manifests that were fetched with it.
+    """Compares the files of a cache with the manifests that were fetched with them.
 
     A file that has several names is read once.
     """
@@ -145,19 +148,19 @@ class Verifier:
     def __init__(self) -> None:
         self._known: dict[tuple[int, int, str], str | None] = {}
 
-    def damage(self, entry: Cached) -> Iterator[Damage]:
-        """What is wrong with ``entry``; every file of it is read.
+    def damage(self, entry: CacheEntry) -> Iterator[Damage]:
+        """Read every file of ``entry``, and yield each that is damaged.
 
-        Nothing is known, and so nothing wrong, about files that no manifest tells of. What
-        goes away meanwhile, as a whole, is not wrong.
+        A file that is in no manifest can't be checked. An entry that is removed meanwhile is
+        not damaged.
         """
         for file, problem in self._problems(entry):
             if os.path.lexists(entry.whole):
                 yield Damage(entry, file, problem)
 
-    def _problems(self, entry: Cached) -> Iterator[tuple[str, str]]:
+    def _problems(self, entry: CacheEntry) -> Iterator[tuple[str, str]]:
         if not entry.path:
-            yield entry.place, "it can't be told which directory of the registry this was"
+            yield entry.place, "it does not show which directory of the registry it is a copy of"
             return
         if not entry.is_directory and has_internal(entry.path):
             problem = _record_problem(entry.place)
@@ -167,7 +170,7 @@ class Verifier:
         try:
             known = expected(entry.path, lambda path: _manifest(entry, path))
         except Fault as error:
-            if entry.is_directory:  # else it is in the cache by itself, too
+            if entry.is_directory:  # else the manifest is an entry of its own
                 yield f"{entry.whole}/{MANIFEST}", error.reason
             return
         if not entry.is_directory:
@@ -190,7 +193,7 @@ class Verifier:
                 return "it is not a file"
             key = (status.st_dev, status.st_ino, f"{wanted.md5sum}-{wanted.size}")
             if key not in self._known:
-                self._known[key] = difference(Path(place), wanted, Stop())
+                self._known[key] = file_problem(Path(place), wanted, Stop())
             return self._known[key]
         except _GONE:
             return "it is missing"
@@ -198,7 +201,7 @@ class Verifier:
             return f"it can't be read: {error.strerror}"
 
 
-def _manifest(entry: Cached, path: str) -> bytes:
+def _manifest(entry: CacheEntry, path: str) -> bytes:
     """The manifest ``path``, as it was when ``entry`` was fetched."""
     if entry.is_directory:
         place = f"{entry.whole}/{MANIFEST}"

@@ -1,13 +1,13 @@
-"""Files of the cache by what is in them, so that what is the same is stored once.
+"""The content store of the cache: files with the same content are stored once.
 
 ::
 
-    objects/{first digit}/{md5sum}-{size}     one more name (hard link) of a file
+    objects/{first digit}/{md5sum}-{size}     a further name (hard link) of a file
 
-A file is given its name here once it was compared with a manifest and is on disk. Whoever
-takes a file from here compares it anew: what somebody has damaged is dropped, not spread.
-Where the filesystem has no hard links, or no more of them for a file, files are stored as
-often as they are fetched.
+A file gets its name here after it was compared with a manifest and flushed. It is compared again
+when it is reused, so that damage does not spread: a damaged file loses its name here. Where the
+filesystem has no hard links, or allows no more for a file, files are stored as often as they are
+fetched.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gobbler.client.download import difference
+from gobbler.client.expected import file_problem
 from gobbler.client.parallel import Stop
 from gobbler.model.records import Entry
 
@@ -40,16 +40,16 @@ class Objects:
         self._root = f"{root}/objects"
 
     def is_empty(self) -> bool:
-        """Whether there is nothing here that could be reused."""
+        """Whether no file is stored here."""
         return not os.path.isdir(self._root)
 
     def kept(self, entry: Entry) -> str | None:
-        """Where the file that ``entry`` tells is, if it is here. It is not compared again."""
+        """The path of the file with the content of ``entry``, if it is here; not compared."""
         path = self._path(entry)
         return path if _is_kept(entry) and os.path.isfile(path) else None
 
     def reuse(self, entry: Entry, target: str, stop: Stop) -> bool:
-        """Make ``target`` a name of the file that ``entry`` tells, if it is here."""
+        """Make ``target`` a name of the file with the content of ``entry``, if it is here."""
         if not _is_kept(entry):
             return False
         path = self._path(entry)
@@ -61,7 +61,7 @@ class Objects:
             if error.errno in _NO_LINKS:
                 return False
             raise
-        if difference(Path(target), entry, stop) is None:
+        if file_problem(Path(target), entry, stop) is None:
             return True
         _drop(path)
         os.unlink(target)
@@ -92,9 +92,9 @@ class Objects:
         return True
 
     def add(self, files: Iterable[tuple[str, Entry]]) -> None:
-        """Give ``files``, which are as their entries say and on disk, their names here.
+        """Add ``files``, which are flushed, and the same as their entries.
 
-        Of those that are the same, one stays.
+        Of files with the same content one stays.
         """
         for path, entry in files:
             if not _is_kept(entry):
@@ -112,7 +112,7 @@ class Objects:
         return f"{self._root}/{entry.md5sum[:1]}/{entry.md5sum}-{entry.size}"
 
     def __iter__(self) -> Iterator[os.DirEntry[str]]:
-        """All that is here."""
+        """Every file that is stored here."""
         with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as directories:
             for directory in directories:
                 with os.scandir(directory.path) as entries:
@@ -123,29 +123,29 @@ def _link(path: str, name: str) -> None:
     try:
         os.link(path, name, follow_symlinks=False)
     except FileNotFoundError:
-        # Its directory is not there yet, or has just been removed with all of the cache.
+        # Its directory is not there yet, or was removed with all of the cache.
         os.makedirs(os.path.dirname(name), exist_ok=True)
         os.link(path, name, follow_symlinks=False)
 
 
 def _is_kept(entry: Entry) -> bool:
-    # Empty files take no space, and there may be more of them than links of one file.
+    # Empty files take no space, and may be more than a file may have links.
     return entry.size > 0
 
 
 def _replace(path: str, name: str, entry: Entry) -> None:
-    """Make ``path`` another name of the file ``name``, which should have the same content."""
+    """Make ``path`` another name of ``name``, which should have the same content."""
     mine, other = os.stat(path), os.stat(name)
     if os.path.samestat(mine, other):
         return
-    if difference(Path(name), entry, Stop()) is not None:
-        # Damaged since it was given its name.
+    if file_problem(Path(name), entry, Stop()) is not None:
+        # It was damaged after it was added.
         _drop(name)
         with contextlib.suppress(OSError):
             os.link(path, name, follow_symlinks=False)
         return
     beside = f"{path}.{secrets.token_hex(8)}"
-    with contextlib.suppress(OSError):  # as good as it is
+    with contextlib.suppress(OSError):  # two files are as good as one
         os.link(name, beside, follow_symlinks=False)
         os.rename(beside, path)
 

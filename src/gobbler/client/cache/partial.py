@@ -1,16 +1,15 @@
-"""Where downloads are under way, and what becomes of those that were broken off.
+"""Scratch directories for downloads, and partial files that a later download resumes.
 
 ::
 
     temp/{random}/          one process fetches something
-        lock                held with flock; tells host and process
+        lock                the lease of that process
         ...
         part-{key}/         a large file; see gobbler.client.download
-    partial/{key}/          such a file of which nobody fetches the rest
+    partial/{key}/          a large file of which no process fetches the rest
 
-A rename takes a part out of ``partial`` or puts it there, so that at most one process goes
-on with it. What was left by a process that was killed is found by the next one: its lock is
-free, and the process is no more.
+A rename moves a part into ``partial`` and out of it, so that at most one process resumes it.
+The next process that makes a scratch directory recovers those of processes that were killed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from gobbler.client.download import SMALL
 from gobbler.fs.lease import Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
-"""What has been under way for longer, without a lock, was left behind."""
+"""Age from which on a scratch directory without a lock belongs to no process any more."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -35,24 +34,24 @@ _PART = "part-"
 _LOCK = "lock"
 
 
-class Workplace:
-    """A fresh directory ``path`` below ``root``; made by :func:`workplace`."""
+class Scratch:
+    """A new directory ``path`` below ``root``; made by :func:`scratch_directory`."""
 
     def __init__(self, root: Path, path: Path, lease: Lease | None) -> None:
         self._root = root
-        self._presence = lease
+        self._lease = lease
         self.path = path
 
     def renew(self) -> None:
-        """Show processes on other hosts, now and then, that somebody is at work here."""
-        if self._presence is not None:
-            self._presence.renew()
+        """Renew the lease, so that other hosts see that this process lives."""
+        if self._lease is not None:
+            self._lease.renew()
 
     @contextlib.contextmanager
     def part(self, key: str) -> Iterator[Path]:
-        """A directory in which to fetch the large file ``key``, with what is there of it.
+        """A directory in which to fetch the large file ``key``, with the part fetched before.
 
-        If the block raises, what has come is kept for whoever asks for ``key`` next.
+        If the block raises, the part is kept for the next download of ``key``.
         """
         part = self.path / f"{_PART}{key}"
         with contextlib.suppress(FileNotFoundError):
@@ -66,21 +65,21 @@ class Workplace:
 
 
 @contextlib.contextmanager
-def workplace(root: Path) -> Iterator[Workplace]:
-    """A fresh directory on the filesystem of ``root``, gone at the end of the block."""
+def scratch_directory(root: Path) -> Iterator[Scratch]:
+    """A new directory on the filesystem of ``root``, removed at the end of the block."""
     temp = root / "temp"
     temp.mkdir(parents=True, exist_ok=True)
-    sweep(root)
-    path, lease = _start(temp)
+    recover(root)
+    path, lease = _make(temp)
     try:
-        yield Workplace(root, path, lease)
+        yield Scratch(root, path, lease)
     finally:
         shutil.rmtree(path, ignore_errors=True)
         if lease is not None:
             lease.close()
 
 
-def _start(temp: Path) -> tuple[Path, Lease | None]:
+def _make(temp: Path) -> tuple[Path, Lease | None]:
     while True:
         path = temp / secrets.token_hex(8)
         path.mkdir()
@@ -90,26 +89,26 @@ def _start(temp: Path) -> tuple[Path, Lease | None]:
             if error.errno not in _NO_LOCKS:
                 shutil.rmtree(path, ignore_errors=True)
                 raise
-            return path, None  # what is left of it goes when it is old
+            return path, None  # recovered once it is old
         if lease is None:
-            continue  # a sweep found it before it was locked: left to that
+            continue  # a recovery found it before it was locked, and removes it
         if (path / _LOCK).exists():
             return path, lease
         lease.close()
 
 
-def sweep(root: Path) -> None:
-    """Put away what processes have left that are no more: keep large parts, remove the rest."""
+def recover(root: Path) -> None:
+    """Remove the scratch directories of processes that were killed; keep their large parts."""
     for left in _listed(root / "temp"):
-        with contextlib.suppress(OSError), _taken(left) as taken:
-            if taken:
+        with contextlib.suppress(OSError), _taken_over(left) as is_ours:
+            if is_ours:
                 for part in left.glob(f"{_PART}*"):
                     _keep(root, part)
                 shutil.rmtree(left, ignore_errors=True)
 
 
 def partials(root: Path) -> list[Path]:
-    """The parts of files of which nobody fetches the rest."""
+    """The parts that no process is completing."""
     return _listed(root / "partial")
 
 
@@ -121,8 +120,8 @@ def _listed(directory: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _taken(directory: Path) -> Iterator[bool]:
-    """Whether it was left behind; nobody else can think it theirs during the block."""
+def _taken_over(directory: Path) -> Iterator[bool]:
+    """Whether its process is gone; then this one holds its lease during the block."""
     if not (directory / _LOCK).exists():
         yield time.time() - directory.stat().st_mtime > ABANDONED_SECONDS
         return
@@ -135,7 +134,7 @@ def _taken(directory: Path) -> Iterator[bool]:
 
 
 def _keep(root: Path, part: Path) -> None:
-    """Put a part where the next process looks for it, if it is worth that."""
+    """Move a part to where the next download finds it, if it is worth resuming."""
     with contextlib.suppress(OSError):
         if not (part / "validator").exists() or (part / "content").stat().st_size <= SMALL:
             return

@@ -1,7 +1,7 @@
-"""Removing from a cache what is damaged, or what nobody has used for long.
+"""Prune a cache: remove what is damaged, or was not used for a long time.
 
-What goes is renamed out of sight first, so that it is there whole or not at all. Whoever has
-a file of it open keeps that; whoever goes by its path has to fetch it again.
+Everything is renamed out of sight before it is removed, so that it is there whole or not at all.
+Programs that have a file open keep it; those that go by its path must fetch it again.
 """
 
 from __future__ import annotations
@@ -13,47 +13,50 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gobbler.client.cache.entries import Cached, entries, files_below, services
+from gobbler.client.cache.entries import CacheEntry, entries, files_below, services
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.partial import partials, sweep, workplace
+from gobbler.client.cache.partial import partials, recover, scratch_directory
 
 _Inode = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Pruned:
-    """What was removed, or would be: ``entries``, and how many bytes that makes free.
+class PruneResult:
+    """What was removed, or would be: ``entries``, and the number of bytes freed.
 
-    ``leftovers`` are files that belong to no entry: parts of downloads that were broken off,
-    and files that were kept for the next.
+    ``leftovers`` counts files that belong to no entry: parts of interrupted downloads, and
+    files that were kept for the next.
     """
 
-    entries: list[Cached]
+    entries: list[CacheEntry]
     leftovers: int
     freed: int
 
 
-def prune(cache: str, older_than: float, *, dry_run: bool = False) -> Pruned:
-    """Remove from the directory ``cache`` what was not used for ``older_than`` seconds."""
+def prune(cache: str, older_than: float, *, dry_run: bool = False) -> PruneResult:
+    """Remove from the directory ``cache`` what was not used for ``older_than`` seconds.
+
+    With ``dry_run`` nothing is removed.
+    """
     before = time.time() - older_than
     old = [entry for entry in entries(cache) if entry.used <= before]
     return remove(cache, old, before, dry_run=dry_run)
 
 
 def remove(
-    cache: str, doomed: Iterable[Cached], before: float = 0.0, *, dry_run: bool = False
-) -> Pruned:
-    """Remove ``doomed`` from the directory ``cache``.
+    cache: str, doomed: Iterable[CacheEntry], before: float = 0.0, *, dry_run: bool = False
+) -> PruneResult:
+    """Remove the entries ``doomed`` from the directory ``cache``.
 
-    With them goes what belongs to no entry and was not changed since ``before`` (seconds
-    since 1970). With ``dry_run`` all stays.
+    Also removes what belongs to no entry and was not changed since ``before`` (seconds since
+    1970). With ``dry_run`` nothing is removed.
     """
     listed = list(doomed)
     leftovers = freed = 0
     for root in services(cache):
         of_service = [entry for entry in listed if Path(entry.whole).is_relative_to(root)]
         if not dry_run:
-            sweep(root)
+            recover(root)
         names = _names(file for entry in of_service for file in _files(entry))
         objects = _doomed_objects(root, names, before)
         for path in objects:
@@ -64,10 +67,10 @@ def remove(
         leftovers += len(parts) + sum(_is_single(path) for path in objects)
         if not dry_run:
             _remove(root, of_service, objects, parts)
-    return Pruned(listed, leftovers, freed)
+    return PruneResult(listed, leftovers, freed)
 
 
-def _files(entry: Cached) -> Iterable[os.stat_result]:
+def _files(entry: CacheEntry) -> Iterable[os.stat_result]:
     with contextlib.suppress(FileNotFoundError):
         if not entry.is_directory:
             yield os.stat(entry.whole, follow_symlinks=False)
@@ -77,7 +80,7 @@ def _files(entry: Cached) -> Iterable[os.stat_result]:
 
 
 def _names(files: Iterable[os.stat_result]) -> dict[_Inode, tuple[int, int, int]]:
-    """For each file: how many names it has, its size, and how many of the names go."""
+    """For each file: how many names it has, its size, and how many of the names are removed."""
     found: dict[_Inode, tuple[int, int, int]] = {}
     for status in files:
         _count(found, status)
@@ -93,7 +96,7 @@ def _count(found: dict[_Inode, tuple[int, int, int]], status: os.stat_result) ->
 def _doomed_objects(
     root: Path, names: dict[_Inode, tuple[int, int, int]], before: float
 ) -> list[str]:
-    """Files among the objects that have no other name, or have none once ``names`` are gone."""
+    """The objects that have no other name, or have none once ``names`` are removed."""
     found = []
     for entry in Objects(root):
         with contextlib.suppress(FileNotFoundError):
@@ -109,11 +112,11 @@ def _is_single(path: str) -> bool:
     return os.stat(path, follow_symlinks=False).st_nlink == 1
 
 
-def _remove(root: Path, doomed: list[Cached], objects: list[str], parts: list[Path]) -> None:
-    with workplace(root) as place:
+def _remove(root: Path, doomed: list[CacheEntry], objects: list[str], parts: list[Path]) -> None:
+    with scratch_directory(root) as scratch:
         for number, path in enumerate((*(Path(entry.whole) for entry in doomed), *parts)):
             with contextlib.suppress(FileNotFoundError):
-                path.rename(place.path / f"old-{number}")
+                path.rename(scratch.path / f"old-{number}")
         for entry in doomed:
             if not entry.is_directory:
                 _remove_empty(Path(entry.whole).parent, root / "files")
@@ -123,7 +126,7 @@ def _remove(root: Path, doomed: list[Cached], objects: list[str], parts: list[Pa
 
 
 def _remove_empty(directory: Path, top: Path) -> None:
-    """Remove a directory, and those that it is in up to ``top``, if there is nothing in them."""
+    """Remove a directory and its parents below ``top``, as long as they are empty."""
     with contextlib.suppress(OSError):
         while directory != top:
             directory.rmdir()

@@ -49,7 +49,7 @@ class Following:
         self._threads = threads
         self._is_ending = False
 
-    def end(self) -> None:
+    def end_streams(self) -> None:
         """End all streams: who follows a job must not keep the service from stopping."""
         self._is_ending = True
 

@@ -54,7 +54,7 @@ class Submitting:
         self._spool = Spool(service.staging, service.durability)
         self._running: set[CancelFlag] = set()
 
-    def give_up_all(self, reason: str) -> None:
+    def cancel_all(self, reason: str) -> None:
         """Give up every request that is being carried out."""
         for cancel in tuple(self._running):
             cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)

@@ -1,4 +1,4 @@
-"""A task whose process is killed at any call is taken up again, and is done once."""
+"""A process that is killed at any call leaves a resumable workspace; the change is made once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs.flush import Durability
-from gobbler.registry.recovery import forget_workspace
+from gobbler.registry.recovery import remove_workspace
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import WorkspaceInUse, new_workspace, new_workspace_name
 
@@ -21,23 +21,27 @@ from .test_kills import changes, in_a_child
 from .world import Observer, World, violations
 
 
-def test_what_was_killed_at_any_call_is_gone_on_with(
+def test_work_that_was_killed_at_any_call_is_resumed(
     operation: Operation, template: World, worlds: Path
 ) -> None:
     wrong: list[str] = []
     rehearsal = template.copy_to(worlds / "rehearsal")
     answer = operation.run(template.copy_to(worlds / "answer"))
-    task = new_workspace_name()
-    for effect in sampled(changes(operation, rehearsal, task), operation.name):
+    workspace = new_workspace_name()
+    for effect in sampled(changes(operation, rehearsal, workspace), operation.name):
         world = template.copy_to(worlds / f"{effect.number}")
-        code = in_a_child(world, Kill(effect.change), lambda: operation.run(world, task=task))  # noqa: B023
+        code = in_a_child(
+            world,
+            Kill(effect.change),
+            lambda: operation.run(world, workspace=workspace),  # noqa: B023 - called at once
+        )
         assert code == KILLED, f"{effect}: ended with {code}"
         if effect.number % 2:
-            world.recover()  # by another service, which must leave the task to its worker
+            world.recover()  # by another service, which must keep a resumable workspace
         found = []
-        if operation.run(world, task=task) != answer:
+        if operation.run(world, workspace=workspace) != answer:
             found.append("the answer is another")
-        forget_workspace(Registry(str(world.registry)), Durability.FULL, task)
+        remove_workspace(Registry(str(world.registry)), Durability.FULL, workspace)
         found += violations(world) + complete(operation, world)
         found += [f"{name} is left behind" for name in world.incoming()]
         wrong += [f"{operation.name}, killed before {effect}: {problem}" for problem in found]
@@ -61,14 +65,16 @@ class EndsBeforePublication(Observer):
 
 @pytest.fixture
 def interrupted(worlds: Path) -> tuple[Operation, World, str]:
-    """An upload whose process ended when all had been copied, and its task."""
+    """An upload whose process ended when all had been copied, and its workspace."""
     operation = upload("a plain upload", "p/a/9", PLAIN_SOURCE, PLAIN)
-    world, task = World(worlds / "world"), new_workspace_name()
+    world, workspace = World(worlds / "world"), new_workspace_name()
     operation.prepare(world)
     observer = EndsBeforePublication(len(PLAIN))
-    code = in_a_child(world, Recording([]), lambda: operation.run(world, observer, task=task))
+    code = in_a_child(
+        world, Recording([]), lambda: operation.run(world, observer, workspace=workspace)
+    )
     assert code == KILLED
-    return operation, world, task
+    return operation, world, workspace
 
 
 def inodes(directory: Path) -> dict[str, int]:
@@ -76,21 +82,21 @@ def inodes(directory: Path) -> dict[str, int]:
 
 
 def test_what_was_copied_is_not_copied_again(interrupted: tuple[Operation, World, str]) -> None:
-    operation, world, task = interrupted
-    copies = inodes(world.registry / "..incoming" / task / "tree")
-    operation.run(world, task=task)
+    operation, world, workspace = interrupted
+    copies = inodes(world.registry / "..incoming" / workspace / "tree")
+    operation.run(world, workspace=workspace)
     assert inodes(world.registry / "p/a/9") == copies
     assert world.content("p/a/9") == PLAIN
     assert not violations(world)
 
 
 @pytest.mark.parametrize("content", [b"", b"one,", b"two,one", b"one,two and more"])
-def test_a_copy_that_is_not_whole_is_made_anew(
+def test_a_copy_that_is_not_whole_is_made_again(
     interrupted: tuple[Operation, World, str], content: bytes
 ) -> None:
-    operation, world, task = interrupted
-    (world.registry / "..incoming" / task / "tree/x.csv").write_bytes(content)
-    operation.run(world, task=task)
+    operation, world, workspace = interrupted
+    (world.registry / "..incoming" / workspace / "tree/x.csv").write_bytes(content)
+    operation.run(world, workspace=workspace)
     assert world.content("p/a/9") == PLAIN
     assert not violations(world)
 
@@ -98,31 +104,31 @@ def test_a_copy_that_is_not_whole_is_made_anew(
 def test_a_source_that_has_changed_meanwhile_is_taken_as_it_is_now(
     interrupted: tuple[Operation, World, str],
 ) -> None:
-    operation, world, task = interrupted
+    operation, world, workspace = interrupted
     source = world.staging / "source"
     (source / "x.csv").write_bytes(b"now,this")
     (source / "d/y.csv").unlink()
     (source / "d/y.csv").symlink_to("e/z.bin")
     (source / "empty").rmdir()
-    operation.run(world, task=task)
+    operation.run(world, workspace=workspace)
     zeros = PLAIN["d/e/z.bin"]
     assert world.content("p/a/9") == {"x.csv": b"now,this", "d/y.csv": zeros, "d/e/z.bin": zeros}
     assert not violations(world)
 
 
-def test_a_task_that_somebody_is_at_is_not_begun(interrupted: tuple[Operation, World, str]) -> None:
-    operation, world, task = interrupted
-    with new_workspace(str(world.registry), task, resume=True), pytest.raises(WorkspaceInUse):
-        operation.run(world, task=task)
+def test_a_workspace_in_use_is_not_resumed(interrupted: tuple[Operation, World, str]) -> None:
+    operation, world, workspace = interrupted
+    with new_workspace(str(world.registry), workspace, resume=True), pytest.raises(WorkspaceInUse):
+        operation.run(world, workspace=workspace)
     assert not operation.done(world)
 
 
-def test_a_sweep_leaves_tasks_until_they_are_old(
+def test_recovery_keeps_resumable_workspaces_until_they_expire(
     interrupted: tuple[Operation, World, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation, world, task = interrupted
+    operation, world, workspace = interrupted
     assert world.recover() == (0, 0)
-    assert task in world.incoming()
+    assert workspace in world.incoming()
     later = time.time_ns() + 9 * 24 * 3600 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: later)
     assert world.recover() == (0, 1)
@@ -130,14 +136,14 @@ def test_a_sweep_leaves_tasks_until_they_are_old(
     assert not operation.done(world)
 
 
-def test_an_answer_is_kept_until_it_is_forgotten_or_old(
+def test_an_answer_is_kept_until_it_is_removed_or_expires(
     interrupted: tuple[Operation, World, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    operation, world, task = interrupted
-    assert operation.run(world, task=task) == {}
-    assert world.incoming() == [f"{task}.done"]
+    operation, world, workspace = interrupted
+    assert operation.run(world, workspace=workspace) == {}
+    assert world.incoming() == [f"{workspace}.done"]
     world.recover()
-    assert operation.run(world, task=task) == {}
+    assert operation.run(world, workspace=workspace) == {}
     later = time.time_ns() + 9 * 24 * 3600 * 10**9
     monkeypatch.setattr(time, "time_ns", lambda: later)
     world.recover()

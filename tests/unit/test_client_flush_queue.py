@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.cache import flush_queue
-from gobbler.client.cache.flush_queue import ENOUGH, Settling
+from gobbler.client.cache import directory
+from gobbler.client.cache.directory import FLUSHED_FILES, FlushQueue
 from gobbler.client.cache.objects import Objects
 from gobbler.model.records import Entry
 
@@ -27,7 +27,7 @@ class Disk:
         self.error: OSError | None = None
         self.goes_on = threading.Event()
         self.goes_on.set()
-        monkeypatch.setattr(flush_queue, "flush_filesystem", self._flush)
+        monkeypatch.setattr(directory, "flush_filesystem", self._flush)
         monkeypatch.setattr(Objects, "add", lambda _, files: self._add(files))
         self.named: list[str] = []
 
@@ -60,7 +60,7 @@ def disk(top: Path, monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(top, monkeypatch)
 
 
-def write(settles: Settling, top: Path, numbers: range) -> list[str]:
+def write(settles: FlushQueue, top: Path, numbers: range) -> list[str]:
     names = [f"file-{number}" for number in numbers]
     for name in names:
         (top / name).write_text(name)
@@ -69,9 +69,9 @@ def write(settles: Settling, top: Path, numbers: range) -> list[str]:
     return names
 
 
-@pytest.mark.parametrize("count", [0, 1, ENOUGH - 1, ENOUGH, 4 * ENOUGH + 7])
+@pytest.mark.parametrize("count", [0, 1, FLUSHED_FILES - 1, FLUSHED_FILES, 4 * FLUSHED_FILES + 7])
 def test_all_are_on_disk_and_named_in_the_end(top: Path, disk: Disk, count: int) -> None:
-    with Settling(str(top), Objects(top)) as settles:
+    with FlushQueue(str(top), Objects(top)) as settles:
         names = write(settles, top, range(count))
         settles.finish()
     assert sorted(disk.named) == sorted(names)
@@ -80,8 +80,8 @@ def test_all_are_on_disk_and_named_in_the_end(top: Path, disk: Disk, count: int)
 
 def test_a_slow_flush_delays_nobody(top: Path, disk: Disk) -> None:
     disk.goes_on.clear()
-    with Settling(str(top), Objects(top)) as settles:
-        names = write(settles, top, range(5 * ENOUGH))
+    with FlushQueue(str(top), Objects(top)) as settles:
+        names = write(settles, top, range(5 * FLUSHED_FILES))
         assert disk.named == []
         disk.goes_on.set()
         settles.finish()
@@ -91,16 +91,16 @@ def test_a_slow_flush_delays_nobody(top: Path, disk: Disk) -> None:
 
 def test_a_flush_that_fails_is_told(top: Path, disk: Disk) -> None:
     disk.error = OSError(errno.EIO, "Input/output error")
-    with Settling(str(top), Objects(top)) as settles:
-        write(settles, top, range(ENOUGH))
+    with FlushQueue(str(top), Objects(top)) as settles:
+        write(settles, top, range(FLUSHED_FILES))
         with pytest.raises(OSError, match="Input/output error"):
             settles.finish()
     assert disk.named == []
 
 
 def test_nothing_is_under_way_after_an_error(top: Path, disk: Disk) -> None:
-    with suppress(ZeroDivisionError), Settling(str(top), Objects(top)) as settles:
-        write(settles, top, range(ENOUGH))
+    with suppress(ZeroDivisionError), FlushQueue(str(top), Objects(top)) as settles:
+        write(settles, top, range(FLUSHED_FILES))
         raise ZeroDivisionError
     assert disk.flushes == 1
-    assert len(disk.named) == ENOUGH, "which is as good for the next attempt"
+    assert len(disk.named) == FLUSHED_FILES, "which is as good for the next attempt"
