@@ -9,7 +9,7 @@ import msgspec
 
 from gobbler.client.calls.site import Site
 from gobbler.client.errors import request_failed
-from gobbler.client.jobs import Job, Reader, read_in_spool, read_over_http
+from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.model.jobs import JobState, job_answer, job_name
 from gobbler.model.progress import Progress
@@ -67,7 +67,7 @@ class Requesting(Site):
         return self._job(full, is_new=False)
 
     def _job(self, name: str, *, is_new: bool) -> Job:
-        reader: Reader = read_over_http(self._http) if self.url else read_in_spool(self.staging)
+        reader: JobReader = HttpJobReader(self._http) if self.url else SpoolJobReader(self.staging)
         return Job(name, reader, lambda: self.request("cancel_job", job=name), is_new=is_new)
 
     def jobs(self, *, everybodys: bool = False) -> list[JobState]:
