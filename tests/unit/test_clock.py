@@ -58,7 +58,7 @@ def test_it_is_measured_now_and_then_only(
     skew[0] = 1000.0
     assert found.now() - time.time() < 500, "it is not measured each time"
     start = time.monotonic()
-    monkeypatch.setattr(clock.time, "monotonic", lambda: start + clock.REFRESH_AFTER + 1)
+    monkeypatch.setattr(clock.time, "monotonic", lambda: start + clock.MEASURE_EVERY + 1)
     assert found.now() - time.time() > 500, "but again after a while"
 
 

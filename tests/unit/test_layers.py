@@ -123,3 +123,15 @@ def test_the_client_can_do_without_the_service():
     scanner = {"transfer.scan", "transfer.stat_pool"}
     layers = {layer(module).partition(".")[0] for module in reached if layer(module) not in scanner}
     assert not layers & {"service", "actions", "transfer", "spool", "cli"}
+
+
+def test_filestore_can_be_lifted_into_another_project():
+    """It runs with two other packages, ``errors`` and ``fs``, and nothing that they import."""
+    reached: set[str] = set()
+    pending = [module for module in MODULES if module.startswith("gobbler.filestore")]
+    while pending:
+        module = pending.pop()
+        if module not in reached:
+            reached.add(module)
+            pending += imports(module, at_once=True)
+    assert {layer(module) for module in reached} == {"filestore", "fs", "errors"}

@@ -42,7 +42,7 @@ def test_what_is_added_meanwhile_goes_too(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_it_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made(tmp_path)
-    write_before_it_goes(monkeypatch, directory / "run", removal.ATTEMPTS)
+    write_before_it_goes(monkeypatch, directory / "run", removal._REMOVE_ROUNDS)
     with pytest.raises(OSError, match="not empty"):
         remove_tree(str(directory))
 

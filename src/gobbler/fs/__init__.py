@@ -1,1 +1,1 @@
-"""The filesystem: opening what users own, writing what the service owns, flushing, locks."""
+"""The filesystem: open, write, flush, lock, lease, hash, remove."""

@@ -1,7 +1,7 @@
-"""POSIX access control lists: what they grant beyond owner and mode.
+"""POSIX access control lists (ACLs): what they grant beyond owner and mode.
 
-They are read from the extended attribute in which the kernel shows them: a 32-bit version,
-then for each entry a 16-bit tag, 16 bits of permissions and a 32-bit user or group ID.
+The kernel shows an ACL in an extended attribute: a 32-bit version, then for each entry a 16-bit
+tag, 16 bits of permissions and a 32-bit user or group ID.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NONE = {errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS}
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: whom (``tag``, and ``id`` if it is a user or a group) it gives what."""
+    """One entry: ``permissions`` for a ``tag``, and for its ``id`` if it names a user or group."""
 
     tag: int
     permissions: int
@@ -35,7 +35,7 @@ class Entry:
 
     @property
     def whom(self) -> str:
-        """The one it is about, for a sentence."""
+        """Who is granted, in words."""
         if self.tag == USER:
             return f"user {user_name(self.id)}"
         if self.tag == GROUP:
@@ -55,11 +55,11 @@ class Acl:
     entries: tuple[Entry, ...]
 
     def find(self, tag: int) -> int:
-        """The permissions of the entry with ``tag``, of which there is no more than one."""
+        """The permissions of the only entry with ``tag``; 0 without one."""
         return next((e.permissions for e in self.entries if e.tag == tag), 0)
 
     def named(self) -> Iterator[Entry]:
-        """Users and groups that are named, with what the mask leaves them."""
+        """The entries that name a user or a group, with the permissions that the mask leaves."""
         mask = next((e.permissions for e in self.entries if e.tag == MASK), 7)
         for entry in self.entries:
             if entry.tag in (USER, GROUP):
@@ -67,7 +67,7 @@ class Acl:
 
 
 def parse(data: bytes) -> Acl:
-    """The list in an extended attribute. Raises ``ValueError`` if that is something else."""
+    """The ACL in an extended attribute. Raises ``ValueError`` if it is not valid."""
     if len(data) < 4 or len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != VERSION:
         raise ValueError("not a POSIX ACL")
     return Acl(tuple(Entry(*fields) for fields in struct.iter_unpack("<HHi", data[4:])))
@@ -77,7 +77,7 @@ Getter = Callable[[str, str], bytes]
 
 
 def read(path: str, attribute: str, get: Getter = os.getxattr) -> Acl | None:
-    """The list of ``path``, if it has one. Raises ``ValueError`` for an odd one."""
+    """The ACL of ``path``, or ``None``. Raises ``ValueError`` if it is not valid."""
     try:
         data = get(path, attribute)
     except OSError as error:
@@ -93,6 +93,6 @@ def letters(permissions: int) -> str:
 
 
 def describe(acl: Acl) -> str:
-    """What a list grants to those it names."""
+    """What an ACL grants to named users and groups, in words."""
     grants = [f"{e.whom} {letters(e.permissions)}" for e in acl.named()]
     return ", ".join(grants) if grants else "nothing to anybody by name"

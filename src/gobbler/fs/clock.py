@@ -1,4 +1,4 @@
-"""The clock of this host, and that of a filesystem, which may be another host's."""
+"""Clocks: of this host, and of a filesystem, whose server may be another host."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from gobbler.fs.atomic_write import remove_quietly
 from gobbler.fs.os_errors import with_path
 
 CLOCK = "clock-"
-"""Begins the names of the files by which the time is told; a kill may leave one."""
+"""Prefix of the files that show the time. A killed process may leave one."""
 
-REFRESH_AFTER = 60.0
-"""Seconds for which a measured difference of the clocks is believed."""
+MEASURE_EVERY = 60.0
+"""Seconds for which a measured difference of the clocks is used."""
 
 
 def now() -> dt.datetime:
-    """The present time with the host's offset."""
+    """The present time, with the offset of the host."""
     return dt.datetime.now(dt.timezone.utc).astimezone()
 
 
-def moment(seconds: float) -> dt.datetime:
-    """The time that lies so many ``seconds`` after the epoch, with the host's offset."""
+def time_at(seconds: float) -> dt.datetime:
+    """The time at ``seconds`` after the epoch, with the offset of the host."""
     return dt.datetime.fromtimestamp(seconds, dt.timezone.utc).astimezone()
 
 
 class FilesystemClock:
-    """Tells the time by which a filesystem stamps files.
+    """The clock of the filesystem that holds ``directory``, by which it sets times of files.
 
-    ``directory`` is one that only the service can write: a file is made there now and then.
+    Only the service may write in ``directory``: the clock makes a file there now and then.
     """
 
     def __init__(self, directory: str) -> None:
@@ -41,21 +41,21 @@ class FilesystemClock:
         self._measured_at: float | None = None
 
     def now(self) -> float:
-        """Seconds since the epoch by the filesystem's clock."""
+        """The time of the filesystem, in seconds since the epoch."""
         with self._lock:
             monotonic = time.monotonic()
-            if self._measured_at is None or monotonic - self._measured_at > REFRESH_AFTER:
-                self._ahead = self._stamp() - time.time()
+            if self._measured_at is None or monotonic - self._measured_at > MEASURE_EVERY:
+                self._ahead = self._mtime_of_new_file() - time.time()
                 self._measured_at = monotonic
             return time.time() + self._ahead
 
-    def _stamp(self) -> float:
-        name = os.path.join(self._directory, f"{CLOCK}{secrets.token_hex(8)}")
-        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    def _mtime_of_new_file(self) -> float:
+        path = os.path.join(self._directory, f"{CLOCK}{secrets.token_hex(8)}")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with with_path(name):
+            with with_path(path):
                 os.write(descriptor, b"\n")
                 return os.fstat(descriptor).st_mtime
         finally:
             os.close(descriptor)
-            remove_quietly(name)  # what stays is forgotten with the requests
+            remove_quietly(path)  # the cleanup of the directory removes what stays

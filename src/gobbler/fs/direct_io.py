@@ -1,9 +1,8 @@
-"""Writing a large file to the disk itself, rather than into memory that is flushed later.
+"""Direct I/O: write a large file to the disk, and not to the page cache.
 
-Copying into the page cache, and finding memory for it, can take longer than computing a
-checksum of the same bytes; and it drives out of memory what others read. With ``O_DIRECT``
-(see ``open(2)``) neither happens. It wants offsets, lengths and buffers at multiples of a
-block; whatever is not goes through the page cache after all.
+Copying into the page cache can take longer than hashing the same bytes, and it evicts what others
+read. ``O_DIRECT`` (see ``open(2)``) avoids both. It requires offsets, lengths and buffers that are
+multiples of a block; other writes go through the page cache.
 """
 
 from __future__ import annotations
@@ -15,14 +14,14 @@ import os
 from gobbler.fs.atomic_write import write_all
 
 ALIGNMENT = 4096
-"""Bytes of which everything must be a multiple; the blocks of no disk are larger."""
+"""Bytes; offsets and lengths must be multiples of it. No disk has larger blocks."""
 
 
 class DirectFile:
-    """An open, empty file ``descriptor`` that is written from its start to its end.
+    """Writes an open, empty file ``descriptor`` from its start to its end.
 
-    Only a filesystem on a block device of this host is written to directly: over a network,
-    many small writes would wait for each other.
+    Writes are direct only on a block device of this host: over a network, each of many small
+    writes would wait for the server.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -34,27 +33,27 @@ class DirectFile:
         try:
             fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | direct)
         except OSError as error:
-            if error.errno != errno.EINVAL:  # as a filesystem says that has no such thing
+            if error.errno != errno.EINVAL:  # a filesystem without direct writes
                 raise
             return False
         return True
 
     def write(self, part: memoryview, offset: int) -> None:
-        """Write all of ``part``, which belongs at ``offset``, where the file ends by now."""
+        """Append all of ``part``; ``offset`` is the present size of the file."""
         while part and self.is_direct:
             if (offset | len(part)) % ALIGNMENT:
-                self._give_up()
+                self._stop_direct_writes()
                 break
             try:
                 written = os.write(self._descriptor, part)
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     raise
-                self._give_up()  # some want larger blocks, or no such writes at all
+                self._stop_direct_writes()  # larger blocks, or no direct writes
                 break
             offset, part = offset + written, part[written:]
         write_all(self._descriptor, part)
 
-    def _give_up(self) -> None:
+    def _stop_direct_writes(self) -> None:
         self._switch(0)
         self.is_direct = False

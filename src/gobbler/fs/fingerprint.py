@@ -1,4 +1,4 @@
-"""The fingerprint of a file: what tells one state of it from another, without reading it."""
+"""The fingerprint of a file: it differs between two states of a file, without reading it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 class Fingerprint(NamedTuple):
     """Inode, size in bytes, and modification time in nanoseconds since the epoch.
 
-    There is no device in it: hosts that mount one filesystem give it different device
+    The device is not part of it: hosts that mount one filesystem give it different device
     numbers, and a fingerprint that one host takes is compared on another.
     """
 

@@ -1,11 +1,11 @@
-"""Flushing to disk: what "acknowledged" means.
+"""Flush to disk what the service acknowledges.
 
-``full``: a change is acknowledged once it survives a power cut. One ``syncfs`` flushes a
-whole publication, which is far cheaper than one ``fsync`` for each of thousands of files.
-Changes that wait at the same time share one.
+``full``: the service acknowledges a change when it survives a power cut. One ``syncfs`` flushes a
+whole publication, which is far cheaper than one ``fsync`` for each of thousands of files. Changes
+that wait at the same time share one ``syncfs``.
 
-``relaxed``: a change survives the end of any process, but a power cut may lose the last
-seconds and leave the version that was being written damaged. For scratch registries.
+``relaxed``: a change survives the end of any process, but a power cut may lose the last seconds,
+and damage the version that was being published. For scratch registries.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Durability(str, enum.Enum):
 
 
 def flush_filesystem(path: str, durability: Durability) -> None:
-    """Flush all that was written to the filesystem that holds ``path``.
+    """Flush the whole filesystem that holds ``path``.
 
-    Raises ``OSError`` when the filesystem reports that something could not be written.
+    Raises ``OSError`` when the filesystem reports that it could not write something.
     """
     if durability is Durability.FULL:
         _shared_flush(path).flush(path)
@@ -42,32 +42,32 @@ def flush_filesystem(path: str, durability: Durability) -> None:
 
 @contextmanager
 def raising_not_durable(change: str) -> Iterator[None]:
-    """Flush in this block what has been done: an error then says that ``change`` stands.
+    """Flush a committed ``change`` in this block: an error says that the change was made.
 
-    It is not taken back. That would be a change as well, which could not be flushed
-    either; and others may have built upon it.
+    The change is not rolled back: that would be a change that can't be flushed either, and other
+    changes may have followed.
     """
     try:
         yield
     except OSError as error:
         raise Fault(
             f"{change} has been made, but could not be flushed to disk, "
-            f"so that a power cut may undo it: {error.strerror}: {quoted(str(error.filename))}",
+            f"so a power cut may undo it: {error.strerror}: {quoted(str(error.filename))}",
             code=Code.NOT_DURABLE,
             hint="Check that filesystem. Do not send the request again: the change is complete.",
         ) from error
 
 
 class SharedFlush:
-    """One flush for all that wait: whoever comes during one waits for the next.
+    """One flush for all threads that wait for one.
 
-    A flush covers what was written before it began, so nobody may rely on one that had
-    begun before they came. Of those who wait, one does the next, and tells the others.
+    A flush covers what was written before it began, so a thread that comes during a flush waits
+    for the next. One of the waiting threads makes that flush for all of them.
     """
 
     def __init__(self, path: str) -> None:
-        # Kept open: an error that the kernel met while it wrote in the background is
-        # reported by a descriptor only if that had been open at the time.
+        # Stays open: the kernel reports an error of its background writes only on descriptors
+        # that were open at that time.
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._condition = threading.Condition()
         self._begun = 0
@@ -77,7 +77,7 @@ class SharedFlush:
     def flush(self, path: str) -> None:
         """Return when a flush that began after this call has ended.
 
-        An ``OSError`` tells the caller's own ``path`` on that filesystem.
+        An ``OSError`` has the caller's ``path`` on that filesystem.
         """
         with self._condition:
             mine = self._begun + 1
@@ -95,9 +95,9 @@ class SharedFlush:
             raise _failed(error, path)
 
     def _flush_for_all(self) -> int:
-        """The number of the error; 0 if there was none."""
+        """Make a flush; the number of the error, or 0."""
         error = errno.EINTR
-        while error == errno.EINTR:  # a signal; Python sees to that only in its own calls
+        while error == errno.EINTR:  # a signal; Python retries only its own calls
             error = ctypes.get_errno() if _libc.syncfs(self._descriptor) != 0 else 0
         with self._condition:
             if error:
@@ -115,14 +115,14 @@ _flushes: dict[int, SharedFlush] = {}
 _flushes_lock = threading.Lock()
 
 
-def _start_anew() -> None:
-    # A process that was forked has none of the threads that may be in mid-flush.
-    global _flushes_lock  # noqa: PLW0603 - a lock that may be held for ever is no use
+def _reset_after_fork() -> None:
+    # The child has none of the threads that may be in a flush.
+    global _flushes_lock  # noqa: PLW0603 - another thread of the parent may have held it
     _flushes_lock = threading.Lock()
     _flushes.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 def _shared_flush(path: str) -> SharedFlush:
@@ -138,11 +138,10 @@ _WAIT_UNTIL_WRITTEN = 1 | 2 | 4
 
 
 def write_out(descriptor: int, start: int, count: int, *, wait: bool) -> None:
-    """Have the kernel write a range of an open file to disk now, in the background.
+    """Start to write a range of an open file to disk, in the background.
 
-    With ``wait``, return when it is written. This is no flush (it tells nothing about
-    whether the file survives a power cut); it keeps unwritten data from piling up, for
-    which everybody else's flush would have to wait.
+    With ``wait``, return when it is written. This is no flush: the file need not survive a power
+    cut. It keeps unwritten data from piling up, for which the flushes of others would wait.
     """
     flags = _WAIT_UNTIL_WRITTEN if wait else _START_WRITING
     _sync_file_range(descriptor, start, count, flags)
@@ -161,15 +160,15 @@ _sync_file_range = _find_sync_file_range()
 
 
 def flush_directory(path: str, durability: Durability) -> None:
-    """Flush the entries of the directory ``path``: what was renamed or made in it."""
+    """Flush the entries of the directory ``path``: renames and new files in it."""
     if durability is Durability.FULL:
         _fsync(path, os.O_DIRECTORY)
 
 
 def flush_files(path: str, durability: Durability) -> None:
-    """Flush the few small files below the directory ``path``, and that it is there.
+    """Flush the few small files below the directory ``path``, and its own entry.
 
-    Unlike :func:`flush_filesystem` it need not wait for what others write.
+    Unlike :func:`flush_filesystem`, it does not wait for what others write.
     """
     if durability is Durability.FULL:
         for directory, _, files in os.walk(path, topdown=False):

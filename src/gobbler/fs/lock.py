@@ -1,18 +1,15 @@
-"""Locks that services share through the registry: ``flock(2)`` on files in it.
+"""Locks: ``flock(2)`` on files, shared by threads, processes and services.
 
-They are held for moments, never while data is copied or hashed. ``flock`` belongs to the
-open file description: threads and processes are treated alike, and a lock vanishes with
-its holder. On a few network mounts it silently succeeds for everybody, so what must be
-right rests on rename and exclusive creation; locks only order the changes.
+A lock is held for moments, never while data is copied or hashed. ``flock`` belongs to the open
+file description: it treats threads and processes alike, and a lock ends with its holder. On some
+network mounts it silently succeeds for everybody. Locks therefore only order the changes; that
+versions are whole rests on rename and exclusive creation.
 
-
-Taking turns within a process, in the order of coming.
-
-``flock`` knows no queue: whoever polls at the right moment is next, and one who wants a
-lock exclusively can be passed for ever by those who share it. So the threads of a process
-queue up for each lock first. One that shares the lock passes the turn on as soon as it has
-it; one that has it to itself keeps the turn as long. Those who wait to share it wait behind
-one who came before them.
+``flock`` has no queue: the waiting process that polls at the right moment gets the lock, and
+those who share it can pass by an exclusive waiter for ever. So the threads of a process queue for
+each lock first, in the order in which they came. A thread that shares the lock lets the next one
+proceed as soon as it has it; one that has it exclusively, when it releases it. A thread that
+wants to share the lock waits behind an exclusive waiter that came before it.
 """
 
 from __future__ import annotations
@@ -27,22 +24,26 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from gobbler.errors import Code, Fault
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.os_errors import with_path
-from gobbler.model.progress import CancelToken, NeverCancelled
 
-TIMEOUT = 60.0
-"""Seconds after which a lock is given up; the Go service waits as long."""
+if TYPE_CHECKING:
+    from gobbler.model.progress import CancelToken
 
-FIRST_PAUSE = 0.0005
-LONGEST_PAUSE = 0.02
+LOCK_TIMEOUT = 60.0
+"""Seconds to wait for a lock; the Go service waits as long."""
 
+_FIRST_POLL = 0.0005
+_LONGEST_POLL = 0.02
+"""Seconds between two attempts to take a lock file; the pauses grow."""
 
-_NEVER_CANCELLED = NeverCancelled()
+_CANCEL_POLL = 0.2
+"""Seconds between two checks for cancellation of a thread in a queue."""
 
-_cancel: ContextVar[CancelToken] = ContextVar("_cancel", default=_NEVER_CANCELLED)
+_cancel: ContextVar[CancelToken | None] = ContextVar("_cancel", default=None)
 
 
 @contextmanager
@@ -56,46 +57,46 @@ def cancellable(cancel: CancelToken) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: str, *, exclusive: bool, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Hold the lock file ``path``, which is made if it is missing, during the block.
+def locked(path: str, *, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Hold the lock file ``path`` during the block; the file is made if it is missing.
 
-    Raises :class:`~gobbler.errors.Fault` when it can't be had within ``timeout`` seconds,
-    ``FileNotFoundError`` when its directory is gone, and
-    :class:`~gobbler.errors.Cancelled` as :func:`cancellable` says.
+    Raises :class:`~gobbler.errors.Fault` with the code ``lock-timeout`` after ``timeout`` seconds,
+    ``FileNotFoundError`` if the directory does not exist, and
+    :class:`~gobbler.errors.Cancelled` within :func:`cancellable`.
     """
     deadline = time.monotonic() + timeout
-    turns = enter(path)
+    queue = _enter_queue(path)
     try:
         cancel = _cancel.get()
-        if not turns.take(timeout, cancel):
-            raise _not_free(path, timeout)
-        passed_on = False
+        if not queue.acquire(timeout, cancel):
+            raise _timed_out(path, timeout)
+        released = False
         try:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
             descriptor = os.open(path, flags, PRIVATE_FILE_MODE)
             try:
                 operation = fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH
                 with with_path(path):
-                    _keep_private(descriptor)
-                    free = _wait_for(descriptor, operation, deadline, cancel)
+                    _make_private(descriptor)
+                    free = _poll(descriptor, operation, deadline, cancel)
                 if not free:
-                    raise _not_free(path, timeout)
+                    raise _timed_out(path, timeout)
                 if not exclusive:
-                    passed_on = True
-                    turns.pass_on()
+                    released = True
+                    queue.release()
                 yield
             finally:
                 os.close(descriptor)
         finally:
-            if not passed_on:
-                turns.pass_on()
+            if not released:
+                queue.release()
     finally:
-        leave(path)
+        _leave_queue(path)
 
 
-def _keep_private(descriptor: int) -> None:
-    # Whoever can read a lock file can lock it, and hold up the service for ever; other
-    # services make them readable for all.
+def _make_private(descriptor: int) -> None:
+    # An account that can read a lock file can lock it, and block the service for ever. Other
+    # services make lock files that everybody can read.
     status = os.fstat(descriptor)
     if status.st_mode & 0o077 and status.st_uid == os.geteuid():
         os.fchmod(descriptor, PRIVATE_FILE_MODE)
@@ -112,20 +113,21 @@ def try_lock(descriptor: int, operation: int) -> bool:
     return True
 
 
-def _wait_for(descriptor: int, operation: int, deadline: float, cancel: CancelToken) -> bool:
-    # A blocking flock can't be given up after a time without signals, which threads
-    # can't use; so the wait is a poll whose pauses grow and differ between waiters.
-    pause = FIRST_PAUSE
+def _poll(descriptor: int, operation: int, deadline: float, cancel: CancelToken | None) -> bool:
+    # Only a signal ends a blocking flock, and threads can't use signals. The pauses differ at
+    # random, so that waiting processes do not poll at the same moments.
+    pause = _FIRST_POLL
     while not try_lock(descriptor, operation):
-        cancel.check()
+        if cancel is not None:
+            cancel.check()
         if time.monotonic() > deadline:
             return False
         time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
-        pause = min(pause * 1.5, LONGEST_PAUSE)
+        pause = min(pause * 1.5, _LONGEST_POLL)
     return True
 
 
-def _not_free(path: str, timeout: float) -> Fault:
+def _timed_out(path: str, timeout: float) -> Fault:
     return Fault(
         f"the lock {path} was not free within {timeout:g} seconds",
         code=Code.LOCK_TIMEOUT,
@@ -133,86 +135,83 @@ def _not_free(path: str, timeout: float) -> Fault:
     )
 
 
-CHECK_EVERY = 0.2
-"""Seconds between two looks whether those who wait still want their turn."""
-
-
 class FairQueue:
-    """The queue of one process for one lock."""
+    """The threads of this process that wait for one lock, in the order in which they came."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
-        self._taken = False
+        self._held = False
         self._waiting: deque[threading.Lock] = deque()
 
-    def take(self, timeout: float, cancel: CancelToken = _NEVER_CANCELLED) -> bool:
-        """Wait for our turn, ``timeout`` seconds at most; whether it came.
+    def acquire(self, timeout: float, cancel: CancelToken | None = None) -> bool:
+        """Wait for the turn of this thread, ``timeout`` seconds at most; whether it came.
 
         ``cancel`` ends the wait.
         """
         with self._guard:
-            if not self._taken:
-                self._taken = True
+            if not self._held:
+                self._held = True
                 return True
             called = threading.Lock()
             called.acquire()
             self._waiting.append(called)
         deadline = time.monotonic() + timeout
         try:
-            while not called.acquire(timeout=CHECK_EVERY):
-                cancel.check()
+            while not called.acquire(timeout=_CANCEL_POLL):
+                if cancel is not None:
+                    cancel.check()
                 if time.monotonic() > deadline and self._withdraw(called):
                     return False
         except BaseException:
             if not self._withdraw(called):
-                self.pass_on()
+                self.release()
             raise
         return True
 
     def _withdraw(self, called: threading.Lock) -> bool:
-        """Leave the queue; ``False`` if we were called at the very last moment."""
+        """Leave the queue; ``False`` if the turn has come at the last moment."""
         with self._guard:
             if called not in self._waiting:
                 return False
             self._waiting.remove(called)
             return True
 
-    def pass_on(self) -> None:
-        """Let the next one have its turn."""
+    def release(self) -> None:
+        """Let the next thread proceed."""
         with self._guard:
             if self._waiting:
                 self._waiting.popleft().release()
             else:
-                self._taken = False
+                self._held = False
 
 
-_turns: dict[str, tuple[FairQueue, int]] = {}
+_queues: dict[str, tuple[FairQueue, int]] = {}
+"""The queue of each lock, and the number of threads that use it."""
+
 _guard = threading.Lock()
 
 
-def enter(path: str) -> FairQueue:
-    """The queue for the lock ``path``, kept until each who entered has left."""
+def _enter_queue(path: str) -> FairQueue:
     with _guard:
-        turns, users = _turns.get(path) or (FairQueue(), 0)
-        _turns[path] = turns, users + 1
-        return turns
+        queue, users = _queues.get(path) or (FairQueue(), 0)
+        _queues[path] = queue, users + 1
+        return queue
 
 
-def leave(path: str) -> None:
-    """Forget the queue for the lock ``path``, if nobody else has entered."""
+def _leave_queue(path: str) -> None:
     with _guard:
-        turns, users = _turns[path]
+        queue, users = _queues[path]
         if users == 1:
-            del _turns[path]
+            del _queues[path]
         else:
-            _turns[path] = turns, users - 1
+            _queues[path] = queue, users - 1
 
 
-def _start_anew() -> None:
-    # A process that was forked has none of the threads that hold a turn.
-    global _guard  # noqa: PLW0603 - a lock that may be held for ever is no use
+def _reset_after_fork() -> None:
+    # The child has none of the threads that hold or await a lock.
+    global _guard  # noqa: PLW0603 - another thread of the parent may have held it
     _guard = threading.Lock()
-    _turns.clear()
+    _queues.clear()
 
 
-os.register_at_fork(after_in_child=_start_anew)
+os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,7 +1,7 @@
-"""Open once, without following links; check what was opened; use what was opened.
+"""Open a path once, without following links; then check and use only the descriptor.
 
-Users can swap any path of theirs at any moment, so a path is looked up once, and all that
-is decided about it (kind, owner, links, content) comes from the descriptor.
+Users can replace any of their files at any moment. So a path is looked up once, and its kind,
+owner, link count and content all come from that descriptor.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.fs.os_errors import with_path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""Never follows a last link, never waits for the other end of a FIFO."""
+"""Flags to read a file: do not follow a link, do not wait for the other end of a FIFO."""
 
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
@@ -32,15 +32,15 @@ def closing(descriptor: int) -> Iterator[int]:
 
 
 def open_directory(path: str) -> int:
-    """Open a directory by a path that an administrator set; links in it are followed."""
+    """Open a directory by a path that an administrator set, following links."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
-    """Open the relative ``path`` below the open ``directory``, following no link at all.
+    """Open the relative ``path`` below the open ``directory``, following no link.
 
-    ``path`` is in its plainest form (no empty, ``.`` or ``..`` component). Raises
-    ``OSError``: ``ELOOP`` or ``ENOTDIR`` where a link stands in the way.
+    ``path`` is normalized: it has no empty, ``.`` or ``..`` component. Raises ``OSError``:
+    ``ELOOP`` or ``ENOTDIR`` for a link on the way.
     """
     parent, slash, name = path.rpartition("/")
     if not slash:
@@ -59,10 +59,10 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 
 
 class Beneath:
-    """Opens what is beneath a directory, like :func:`open_beneath`, many things in a row.
+    """Opens many paths below a directory, one after the other, like :func:`open_beneath`.
 
-    It keeps the directories open that it came through last, for files that are read one
-    after the other mostly stand in few. For one thread at a time; close it in the end.
+    It keeps the last directories open, as successive files mostly share a few directories. For one
+    thread at a time; close it in the end.
     """
 
     KEPT = 16
@@ -72,13 +72,13 @@ class Beneath:
         self._kept: dict[str, int] = {}
 
     def open(self, path: str, flags: int) -> int:
-        """Open the relative ``path``, following no link at all; see :func:`open_beneath`."""
+        """Open the relative ``path``, following no link; see :func:`open_beneath`."""
         parent, _, name = path.rpartition("/")
         directory = self.enter(parent)
         return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
     def enter(self, path: str) -> int:
-        """The open directory ``path``, for the moment only; ``""`` is what all is beneath."""
+        """The open directory ``path``, until the next call; ``""`` is the top directory."""
         if not path:
             return self._directory
         found = self._kept.pop(path, None)
@@ -90,13 +90,13 @@ class Beneath:
         return found
 
     def close(self) -> None:
-        """Close the directories that were kept."""
+        """Close the directories that are open."""
         while self._kept:
             os.close(self._kept.popitem()[1])
 
 
 def kind_of(mode: int) -> str:
-    """What a file with ``st_mode`` is, in plain words."""
+    """The kind of a file with this ``st_mode``, in words."""
     for test, words in (
         (stat.S_ISREG, "a regular file"),
         (stat.S_ISDIR, "a directory"),
@@ -114,12 +114,12 @@ def kind_of(mode: int) -> str:
 def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
     """Open the regular file ``name`` of a user in the open ``directory``.
 
-    ``what`` is what the reason calls it, e.g. ``"request file"``. The descriptor is
-    the caller's to close. Raises :class:`~gobbler.errors.Refused` for anything but a
-    regular file with one link.
+    ``what`` names it in the reason of an error, e.g. ``"request file"``. The caller closes the
+    descriptor. Raises :class:`~gobbler.errors.Refused` for anything but a regular file with one
+    link.
     """
     try:
-        # Opening a device can have effects of its own, so it is not even opened.
+        # Opening a device can have effects of its own, so its kind is checked first.
         seen = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if not stat.S_ISREG(seen.st_mode):
             raise _not_a_file(seen.st_mode, what, name)
@@ -142,7 +142,8 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
 def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
     """Open the directory ``name`` of a user in the open ``directory``.
 
-    Raises :class:`~gobbler.errors.Refused` if it is missing, a link, or no directory.
+    The caller closes the descriptor. Raises :class:`~gobbler.errors.Refused` if it is missing, a
+    link, or no directory.
     """
     try:
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
@@ -193,7 +194,7 @@ def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Excep
 
 
 def user_name(uid: int) -> str:
-    """The account with the number ``uid``, for a sentence."""
+    """The login of the account ``uid``; without an account, ``user ID`` and the number."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -201,9 +202,9 @@ def user_name(uid: int) -> str:
 
 
 def account_name(uid: int, what: str) -> str:
-    """The login of the account ``uid``, which owns ``what``.
+    """The login of the account ``uid``, the owner of ``what``.
 
-    Raises :class:`~gobbler.errors.Forbidden` for an owner without an account.
+    Raises :class:`~gobbler.errors.Forbidden` if there is no such account.
     """
     try:
         return pwd.getpwuid(uid).pw_name
@@ -214,9 +215,9 @@ def account_name(uid: int, what: str) -> str:
 
 
 def exists(path: str) -> bool:
-    """Whether anything stands at ``path``, whatever it is.
+    """Whether ``path`` exists, as anything, also as a dangling link.
 
-    Raises ``OSError`` where that can't be found out, which is not the same as "no".
+    Raises ``OSError`` where that can't be found out, which does not mean "no".
     """
     try:
         os.lstat(path)
@@ -236,13 +237,13 @@ def read_all(descriptor: int, limit: int) -> bytes:
 
 
 def read_file(path: str, where: str) -> bytes:
-    """The content of the service's own file ``path``; ``where`` is what the reason calls it.
+    """The content of the service's own file ``path``; ``where`` names it in an error.
 
-    Raises :class:`~gobbler.errors.Missing` if it is not there.
+    Raises :class:`~gobbler.errors.Missing` if it does not exist.
     """
     try:
         with with_path(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
-            # Not by open(), which makes twice as many calls for a small file.
+            # The built-in open() makes twice as many calls for a small file.
             size = os.fstat(opened).st_size + 1
             return b"".join(iter(lambda: os.read(opened, size), b""))
     except (FileNotFoundError, NotADirectoryError):

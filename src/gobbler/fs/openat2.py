@@ -1,7 +1,6 @@
-"""Opening by a path without following any link, in one call: ``openat2(2)``.
+"""Open a path in one call without following any link: ``openat2(2)``.
 
-For whoever opens many files and has nothing else to do, such as ``/fetch``: a call for each
-directory on the way takes longer than reading a small file.
+``/fetch`` needs it: one call for each directory on the way takes longer than reading a small file.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from gobbler.fs.open import DIRECTORY, closing, open_beneath
 _AT_FDCWD = -100
 
 _OPENAT2 = 437
-"""The number of the call, on every architecture."""
+"""The number of the call; it is the same on every architecture."""
 
 _NO_SYMLINKS = 0x04
 """``RESOLVE_NO_SYMLINKS``: fail with ``ELOOP`` at any symbolic link."""
@@ -55,7 +54,7 @@ def _find_syscall() -> Callable[..., int]:
 _syscall = _find_syscall()
 
 
-def _open_at_once(directory: int, path: str, flags: int) -> int:
+def _openat2(directory: int, path: str, flags: int) -> int:
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")  # as os.open says
@@ -64,15 +63,16 @@ def _open_at_once(directory: int, path: str, flags: int) -> int:
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()
-        # Not again for EAGAIN: the holder of a lease could keep us at it.
+        # EAGAIN is an error: the holder of a lease on the file could repeat it for ever.
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number), path)
 
 
 def read_link(directory: int, path: str) -> str:
-    """The text of the symbolic link ``path`` below a directory, following no other.
+    """The text of the symbolic link ``path`` below a directory, following no other link.
 
-    Raises ``OSError``: ``EINVAL`` if it is none, ``ELOOP`` or ``ENOTDIR`` for one on the way.
+    Raises ``OSError``: ``EINVAL`` for anything but a link, ``ELOOP`` or ``ENOTDIR`` for a link on
+    the way.
     """
     parent, slash, name = path.rpartition("/")
     if not slash:
@@ -83,13 +83,13 @@ def read_link(directory: int, path: str) -> str:
 
 @functools.cache
 def opener() -> Opener:
-    """What opens a relative path below a directory, following no link at all.
+    """The fastest function that opens a relative path below a directory, following no link.
 
-    Like :func:`~gobbler.fs.open.open_beneath`, which it is where the kernel is older
-    than 5.6 or a container forbids the call; but any link on the way is ``ELOOP``.
+    Where the kernel is older than 5.6, or a container forbids the call, this is
+    :func:`~gobbler.fs.open.open_beneath`. Otherwise any link on the way is ``ELOOP``.
     """
     try:
-        os.close(_open_at_once(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
+        os.close(_openat2(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
     except OSError:
         return open_beneath
-    return _open_at_once
+    return _openat2

@@ -1,4 +1,4 @@
-"""Failures of calls, some of which know no path: say what was done, and to what."""
+"""Errors of the operating system: add the path and the operation, and turn them into faults."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from contextlib import contextmanager
 
 from gobbler.errors import Code, Fault, quoted
 
-_HINTS = {
-    errno.ENOSPC: "Free some space on that filesystem, then try again.",
-    errno.EDQUOT: "The service's account has used up its quota there.",
-    errno.EROFS: "Mount that filesystem for writing, then try again.",
-    errno.EMFILE: "Let the service open more files (ulimit -n), or try again later.",
-}
-
 _CODES = {
     errno.ENOSPC: Code.DISK_FULL,
     errno.EDQUOT: Code.DISK_FULL,
     errno.EROFS: Code.READ_ONLY,
 }
 
+_HINTS = {
+    errno.ENOSPC: "Free some space on that filesystem, then try again.",
+    errno.EDQUOT: "Raise the quota of the service's account on that filesystem, then try again.",
+    errno.EROFS: "Mount that filesystem for writing, then try again.",
+    errno.EMFILE: "Let the service open more files (ulimit -n), or try again later.",
+}
+
 
 @contextmanager
 def raising_fault(operation: str, path: str) -> Iterator[None]:
-    """Turn an ``OSError`` into a :class:`~gobbler.errors.Fault`: could not ... ``path``."""
+    """Turn an ``OSError`` into a :class:`~gobbler.errors.Fault`: "could not ... ``path``"."""
     try:
         yield
     except OSError as error:
@@ -34,21 +34,18 @@ def raising_fault(operation: str, path: str) -> Iterator[None]:
 
 @contextmanager
 def with_path(path: str) -> Iterator[None]:
-    """Let an ``OSError`` tell that it is about ``path``, if it does not know its path.
-
-    It stays an ``OSError``, for those who go by its number.
-    """
+    """Add ``path`` to an ``OSError`` that has none. The error keeps its number."""
     try:
         yield
     except OSError as error:
-        if not isinstance(error.filename, str):  # of an open file, it knows the number at best
+        if not isinstance(error.filename, str):  # calls on a descriptor report that at best
             error.filename = path
         raise
 
 
 def fault_from(error: OSError, operation: str) -> Fault:
-    """The fault that tells ``error``, met somewhere in the ``operation``."""
-    # Of two paths (of a rename, of a link) the second is the one that was to be made.
+    """The fault for an ``error`` that happened somewhere in the ``operation``."""
+    # Of the two paths of a rename or a link, the second is the new one.
     path = error.filename2 or error.filename
     if path is None:
         return Fault(f"could not {operation}: {error.strerror or error}", code=code_of(error))
@@ -56,7 +53,7 @@ def fault_from(error: OSError, operation: str) -> Fault:
 
 
 def fault_at(error: OSError, operation: str, path: str) -> Fault:
-    """The fault that tells ``error``, met while trying to ``operation`` the ``path``."""
+    """The fault for an ``error`` of the ``operation`` on ``path``."""
     reason = error.strerror or str(error)
     return Fault(
         f"could not {operation} {quoted(path)}: {reason}",

@@ -1,7 +1,4 @@
-"""How old something is that users may change at any moment, and removing it.
-
-Removing directories into which others may still write.
-"""
+"""Remove files and directories that other processes may change at any moment."""
 
 from __future__ import annotations
 
@@ -13,14 +10,17 @@ import stat
 from gobbler.fs.open import DIRECTORY, closing
 
 MAX_DEPTH = 256
-"""Directories within directories; what is nested deeper is never called old."""
+"""Directories within directories; a deeper nesting never counts as old."""
+
+_REMOVE_ROUNDS = 5
+"""Rounds of removing a tree. A writer mostly finds its own directory gone after the first."""
 
 
 def is_older(directory: int, name: str, limit: float) -> bool:
     """Whether nothing at or below ``name`` in an open ``directory`` was modified since ``limit``.
 
-    ``limit`` is in seconds since the epoch. What can't be looked at is not old. It goes by
-    modification times, which copying with ``cp -p`` or ``rsync -a`` takes along.
+    ``limit`` is in seconds since the epoch. What can't be read is not old. The modification time
+    counts, which ``cp -p`` and ``rsync -a`` copy.
     """
     try:
         return _is_older(directory, name, limit, 0)
@@ -65,16 +65,12 @@ def _remove_tree(directory: int, name: str) -> None:
     os.rmdir(name, dir_fd=directory)
 
 
-ATTEMPTS = 5
-"""Rounds of removing. Whoever writes finds its own directory gone after one, mostly."""
-
-
 def remove_tree(path: str) -> None:
-    """Remove a directory and all below it, also what is added meanwhile.
+    """Remove a directory and everything below it, also files that are added meanwhile.
 
-    Raises ``OSError`` if that can't be done.
+    Raises ``OSError`` if that fails.
     """
-    for left in reversed(range(ATTEMPTS)):
+    for left in reversed(range(_REMOVE_ROUNDS)):
         try:
             shutil.rmtree(path)
         except OSError as error:

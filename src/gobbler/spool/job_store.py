@@ -29,7 +29,7 @@ from msgspec import Struct, field
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
-from gobbler.fs.clock import moment, now
+from gobbler.fs.clock import now, time_at
 from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import account_name, exists, read_file
 from gobbler.model.jobs import (
@@ -319,7 +319,7 @@ class Answers:
             raise no_such_job(job)
         user = account_name(uid, "the job")
         return JobState(
-            job, action_of(name) or "", user, "waiting", format_time(moment(status.st_ctime))
+            job, action_of(name) or "", user, "waiting", format_time(time_at(status.st_ctime))
         )
 
     def states(self, uid: int | None) -> Iterator[JobState]:

@@ -13,7 +13,7 @@ from typing import Generic, Protocol, TypeVar
 
 from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.parallel import Stop, in_turn
-from gobbler.fs.clock import moment
+from gobbler.fs.clock import time_at
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.bulk import Work, seconds_left
 
@@ -126,7 +126,7 @@ class BulkRun(ABC, Generic[R]):
         self._registry = registry
         self.tasks = tuple(tasks)
         self.scope = scope
-        self.resumed: dt.datetime | None = None if run is None else moment(run.started)
+        self.resumed: dt.datetime | None = None if run is None else time_at(run.started)
         self.done_before = done_before
         self.is_used_up = False
         self._invalid = tuple(invalid)

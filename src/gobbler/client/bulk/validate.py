@@ -23,7 +23,7 @@ from gobbler.client.bulk.targets import (
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
 from gobbler.errors import Code, Fault, Refused, quoted
-from gobbler.fs.clock import moment
+from gobbler.fs.clock import time_at
 from gobbler.model.names import VersionKey
 from gobbler.rules.bulk import Budget, Work, due, expected, still_holds, takes_long
 
@@ -64,7 +64,7 @@ def _result(key: VersionKey, record: ValidationRecord) -> ValidationResult:
         key.project,
         key.asset,
         key.version,
-        moment(record.finished),
+        time_at(record.finished),
         record.seconds,
         record.files,
         record.bytes,
@@ -139,7 +139,7 @@ class BulkValidation(BulkRun[ValidationResult]):
             run=run,
             done_before=len(versions) - len(keys),
             invalid=[
-                ValidationResult(*each[:3], moment(time.time()), 0.0, 0, 0, (each.problem,))
+                ValidationResult(*each[:3], time_at(time.time()), 0.0, 0, 0, (each.problem,))
                 for each in targets.invalid
             ],
             parallel=parallel,
