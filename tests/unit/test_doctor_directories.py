@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import places
-from gobbler.doctor.findings import Finding
-from gobbler.doctor.places import Place
+from gobbler.doctor import modes
+from gobbler.doctor.findings import Finding, Place
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, as_nobody, mounted, new_world
 
@@ -23,48 +22,48 @@ def world() -> Iterator[World]:
 
 def test_good_directories_are_fit(world: World) -> None:
     for place in (world.staging, world.registry):
-        assert places.existence(TOPIC, place).verdict is OK
-        assert places.access(TOPIC, place).verdict is OK
-    assert places.apart(TOPIC, world.staging, world.registry).verdict is OK
+        assert modes.existence(TOPIC, place).verdict is OK
+        assert modes.access(TOPIC, place).verdict is OK
+    assert modes.apart(TOPIC, world.staging, world.registry).verdict is OK
 
 
 @pytest.mark.parametrize(("what", "mode"), [("staging", "1777"), ("registry", "0755")])
 def test_what_is_missing_can_be_made_by_the_remedy(tmp_path: Path, what: str, mode: str) -> None:
     place = Place(what, str(tmp_path / "with space"))
-    found = places.existence(TOPIC, place)
+    found = modes.existence(TOPIC, place)
     assert (found.verdict, found.refused) == (FAULT, True)
     assert place.path in found.sentence
     assert found.remedy.endswith(f"mkdir -m {mode} '{place.path}'")
     assert os.system(found.remedy.partition(": ")[2]) == 0
-    assert places.existence(TOPIC, place).verdict is OK
+    assert modes.existence(TOPIC, place).verdict is OK
     assert os.stat(place.path).st_mode & 0o7777 == int(mode, 8)
 
 
 def test_a_file_is_no_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in ("file", "file/deeper"):
-        found = places.existence(TOPIC, Place("registry", str(tmp_path / path)))
+        found = modes.existence(TOPIC, Place("registry", str(tmp_path / path)))
         assert (found.verdict, found.refused) == (FAULT, True)
         assert "not a directory" in found.sentence.lower()
 
 
 def test_what_the_account_can_not_write_is_refused(world: World) -> None:
-    found = as_nobody(places.access, TOPIC, world.registry)
+    found = as_nobody(modes.access, TOPIC, world.registry)
     assert (found.verdict, found.refused) == (FAULT, True)
     assert "account (nobody) can't write to" in found.sentence
     assert "chown" in found.remedy
-    assert as_nobody(places.access, TOPIC, world.staging).verdict is OK
+    assert as_nobody(modes.access, TOPIC, world.staging).verdict is OK
 
 
 def test_a_read_only_mount_is_told_as_such(world: World) -> None:
     path = world.registry.path
     with mounted(path, "--bind", path):
         os.system(f"mount -o remount,bind,ro {path}")
-        found = places.access(TOPIC, world.registry)
+        found = modes.access(TOPIC, world.registry)
     assert (found.verdict, found.refused) == (FAULT, True)
     assert "read-only" in found.sentence
     assert "remount,rw" in found.remedy
-    assert places.access(TOPIC, world.registry).verdict is OK
+    assert modes.access(TOPIC, world.registry).verdict is OK
 
 
 @pytest.mark.parametrize(
@@ -74,7 +73,7 @@ def test_nested_directories_are_refused(tmp_path: Path, staging: str, registry: 
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "link").symlink_to("a")
     pair = (Place("staging", f"{tmp_path}/{staging}"), Place("registry", f"{tmp_path}/{registry}"))
-    found = places.apart(TOPIC, *pair)
+    found = modes.apart(TOPIC, *pair)
     assert (found.verdict, found.refused) == (FAULT, True)
     assert "overlap" in found.sentence
 
@@ -83,23 +82,23 @@ def test_names_that_only_begin_alike_are_apart(tmp_path: Path) -> None:
     for name in ("data", "data2"):
         (tmp_path / name).mkdir()
     pair = (Place("staging", f"{tmp_path}/data"), Place("registry", f"{tmp_path}/data2"))
-    assert places.apart(TOPIC, *pair).verdict is OK
+    assert modes.apart(TOPIC, *pair).verdict is OK
 
 
 def test_one_directory_mounted_at_two_places_is_not_apart(world: World) -> None:
     inner = Path(world.registry.path, "inner")
     inner.mkdir()
     with mounted(world.staging.path, "--bind", world.registry.path):
-        assert places.apart(TOPIC, world.staging, world.registry).refused
+        assert modes.apart(TOPIC, world.staging, world.registry).refused
         deeper = Place("staging", f"{world.staging.path}/inner")
-        assert places.apart(TOPIC, deeper, world.registry).refused
+        assert modes.apart(TOPIC, deeper, world.registry).refused
 
 
 def own(world: World, name: str) -> Finding:
     for place in (world.staging, world.registry):
         for path, mode in place.own:
             if path.endswith(name):
-                return places.own_directory(TOPIC, path, mode)
+                return modes.own_directory(TOPIC, path, mode)
     raise AssertionError(name)
 
 
@@ -134,7 +133,7 @@ def test_what_is_private_should_not_be_looked_into(
     path.chmod(0o755)
     found = own(world, name)
     assert (found.verdict, found.refused) == (WARNING, False)
-    assert "looked into" in found.sentence
+    assert "readable by others" in found.sentence
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "of another account"])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.doctor import renames
-from gobbler.doctor.contenders import Party
+from gobbler.doctor.contenders import Contender
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, mounted, new_world, small
 
@@ -141,9 +141,9 @@ def test_a_reader_that_finds_nothing_for_a_moment_is_a_fault(
 
 
 def test_a_reader_that_finds_half_a_file_is_a_fault(tmp_path: Path) -> None:
-    class Damaged(Party):
-        def hear(self) -> str:
-            looks, missing, _ = super().hear().split()
+    class Damaged(Contender):
+        def receive(self) -> str:
+            looks, missing, _ = super().receive().split()
             return f"{looks} {missing} 1"
 
     assert renames.replacing(TOPIC, str(tmp_path), Damaged).verdict is FAULT

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import probes
-from gobbler.doctor.contenders import Party
-from gobbler.doctor.probes import Seams
+from gobbler.doctor.contenders import Contender
+from gobbler.doctor.examination import Tools, try_out
 from gobbler.errors import Misconfigured
 from gobbler.service import settings as subject
 from gobbler.service.settings import Settings, check_directories
@@ -57,23 +56,23 @@ def test_a_missing_sticky_bit_is_told_with_its_remedy(told, world: World) -> Non
 
 def test_a_registry_for_a_group_only_is_told(told, world: World) -> None:
     os.chmod(world.registry.path, 0o750)
-    assert "only over HTTP" in told()
+    assert "over HTTP only" in told()
 
 
-def seen_by(monkeypatch: pytest.MonkeyPatch, party: type[Party]) -> None:
+def seen_by(monkeypatch: pytest.MonkeyPatch, party: type[Contender]) -> None:
     monkeypatch.setattr(
-        subject, "quick", lambda place: probes.essentials(None, place, Seams(party))
+        subject, "quick", lambda place: try_out(place, Tools(party), only_essential=True)
     )
 
 
-class Everybodys(Party):
+class Everybodys(Contender):
     def ask(self, *words: object) -> str:
         return "held" if words[0] == "lock" else super().ask(*words)
 
 
-class Generous(Party):
-    def hear(self) -> str:
-        return super().hear().replace("0", "1")
+class Generous(Contender):
+    def receive(self) -> str:
+        return super().receive().replace("0", "1")
 
 
 def test_locks_for_everybody_are_told_but_served(
@@ -115,7 +114,7 @@ def test_own_directories_that_everybody_can_write_are_not_served(told, world: Wo
     for path, mode in (*world.staging.own, *world.registry.own):
         os.chmod(path, 0o777)
         with pytest.raises(
-            Misconfigured, match=r"can be written by others|remove what others"
+            Misconfigured, match=r"is writable by others|remove files of others"
         ) as caught:
             told()
         assert caught.value.hint == f"chmod {mode:04o} {path}"
