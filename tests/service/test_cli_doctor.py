@@ -78,8 +78,8 @@ def test_a_table_for_people(public_place: Place) -> None:
     os.close(ours)
     assert running.wait(60) == FAULT
     text = shown.decode()
-    assert "can be written by everybody" in text
-    assert f"→ Only the service may write there: chmod o-w {public_place.registry}" in text
+    assert "is writable by everybody" in text
+    assert f"→ Only the service may write to it: chmod o-w {public_place.registry}" in text
     assert "1 fault, " in text
     assert "gobbler serve refuses to start" in text
     assert "sticky bit" in text, "what is well is shown, too"

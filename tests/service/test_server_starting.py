@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from gobbler.client.testing import ReservedPort
+from gobbler.client.ports import ReservedPort
 
 from .processes import (
     Place,
@@ -122,7 +122,7 @@ def test_a_directory_that_the_account_can_not_write_is_told(
 def test_a_registry_that_everybody_can_write_is_not_served(place: Place) -> None:
     place.registry.chmod(0o777)
     told = refusal(*directories(place))
-    assert "written by everybody" in told
+    assert "writable by everybody" in told
     assert f"chmod o-w {place.registry}" in told
 
 

@@ -14,9 +14,8 @@ from typing import TypeVar
 
 import pytest
 
-from gobbler.doctor.findings import Finding, Topic, Verdict
+from gobbler.doctor.findings import Finding, Place, Topic, Verdict
 from gobbler.doctor.host import as_account
-from gobbler.doctor.places import Place
 
 T = TypeVar("T")
 

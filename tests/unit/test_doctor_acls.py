@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import acl_probes, creation
+from gobbler.doctor import modes
 from gobbler.fs import acl
 from gobbler.fs.acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry
 
@@ -50,7 +50,7 @@ def test_a_list_is_read_from_its_bytes() -> None:
 def test_other_bytes_are_no_list(world: World, data: bytes) -> None:
     with pytest.raises(ValueError, match="not a POSIX ACL"):
         acl.parse(data)
-    for probe in (acl_probes.access_acl, acl_probes.default_acl):
+    for probe in (modes.access_acl, modes.default_acl):
         assert probe(TOPIC, world.registry, lambda *_: data).verdict is WARNING
 
 
@@ -59,7 +59,7 @@ def test_no_list_is_fine(world: World, number: int) -> None:
     def get(path: str, attribute: str) -> bytes:
         raise OSError(number, os.strerror(number))
 
-    for probe in (acl_probes.access_acl, acl_probes.default_acl):
+    for probe in (modes.access_acl, modes.default_acl):
         assert probe(TOPIC, world.registry, get).verdict is OK
 
 
@@ -67,7 +67,7 @@ def test_another_failure_is_told(world: World) -> None:
     def get(path: str, attribute: str) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    found = TOPIC.attempt(acl_probes.access_acl, world.registry, get)
+    found = TOPIC.attempt(modes.access_acl, world.registry, get)
     assert found.verdict is FAULT
     assert "Input/output error" in found.sentence
 
@@ -79,24 +79,24 @@ def test_who_is_named_can_be_without_account_or_group() -> None:
 
 def test_somebody_who_may_write_to_the_registry_is_named(world: World) -> None:
     setfacl("-m", "u:nobody:rwx,g:54321:rwx", world.registry.path)
-    found = acl_probes.access_acl(TOPIC, world.registry)
+    found = modes.access_acl(TOPIC, world.registry)
     assert found.verdict is WARNING
     assert "user nobody" in found.sentence
     assert "group ID 54321" in found.sentence
     assert os.system(found.remedy[found.remedy.index("setfacl") :]) == 0
-    assert acl_probes.access_acl(TOPIC, world.registry).verdict is OK
+    assert modes.access_acl(TOPIC, world.registry).verdict is OK
 
 
 def test_the_mask_takes_the_right_to_write_away(world: World) -> None:
     setfacl("-m", "u:nobody:rwx,m::rx", world.registry.path)
-    found = acl_probes.access_acl(TOPIC, world.registry)
+    found = modes.access_acl(TOPIC, world.registry)
     assert found.verdict is OK
     assert found.sentence == "grants user nobody r-x"
 
 
 def test_what_staging_grants_is_told(world: World) -> None:
     setfacl("-m", "d:u:nobody:rX,u:nobody:rX", world.staging.path)
-    for probe in (acl_probes.access_acl, acl_probes.default_acl):
+    for probe in (modes.access_acl, modes.default_acl):
         found = probe(TOPIC, world.staging)
         assert found.verdict is OK
         assert "user nobody r-x" in found.sentence
@@ -104,13 +104,13 @@ def test_what_staging_grants_is_told(world: World) -> None:
 
 def test_a_default_acl_that_hides_what_is_published_is_a_fault(world: World) -> None:
     setfacl("-d", "-m", "o::---", world.registry.path)
-    found = acl_probes.default_acl(TOPIC, world.registry)
+    found = modes.default_acl(TOPIC, world.registry)
     assert found.verdict is FAULT
     made = Path(world.registry.path, "made")
     made.mkdir()
-    assert creation.modes_made(TOPIC, str(made)).verdict is FAULT, "and it is so"
+    assert modes.modes_made(TOPIC, str(made)).verdict is FAULT, "and it is so"
     assert os.system(found.remedy.partition(", or")[0]) == 0
-    assert acl_probes.default_acl(TOPIC, world.registry).verdict is OK
+    assert modes.default_acl(TOPIC, world.registry).verdict is OK
     made = Path(world.registry.path, "another")
     made.mkdir()
-    assert creation.modes_made(TOPIC, str(made)).verdict is OK
+    assert modes.modes_made(TOPIC, str(made)).verdict is OK

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.doctor import clocks
+from gobbler.doctor import metadata
 from gobbler.doctor.findings import Verdict
 
 from .doctoring import FAULT, OK, TOPIC, WARNING
@@ -20,8 +20,8 @@ from .doctoring import FAULT, OK, TOPIC, WARNING
         (0, OK, "differ by 0.0"),
         (1.5, OK, "differ by 1."),
         (-1.5, OK, "differ by 1."),
-        (5, WARNING, "5.0 seconds behind this host's"),
-        (-5, WARNING, "5.0 seconds ahead of this host's"),
+        (5, WARNING, "5.0 seconds behind that of this host"),
+        (-5, WARNING, "5.0 seconds ahead of that of this host"),
         (29, WARNING, "29.0 seconds behind"),
         (31, FAULT, "31.0 seconds behind"),
         (-3600, FAULT, "3600.0 seconds ahead"),
@@ -30,7 +30,7 @@ from .doctoring import FAULT, OK, TOPIC, WARNING
 def test_the_difference_of_the_clocks(
     tmp_path: Path, behind: float, verdict: Verdict, said: str
 ) -> None:
-    found = clocks.clock(TOPIC, str(tmp_path), lambda: time.time() + behind)
+    found = metadata.clock(TOPIC, str(tmp_path), lambda: time.time() + behind)
     assert found.verdict is verdict
     assert said in found.sentence
     assert ("NTP" in found.remedy) == (verdict is not OK)
@@ -52,6 +52,6 @@ def test_how_finely_times_are_kept(tmp_path: Path, unit: int, verdict: Verdict, 
     def kept(path: str) -> int:
         return os.stat(path).st_mtime_ns // unit * unit
 
-    found = clocks.granularity(TOPIC, str(tmp_path), kept)
+    found = metadata.granularity(TOPIC, str(tmp_path), kept)
     assert found.verdict is verdict
     assert said in found.sentence

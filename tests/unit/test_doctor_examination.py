@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from gobbler.doctor import examination, host, scratch
-from gobbler.doctor.contenders import Party
-from gobbler.doctor.examination import examine
+from gobbler.doctor.contenders import Contender
+from gobbler.doctor.examination import Tools, examine
 from gobbler.doctor.findings import Finding, Verdict, worst
-from gobbler.doctor.probes import Seams
 from gobbler.errors import Fault, Forbidden, Missing
 
 from .doctoring import (
@@ -44,9 +43,9 @@ DEPENDS = {("host", "account"), ("host", "installation"), ("host", "open files")
 """What depends on the machine that the tests run on."""
 
 
-def wrong(world: World, seams: Seams | None = None) -> dict[tuple[str, str], Verdict]:
+def wrong(world: World, tools: Tools | None = None) -> dict[tuple[str, str], Verdict]:
     """What the doctor finds wrong, but for what depends on the machine."""
-    arguments = () if seams is None else (seams,)
+    arguments = () if tools is None else (tools,)
     found = verdicts(examine(world.staging.path, world.registry.path, *arguments))
     return {about: verdict for about, verdict in found.items() if about not in DEPENDS}
 
@@ -97,12 +96,12 @@ def test_every_probe_has_its_say(world: World) -> None:
     assert not any("/proc/self/fd" in f.sentence + f.remedy for f in found)
 
 
-class Everybodys(Party):
+class Everybodys(Contender):
     def ask(self, *words: object) -> str:
         return "held" if words[0] == "lock" else super().ask(*words)
 
 
-class Broken(Party):
+class Broken(Contender):
     def ask(self, *words: object) -> str:
         raise RuntimeError("a mistake of ours")
 
@@ -111,8 +110,8 @@ def test_several_faults_are_all_found(world: World) -> None:
     os.chmod(world.staging.path, 0o777)
     os.chmod(world.registry.path, 0o1777)
     Path(world.registry.path, "..incoming").mkdir(mode=0o755)
-    seams = Seams(party=Everybodys, now=lambda: time.time() + 3600)
-    assert wrong(world, seams) == {
+    tools = Tools(contender=Everybodys, now=lambda: time.time() + 3600)
+    assert wrong(world, tools) == {
         ("staging", "sticky bit"): FAULT,
         ("staging", "clock"): FAULT,
         ("registry", "writers"): FAULT,
@@ -125,7 +124,7 @@ def test_several_faults_are_all_found(world: World) -> None:
 def test_nothing_is_left_where_a_probe_fails(world: World) -> None:
     before = everything_below(world.top)
     with pytest.raises(RuntimeError):
-        examine(world.staging.path, world.registry.path, Seams(party=Broken))
+        examine(world.staging.path, world.registry.path, Tools(contender=Broken))
     assert everything_below(world.top) == before
 
 
@@ -176,7 +175,7 @@ def test_a_read_only_registry_is_told_with_its_mount(world: World) -> None:
 
 def test_what_a_killed_doctor_left_is_removed_by_a_later_one(world: World) -> None:
     Path(world.registry.path, "..incoming").mkdir(mode=0o700)
-    long_ago = time.time() - 2 * scratch.FORGOTTEN_AFTER
+    long_ago = time.time() - 2 * scratch.ABANDONED_AFTER
     for parent in (Path(world.staging.path), Path(world.registry.path, "..incoming")):
         for name in ("..doctor-old", "..doctor-new"):
             (parent / name).mkdir()
@@ -189,11 +188,11 @@ def test_what_a_killed_doctor_left_is_removed_by_a_later_one(world: World) -> No
 
 
 def test_a_workplace_that_somebody_swaps_is_not_followed(world: World, tmp_path: Path) -> None:
-    with scratch.workplace(world.staging) as path:
+    with scratch.scratch_directory(world.staging) as path:
         (name,) = os.listdir(world.staging.path)
         os.rename(f"{world.staging.path}/{name}", f"{world.staging.path}/away")
         os.symlink(tmp_path, f"{world.staging.path}/{name}")
-        scratch.make(f"{path}/file")
+        scratch.create_file(f"{path}/file")
     assert os.listdir(tmp_path) == []
     assert os.listdir(world.staging.path) == ["away"], "the link is removed, not what it names"
     assert os.listdir(f"{world.staging.path}/away") == ["file"]
@@ -217,7 +216,7 @@ def test_a_quick_look_at_a_full_disk_goes_no_further(world: World) -> None:
 
 
 def test_the_account_that_probes_is_told(world: World) -> None:
-    account = host.present_account()
+    account = host.current_account()
     found = host.account(TOPIC, world.registry.path)
     assert account in found.sentence
     if os.geteuid() == 0:
@@ -231,8 +230,8 @@ def test_the_account_that_probes_is_told(world: World) -> None:
 def test_acting_for_another_account() -> None:
     with pytest.raises(Missing, match="no account"):
         host.as_account("no such account", os.geteuid)
-    assert host.as_account(host.present_account(), os.geteuid) == os.geteuid()
-    assert as_nobody(host.present_account) == "nobody"
+    assert host.as_account(host.current_account(), os.geteuid) == os.geteuid()
+    assert as_nobody(host.current_account) == "nobody"
     with pytest.raises(Forbidden, match="only root can act as root"):
         as_nobody(host.as_account, "root", os.geteuid)
 
@@ -243,10 +242,10 @@ def test_a_system_that_does_not_allow_it_is_told(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(host, "_become", refuse)
     with pytest.raises(Fault, match="can't act as nobody: Operation not permitted"):
-        as_nobody(host.present_account)
+        as_nobody(host.current_account)
     monkeypatch.setattr(host, "_become", lambda account: os._exit(1))
     with pytest.raises(Fault, match="ended early"):
-        as_nobody(host.present_account)
+        as_nobody(host.current_account)
 
 
 def test_the_host_is_looked_at() -> None:

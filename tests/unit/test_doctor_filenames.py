@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gobbler.doctor import filenames
+from gobbler.doctor import metadata
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, small
 
-PROBES = [filenames.long_names, filenames.kept_names, filenames.letter_case]
+PROBES = [metadata.long_names, metadata.kept_names, metadata.letter_case]
 
 
 @pytest.mark.parametrize("probe", PROBES)
@@ -71,23 +71,23 @@ def no_special_characters(name: str) -> str:
 @pytest.mark.parametrize(
     ("change", "probe", "verdict", "said"),
     [
-        (too_long, filenames.long_names, WARNING, "255 bytes are not possible: File name too long"),
-        (lambda name: name[:100], filenames.long_names, WARNING, "come back changed"),
-        (no_special_characters, filenames.kept_names, WARNING, "Invalid argument"),
+        (too_long, metadata.long_names, WARNING, "255 bytes fail: File name too long"),
+        (lambda name: name[:100], metadata.long_names, WARNING, "come back changed"),
+        (no_special_characters, metadata.kept_names, WARNING, "Invalid argument"),
         (
             lambda name: unicodedata.normalize("NFD", name),
-            filenames.kept_names,
+            metadata.kept_names,
             FAULT,
             "comes back changed",
         ),
-        (str.lower, filenames.kept_names, FAULT, "comes back changed"),
-        (str.lower, filenames.letter_case, FAULT, "capital and small letters"),
+        (str.lower, metadata.kept_names, FAULT, "comes back changed"),
+        (str.lower, metadata.letter_case, FAULT, "upper and lower case"),
     ],
 )
 def test_names_that_are_refused_or_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change, probe, verdict, said: str
 ) -> None:
-    monkeypatch.setattr(filenames, "os", Changing(change))
+    monkeypatch.setattr(metadata, "os", Changing(change))
     found = probe(TOPIC, str(tmp_path))
     assert found.verdict is verdict
     assert said in found.sentence
@@ -97,8 +97,8 @@ def test_names_that_are_refused_or_changed(
 def test_names_that_are_only_taken_for_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(filenames, "_same", lambda *_: True)
-    found = filenames.kept_names(TOPIC, str(tmp_path))
+    monkeypatch.setattr(metadata, "_same", lambda *_: True)
+    found = metadata.kept_names(TOPIC, str(tmp_path))
     assert found.verdict is FAULT
     assert "look the same" in found.sentence
 

@@ -11,13 +11,13 @@ import pytest
 
 from gobbler.doctor import locks
 from gobbler.doctor.contender import BUSY, HELD
-from gobbler.doctor.contenders import Parties, Party
+from gobbler.doctor.contenders import Contender, ContenderType
 from gobbler.doctor.findings import Finding
 
 from .doctoring import FAULT, OK, TOPIC, WARNING
 
 
-def probed(directory: Path, party: Parties = Party) -> list[Finding]:
+def probed(directory: Path, party: ContenderType = Contender) -> list[Finding]:
     return list(TOPIC.attempt_all(locks.locks, str(directory), party))
 
 
@@ -30,14 +30,14 @@ def test_locks_of_a_local_filesystem(tmp_path: Path) -> None:
     assert bad(found) == []
     assert [each.sentence for each in found] == [
         "flock excludes other processes",
-        "shared locks go together, exclusive ones exclude them",
-        "flock excludes threads of one process, too",
-        "flock is a lock of its own, apart from record locks",
-        "the lock of a killed process is free",
+        "shared locks exclude exclusive ones, and not each other",
+        "flock excludes other threads of a process",
+        "flock is independent of record locks",
+        "a lock ends with its process",
     ]
 
 
-class Everybodys(Party):
+class Everybodys(Contender):
     """Sees a mount on which ``flock`` succeeds for everybody."""
 
     def ask(self, *words: object) -> str:
@@ -51,7 +51,7 @@ def test_locks_that_everybody_gets_are_a_fault_but_not_refused(tmp_path: Path) -
     assert "-o flock" in found.remedy
 
 
-class Unlockable(Party):
+class Unlockable(Contender):
     """Sees a mount without ``flock``."""
 
     def ask(self, *words: object) -> str:
@@ -66,11 +66,11 @@ def test_a_mount_without_locks_is_refused(tmp_path: Path) -> None:
     assert "no locks" in found.sentence
 
 
-class Hanging(Party):
+class Hanging(Contender):
     """Sees a lock service that does not answer: the process is stopped."""
 
     def __init__(self, directory: str) -> None:
-        super().__init__(directory, patience=0.2)
+        super().__init__(directory, timeout=0.2)
 
     def ask(self, *words: object) -> str:
         if words[0] == "lock":
@@ -86,10 +86,10 @@ def test_locks_that_hang_are_given_up(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 30, "far from the minute that the process would take"
 
 
-def lying(words: tuple[object, ...], answer: str) -> Parties:
+def lying(words: tuple[object, ...], answer: str) -> ContenderType:
     """Processes that hear ``answer`` to commands that begin with ``words``."""
 
-    class Lying(Party):
+    class Lying(Contender):
         def ask(self, *asked: object) -> str:
             told = super().ask(*asked)
             return answer if asked[: len(words)] == words else told
@@ -112,7 +112,7 @@ def test_shared_locks_beside_exclusive_ones_are_a_fault(tmp_path: Path) -> None:
 def test_a_lock_that_is_emulated_is_told(tmp_path: Path) -> None:
     found = probed(tmp_path, lying(("record",), BUSY))
     assert bad(found) == []
-    assert "flock is carried out as a record lock, as NFS does for all its clients" in [
+    assert "flock is implemented by record locks, as NFS does for all clients" in [
         each.sentence for each in found
     ]
 
@@ -120,7 +120,7 @@ def test_a_lock_that_is_emulated_is_told(tmp_path: Path) -> None:
 def test_a_lock_that_outlives_its_holder_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Immortal(Party):
+    class Immortal(Contender):
         """Does not die while others look, as on a server that keeps its locks."""
 
         killed = False
@@ -133,7 +133,7 @@ def test_a_lock_that_outlives_its_holder_is_a_fault(
     monkeypatch.setattr(locks, "FREED_WITHIN", 0.1)
     parties: list[Immortal] = []
 
-    def party(directory: str) -> Party:
+    def party(directory: str) -> Contender:
         parties.append(Immortal(directory))
         return parties[-1]
 
@@ -146,10 +146,10 @@ def test_a_lock_that_outlives_its_holder_is_a_fault(
 
 
 def test_a_process_that_ends_is_told(tmp_path: Path) -> None:
-    with Party(str(tmp_path)) as party:
+    with Contender(str(tmp_path)) as party:
         party.ready()
         with pytest.raises(OSError, match="No such file"):
             party.ask("lock", "missing/lock", "exclusive")
-        party.tell("nonsense")
+        party.send("nonsense")
         with pytest.raises(ChildProcessError):
-            party.hear()
+            party.receive()

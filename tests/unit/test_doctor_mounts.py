@@ -8,9 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from gobbler.doctor import mounts
-from gobbler.doctor.filesystems import KINDS
-from gobbler.doctor.findings import Verdict
-from gobbler.doctor.places import Place
+from gobbler.doctor.findings import Place, Verdict
+from gobbler.doctor.mounts import KINDS
 from gobbler.fs.mounts import Mount, mount_of, parse, read
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, mounted, new_world
@@ -110,21 +109,21 @@ def test_whatever_is_not_fit_has_a_remedy() -> None:
 @pytest.mark.parametrize(
     ("kind", "option", "verdict", "said"),
     [
-        ("lustre", "flock", OK, "nothing"),
+        ("lustre", "flock", OK, "no harmful options"),
         ("lustre", "localflock", WARNING, "this host only"),
-        ("lustre", "noflock", FAULT, "no locks"),
+        ("lustre", "noflock", FAULT, "flock fails"),
         ("nfs", "nolock", WARNING, "this host only"),
-        ("nfs4", "local_lock=none", OK, "nothing"),
+        ("nfs4", "local_lock=none", OK, "no harmful options"),
         ("nfs4", "local_lock=flock", WARNING, "this host only"),
         ("nfs4", "local_lock=all", WARNING, "this host only"),
         ("nfs4", "soft", WARNING, "slow"),
-        ("nfs4", "hard", OK, "nothing"),
+        ("nfs4", "hard", OK, "no harmful options"),
         ("cifs", "nobrl", WARNING, "this host only"),
         ("ext4", "nobarrier", WARNING, "power cut"),
-        ("ext4", "noexec", OK, "nothing"),
-        ("ext4", "nolock", OK, "nothing"),
+        ("ext4", "noexec", OK, "no harmful options"),
+        ("ext4", "nolock", OK, "no harmful options"),
         ("xfs", "ro", FAULT, "read-only"),
-        ("xfs", "nosymfollow", FAULT, "not followed"),
+        ("xfs", "nosymfollow", FAULT, "can't read linked files"),
     ],
 )
 def test_what_options_mean_for_the_registry(

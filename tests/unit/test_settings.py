@@ -73,7 +73,7 @@ def test_the_hint_for_a_missing_directory_is_the_command_that_makes_it(settings:
 
 def test_a_registry_that_everybody_can_write_is_refused(settings: Settings) -> None:
     os.chmod(settings.registry, 0o1777)
-    with pytest.raises(Misconfigured, match="written by everybody") as caught:
+    with pytest.raises(Misconfigured, match="writable by everybody") as caught:
         check_directories(settings)
     assert "chmod o-w" in caught.value.hint
 

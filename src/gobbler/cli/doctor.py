@@ -16,7 +16,7 @@ from gobbler.cli import common
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.doctor.examination import examine
 from gobbler.doctor.findings import Finding, Verdict, worst
-from gobbler.doctor.host import as_account, present_account
+from gobbler.doctor.host import as_account, current_account
 
 _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold red"}
 
@@ -62,7 +62,7 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
             {
                 "staging": directories[0],
                 "registry": directories[1],
-                "account": user or present_account(),
+                "account": user or current_account(),
                 "verdict": verdict,
                 "findings": findings,
             }

@@ -1,8 +1,8 @@
 """One of several processes that compete for files; see :mod:`gobbler.doctor.contenders`.
 
-It is run as a script, in the directory of the files and without importing anything of
-ours, so that it is there within a moment. It reads a command a line and answers with a
-line; it ends when nobody can send commands any more.
+It runs as a script in the directory of the files. It imports nothing of this package, so it
+starts quickly. It reads one command per line, answers each with one line, and ends at the end
+of its input.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 
-TYPE_CHECKING = False  # typing takes long to import
+TYPE_CHECKING = False  # importing typing is slow
 if TYPE_CHECKING:
     from typing import TextIO
 
@@ -27,14 +27,14 @@ _open: list[int] = []
 
 
 def lock(name: str, kind: str) -> str:
-    """Take the lock on a file, opened anew, if it is free; kept until ``free``."""
+    """Open a file and take its lock if it is free; held until ``free``."""
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     operation = fcntl.LOCK_EX if kind == "exclusive" else fcntl.LOCK_SH
     return _take(descriptor, lambda: fcntl.flock(descriptor, operation | fcntl.LOCK_NB))
 
 
 def record(name: str) -> str:
-    """Take the record lock (``F_SETLK``) on all of a file if it is free."""
+    """Take the record lock (``F_SETLK``) on a whole file if it is free."""
     descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return _take(descriptor, lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
@@ -52,16 +52,16 @@ def _take(descriptor: int, take: Callable[[], object]) -> str:
 
 
 def free() -> str:
-    """Close all that is held."""
+    """Release all locks."""
     while _open:
         os.close(_open.pop())
     return "free"
 
 
 def race(prefix: str, rounds: str, start: str) -> str:
-    """Create one file in each round, exclusively; a digit for each: was it us?
+    """Create one file in each round, exclusively. A digit per round: 1 if this process did.
 
-    All begin at ``start`` of the monotonic clock, which is one for the whole host.
+    All contenders begin at ``start`` of the monotonic clock, which they share.
     """
     won = ""
     for number in range(int(rounds)):
@@ -77,22 +77,22 @@ def race(prefix: str, rounds: str, start: str) -> str:
 
 
 def watch(name: str, last: str, seconds: str) -> str:
-    """Read a file until it holds ``last``; how often it was read, missing, and damaged."""
-    looks = missing = damaged = 0
+    """Read a file until it holds ``last``: how often it was read, missing and damaged."""
+    reads = missing = damaged = 0
     deadline = time.monotonic() + float(seconds)
     while time.monotonic() < deadline:
-        looks += 1
+        reads += 1
         try:
             with open(name, "rb") as file:
                 content = file.read()
         except FileNotFoundError:
             missing += 1
             continue
-        # Each content is one letter, many times.
+        # The content is always one letter, repeated.
         damaged += not content or content != content[:1] * len(content)
         if content[:1] == last.encode():
             break
-    return f"{looks} {missing} {damaged}"
+    return f"{reads} {missing} {damaged}"
 
 
 COMMANDS: dict[str, Callable[..., str]] = {
@@ -105,7 +105,7 @@ COMMANDS: dict[str, Callable[..., str]] = {
 
 
 def main(commands: TextIO, answers: TextIO) -> None:
-    """Serve commands until there are no more."""
+    """Answer commands until the end of the input."""
     for line in commands:
         command, *words = line.split()
         try:

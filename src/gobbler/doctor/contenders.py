@@ -1,4 +1,4 @@
-"""Processes that compete for files, and are waited for no longer than a while."""
+"""Processes that compete for files. Each answer has a time limit."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from types import TracebackType
 
 from gobbler.doctor import contender as script
 
-PATIENCE = 10.0
-"""Seconds in which an answer must come; each takes microseconds, on a network a moment."""
+ANSWER_WITHIN = 10.0
+"""Seconds for an answer, which takes microseconds, or milliseconds over a network."""
 
 READY_WITHIN = 30.0
-"""Seconds in which a process must have started, however busy the machine is."""
+"""Seconds for a process to start on a busy machine."""
 
 GONE_WITHIN = 5.0
 
 
-class Party(AbstractContextManager["Party"]):
-    """A process that works in ``directory`` as it is told; killed at the end of the block.
+class Contender(AbstractContextManager["Contender"]):
+    """A process that carries out commands in ``directory``; killed at the end of the block.
 
-    Commands and answers are those of :mod:`gobbler.doctor.contender`.
+    :mod:`gobbler.doctor.contender` has the commands and answers.
     """
 
-    def __init__(self, directory: str, patience: float = PATIENCE) -> None:
-        self._patience = patience
+    def __init__(self, directory: str, timeout: float = ANSWER_WITHIN) -> None:
+        self._timeout = timeout
         self._ours, theirs = socket.socketpair()
         with theirs:
             try:
                 self._end = _run(directory, theirs)
             except PermissionError:
-                # An account that root acts for may not be able to run this interpreter.
+                # The account that root acts for may not be allowed to run this interpreter.
                 self._end = _fork(directory, theirs)
 
     def __exit__(
@@ -52,47 +52,46 @@ class Party(AbstractContextManager["Party"]):
         self.kill()
 
     def ready(self) -> None:
-        """Wait until the process has started; raises as :meth:`ask`."""
-        self.tell("free")
-        self._line(max(self._patience, READY_WITHIN))
+        """Wait until the process has started. Raises the errors of :meth:`ask`."""
+        self.send("free")
+        self._line(max(self._timeout, READY_WITHIN))
 
     def ask(self, *words: object) -> str:
         """The answer to a command.
 
-        Raises ``OSError`` with what the system said there; ``TimeoutError`` if no answer
-        comes.
+        Raises the ``OSError`` of the command, and ``TimeoutError`` if no answer comes.
         """
-        self.tell(*words)
-        return self.hear()
+        self.send(*words)
+        return self.receive()
 
-    def tell(self, *words: object) -> None:
-        """Give a command whose answer is heard later."""
+    def send(self, *words: object) -> None:
+        """Send a command; :meth:`receive` returns its answer."""
         self._ours.sendall((" ".join(map(str, words)) + "\n").encode())
 
-    def hear(self) -> str:
-        """The answer to the last command; raises as :meth:`ask`."""
-        answer = self._line(self._patience)
+    def receive(self) -> str:
+        """The answer to the last command. Raises the errors of :meth:`ask`."""
+        answer = self._line(self._timeout)
         if answer.startswith("failed "):
             number = int(answer.removeprefix("failed "))
             raise OSError(number, os.strerror(number))
         return answer
 
-    def _line(self, patience: float) -> str:
-        deadline = time.monotonic() + patience
+    def _line(self, timeout: float) -> str:
+        deadline = time.monotonic() + timeout
         line = b""
         while not line.endswith(b"\n"):
             self._ours.settimeout(max(0.001, deadline - time.monotonic()))
             try:
                 part = self._ours.recv(65536)
             except TimeoutError:
-                raise TimeoutError(f"no answer within {patience:g} seconds") from None
+                raise TimeoutError(f"no answer within {timeout:g} seconds") from None
             if not part:
-                raise ChildProcessError(errno.ECHILD, "the process that tried it ended early")
+                raise ChildProcessError(errno.ECHILD, "the process that ran the trial ended early")
             line += part
         return line.decode().rstrip("\n")
 
     def kill(self) -> None:
-        """Kill the process, and wait a while until it is gone."""
+        """Kill the process, and wait a few seconds until it is gone."""
         self._ours.close()
         self._end()
 
@@ -110,7 +109,7 @@ def _run(directory: str, theirs: socket.socket) -> Callable[[], None]:
 
 def _end_run(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    # If it takes longer, it hangs in the kernel, waiting for a file server.
+    # If that takes longer, the process hangs in the kernel, waiting for a file server.
     with suppress(subprocess.TimeoutExpired):
         process.wait(GONE_WITHIN)
 
@@ -123,7 +122,9 @@ def _fork(directory: str, theirs: socket.socket) -> Callable[[], None]:
 
 
 def _work(directory: str, theirs: socket.socket) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who will kill us
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # The parent handles Ctrl-C, and kills this process.
     os.chdir(directory)
     with theirs.makefile("r") as commands, theirs.makefile("w") as answers:
         script.main(commands, answers)
@@ -134,14 +135,16 @@ def _end_forked(process: BaseProcess) -> None:
     process.join(GONE_WITHIN)
 
 
-Parties = Callable[[str], Party]
+ContenderType = Callable[[str], Contender]
 
 
 @contextmanager
-def gathered(directory: str, number: int, party: Parties = Party) -> Iterator[list[Party]]:
-    """Several processes in ``directory``, all of them ready."""
+def contenders(
+    directory: str, number: int, new: ContenderType = Contender
+) -> Iterator[list[Contender]]:
+    """``number`` processes in ``directory``, all ready."""
     with ExitStack() as stack:
-        parties = [stack.enter_context(party(directory)) for _ in range(number)]
-        for each in parties:
+        found = [stack.enter_context(new(directory)) for _ in range(number)]
+        for each in found:
             each.ready()
-        yield parties
+        yield found

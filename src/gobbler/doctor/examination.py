@@ -1,84 +1,166 @@
-"""All probes in their order, and the quick ones that the service runs at its start."""
+"""The probes in one table for each stage, and the runs that use them.
+
+A run goes through the stages in this order: the host, permissions of both directories, their
+mounts, their room, and trials, which try things out in a scratch directory. Trials that are
+``essential`` also run at each start of ``gobbler serve``.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-from gobbler.doctor import acl_probes, host, modes, mounts, places, renames, storage
-from gobbler.doctor import probes as behaviour
-from gobbler.doctor.findings import Finding, Topic, Verdict
-from gobbler.doctor.places import Place
-from gobbler.doctor.probes import REAL, Seams
+from gobbler.doctor import host, locks, metadata, modes, mounts, renames, storage
+from gobbler.doctor.contenders import Contender, ContenderType
+from gobbler.doctor.findings import Finding, Place, Topic, Verdict
+from gobbler.doctor.scratch import free_path, scratch_directory, subdirectory
 from gobbler.fs.mounts import mount_of
 from gobbler.fs.mounts import read as read_mounts
 
-Probes = tuple[tuple[str, Callable[[Topic, Place], Finding]], ...]
+STAGING, REGISTRY, BOTH = ("staging",), ("registry",), ("staging", "registry")
 
-_BOTH: Probes = (
-    ("way to it", modes.reach),
-    ("directories above", modes.replaceable),
-    ("ACL", acl_probes.access_acl),
-    ("default ACL", acl_probes.default_acl),
+
+@dataclass(frozen=True)
+class Tools:
+    """What trials work with. Tests replace it to show faults that no filesystem here has."""
+
+    contender: ContenderType = Contender
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Where a trial takes place: ``directory`` is new and empty, on the filesystem of ``place``."""
+
+    place: Place
+    directory: str
+    tools: Tools
+
+
+TrialFunction = Callable[[Topic, Trial], Finding | Iterable[Finding]]
+
+
+@dataclass(frozen=True)
+class _Probe:
+    what: str
+    of: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PlaceProbe(_Probe):
+    """A probe that reads a directory and changes nothing."""
+
+    probe: Callable[[Topic, Place], Finding]
+
+
+@dataclass(frozen=True)
+class TrialProbe(_Probe):
+    """A probe that tries something out; ``essential``: a service must know before it starts."""
+
+    probe: TrialFunction
+    essential: bool = False
+
+
+PERMISSIONS = (
+    PlaceProbe("access", BOTH, modes.access),
+    PlaceProbe("owner", STAGING, modes.staging_owner),
+    PlaceProbe("writers", STAGING, modes.staging_writers),
+    PlaceProbe("sticky bit", STAGING, modes.staging_sticky),
+    PlaceProbe("owner", REGISTRY, modes.registry_owner),
+    PlaceProbe("writers", REGISTRY, modes.registry_writers),
+    PlaceProbe("readers", REGISTRY, modes.registry_readers),
+    PlaceProbe("way to it", BOTH, modes.reach),
+    PlaceProbe("directories above", BOTH, modes.replaceable),
+    PlaceProbe("ACL", BOTH, modes.access_acl),
+    PlaceProbe("default ACL", BOTH, modes.default_acl),
 )
 
-PERMISSIONS: dict[str, Probes] = {
-    "staging": (
-        ("access", places.access),
-        ("owner", modes.staging_owner),
-        ("writers", modes.staging_writers),
-        ("sticky bit", modes.staging_sticky),
-        *_BOTH,
-    ),
-    "registry": (
-        ("access", places.access),
-        ("owner", modes.registry_owner),
-        ("writers", modes.registry_writers),
-        ("readers", modes.registry_readers),
-        *_BOTH,
-    ),
-}
+LAYOUT = (PlaceProbe("one filesystem", REGISTRY, renames.one_filesystem),)
 
-INSIDE: Probes = (("one filesystem", renames.one_filesystem),)
+ROOM = (
+    PlaceProbe("space", BOTH, storage.space),
+    PlaceProbe("inodes", BOTH, storage.inodes),
+)
 
-ROOM: Probes = (("space", storage.space), ("inodes", storage.inodes))
+
+def _in_directory(probe: Callable[[Topic, str], Finding]) -> TrialFunction:
+    return lambda topic, trial: probe(topic, trial.directory)
+
+
+def _with_contenders(
+    probe: Callable[[Topic, str, ContenderType], Finding | Iterable[Finding]],
+) -> TrialFunction:
+    return lambda topic, trial: probe(topic, trial.directory, trial.tools.contender)
+
+
+def _publication(topic: Topic, trial: Trial) -> Finding:
+    with free_path(trial.place) as target:
+        return renames.publication(topic, trial.directory, target)
+
+
+def _clock(topic: Topic, trial: Trial) -> Finding:
+    return metadata.clock(topic, trial.directory, trial.tools.now)
+
+
+TRIALS = (
+    TrialProbe("new files", REGISTRY, _in_directory(modes.modes_made), essential=True),
+    TrialProbe("rename", REGISTRY, _publication, essential=True),
+    TrialProbe("rename over", REGISTRY, _in_directory(renames.over_directories), essential=True),
+    TrialProbe(
+        "exclusive creation", BOTH, _with_contenders(renames.exclusive_creation), essential=True
+    ),
+    TrialProbe("locks", REGISTRY, _with_contenders(locks.locks), essential=True),
+    TrialProbe("replacing", REGISTRY, _with_contenders(renames.replacing)),
+    TrialProbe("hard links", REGISTRY, _in_directory(renames.hard_links)),
+    TrialProbe("copying", REGISTRY, _in_directory(storage.copying_inside)),
+    TrialProbe("symbolic links", BOTH, _in_directory(renames.symbolic_links)),
+    TrialProbe("clock", BOTH, _clock),
+    TrialProbe("times", BOTH, _in_directory(metadata.granularity)),
+    TrialProbe("long names", BOTH, _in_directory(metadata.long_names)),
+    TrialProbe("names", BOTH, _in_directory(metadata.kept_names)),
+    TrialProbe("letter case", BOTH, _in_directory(metadata.letter_case)),
+    TrialProbe("flushing", BOTH, _in_directory(storage.flushing)),
+)
 
 
 def permissions(staging: Place, registry: Place) -> Iterator[Finding]:
-    """Who can do what in both directories; of what is missing no more is said."""
+    """Who can do what in both directories; nothing more about one that does not exist."""
     both = (staging, registry)
-    found = [place.topic("exists").attempt(places.existence, place) for place in both]
+    found = [place.topic("exists").attempt(modes.existence, place) for place in both]
     yield from found
     if not any(finding.refused for finding in found):
-        yield Topic("both", "apart").attempt(places.apart, staging, registry)
+        yield Topic("both", "apart").attempt(modes.apart, staging, registry)
     for place, exists in zip(both, found, strict=True):
         if not exists.refused:
-            yield from _each(place, PERMISSIONS[place.what])
+            yield from _read_only(place, PERMISSIONS)
             yield from own_directories(place)
 
 
 def own_directories(place: Place) -> Iterator[Finding]:
-    """Whose the service's own directories are."""
+    """Whether the service's own directories in ``place`` are its own."""
     for path, mode in place.own:
-        yield place.topic(os.path.basename(path)).attempt(places.own_directory, path, mode)
+        yield place.topic(os.path.basename(path)).attempt(modes.own_directory, path, mode)
 
 
-def quick(registry: Place, seams: Seams = REAL) -> Iterator[Finding]:
-    """How the registry behaves, as far as a service must know before it starts."""
-    yield from _each(registry, INSIDE)
-    room = list(_each(registry, ROOM))
+def quick(registry: Place, tools: Tools | None = None) -> Iterator[Finding]:
+    """What a service must know about the registry before it starts."""
+    yield from _read_only(registry, LAYOUT)
+    room = list(_read_only(registry, ROOM))
     yield from room
     if not _is_full(room):
-        yield from registry.topic("probing").attempt_all(behaviour.essentials, registry, seams)
+        yield from try_out(registry, tools or Tools(), only_essential=True)
 
 
-def examine(staging: str, registry: str, seams: Seams = REAL) -> list[Finding]:
-    """All that is to be said about the two directories. Leaves nothing behind."""
-    with host.umask_of_the_service() as umask:
-        return list(_examine(Place("staging", staging), Place("registry", registry), umask, seams))
+def examine(staging: str, registry: str, tools: Tools | None = None) -> list[Finding]:
+    """Everything about the two directories and this host. Leaves nothing behind."""
+    with host.service_umask() as umask:
+        places = Place("staging", staging), Place("registry", registry)
+        return list(_examine(*places, umask, tools or Tools()))
 
 
-def _examine(staging: Place, registry: Place, umask: int, seams: Seams) -> Iterator[Finding]:
+def _examine(staging: Place, registry: Place, umask: int, tools: Tools) -> Iterator[Finding]:
     yield Topic("host", "account").attempt(host.account, registry.path)
     yield Topic("host", "installation").attempt(host.installation)
     yield Topic("host", "umask").attempt(host.umask, umask)
@@ -88,35 +170,37 @@ def _examine(staging: Place, registry: Place, umask: int, seams: Seams) -> Itera
     yield from found
     usable = []
     for place in (staging, registry):
-        if not _has(found, place, "exists"):
+        if not _has_fault(found, place, "exists"):
             room = list(_surroundings(place))
             yield from room
-            # What can't be written, or has no room, can't be tried out.
-            if not _has(found, place, "access") and not _is_full(room):
+            # Trials need to write, and room for it.
+            if not _has_fault(found, place, "access") and not _is_full(room):
                 usable.append(place)
-                probe = behaviour.everything
-                yield from place.topic("probing").attempt_all(probe, place, seams)
+                yield from try_out(place, tools)
     if len(usable) == 2:
         yield Topic("both", "filesystems").attempt(renames.how_many, staging, registry)
-        yield Topic("both", "copying").attempt(behaviour.between, staging, registry)
+        yield Topic("both", "copying").attempt(_copying, staging, registry)
 
 
-def _has(found: list[Finding], place: Place, what: str) -> bool:
-    """Whether there is a fault about ``what`` of ``place``."""
+def _copying(topic: Topic, staging: Place, registry: Place) -> Finding:
+    with scratch_directory(staging) as source, scratch_directory(registry) as target:
+        return storage.copying(topic, source, target)
+
+
+def _has_fault(found: list[Finding], place: Place, what: str) -> bool:
     about = (place.what, what, Verdict.FAULT)
     return any((f.where, f.what, f.verdict) == about for f in found)
 
 
 def _surroundings(place: Place) -> Iterator[Finding]:
     yield from place.topic("mount").attempt_all(_mount, place)
-    if place.what == "registry":
-        yield from _each(place, INSIDE)
-    yield from _each(place, ROOM)
+    yield from _read_only(place, LAYOUT)
+    yield from _read_only(place, ROOM)
 
 
 def _is_full(room: list[Finding]) -> bool:
-    """Whether nothing can be tried out, for want of room."""
-    rooms = {what for what, _ in ROOM}
+    """Whether a filesystem has no room for trials."""
+    rooms = {probe.what for probe in ROOM}
     return any(f.what in rooms and f.verdict is Verdict.FAULT for f in room)
 
 
@@ -131,6 +215,28 @@ def _mount(topic: Topic, place: Place) -> Iterator[Finding]:
         yield place.topic("mounts inside").attempt(mounts.inside, place, all_mounts)
 
 
-def _each(place: Place, probes: Probes) -> Iterator[Finding]:
-    for what, probe in probes:
-        yield place.topic(what).attempt(probe, place)
+def _read_only(place: Place, probes: Iterable[PlaceProbe]) -> Iterator[Finding]:
+    for each in probes:
+        if place.what in each.of:
+            yield place.topic(each.what).attempt(each.probe, place)
+
+
+def try_out(place: Place, tools: Tools, *, only_essential: bool = False) -> Iterator[Finding]:
+    """What the trials in ``place`` find, each in an empty directory."""
+    yield from place.topic("probing").attempt_all(_try_out, place, tools, only_essential)
+
+
+def _try_out(topic: Topic, place: Place, tools: Tools, only_essential: bool) -> Iterator[Finding]:
+    del topic
+    with scratch_directory(place) as directory:
+        for each in TRIALS:
+            if place.what in each.of and (each.essential or not only_essential):
+                yield from place.topic(each.what).attempt_all(_run, each, place, directory, tools)
+
+
+def _run(
+    topic: Topic, trial: TrialProbe, place: Place, scratch: str, tools: Tools
+) -> Iterator[Finding]:
+    with subdirectory(scratch) as directory:
+        found = trial.probe(topic, Trial(place, directory, tools))
+        yield from [found] if isinstance(found, Finding) else found

@@ -1,19 +1,21 @@
-"""What a probe answers: a verdict, a sentence in plain words, and a remedy."""
+"""What a probe answers: a verdict, a sentence and a remedy, about a place or the host."""
 
 from __future__ import annotations
 
 import enum
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Concatenate, ParamSpec
 
 from gobbler.errors import GobblerError
+from gobbler.fs.layout import OwnDirectory, registry_directories, staging_directories
 
 P = ParamSpec("P")
 
 
 class Verdict(str, enum.Enum):
-    """How bad it is; in this order."""
+    """How bad a finding is, from good to bad."""
 
     OK = "ok"
     WARNING = "warning"
@@ -22,11 +24,11 @@ class Verdict(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found about one thing.
+    """What a probe found.
 
-    ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names the thing.
-    ``refused``: the service does not even start with it, because nothing it does would be
-    safe, or nothing would work.
+    ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names what was
+    examined. ``sentence`` has no full stop; ``remedy`` says what to do. With ``refused`` the
+    service does not start, because nothing would be safe, or nothing would work.
     """
 
     where: str
@@ -39,27 +41,27 @@ class Finding:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a probe looks at; makes the findings about it."""
+    """What a probe examines. It makes the findings about it."""
 
     where: str
     what: str
 
     def ok(self, sentence: str) -> Finding:
-        """All is well."""
+        """A finding that nothing is wrong."""
         return Finding(self.where, self.what, Verdict.OK, sentence)
 
     def warning(self, sentence: str, remedy: str = "") -> Finding:
-        """It works, but there is something to know."""
+        """A finding that it works, with a limit."""
         return Finding(self.where, self.what, Verdict.WARNING, sentence, remedy)
 
     def fault(self, sentence: str, remedy: str = "", *, refused: bool = False) -> Finding:
-        """It does not work, or is not safe."""
+        """A finding that it does not work, or is not safe."""
         return Finding(self.where, self.what, Verdict.FAULT, sentence, remedy, refused)
 
     def attempt(
         self, probe: Callable[Concatenate[Topic, P], Finding], *args: P.args, **kwargs: P.kwargs
     ) -> Finding:
-        """What ``probe`` finds; a fault if it can't do its work."""
+        """What ``probe`` finds; a fault if the probe itself fails."""
         return next(self.attempt_all(lambda topic: [probe(topic, *args, **kwargs)]))
 
     def attempt_all(
@@ -68,26 +70,52 @@ class Topic:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Iterator[Finding]:
-        """What ``probe`` finds up to where it can't go on, and that then, as a fault."""
+        """What ``probe`` finds, and a fault as the last finding if the probe itself fails."""
         try:
             yield from probe(self, *args, **kwargs)
         except TimeoutError as error:
-            yield self.fault(f"it could not be found out: {plainly(error)}", TRY_AGAIN)
+            yield self.fault(f"the probe failed: {system_message(error)}", TRY_AGAIN)
         except OSError as error:
-            yield self.fault(f"it could not be found out: {plainly(error)}")
+            yield self.fault(f"the probe failed: {system_message(error)}")
         except GobblerError as error:
-            yield self.fault(f"it could not be found out: {error}", error.hint)
+            yield self.fault(f"the probe failed: {error}", error.hint)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of the two directories: ``what`` is ``staging`` or ``registry``."""
+
+    what: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"the {self.what} directory {self.path}"
+
+    @property
+    def shell(self) -> str:
+        """The path, quoted for a shell."""
+        return shlex.quote(self.path)
+
+    def topic(self, what: str) -> Topic:
+        """The topic of findings about ``what`` of this directory."""
+        return Topic(self.what, what)
+
+    @property
+    def own(self) -> tuple[OwnDirectory, ...]:
+        """The service's own directories in it."""
+        directories = staging_directories if self.what == "staging" else registry_directories
+        return directories(self.path)
 
 
 TRY_AGAIN = "Try again when the machine and its file servers are less busy."
 
 
-def plainly(error: OSError) -> str:
-    """What the system says, e.g. ``No space left on device``."""
+def system_message(error: OSError) -> str:
+    """The message of the system, such as ``No space left on device``."""
     return error.strerror or str(error)
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
-    """The verdict about all of them."""
+    """The worst verdict of all ``findings``; OK if there are none."""
     order = list(Verdict)
     return max((finding.verdict for finding in findings), key=order.index, default=Verdict.OK)

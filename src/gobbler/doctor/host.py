@@ -22,22 +22,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UMASK = 0o022
-"""What the service sets for itself."""
+"""The umask that the service sets."""
 
 ENOUGH_FILES = 4096
 
 PROTECTED_HARDLINKS = "/proc/sys/fs/protected_hardlinks"
 
 
-def present_account() -> str:
-    """The account as which this process acts."""
+def current_account() -> str:
+    """The account of this process."""
     return user_name(os.geteuid())
 
 
 def as_account(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a picklable ``function`` in a process of the account ``name``; only root can.
+    """Call a picklable ``function`` in a process of the account ``name``, as root.
 
-    Raises :class:`~gobbler.errors.Missing` if there is no such account.
+    Raises :class:`~gobbler.errors.Missing` if there is no such account,
+    :class:`~gobbler.errors.Forbidden` if the caller is neither root nor that account, and
+    :class:`~gobbler.errors.Fault` if the process fails.
     """
     try:
         account = pwd.getpwnam(name)
@@ -56,8 +58,8 @@ def as_account(name: str, function: Callable[P, T], *args: P.args, **kwargs: P.k
 
 
 def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
-    # Forked: what is loaded need not be readable for the other account, which in turn can't
-    # trace what was root's, and so not forge what it answers.
+    # Forked, because the other account may not be able to read our modules. It can't trace a
+    # process that was root's, so it can't forge the answer.
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_act, args=(account, call, theirs))
@@ -72,7 +74,7 @@ def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
     finally:
         ours.close()
         if process.pid is not None:
-            process.terminate()  # if that is still needed: it cleans up then
+            process.terminate()  # it cleans up on SIGTERM
             process.join()
     if error is not None:
         raise error
@@ -81,7 +83,9 @@ def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
 
 
 def _act(account: pwd.struct_passwd, call: Callable[[], T], results: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who will end us
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # The parent handles Ctrl-C, and terminates this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         _become(account)
@@ -91,7 +95,7 @@ def _act(account: pwd.struct_passwd, call: Callable[[], T], results: Connection)
         return
     try:
         answer: tuple[T | None, Exception | None] = (call(), None)
-    except Exception as error:  # noqa: BLE001 - raised where it was called from
+    except Exception as error:  # noqa: BLE001 - the parent raises it
         answer = (None, error)
     results.send(answer)
 
@@ -103,8 +107,8 @@ def _become(account: pwd.struct_passwd) -> None:
 
 
 @contextmanager
-def umask_of_the_service() -> Iterator[int]:
-    """Make files as the service does during the block; the umask that was set before."""
+def service_umask() -> Iterator[int]:
+    """Set the umask of the service during the block; yields the umask from before."""
     before = os.umask(UMASK)
     try:
         yield before
@@ -113,9 +117,9 @@ def umask_of_the_service() -> Iterator[int]:
 
 
 def account(topic: Topic, registry: str) -> Finding:
-    """Who probes: rather the service's account than root."""
+    """Whether the service's account runs the doctor, not root."""
     if os.geteuid() != 0:
-        return topic.ok(f"probed as {present_account()}")
+        return topic.ok(f"probed as {current_account()}")
     try:
         owner = os.stat(registry).st_uid
     except OSError:
@@ -123,62 +127,62 @@ def account(topic: Topic, registry: str) -> Finding:
     if owner:
         return topic.warning(
             f"probed as root, but the registry belongs to {user_name(owner)}",
-            f"Permissions don't hold root back: probe as the account that will run the "
-            f"service, with --user {user_name(owner)}.",
+            f"Examine them as the account of the service: --user {user_name(owner)}. Permissions "
+            f"don't apply to root.",
         )
     return topic.warning(
-        "probed as root, whom permissions don't hold back",
+        "probed as root, to whom permissions don't apply",
         "Run the service as an account of its own that owns the registry, and name it with --user.",
     )
 
 
 def installation(topic: Topic, program: str = sys.executable) -> Finding:
-    """Whether the account can run what it is to run."""
+    """Whether the account can run this installation."""
     if os.access(program, os.X_OK, effective_ids=True):
-        return topic.ok("the account can run it")
+        return topic.ok("the account can run this installation")
     return topic.warning(
-        f"{present_account()} can't run {program}: the service can't be run from here",
-        "Install it where that account can read it, such as below /opt.",
+        f"{current_account()} can't run {program}",
+        "Install the service where that account can read it, such as below /opt.",
     )
 
 
 def umask(topic: Topic, before: int) -> Finding:
-    """The umask of whoever starts the service does not matter: it sets its own."""
+    """The umask of the caller. The service sets its own."""
     if before == UMASK:
         return topic.ok(f"{before:03o}, as the service sets it")
     return topic.ok(f"{before:03o} here; the service sets its own, {UMASK:03o}")
 
 
 def hard_links(topic: Topic, setting: str = PROTECTED_HARDLINKS) -> Finding:
-    """Whether users can give files of others another name: see ``proc_sys_fs(5)``.
+    """Whether users can hard-link files of others: see ``proc_sys_fs(5)``.
 
-    Within its minute, a request could be sent once more by whoever has linked it meanwhile.
+    Then a user could repeat a request of another within its minute.
     """
     try:
-        # As bytes: a codec is loaded when first asked for, and the account that probes may not
-        # be able to read the interpreter's own files.
+        # As bytes: Python loads a codec at its first use, and the account may not be able to
+        # read the files of the interpreter.
         with open(setting, "rb") as handle:
             protected = handle.read().strip() != b"0"
     except OSError:
-        return topic.ok("this kernel does not tell whether users can link files of others")
+        return topic.ok("unknown: this kernel has no fs.protected_hardlinks")
     if protected:
-        return topic.ok("users can't link files of others that they can't write")
+        return topic.ok("users can't hard-link files that they can't write")
     return topic.warning(
-        "users can give files of others another name, and so repeat a request of theirs",
-        "sysctl -w fs.protected_hardlinks=1, and the same in /etc/sysctl.d/.",
+        "users can hard-link files of others, and so repeat their requests",
+        "sysctl -w fs.protected_hardlinks=1, and set the same in /etc/sysctl.d/.",
     )
 
 
 def open_files(
     topic: Topic, limits: Callable[[int], tuple[int, int]] = resource.getrlimit
 ) -> Finding:
-    """How many files a process may have open; the service raises it to the hard limit."""
+    """How many files a process can have open; the service uses the hard limit."""
     _, hard = limits(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < ENOUGH_FILES:
         return topic.warning(
-            f"a process may have no more than {hard} files open: requests will fail under load",
+            f"a process can have only {hard} files open: requests will fail under load",
             "Raise the hard limit: LimitNOFILE=65536 in the systemd unit, or "
             "/etc/security/limits.conf.",
         )
     number = "any number of" if hard == resource.RLIM_INFINITY else f"{hard}"
-    return topic.ok(f"a process may have {number} files open")
+    return topic.ok(f"a process can have {number} files open")

@@ -1,6 +1,6 @@
-"""Does ``flock`` exclude, and does a lock vanish with its holder?
+"""Whether ``flock`` excludes other processes, and a lock ends with its holder.
 
-On some mounts of network filesystems it silently succeeds for everybody.
+On some mounts of network filesystems, ``flock`` succeeds for everybody.
 """
 
 from __future__ import annotations
@@ -10,57 +10,59 @@ import time
 from collections.abc import Iterator
 
 from gobbler.doctor.contender import BUSY, HELD
-from gobbler.doctor.contenders import Parties, Party, gathered
+from gobbler.doctor.contenders import Contender, ContenderType, contenders
 from gobbler.doctor.findings import TRY_AGAIN, Finding, Topic, Verdict
 
 FREED_WITHIN = 5.0
-"""Seconds after which the lock of a killed process must be free."""
+"""Seconds until the lock of a killed process must be free."""
 
-MEND = (
-    "Mount it so that locks reach the file server (Lustre: -o flock; NFS: without nolock and "
+REMEDY = (
+    "Remount it so that locks reach the file server (Lustre: -o flock; NFS: without nolock and "
     "local_lock), or use another filesystem."
 )
 
 _MISSING = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
-def locks(topic: Topic, directory: str, party: Parties = Party) -> Iterator[Finding]:
-    """How ``flock`` behaves between processes that work in ``directory``; never waits long."""
-    with gathered(directory, 2, party) as (one, other):
+def locks(topic: Topic, directory: str, new: ContenderType = Contender) -> Iterator[Finding]:
+    """How ``flock`` behaves between processes in ``directory``."""
+    with contenders(directory, 2, new) as (one, other):
         yield (found := _exclusion(topic, one, other))
         if found.verdict is Verdict.OK:
-            yield _mixture(topic, one, other)
-            yield _one_process(topic, one)
+            yield _shared_locks(topic, one, other)
+            yield _threads(topic, one)
             yield _emulation(topic, one, other)
-            yield _freedom(topic, one, other)
+            yield _release_by_kill(topic, one, other)
 
 
-def _exclusion(topic: Topic, one: Party, other: Party) -> Finding:
+def _exclusion(topic: Topic, one: Contender, other: Contender) -> Finding:
     try:
         first = one.ask("lock", "lock", "exclusive")
         second = other.ask("lock", "lock", "exclusive")
     except TimeoutError as error:
         return topic.fault(
             f"flock hangs: {error}",
-            "Look whether the file server's lock service runs. " + TRY_AGAIN,
+            "Check that the lock service of the file server runs. " + TRY_AGAIN,
         )
     except OSError as error:
         if error.errno not in _MISSING:
             raise
-        return topic.fault(f"there are no locks: flock says {error.strerror!r}", MEND, refused=True)
+        return topic.fault(
+            f"there are no locks: flock fails with {error.strerror!r}", REMEDY, refused=True
+        )
     if first != HELD:
-        return topic.fault("a lock that nobody holds can't be taken", MEND, refused=True)
+        return topic.fault("flock refuses a free lock", REMEDY, refused=True)
     if second != BUSY:
         return topic.fault(
-            "flock succeeds for everybody: changes at the same time are not put in order, and "
-            "usage and latest may come out wrong",
-            MEND,
+            "flock succeeds for everybody: simultaneous changes may leave a wrong usage or latest "
+            "version",
+            REMEDY,
         )
     return topic.ok("flock excludes other processes")
 
 
-def _mixture(topic: Topic, one: Party, other: Party) -> Finding:
-    """One holder is exclusive; then both are shared."""
+def _shared_locks(topic: Topic, one: Contender, other: Contender) -> Finding:
+    """Shared beside exclusive, shared beside shared, exclusive beside shared."""
     shared_beside_exclusive = other.ask("lock", "lock", "shared")
     _free(one, other)
     one.ask("lock", "lock", "shared")
@@ -70,24 +72,24 @@ def _mixture(topic: Topic, one: Party, other: Party) -> Finding:
     _free(one, other)
     if both_shared != HELD:
         return topic.warning(
-            "shared locks exclude each other: changes of different projects wait for each other",
-            MEND,
+            "shared locks exclude each other, so changes of different projects wait for each other",
+            REMEDY,
         )
     if HELD in (shared_beside_exclusive, exclusive_beside_shared):
-        return topic.fault("shared and exclusive locks don't exclude each other", MEND)
-    return topic.ok("shared locks go together, exclusive ones exclude them")
+        return topic.fault("shared and exclusive locks don't exclude each other", REMEDY)
+    return topic.ok("shared locks exclude exclusive ones, and not each other")
 
 
-def _one_process(topic: Topic, one: Party) -> Finding:
+def _threads(topic: Topic, one: Contender) -> Finding:
     one.ask("lock", "lock", "exclusive")
     second = one.ask("lock", "lock", "exclusive")
     _free(one)
     if second != BUSY:
-        return topic.fault("flock does not exclude threads of one process from each other", MEND)
-    return topic.ok("flock excludes threads of one process, too")
+        return topic.fault("flock does not exclude other threads of a process", REMEDY)
+    return topic.ok("flock excludes other threads of a process")
 
 
-def _emulation(topic: Topic, one: Party, other: Party) -> Finding:
+def _emulation(topic: Topic, one: Contender, other: Contender) -> Finding:
     one.ask("lock", "lock", "exclusive")
     try:
         record = other.ask("record", "lock")
@@ -95,24 +97,24 @@ def _emulation(topic: Topic, one: Party, other: Party) -> Finding:
         record = f"not possible ({error.strerror})"
     _free(one, other)
     if record == BUSY:
-        return topic.ok("flock is carried out as a record lock, as NFS does for all its clients")
-    return topic.ok("flock is a lock of its own, apart from record locks")
+        return topic.ok("flock is implemented by record locks, as NFS does for all clients")
+    return topic.ok("flock is independent of record locks")
 
 
-def _freedom(topic: Topic, one: Party, other: Party) -> Finding:
+def _release_by_kill(topic: Topic, one: Contender, other: Contender) -> Finding:
     one.ask("lock", "lock", "exclusive")
     one.kill()
     deadline = time.monotonic() + FREED_WITHIN
     while other.ask("lock", "lock", "exclusive") != HELD:
         if time.monotonic() > deadline:
             return topic.fault(
-                f"the lock of a process that was killed is not free {FREED_WITHIN:g} seconds later",
-                "After a crash the service would wait for a lock that nobody holds. " + MEND,
+                f"the lock of a killed process is not free after {FREED_WITHIN:g} seconds",
+                "After a crash, the service would wait for that lock. " + REMEDY,
             )
         time.sleep(0.02)
-    return topic.ok("the lock of a killed process is free")
+    return topic.ok("a lock ends with its process")
 
 
-def _free(*parties: Party) -> None:
-    for each in parties:
+def _free(*contenders: Contender) -> None:
+    for each in contenders:
         each.ask("free")

@@ -1,4 +1,4 @@
-"""Owners and modes: who can change the registry, who can reach both directories."""
+"""Owners, modes and ACLs: who can change the registry, and who can reach both directories."""
 
 from __future__ import annotations
 
@@ -9,48 +9,160 @@ import shlex
 import stat
 from collections.abc import Iterator
 
-from gobbler.doctor.findings import Finding, Topic
-from gobbler.doctor.places import Place, above
+from gobbler.doctor.findings import Finding, Place, Topic, system_message
+from gobbler.fs.acl import ACCESS, DEFAULT, ENTER, OTHER, READ, USER, WRITE, Getter, describe, read
+from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
+from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
 from gobbler.fs.open import user_name
+
+MODES = {"staging": STAGING_MODE, "registry": REGISTRY_MODE}
+
+
+def existence(topic: Topic, place: Place) -> Finding:
+    """Whether the directory exists."""
+    try:
+        status = os.stat(place.path)
+    except FileNotFoundError:
+        return topic.fault(
+            f"{place} does not exist",
+            f"Create it: mkdir -m {MODES[place.what]:04o} {place.shell}",
+            refused=True,
+        )
+    except OSError as error:
+        return topic.fault(f"{place}: {system_message(error)}", refused=True)
+    if not stat.S_ISDIR(status.st_mode):
+        return topic.fault(
+            f"the {place.what} {place.path} is not a directory",
+            f"Choose a directory with --{place.what}.",
+            refused=True,
+        )
+    return topic.ok(f"{place.path} is a directory")
+
+
+def access(topic: Topic, place: Place) -> Finding:
+    """Whether the account can list, enter and change the directory."""
+    account = f"the service's account ({user_name(os.geteuid())})"
+    if os.access(place.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
+        return topic.ok("the account can read and write")
+    if _is_read_only(place.path):
+        return topic.fault(
+            f"{place} is on a filesystem that is mounted read-only",
+            "Check the kernel's log: after an error, the kernel makes a filesystem read-only. Then "
+            "remount it: mount -o remount,rw ...",
+            refused=True,
+        )
+    return topic.fault(
+        f"{account} can't write to {place}",
+        "Change its owner to that account (chown), or run the service as another account.",
+        refused=True,
+    )
+
+
+def _is_read_only(path: str) -> bool:
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def apart(topic: Topic, staging: Place, registry: Place) -> Finding:
+    """Whether neither directory is, or contains, the other."""
+    if _is_inside(staging.path, registry.path) or _is_inside(registry.path, staging.path):
+        return topic.fault(
+            f"staging {staging.path} and registry {registry.path} overlap",
+            "Choose directories of which neither contains the other: users write to staging.",
+            refused=True,
+        )
+    return topic.ok("staging and registry are apart")
+
+
+def _is_inside(path: str, other: str) -> bool:
+    # By identity: one directory may be mounted in two places.
+    status = os.stat(other)
+    return any(
+        os.path.samestat(os.stat(directory), status)
+        for directory in (os.path.realpath(path), *above(path))
+    )
+
+
+def own_directory(topic: Topic, path: str, mode: int) -> Finding:
+    """Whether the service owns its directory ``path``, and its mode is ``mode``."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return topic.ok("missing; the service creates it")
+    except OSError as error:
+        return topic.fault(f"{path}: {system_message(error)}", refused=True)
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        return topic.fault(
+            f"{path} is not a directory of the service's own account",
+            "Remove it, and the service creates it again. Or run the service as the account that "
+            "owns it.",
+            refused=True,
+        )
+    has = stat.S_IMODE(status.st_mode)
+    remedy = f"chmod {mode:04o} {shlex.quote(path)}"
+    if has & 0o022 & ~mode:
+        return topic.fault(
+            f"{path} is writable by others (mode {has:04o})", remedy, refused=bool(has & 0o002)
+        )
+    if mode & ~has & stat.S_ISVTX:
+        return topic.fault(
+            f"{path} lets users remove files of others (mode {has:04o})", remedy, refused=True
+        )
+    if has & 0o777 & ~mode:
+        return topic.warning(f"{path} is readable by others (mode {has:04o})", remedy)
+    if mode & ~has:
+        return topic.warning(f"{path} keeps out users who need it (mode {has:04o})", remedy)
+    return topic.ok("belongs to the service")
+
+
+def above(path: str) -> Iterator[str]:
+    """The parents of ``path``, links resolved, from the nearest to the root."""
+    directory = os.path.realpath(path)
+    while (parent := os.path.dirname(directory)) != directory:
+        directory = parent
+        yield directory
+
 
 OTHERS_ENTER = stat.S_IXOTH
 OTHERS_READ = stat.S_IROTH | stat.S_IXOTH
 
 
 def registry_owner(topic: Topic, registry: Place) -> Finding:
-    """Only the service's account, or root, should own the registry."""
+    """Whether the service's account, or root, owns the registry."""
     owner = os.stat(registry.path).st_uid
     if owner in (0, os.geteuid()):
         return topic.ok(f"belongs to {user_name(owner)}")
     account = user_name(os.geteuid())
     return topic.fault(
-        f"{registry} belongs to {user_name(owner)}, not to {account}: that account can change "
+        f"{registry} belongs to {user_name(owner)}, not to {account}: the owner can change "
         f"everything in it",
-        f"Run the service as {user_name(owner)}, or give the registry away: chown -R {account} "
+        f"Run the service as {user_name(owner)}, or change the owner: chown -R {account} "
         f"{registry.shell}",
     )
 
 
 def registry_writers(topic: Topic, registry: Place) -> Finding:
-    """Only the service should be able to write to the registry."""
+    """Whether the service alone can write to the registry."""
     status = os.stat(registry.path)
     if status.st_mode & stat.S_IWOTH:
         return topic.fault(
-            f"{registry} can be written by everybody",
-            f"Only the service may write there: chmod o-w {registry.shell}",
+            f"{registry} is writable by everybody",
+            f"Only the service may write to it: chmod o-w {registry.shell}",
             refused=True,
         )
     if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid):
         return topic.warning(
-            f"{registry} can be written by the group {_group(status.st_gid)}, whose members "
+            f"{registry} is writable by the group {_group(status.st_gid)}, whose members "
             f"can rename and remove projects",
             f"If they are not all administrators: chmod g-w {registry.shell}",
         )
-    return topic.ok("nobody but the service can write")
+    return topic.ok("only the service can write")
 
 
 def _is_own_group(gid: int) -> bool:
-    """Whether a group is one that nobody but this account is in."""
+    """Whether this account is the only member of a group."""
     try:
         account = pwd.getpwuid(os.geteuid())
         members = set(grp.getgrgid(gid).gr_mem)
@@ -67,71 +179,71 @@ def _group(gid: int) -> str:
 
 
 def registry_readers(topic: Topic, registry: Place) -> Finding:
-    """Everybody should be able to list and enter the registry."""
+    """Whether everybody can list and enter the registry."""
     if os.stat(registry.path).st_mode & OTHERS_READ == OTHERS_READ:
         return topic.ok("everybody can read")
     return topic.warning(
-        f"{registry} can't be read by everybody: users can't read files directly, only over HTTP",
+        f"not everybody can read {registry}: users read files over HTTP only",
         f"If they should: chmod o+rx {registry.shell}",
     )
 
 
 def staging_writers(topic: Topic, staging: Place) -> Finding:
-    """Users must be able to write to staging."""
+    """Whether users can write to staging."""
     status = os.stat(staging.path)
     if status.st_mode & 0o003 == 0o003:
-        return topic.ok("everybody can put files there")
-    mend = f"chmod 1777 {staging.shell}"
+        return topic.ok("everybody can add files")
+    remedy = f"chmod 1777 {staging.shell}"
     if status.st_mode & 0o030 == 0o030 and not _is_own_group(status.st_gid):
         return topic.warning(
-            f"only the group {_group(status.st_gid)} (and whom an ACL names) can put files into "
-            f"{staging}",
-            f"If all users should: {mend}",
+            f"only the group {_group(status.st_gid)} (and users that an ACL names) can add files "
+            f"to {staging}",
+            f"If all users should: {remedy}",
         )
-    return topic.fault(f"users can't put files into {staging}", mend)
+    return topic.fault(f"users can't add files to {staging}", remedy)
 
 
 def staging_sticky(topic: Topic, staging: Place) -> Finding:
-    """Users must not be able to rename or remove what others have put into staging."""
+    """Whether users can rename or remove files of others in staging."""
     mode = os.stat(staging.path).st_mode
     if mode & stat.S_ISVTX or not mode & 0o022:
-        return topic.ok("nobody can remove what belongs to others")
+        return topic.ok("users can't remove files of others")
     return topic.fault(
-        f"{staging} has no sticky bit: every user can rename and remove what others put there, "
-        f"and the service's memory of requests that were begun",
+        f"{staging} has no sticky bit: every user can rename and remove files of others, and the "
+        f"service's record of the requests that it has begun",
         f"chmod +t {staging.shell}",
     )
 
 
 def staging_owner(topic: Topic, staging: Place) -> Finding:
-    """The owner of a directory can remove anything in it, sticky bit or not."""
+    """Whether the owner of staging, who can remove anything in it, is the service or root."""
     owner = os.stat(staging.path).st_uid
     if owner in (0, os.geteuid()):
         return topic.ok(f"belongs to {user_name(owner)}")
     return topic.warning(
-        f"{staging} belongs to {user_name(owner)}, who can rename and remove what others put there",
+        f"{staging} belongs to {user_name(owner)}, who can rename and remove files of others",
         f"chown root {staging.shell}",
     )
 
 
 def reach(topic: Topic, place: Place) -> Finding:
-    """Whether everybody can enter all directories above (and staging itself)."""
+    """Whether everybody can enter all parents of the directory."""
     closed = [path for path in above(place.path) if not os.stat(path).st_mode & OTHERS_ENTER]
     if not closed:
-        return topic.ok("everybody can enter the directories above")
+        return topic.ok("everybody can enter its parent directories")
     which = " and ".join(closed)
-    mend = f"chmod o+x {' '.join(map(shlex.quote, closed))}"
+    remedy = f"chmod o+x {' '.join(map(shlex.quote, closed))}"
     if place.what == "staging":
-        return topic.fault(f"users can't reach {place}: others can't enter {which}", mend)
+        return topic.fault(f"users can't reach {place}: {which} is closed to others", remedy)
     return topic.warning(
-        f"users can't read files of {place} directly, only over HTTP: others can't enter {which}",
-        f"If they should: {mend}",
+        f"users read files of {place} over HTTP only: {which} is closed to others",
+        f"If they should: {remedy}",
     )
 
 
 def replaceable(topic: Topic, place: Place) -> Finding:
-    """Whether somebody can put another directory in its place."""
-    return next(_replacing(topic, place), topic.ok("nobody else can replace it by another"))
+    """Whether somebody else can replace the directory."""
+    return next(_replacing(topic, place), topic.ok("nobody else can replace it"))
 
 
 def _replacing(topic: Topic, place: Place) -> Iterator[Finding]:
@@ -141,7 +253,7 @@ def _replacing(topic: Topic, place: Place) -> Iterator[Finding]:
         if status.st_mode & stat.S_ISVTX == 0:
             if status.st_mode & stat.S_IWOTH:
                 yield topic.fault(
-                    f"everybody can write to {path}, and so replace {place} by another one",
+                    f"everybody can write to {path}, and so replace {place}",
                     f"chmod o-w {shlex.quote(path)}, or set its sticky bit with chmod +t",
                 )
             elif (
@@ -155,4 +267,68 @@ def _replacing(topic: Topic, place: Place) -> Iterator[Finding]:
                 f"{path} belongs to {user_name(status.st_uid)}, who can replace {place}"
             )
     for sentence in warnings:
-        yield topic.warning(sentence, "If they are not to be trusted so far, move it elsewhere.")
+        yield topic.warning(sentence, "If you don't trust them, choose another directory.")
+
+
+def modes_made(topic: Topic, directory: str) -> Finding:
+    """Whether new files and directories have the mode that the service gives them."""
+    new_file, new_directory = f"{directory}/file", f"{directory}/directory"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    os.close(os.open(new_file, flags, FILE_MODE))
+    os.mkdir(new_directory, DIRECTORY_MODE)
+    found = [os.stat(path) for path in (new_file, new_directory)]
+    if any(status.st_uid != os.geteuid() for status in found):
+        return topic.fault(
+            "new files do not belong to the account that creates them",
+            "Switch off the mapping of accounts in the mount or the file server (CIFS uid=, NFS "
+            "all_squash or root_squash): the owner of a file is the only authentication.",
+        )
+    modes = [stat.S_IMODE(status.st_mode) for status in found]
+    shown = f"files get mode {modes[0]:04o}, directories {modes[1]:04o}"
+    remedy = "Remove default ACLs (setfacl -k), and mount options such as file_mode and umask."
+    wanted = (FILE_MODE, DIRECTORY_MODE)
+    if any(mode & 0o022 for mode in modes):
+        everybody = any(mode & 0o002 for mode in modes)
+        return topic.fault(f"{shown}: others can change published files", remedy, refused=everybody)
+    if any(want & ~mode for mode, want in zip(modes, wanted, strict=True)):
+        return topic.fault(f"{shown}: users can't read published files", remedy)
+    return topic.ok(shown)
+
+
+def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
+    """What the ACL of the directory grants."""
+    try:
+        acl = read(place.path, ACCESS, get)
+    except ValueError:
+        return topic.warning(f"the ACL of {place} can't be read", f"getfacl {place.shell}")
+    if acl is None:
+        return topic.ok("none")
+    writers = [
+        entry
+        for entry in acl.named()
+        if entry.permissions & WRITE and not (entry.tag == USER and entry.id in (0, os.geteuid()))
+    ]
+    if place.what == "registry" and writers:
+        return topic.warning(
+            f"an ACL lets others write to {place}: {', '.join(e.whom for e in writers)}; they can "
+            f"rename and remove projects",
+            f"If they are not administrators: setfacl -b {place.shell}",
+        )
+    return topic.ok(f"grants {describe(acl)}")
+
+
+def default_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
+    """What the default ACL of the directory grants in new files."""
+    try:
+        acl = read(place.path, DEFAULT, get)
+    except ValueError:
+        return topic.warning(f"the default ACL of {place} can't be read", f"getfacl {place.shell}")
+    if acl is None:
+        return topic.ok("none")
+    if place.what == "registry" and acl.find(OTHER) & (READ | ENTER) != READ | ENTER:
+        return topic.fault(
+            f"a default ACL of {place} keeps others from reading published files",
+            f"setfacl -d -m o::rX {place.shell}, or remove the default ACL: "
+            f"setfacl -k {place.shell}",
+        )
+    return topic.ok(f"new files and directories grant {describe(acl)}")

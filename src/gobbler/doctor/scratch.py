@@ -1,4 +1,4 @@
-"""A directory to try things out in, which is gone afterwards."""
+"""Scratch directories for trials, removed afterwards."""
 
 from __future__ import annotations
 
@@ -11,67 +11,67 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from gobbler.doctor.places import Place
+from gobbler.doctor.findings import Place
 from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE
 from gobbler.fs.open import DIRECTORY, closing, open_directory, user_name
 from gobbler.fs.removal import is_older, remove
 from gobbler.model.names import INCOMING
 
 PREFIX = "..doctor-"
-FORGOTTEN_AFTER = 3600.0
-"""Seconds after which what a killed doctor has left is removed by the next one."""
+ABANDONED_AFTER = 3600.0
+"""Seconds after which the next run removes the scratch directory of a killed one."""
 
 REMOVED_WITHIN = 2.0
 
 
 def unique_name() -> str:
-    """A name that nobody else uses, and that every reader of the protocol ignores."""
+    """A new name, which every reader of the protocol ignores."""
     return PREFIX + secrets.token_hex(8)
 
 
 @contextmanager
-def workplace(place: Place) -> Iterator[str]:
+def scratch_directory(place: Place) -> Iterator[str]:
     """The path of a new, private directory in ``place``, removed at the end of the block.
 
-    In the registry it is inside of ``..incoming`` where that is there, as versions that are
-    being built. The path leads through the open directory: whoever swaps a directory on the
-    way for another gains nothing.
+    In the registry it is inside ``..incoming`` where that exists, like a version in
+    preparation. The path goes through the open directory, so nobody can swap a directory on
+    the way.
     """
-    with closing(open_directory(_where(place))) as parent:
-        _sweep(parent)
-        with _made(parent) as name:
+    with closing(open_directory(_parent_of(place))) as parent:
+        _remove_abandoned(parent)
+        with _new_directory(parent) as name:
             directory = os.open(name, DIRECTORY, dir_fd=parent)
             with closing(directory):
                 owner = os.fstat(directory).st_uid
                 if owner != os.geteuid():
                     raise PermissionError(
                         errno.EPERM,
-                        f"what was just made there belongs to {user_name(owner)}: the mount or the "
-                        f"file server maps accounts, or somebody replaced it",
+                        f"a new directory there belongs to {user_name(owner)}: the mount or the "
+                        f"file server maps accounts, or somebody replaced the directory",
                     )
                 yield f"/proc/self/fd/{directory}"
 
 
 @contextmanager
-def corner(directory: str) -> Iterator[str]:
-    """A new directory for one probe in a workplace, gone at the end of the block."""
+def subdirectory(directory: str) -> Iterator[str]:
+    """A new directory for one probe in ``directory``, removed at the end of the block."""
     path = f"{directory}/{secrets.token_hex(8)}"
     os.mkdir(path, PRIVATE_DIRECTORY_MODE)
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)  # what is left goes with the workplace
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def make(path: str, data: bytes = b"") -> None:
-    """Make the file ``path``, which must not be there."""
+def create_file(path: str, data: bytes = b"") -> None:
+    """Create the file ``path``, which must not exist."""
     with open(path, "xb") as file:
         file.write(data)
 
 
 @contextmanager
-def passing_place(registry: Place) -> Iterator[str]:
-    """A path directly in the registry at which nothing stands; nothing will afterwards."""
+def free_path(registry: Place) -> Iterator[str]:
+    """A free path directly in the registry, free again after the block."""
     with closing(open_directory(registry.path)) as parent:
         name = unique_name()
         try:
@@ -80,19 +80,19 @@ def passing_place(registry: Place) -> Iterator[str]:
             _remove(parent, name)
 
 
-def _where(place: Place) -> str:
+def _parent_of(place: Place) -> str:
     if place.what == "registry":
         incoming = f"{place.path}/{INCOMING}"
         with suppress(OSError):
             status = os.lstat(incoming)
             if status.st_uid == os.geteuid() and stat.S_ISDIR(status.st_mode):
                 return incoming
-    # Not in staging/..requests: what a killed doctor leaves there would be in the way.
+    # Not in staging/..requests, which must hold nothing but requests.
     return place.path
 
 
 @contextmanager
-def _made(parent: int) -> Iterator[str]:
+def _new_directory(parent: int) -> Iterator[str]:
     name = unique_name()
     os.mkdir(name, PRIVATE_DIRECTORY_MODE, dir_fd=parent)
     try:
@@ -105,18 +105,18 @@ def _remove(parent: int, name: str) -> None:
     try:
         _remove_in_time(parent, name)
     except BaseException:
-        _remove_in_time(parent, name)  # a signal ends us only after that
+        _remove_in_time(parent, name)  # also after a signal
         raise
 
 
 def _remove_in_time(parent: int, name: str) -> None:
-    # On NFS the file that a killed process had open stays until it is really gone.
+    # On NFS, a file that a killed process had open stays until that process is gone.
     deadline = time.monotonic() + REMOVED_WITHIN
     while not remove(parent, name) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-def _sweep(parent: int) -> None:
+def _remove_abandoned(parent: int) -> None:
     with os.scandir(parent) as entries:
         names = [
             entry.name
@@ -125,5 +125,5 @@ def _sweep(parent: int) -> None:
             and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
         ]
     for name in names:
-        if is_older(parent, name, time.time() - FORGOTTEN_AFTER):
+        if is_older(parent, name, time.time() - ABANDONED_AFTER):
             remove(parent, name)

@@ -1,4 +1,4 @@
-"""Space, flushing, and copying without moving bytes."""
+"""Free space and inodes, flushing to disk, and copies by the kernel."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ import fcntl
 import os
 from collections.abc import Callable
 
-from gobbler.doctor.findings import Finding, Topic
-from gobbler.doctor.places import Place
-from gobbler.doctor.scratch import make
+from gobbler.doctor.findings import Finding, Place, Topic
+from gobbler.doctor.scratch import create_file
 from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import closing
 
-LITTLE = 0.05
-"""Part of a filesystem, free, below which there is a warning."""
+LOW = 0.05
+"""Free part of a filesystem below which there is a warning."""
 
-LITTLE_BYTES = 1 << 30
+LOW_BYTES = 1 << 30
 
 FICLONE = 0x40049409
 BLOCK = 65536
@@ -27,37 +26,37 @@ Statvfs = Callable[[str], os.statvfs_result]
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def space(topic: Topic, place: Place, look: Statvfs = os.statvfs) -> Finding:
-    """Whether there is room for data."""
-    found = look(place.path)
+def space(topic: Topic, place: Place, statvfs: Statvfs = os.statvfs) -> Finding:
+    """Whether there is space for data."""
+    found = statvfs(place.path)
     free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
     if free == 0 and total > 0:
         return topic.fault(
             f"the filesystem of {place} is full",
-            "Make room, or enlarge it: nothing can be published.",
+            "Remove files or enlarge it: nothing can be published.",
         )
     sentence = f"{_size(free)} of {_size(total)} free"
-    if total and (free < LITTLE * total or free < LITTLE_BYTES):
-        return topic.warning(f"only {sentence}", "Make room, or enlarge the filesystem, in time.")
+    if total and (free < LOW * total or free < LOW_BYTES):
+        return topic.warning(f"only {sentence}", "Remove files or enlarge the filesystem.")
     return topic.ok(sentence)
 
 
-def inodes(topic: Topic, place: Place, look: Statvfs = os.statvfs) -> Finding:
-    """Whether there is room for files, of whichever size."""
-    found = look(place.path)
+def inodes(topic: Topic, place: Place, statvfs: Statvfs = os.statvfs) -> Finding:
+    """Whether there are inodes for new files."""
+    found = statvfs(place.path)
     if found.f_files == 0:
-        return topic.ok("as many as there is space for")
+        return topic.ok("no limit besides space")
     free, total = found.f_favail, found.f_files
     if free == 0:
         return topic.fault(
-            f"the filesystem of {place} has no inodes left: no file can be made",
-            "Remove files, or make a filesystem with more inodes.",
+            f"the filesystem of {place} has no inodes left: no file can be created",
+            "Remove files, or create a filesystem with more inodes.",
         )
     sentence = f"{free:,} of {total:,} free"
-    if free < LITTLE * total:
+    if free < LOW * total:
         return topic.warning(
-            f"only {sentence}: many small files will fill it before it is full of data",
-            "Remove files, or make a filesystem with more inodes.",
+            f"only {sentence}: small files will use them up",
+            "Remove files, or create a filesystem with more inodes.",
         )
     return topic.ok(sentence)
 
@@ -68,28 +67,28 @@ def _size(count: int) -> str:
 
 
 def flushing(topic: Topic, directory: str) -> Finding:
-    """Whether what is written can be flushed to disk, as every publication is."""
+    """Whether ``fsync`` and ``syncfs`` work, as every publication needs."""
     path = f"{directory}/flushed"
-    mend = "Look into the kernel's log and at the disk: what is acknowledged may be lost."
-    make(path, b"x" * BLOCK)
+    remedy = "Check the disk and the kernel's log: acknowledged changes may be lost."
+    create_file(path, b"x" * BLOCK)
     with closing(os.open(path, os.O_RDWR | os.O_CLOEXEC)) as file:
         try:
             os.fsync(file)
             flush_directory(directory, Durability.FULL)
-            # Not the service's own flush, which keeps a descriptor for ever.
+            # Not the flush of the service, which keeps a descriptor.
             if _libc.syncfs(file) != 0:
                 number = ctypes.get_errno()
                 raise OSError(number, os.strerror(number))
         except OSError as error:
-            return topic.fault(f"flushing to disk fails: {error.strerror}", mend)
+            return topic.fault(f"flushing to disk fails: {error.strerror}", remedy)
     return topic.ok("fsync and syncfs work")
 
 
 def copying(topic: Topic, source: str, target: str) -> Finding:
-    """Whether the kernel copies from one directory to another by itself; good to know only."""
+    """Whether the kernel copies from one directory to the other. For information."""
     one, other = f"{source}/copied", f"{target}/copy"
-    make(one, os.urandom(BLOCK))
-    make(other)
+    create_file(one, os.urandom(BLOCK))
+    create_file(other)
     with (
         closing(os.open(one, os.O_RDONLY | os.O_CLOEXEC)) as reading,
         closing(os.open(other, os.O_RDWR | os.O_CLOEXEC)) as writing,
@@ -100,17 +99,17 @@ def copying(topic: Topic, source: str, target: str) -> Finding:
         same = os.pread(writing, BLOCK, 0) == os.pread(reading, copied, 0)
     if copied and not same:
         return topic.warning(
-            "copy_file_range claims to copy, but does not", "Report it to the kernel's vendor."
+            "copy_file_range copies wrong bytes", "Report it to the vendor of the kernel."
         )
     if shares:
         return topic.ok("copies can share their blocks (reflink)")
     if copied:
-        return topic.ok("copies can be left to the kernel (copy_file_range); no reflink")
-    return topic.ok("copies are read and written; neither reflink nor copy_file_range")
+        return topic.ok("the kernel copies files (copy_file_range), without reflink")
+    return topic.ok("copies are read and written: neither reflink nor copy_file_range works")
 
 
 def copying_inside(topic: Topic, directory: str) -> Finding:
-    """Whether the kernel copies within one directory by itself; good to know only."""
+    """Whether the kernel copies within one directory. For information."""
     return copying(topic, directory, directory)
 
 

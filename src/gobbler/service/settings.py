@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
-from gobbler.doctor.findings import Finding, Verdict
-from gobbler.doctor.places import Place
+from gobbler.doctor.findings import Finding, Place, Verdict
 from gobbler.errors import Code, GobblerError, Misconfigured
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability

@@ -1,0 +1,142 @@
+"""What a service makes of the quick part: what it refuses, and what it only tells in its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gobbler.doctor.contenders import Contender
+from gobbler.doctor.examination import Tools, try_out
+from gobbler.errors import Misconfigured
+from gobbler.service import settings as subject
+from gobbler.service.settings import Settings, check_directories
+
+from .doctoring import World, fill, mounted, new_world, small
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with new_world() as made:
+        yield made
+
+
+@pytest.fixture
+def told(world: World, caplog: pytest.LogCaptureFixture):
+    """Check the directories as a service does at its start; what it logs."""
+
+    def told(**changes: str) -> str:
+        caplog.clear()
+        settings = Settings(world.staging.path, world.registry.path, frozenset())
+        with caplog.at_level(logging.INFO, "gobbler"):
+            check_directories(replace(settings, **changes))
+        assert all(record.levelno == logging.WARNING for record in caplog.records)
+        return "\n".join(record.getMessage() for record in caplog.records)
+
+    return told
+
+
+def test_good_directories_are_nothing_to_talk_about(told, world: World) -> None:
+    told()
+    about_the_machine = ("free", "only")  # a nearly full disk is told
+    lines = [line for line in told().splitlines() if not all(w in line for w in about_the_machine)]
+    assert lines == []
+    assert sorted(os.listdir(world.registry.path)) == ["..incoming", "..logs"]
+    assert os.listdir(f"{world.registry.path}/..incoming") == []
+
+
+def test_a_missing_sticky_bit_is_told_with_its_remedy(told, world: World) -> None:
+    os.chmod(world.staging.path, 0o777)
+    assert f"chmod +t {world.staging.path}" in told()
+
+
+def test_a_registry_for_a_group_only_is_told(told, world: World) -> None:
+    os.chmod(world.registry.path, 0o750)
+    assert "over HTTP only" in told()
+
+
+def seen_by(monkeypatch: pytest.MonkeyPatch, party: type[Contender]) -> None:
+    monkeypatch.setattr(
+        subject, "quick", lambda place: try_out(place, Tools(party), only_essential=True)
+    )
+
+
+class Everybodys(Contender):
+    def ask(self, *words: object) -> str:
+        return "held" if words[0] == "lock" else super().ask(*words)
+
+
+class Generous(Contender):
+    def receive(self) -> str:
+        return super().receive().replace("0", "1")
+
+
+def test_locks_for_everybody_are_told_but_served(
+    told, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_by(monkeypatch, Everybodys)
+    message = told()
+    assert f"the registry directory {world.registry.path}: flock succeeds for everybody" in message
+    assert "-o flock" in message
+
+
+def test_creation_that_is_not_exclusive_is_not_served(
+    told, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_by(monkeypatch, Generous)
+    with pytest.raises(Misconfigured, match="not exclusive") as caught:
+        told()
+    assert world.registry.path in caught.value.reason
+    assert caught.value.hint
+    assert os.listdir(f"{world.registry.path}/..incoming") == [], "the probes are cleaned up after"
+
+
+@pytest.mark.parametrize("kind", ["another filesystem", "the same one, mounted there"])
+def test_incoming_on_another_mount_is_not_served(told, world: World, kind: str) -> None:
+    told()
+    incoming = f"{world.registry.path}/..incoming"
+    mount = (
+        small(incoming) if kind == "another filesystem" else mounted(incoming, "--bind", incoming)
+    )
+    with mount:
+        os.chmod(incoming, 0o700)
+        with pytest.raises(Misconfigured, match=r"filesystem") as caught:
+            told()
+    assert "ordinary director" in caught.value.hint
+
+
+def test_own_directories_that_everybody_can_write_are_not_served(told, world: World) -> None:
+    told()
+    for path, mode in (*world.staging.own, *world.registry.own):
+        os.chmod(path, 0o777)
+        with pytest.raises(
+            Misconfigured, match=r"is writable by others|remove files of others"
+        ) as caught:
+            told()
+        assert caught.value.hint == f"chmod {mode:04o} {path}"
+        os.chmod(path, mode)
+
+
+def test_somebody_who_is_quicker_gains_nothing(
+    told, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "_make_own", lambda path, mode: Path(path).symlink_to(world.top))
+    with pytest.raises(Misconfigured, match="not a directory of the service's own account"):
+        told()
+
+
+def test_own_directories_that_can_not_be_made_are_named(told, world: World) -> None:
+    with small(world.registry.path, more=",nr_inodes=1"), pytest.raises(Misconfigured) as caught:
+        told()
+    assert "..logs can't be made: No space left on device" in caught.value.reason
+
+
+def test_a_full_disk_is_told_but_served(told, world: World) -> None:
+    with small(world.registry.path):
+        told()
+        fill(world.registry.path)
+        assert f"the filesystem of the registry directory {world.registry.path} is full" in told()
