@@ -33,7 +33,7 @@ from gobbler.transfer.batch import (
 )
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
-from gobbler.transfer.resume import bring_back
+from gobbler.transfer.resume import resume
 
 
 class Place:
@@ -118,7 +118,7 @@ def give_up(place: Place, run_directories_path: str) -> None:
 
 def take_up_again(place: Place, run_directories_path: str) -> None:
     """As the next worker does, when the one that handed the batch out has died."""
-    assert not bring_back(place.job, ["d"], place.files)
+    assert not resume(place.job, ["d"], place.files)
     assert os.listdir(place.job.path) == ["tree"]
 
 
@@ -263,7 +263,7 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
         assert "ZeroDivisionError: in the batch" in failed.reason
         died = executor.submit(die, "this", NoProgress()).exception(60)
         assert isinstance(died, Fault)
-        assert "could not be run elsewhere: BrokenProcessPool" in died.reason
+        assert "a remote executor failed: BrokenProcessPool" in died.reason
 
 
 def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:

@@ -28,7 +28,7 @@ def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """All is found alike where each look seems to take long, so that threads look ahead."""
     if request.param == "slow":
         monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
-        monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
+        monkeypatch.setattr(stat_pool, "MEASURED_CALLS", 1)
         monkeypatch.setattr(stat_pool, "PART_ENTRIES", 3)
 
 
@@ -84,7 +84,7 @@ def test_links_are_found_where_directories_do_not_tell_them(
 def test_where_it_takes_long_directories_are_asked_for_few_links_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
-    monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 8)
+    monkeypatch.setattr(stat_pool, "MEASURED_CALLS", 8)
     monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0 if slow else 60.0)
     for number in range(50):
         (tmp_path / str(number)).symlink_to("x")

@@ -1,4 +1,4 @@
-"""What requests do: one module per action, and the table that names them.
+"""The actions: one module for each, and the table of all.
 
 A new action is a new module and a line in :data:`ACTIONS`.
 """
@@ -90,7 +90,7 @@ def carry_out(
     action = ACTIONS.get(action_of(name) or "")
     if action is None:
         raise Refused(
-            f"{quoted(name)} asks for an unknown action",
+            f"{quoted(name)} names an unknown action",
             code=Code.UNKNOWN_ACTION,
             hint="The name must be request-{action}-{anything}; the actions are "
             + ", ".join(ACTIONS)

@@ -1,4 +1,4 @@
-"""``reindex_version``: an administrator has put files there; manifest and links follow."""
+"""``reindex_version``: rebuilds manifest and links after an administrator changed files."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from gobbler.actions.context import RequestContext, check_admin, existing_versio
 from gobbler.actions.version_scan import (
     VersionScan,
     links_file,
-    look_at,
     published_versions,
+    scan_version,
     targets_of,
 )
 from gobbler.errors import Code, Fault, Refused, quoted
@@ -34,7 +34,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
     registry = context.service.registry
     existing_version(registry, request)
     summary = registry.summary(key)
-    found = look_at(context, key)
+    found = scan_version(context, key)
     targets = targets_of(context, key, found)
     plan = make_plan(
         key, found.scan, targets, published_versions(registry, linked_versions(targets))
@@ -78,7 +78,7 @@ def _content(
 def _stage(
     journal: Journal, key: VersionKey, found: VersionScan, plan: Plan, manifest: Manifest
 ) -> None:
-    """Prepare what differs: symbolic links, ``..links``, and the manifest last."""
+    """Prepare the changes: symbolic links, ``..links``, and last the manifest."""
     wanted = {
         path: symlink_text(key, path, entry.link)
         for path, entry in manifest.items()

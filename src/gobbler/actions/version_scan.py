@@ -1,4 +1,4 @@
-"""Looking at a published version as it is on disk, for reindexing and validating."""
+"""The scan of a published version as it is on disk, for reindexing and validating."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gobbler.transfer.scan import scan
 
 @dataclass(frozen=True)
 class VersionScan:
-    """What is on disk: the entries, and the ``..links`` of each directory.
+    """A version on disk: its entries, and the ``..links`` of each directory.
 
     ``damaged``: what is wrong with each ``..links`` that can't be read, by directory.
     """
@@ -30,7 +30,7 @@ class VersionScan:
     damaged: dict[str, str]
 
 
-def look_at(context: RequestContext, key: VersionKey) -> VersionScan:
+def scan_version(context: RequestContext, key: VersionKey) -> VersionScan:
     """Scan the version ``key`` and read its ``..links``."""
     registry = context.service.registry
     top = registry.path(key.path)
@@ -100,7 +100,7 @@ def places_of(context: RequestContext, key: VersionKey) -> Places:
 def published_versions(
     registry: Registry, keys: Iterable[VersionKey]
 ) -> dict[VersionKey, PublishedVersion | None]:
-    """What is known of each of ``keys``; ``None`` for one that does not exist."""
+    """The published versions ``keys``; ``None`` for one that does not exist."""
     return {key: _published(registry, key) for key in keys}
 
 

@@ -24,13 +24,12 @@ from gobbler.rules.upload_plan import Scan
 
 @dataclass(frozen=True)
 class ScannedVersion:
-    """A version on disk and what is known about it.
+    """A version as it is on disk.
 
-    ``at``: its absolute path. ``hashes``: size in bytes and MD5 of its files and of the
-    targets of its links into whitelisted directories. ``links``: the ``..links`` that
-    are there, by directory, ``None`` for one that can't be read. ``linked``: the
-    manifests of the versions that it links to, ``None`` for one that is not there.
-    ``gone``: the files that its links lead to and that are not on disk.
+    ``at``: its absolute path. ``hashes``: size in bytes and MD5 of its files and of the targets
+    of its links into whitelisted directories. ``links``: its ``..links`` by directory, ``None``
+    for one that can't be read. ``linked``: the manifests of the versions that it links to,
+    ``None`` for one that does not exist. ``gone``: targets of its links that are not on disk.
     """
 
     key: VersionKey
@@ -62,7 +61,7 @@ def _entry_problems(
     scan = version.scan
     if entry.is_directory:
         if path not in scan.empty:
-            yield "is listed as an empty directory, which it is not"
+            yield "is listed as an empty directory, but is not one"
     elif path not in scan.files and path not in scan.symlinks:
         yield "is listed in the manifest, but missing"
     elif entry.link is not None:
@@ -76,7 +75,7 @@ def _entry_problems(
 def _content_problems(version: ScannedVersion, path: str, entry: Entry) -> Iterator[str]:
     found = version.hashes.get(path)
     if found is None:
-        return  # that it can't be read was told already
+        return  # reported as unreadable already
     size, md5sum = found
     if size != entry.size:
         yield f"has {size} bytes, but the manifest lists a size of {entry.size}"
@@ -108,7 +107,7 @@ def _link_problems(version: ScannedVersion, path: str, entry: Entry, link: Link)
     text = version.scan.symlinks.get(path)
     wanted = symlink_text(version.key, path, link)
     if text is None:
-        yield "is listed as a link, but is no symbolic link"
+        yield "is listed as a link, but is not a symbolic link"
     elif text != wanted:
         yield _target_problem(version, path, text, wanted)
     yield from _linked_problems(version, entry, link)
@@ -146,7 +145,7 @@ def _links_problems(version: ScannedVersion, manifest: Manifest) -> Iterator[str
     for directory in sorted({*wanted, *version.links}):
         expected, found = wanted.get(directory, {}), version.links.get(directory, {})
         if found is None:
-            continue  # that it can't be read was told already
+            continue  # reported as unreadable already
         for name in sorted({*expected, *found}):
             path = f"{directory}/{name}" if directory else name
             if name not in found:

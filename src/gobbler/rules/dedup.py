@@ -17,12 +17,12 @@ from gobbler.model.records import Link, Manifest
 from gobbler.rules.links import link_to
 
 Content = tuple[int, str]
-"""What is in a file: its size in bytes, and its MD5."""
+"""The content of a file: its size in bytes, and its MD5."""
 
 
 class Dedup(enum.Enum):
-    """Where a new file is looked for: in the latest version of its asset alone, or also in
-    all other final versions of the asset, or of the project.
+    """Which versions have dedup candidates: the latest of the asset, all final ones of the asset,
+    or all final ones of the project.
     """
 
     LATEST = "latest"
@@ -31,16 +31,16 @@ class Dedup(enum.Enum):
 
 
 class DedupCandidates(Protocol):
-    """Published files that new ones may be the same as."""
+    """Published files that a new file may equal."""
 
     def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """The file at the same ``path`` of the latest version, if it has the same ``size``.
 
-        Its checksum, and the link that a new file gets which is the same.
+        Returns its checksum, and the link for a new file that equals it.
         """
 
     def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
-        """For each of ``contents`` that is published, the link to a file that has it."""
+        """For each published one of ``contents``, the link to a file with it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class VersionCandidates:
 
     @classmethod
     def of(cls, key: VersionKey, manifest: Manifest) -> VersionCandidates:
-        """The twins that version ``key`` offers."""
+        """The files of version ``key`` as candidates."""
         by_size: dict[int, dict[str, str]] = {}
         for path, entry in manifest.items():
             if not entry.is_directory:
@@ -81,7 +81,7 @@ class VersionCandidates:
 
 
 def contents_of(manifest: Manifest) -> dict[Content, bool]:
-    """The contents of the files of ``manifest``; whether it is links alone that have each."""
+    """The contents of the files of ``manifest``; ``True`` for one that only links have."""
     found: dict[Content, bool] = {}
     for entry in manifest.values():
         if not entry.is_directory:
@@ -91,7 +91,7 @@ def contents_of(manifest: Manifest) -> dict[Content, bool]:
 
 
 def shared(own: Collection[Content], key: VersionKey, other: Mapping[Content, bool]) -> Shared:
-    """What the version ``key`` with the contents ``other`` has of ``own``."""
+    """How much of ``own`` the version ``key`` with the contents ``other`` shares."""
     files = size = stored = 0
     for content in own:
         linked = other.get(content)

@@ -23,9 +23,9 @@ from gobbler.model.records import LoosePermissions, Permissions, Uploader, parse
 
 @dataclass(frozen=True)
 class UploadRight:
-    """What an upload may do.
+    """The right to upload a version.
 
-    ``trusted``: it need not go on probation. ``makes_owner``: the uploader becomes the
+    ``trusted``: the version may be final at once. ``makes_owner``: the uploader becomes the
     owner of the asset that the upload creates.
     """
 
@@ -55,7 +55,7 @@ def upload_right(
     asset_exists: bool,
     now: dt.datetime,
 ) -> UploadRight | None:
-    """How ``user`` may upload the version ``key``; ``None``: not at all.
+    """How ``user`` may upload the version ``key``; ``None`` if they may not.
 
     ``asset`` is the asset's own permissions, if it has any; ``now`` has a time zone.
     """
@@ -114,7 +114,7 @@ def may_reject(
 ) -> bool:
     """Whether ``user`` may reject a version on probation that ``uploader`` uploaded.
 
-    Its owners may, and whoever uploaded it (``None``: not known).
+    Its owners may, and so may its uploader (``None``: not known).
     """
     return is_asset_owner(user, admins, project, asset) or user == uploader
 

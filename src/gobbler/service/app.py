@@ -18,7 +18,7 @@ from gobbler import __version__
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
-from gobbler.service.context import make_executor, make_service_context
+from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.registry_files import Files
 from gobbler.service.request_intake import Intake
 from gobbler.service.responses import CORS, failure, json_answer
@@ -46,7 +46,7 @@ class Application:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._description = openapi.description(settings.prefix)
-        service = make_service_context(settings, make_executor(settings, settings.concurrency))
+        service = make_service_context(settings, executor_of(settings, settings.concurrency))
         intake = Intake(
             settings.staging,
             ReplayGuard(settings.replay_guard),
