@@ -27,7 +27,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from gobbler.client.calls.site import StrPath
+from gobbler.client.connection import StrPath
 from gobbler.client.errors import RequestFailed
 from gobbler.client.http import Http
 from gobbler.client.source import ServiceInfo
