@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gobbler.client import Client
-from gobbler.client.testing import ReservedPort, TestService
+from gobbler.client.ports import ReservedPort, TestService
 
 ROOT = Path(__file__).parents[2]
 

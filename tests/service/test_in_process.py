@@ -16,7 +16,7 @@ from gobbler.client import Client
 from gobbler.errors import Forbidden, Refused
 from gobbler.service.context import InProcess
 from gobbler.service.settings import Settings
-from gobbler.transfer import executor as execute
+from gobbler.transfer import dispatch as execute
 
 from .processes import Place, own_name, public_place, wait_for
 

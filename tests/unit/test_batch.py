@@ -17,16 +17,15 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
 from gobbler.model.progress import NoProgress
 from gobbler.transfer import batch as module
-from gobbler.transfer import run_directory
+from gobbler.transfer import batch as run_directory
 from gobbler.transfer.batch import (
     Batch,
-    ConfirmBatch,
     DedupCandidate,
     IngestedFile,
-    Source,
     run_batch,
-    run_confirm_batch,
 )
+from gobbler.transfer.ingest import ConfirmBatch, run_confirm_batch
+from gobbler.transfer.scan import Source
 
 MIB = 1 << 20
 

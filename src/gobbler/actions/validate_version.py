@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from gobbler.actions.context import RequestContext
+from gobbler.actions.context import RequestContext, check_admin, existing_version
 from gobbler.actions.version_scan import Found, look_at, places_of
-from gobbler.actions.versions import check_admin, existing_version
 from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey
@@ -17,7 +16,7 @@ from gobbler.registry.registry import Registry
 from gobbler.rules.comparison import Version, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, Locator
 from gobbler.rules.upload_plan import MAX_PROBLEMS_TOLD
-from gobbler.transfer.build import hash_files, hash_listed
+from gobbler.transfer.hash_files import hash_files, hash_listed
 
 
 def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:

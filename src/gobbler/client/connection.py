@@ -18,7 +18,7 @@ from gobbler.client import config_file
 from gobbler.client.cache.cache import Cache, default_cache
 from gobbler.client.errors import request_failed
 from gobbler.client.http import Http
-from gobbler.client.jobs import Job, Reader, read_in_spool, read_over_http
+from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
 from gobbler.client.resolve import Found, Located, locate, locate_cache
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.submit import submit, submit_to_spool
@@ -250,6 +250,6 @@ class Connection:
         return self._job(full, is_new=False)
 
     def _job(self, name: str, *, is_new: bool) -> Job:
-        reader: Reader = read_over_http(self.http) if self.url else read_in_spool(self.staging)
+        reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)
         cancel = functools.partial(self.request, "cancel_job", job=name)
         return Job(name, reader, cancel, is_new=is_new)

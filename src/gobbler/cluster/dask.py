@@ -85,7 +85,7 @@ class DaskExecutor(Executor):
     """The cluster of the scheduler at ``address``; ``here`` runs what it can't.
 
     It connects when the first batch is handed out, so in the process that does so. What
-    is run must be safe to run more than once: see :mod:`gobbler.transfer.run_directory`.
+    is run must be safe to run more than once: see :mod:`gobbler.transfer.batch`.
     """
 
     def __init__(self, address: str, here: Executor) -> None:

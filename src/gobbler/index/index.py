@@ -33,7 +33,7 @@ T = TypeVar("T")
 Follow = Callable[[int, int], None]
 """Told again and again how many manifests of how many have been read; it may raise."""
 
-ATTEMPTS = 5
+READ_ATTEMPTS = 5
 """How often to look again at a registry that changes meanwhile."""
 
 PATIENCE = 10.0
@@ -120,7 +120,7 @@ class Index:
         follow: Follow,
     ) -> T:
         with self._database.connected() as connection:
-            for _ in range(ATTEMPTS):
+            for _ in range(READ_ATTEMPTS):
                 fingerprints = self._registry.fingerprints(*within)
                 wanted = _told(fingerprints)
                 # One transaction: what is asked is what was compared.

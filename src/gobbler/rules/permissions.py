@@ -58,9 +58,8 @@ def upload_right(
         return UploadRight(trusted=True, makes_owner=True)
     if is_asset_owner(user, admins, project, asset):
         return UploadRight(trusted=True)
-    found = first_match(user, key, project.uploaders, now)
-    if found is None and asset is not None:
-        found = first_match(user, key, asset.uploaders, now)
+    uploaders = (*project.uploaders, *(() if asset is None else asset.uploaders))
+    found = first_match(user, key, uploaders, now)
     return None if found is None else UploadRight(trusted=found.trusted is True)
 
 

@@ -5,12 +5,21 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import closing, kind_of, open_directory
-from gobbler.fs.os_errors import fault_at
+from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.open import (
+    DIRECTORY,
+    account_name,
+    closing,
+    kind_of,
+    open_directory,
+    open_users_directory,
+)
+from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
@@ -21,6 +30,68 @@ MAX_DEPTH = 256
 
 MAX_PATH_BYTES = 3000
 """Longest path in a version: with the registry's own path it must stay below PATH_MAX."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A directory in staging that was identified: where it is, which one, and whose.
+
+    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
+    host may know the device by another number: if ``is_inside``, it is that of staging.
+    """
+
+    staging: str
+    name: str
+    device: int
+    inode: int
+    owner: int
+    is_inside: bool = False
+
+    @classmethod
+    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> Source:
+        """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
+
+        Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
+        """
+        if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
+            raise Refused(
+                f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
+                code=Code.INVALID_NAME,
+            )
+        with closing(open_directory(staging)) as parent:
+            descriptor, status = open_users_directory(parent, name, "source directory")
+            os.close(descriptor)
+            with with_path(staging):
+                is_inside = status.st_dev == os.fstat(parent).st_dev
+        if status.st_uid != uid:
+            owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+            raise Forbidden(
+                f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+                f"not to the requester {quoted(user)}",
+                code=Code.FOREIGN_SOURCE,
+            )
+        return cls(staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open it. Raises :class:`~gobbler.errors.Refused` if another directory is there now."""
+        with closing(open_directory(self.staging)) as staging:
+            try:
+                descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
+            except OSError as error:
+                raise refusal(error, self.name) from None
+            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
+                status = os.fstat(descriptor)
+                is_same_device = status.st_dev == self.device or (
+                    self.is_inside and status.st_dev == os.fstat(staging).st_dev
+                )
+                found = (status.st_ino, status.st_uid)
+                if not is_same_device or found != (self.inode, self.owner):
+                    raise Refused(
+                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        code=Code.SOURCE_CHANGED,
+                    )
+                yield descriptor
 
 
 @dataclass

@@ -20,20 +20,21 @@ from gobbler.errors import Cancelled
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress, ProgressCounter
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
-from gobbler.transfer import executor as execute
-from gobbler.transfer import run_directory
-from gobbler.transfer.dispatch import Dispatcher, dispatch
-from gobbler.transfer.executor import (
+from gobbler.transfer import batch as run_directory
+from gobbler.transfer import dispatch as execute
+from gobbler.transfer.batch import BatchProgress
+from gobbler.transfer.dispatch import (
     LONG,
     MAX_BYTES,
     MAX_FILES,
     MIN_FILES,
     TURNS,
+    Dispatcher,
     batch_size,
     cut,
+    dispatch,
     run_all,
 )
-from gobbler.transfer.run_directory import BatchProgress
 
 sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
 
