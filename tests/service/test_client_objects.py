@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import gobbler
 from gobbler.client import Asset, Client, Project, RequestFailed, Version, registry_reader
 from gobbler.client.handle import names_of
 from gobbler.client.ranges import FileChanged
@@ -137,9 +138,9 @@ def test_a_pickled_client_means_the_same_service(
     service, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOBBLER_URL", service.url)
-    pickled = pickle.dumps(Client().version(published, "a", "2"))
+    dumped = pickle.dumps(Client().version(published, "a", "2"))
     monkeypatch.setenv("GOBBLER_URL", "http://127.0.0.1:1")
-    assert pickle.loads(pickled).summary().on_probation is False
+    assert pickle.loads(dumped).summary().on_probation is False
 
 
 def test_how_they_look(reader: Client, published: str) -> None:
@@ -191,14 +192,14 @@ def test_an_open_file_is_not_taken_for_another(
 ) -> None:
     client.upload(project, "a", "1", source, probation=True)
     with reader.version(project, "a", "1").open("foo", "rb") as file:
-        pickled = pickle.dumps(file)
+        dumped = pickle.dumps(file)
     client.version(project, "a", "1").reject()
     with pytest.raises(Missing):
-        pickle.loads(pickled)
+        pickle.loads(dumped)
     (source / "foo").write_text("another")
     client.upload(project, "a", "1", source, probation=True)
     with pytest.raises(FileChanged):
-        pickle.loads(pickled)
+        pickle.loads(dumped)
 
 
 def test_upload_takes_an_address_and_returns_the_version(
@@ -283,8 +284,6 @@ def test_a_lock_that_is_held_at_the_fork_is_free_in_the_child(client: Client) ->
 
 
 def test_from_gobbler_import_client() -> None:
-    import gobbler
-
     assert gobbler.Client is Client
     assert {"Client", "Project", "Asset", "Version"} <= set(dir(gobbler))
     assert (gobbler.Project, gobbler.Asset, gobbler.Version) == (Project, Asset, Version)
