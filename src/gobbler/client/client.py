@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gobbler.client import config_file
+from gobbler.client import config
 from gobbler.client.bulk.bulk import Sweeps
 from gobbler.client.calls.caching import Caching
 from gobbler.client.calls.changes import Changes
 from gobbler.client.calls.relating import Relating
 from gobbler.client.calls.version import Versions
-from gobbler.client.resolve import locate, locate_cache
+from gobbler.client.resolve import resolve_cache, resolve_service
 from gobbler.client.upload import Uploads
 
 
@@ -50,9 +50,9 @@ def find_client(
     ``service``, come before the environment and the configuration files.
     """
     stated = {name: value for name, value in given.items() if value}
-    files = config_file.read_all(os.environ)
-    located = locate(stated, service or None, os.environ, files)
-    found = locate_cache(os.environ, files)
+    files = config.read_configs(os.environ)
+    located = resolve_service(stated, service or None, os.environ, files)
+    found = resolve_cache(os.environ, files)
     return Client(
         # With nothing given, the client finds the default by itself, and knows that it is one.
         None if located.is_default else located.get("url"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 
-from gobbler.client import config_file
+from gobbler.client import config
 from gobbler.client.cache.cache import Cache, default_cache
 from gobbler.client.http import Http
-from gobbler.client.resolve import Found, Located, locate, locate_cache
+from gobbler.client.resolve import ServiceConfig, Setting, resolve, resolve_cache
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.errors import Refused
 
@@ -43,11 +43,12 @@ class Site:
         return bool(self._given) and self._service is None
 
     @functools.cached_property
-    def _located(self) -> Located:
+    def _located(self) -> ServiceConfig:
         if self._is_told:
-            return Located(None, {name: Found(v, "given") for name, v in self._given.items()})
-        files = config_file.read_all(os.environ)
-        return locate(self._given, self._service, os.environ, files)
+            return ServiceConfig(
+                None, {name: Setting(v, "given") for name, v in self._given.items()}
+            )
+        return resolve(self._given, self._service)
 
     @property
     def url(self) -> str | None:
@@ -120,7 +121,7 @@ class Site:
             return os.fspath(self._cache_root)
         if self._is_told:
             return default_cache()
-        found = locate_cache(os.environ, config_file.read_all(os.environ))
+        found = resolve_cache(os.environ, config.read_configs(os.environ))
         return default_cache() if found is None else found.value
 
     @functools.cached_property
