@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gobbler.client.calls.relating import found_by_reading
+from gobbler.client.relations import found_by_reading
 from gobbler.errors import GobblerError
 from gobbler.index import Index, Search, database
 from gobbler.index import index as index_module

@@ -116,7 +116,7 @@ def _find_client(
 ) -> Client:
     """The client of the service that is meant; says so where that is the default."""
     client = find_client(given, service=service, cache=cache, force_remote=force_remote)
-    if client.uses_default_url:
+    if client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
         _await_service(str(client.url))
     return client

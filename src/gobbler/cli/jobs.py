@@ -43,7 +43,7 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
       gobbler jobs ls
       gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .answer.reason'
     """
-    jobs = [job for job in client.jobs(everybodys=everybodys) if job.action != "list_jobs"]
+    jobs = [job for job in client.jobs.list(everybodys=everybodys) if job.action != "list_jobs"]
     jobs.sort(key=lambda job: job.submitted)
     if as_json:
         common.print_json(jobs)
@@ -58,7 +58,7 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
 @common.changes
 def show(client: Client, job: str, as_json: bool) -> None:
     """Show how far a job is, or what came of it."""
-    state = client.job(job).state()
+    state = client.jobs.get(job).state()
     if as_json:
         common.print_json(state)
         return
@@ -84,7 +84,7 @@ def follow(client: Client, job: str, as_json: bool) -> None:
     The exit code is that of a command that had waited for the request. Ctrl-C ends the
     wait; the job goes on.
     """
-    handle = client.job(job)
+    handle = client.jobs.get(job)
     with Bar(f"job {handle.name}") as bar:
         handle.wait(progress=bar)
     if as_json:
@@ -102,7 +102,7 @@ def cancel(client: Client, job: str, as_json: bool) -> None:
 
     If it was about to be published it may succeed nevertheless: the state tells.
     """
-    state = client.job(job).cancel()
+    state = client.jobs.get(job).cancel()
     if as_json:
         common.print_json(state)
     elif state.state == "cancelled":

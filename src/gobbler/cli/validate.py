@@ -17,7 +17,6 @@ from rich.filesize import decimal
 from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as, resolve
-from gobbler.client.bulk.validate import record_validation
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
@@ -107,7 +106,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     problems: list[str] = []
     started = time.monotonic()
     try:
-        client.validate_version(place.project, place.asset, place.version)
+        client.admin.validate_version(place.project, place.asset, place.version)
     except RequestFailed as error:
         problems = error.problems
         if not problems:
@@ -140,7 +139,7 @@ def scrub(
     started = time.monotonic()
     results: list[ValidationResult] = []
     with bulk.BulkBar("verifying", "versions") as bar:
-        found = client.validate_all(
+        found = client.admin.validate_all(
             project,
             asset,
             since=since,
@@ -235,14 +234,14 @@ def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]
     """Know what came of verifying one version alone, too; say so if that can't be."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        record_validation(client, key, seconds, tuple(problems))
+        client.admin.record_validation(key, seconds, tuple(problems))
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 
 
 def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
     """Tell when each version was verified the last time."""
-    known = client.last_verified(project, asset)
+    known = client.admin.last_verified(project, asset)
     if as_json:
         common.print_json(
             {

@@ -54,6 +54,11 @@ class ServiceConfig:
     service: Setting | None = None
     settings: Mapping[str, Setting] = field(default_factory=dict)
 
+    @classmethod
+    def given(cls, values: Mapping[str, str]) -> ServiceConfig:
+        """The settings that a caller gives, and no others."""
+        return cls(None, {name: Setting(value, "given") for name, value in values.items()})
+
     def get(self, setting: str) -> str | None:
         """The value of one of :data:`SETTINGS`, if it is set."""
         found = self.settings.get(setting)
@@ -108,6 +113,11 @@ def resolve_service(
     if name is None and not settings:
         settings = {"url": Setting(DEFAULT_URL, DEFAULT)}
     return ServiceConfig(name, settings)
+
+
+def configured_cache() -> Setting | None:
+    """The directory of the cache on this machine, if one is configured."""
+    return resolve_cache(os.environ, read_configs(os.environ))
 
 
 def resolve_cache(environment: Mapping[str, str], files: Sequence[ConfigFile]) -> Setting | None:

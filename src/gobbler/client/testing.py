@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-from gobbler.client.calls.site import StrPath
+from gobbler.client.connection import StrPath
 from gobbler.client.errors import RequestFailed
 from gobbler.client.http import Http
 from gobbler.client.parallel import ForkSafeLock

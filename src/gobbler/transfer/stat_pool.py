@@ -12,7 +12,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
@@ -131,8 +131,13 @@ class StatPool:
         each = -(-len(names) // self._width)
         parts = [names[i : i + each] for i in range(0, len(names), each)]
         found: Looks = {}
-        for part in self._threads().map(directory.looks_at, parts):
-            found.update(part)
+        begun = [self._threads().submit(directory.looks_at, part) for part in parts]
+        try:
+            for future in begun:
+                found.update(future.result())
+        finally:
+            # After an error, too: the caller closes the directory, which threads may still use.
+            wait([future for future in begun if not future.cancel()])
         return found
 
     def directories(self, parent: int, names: list[str]) -> Opening:
