@@ -13,8 +13,7 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import READ, closing
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest
-from gobbler.rules.dedup import DedupCandidates
-from gobbler.rules.relations import Content
+from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
     Batch,
@@ -25,13 +24,13 @@ from gobbler.transfer.batch import (
     run_batch,
     run_batch_in_run_directory,
 )
-from gobbler.transfer.dispatch import Dispatcher, Files, dispatch, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
 from gobbler.transfer.hash_files import hash_kept
 from gobbler.transfer.resume import bring_back, resume_notes
-from gobbler.transfer.scan import Source
+from gobbler.transfer.scan import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
-"""Files for which the same published ones are looked for at a time, so that memory stays flat."""
+"""Contents that are looked up at a time, so that memory stays flat."""
 
 
 class Ingested(NamedTuple):
@@ -43,7 +42,7 @@ class Ingested(NamedTuple):
 
 def ingest_files(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     *,
@@ -83,7 +82,7 @@ def ingest_files(
 
 def _taken(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -101,7 +100,7 @@ def _taken(
             adopt=adopt,
         )
 
-    files = Files(
+    files = FileWork(
         run_batch,
         run_batch_in_run_directory,
         batches,
@@ -153,7 +152,7 @@ def _make_directories(tree: str, directories: list[str]) -> None:
 
 def _batches(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
