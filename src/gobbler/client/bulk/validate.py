@@ -10,8 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct
 
 from gobbler.client.bulk.ledger import Claims, Ledger, ValidationRecord
-from gobbler.client.bulk.request import Requester, TargetProgress, problems_in
-from gobbler.client.bulk.run import BulkProgress, BulkRun, NoBulkProgress
+from gobbler.client.bulk.run import (
+    BulkProgress,
+    BulkRun,
+    NoBulkProgress,
+    Requester,
+    TargetProgress,
+    problems_in,
+)
 from gobbler.client.bulk.targets import (
     BulkService,
     StoredFiles,
