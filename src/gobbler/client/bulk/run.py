@@ -46,7 +46,7 @@ class BulkProgress(Progress, Protocol):
 
 
 class NoBulkProgress(NoProgress):
-    """A bulk run that nobody follows; notes go to the log."""
+    """Ignores the progress of a bulk run; notes go to the log."""
 
     def expect_versions(self, versions: int, size: int | None) -> None:
         """Do nothing."""
