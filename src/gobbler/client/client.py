@@ -20,8 +20,7 @@ from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.resolve import configured_cache, resolve
 from gobbler.client.source import ServiceInfo
 from gobbler.client.staging import allocate_upload_directory
-from gobbler.client.upload import UploadOptions, plan, start_upload, upload
-from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.upload import UploadOptions, UploadPlan, plan_upload, start_upload, upload
 from gobbler.client.version import Version
 from gobbler.errors import Code
 from gobbler.model.progress import Progress
@@ -268,7 +267,7 @@ class Client:
         the upload would refuse. Does not check whether the user may upload.
         """
         target, directory = self._target(project, asset, version, directory)
-        return plan(self._reader, target.key, directory, ignore_dot=ignore_dot)
+        return plan_upload(self._reader, target.key, directory, ignore_dot=ignore_dot)
 
     def allocate_upload_directory(self, *, create: bool = True) -> str:
         """Return the path of a new directory in staging; fill it, then upload it.
