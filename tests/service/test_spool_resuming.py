@@ -121,7 +121,7 @@ def test_what_does_not_end_within_the_grace_period_waits_for_the_next(
         wait_for("it runs", lambda: noted(hall) >= 1, 60)
         workers.processes[0].send_signal(signal.SIGTERM)
         assert workers.processes[0].wait(30) == 0
-        assert "will be gone on with" in workers.output()
+        assert "will resume the jobs" in workers.output()
         assert state_of(hall, job)["state"] == "waiting"
         (hall.staging / large / "z-endless").unlink()
         workers.start()
