@@ -214,7 +214,7 @@ def test_garbage_is_set_aside_while_the_rest_goes_on(hall: Place) -> None:
             stop.set()
             thread.join()
         refused = {"0": "a symbolic link", "1": "a FIFO", "2": "a directory", "3": "a directory"}
-        refused |= {"4": "not valid", "5": "can't be read"}
+        refused |= {"4": "not valid", "5": "may not read"}
         for number, reason in refused.items():
             answer = answer_of(hall, f"{alice}-request-upload-{number}", ALICE)
             assert reason in answer["reason"]
