@@ -138,7 +138,7 @@ def test_what_is_not_there_is_told_even_so(client: Client, path: str) -> None:
     assert client.ask(path, query="length=false") == 404
 
 
-@pytest.mark.parametrize("size", [1, 2 * archive.PART, 2 * archive.PART + 1])
+@pytest.mark.parametrize("size", [1, 2 * archive.READ_SIZE, 2 * archive.READ_SIZE + 1])
 @pytest.mark.parametrize("name", ["first", "d/last", "empty/last"])
 def test_all_is_sent_wherever_a_large_file_is(
     client: Client, top: Path, name: str, size: int
@@ -171,7 +171,7 @@ def test_refusals_are_json(client: Client, method: str, path: str, status: int) 
 def test_an_archive_that_breaks_off_is_not_ended(
     client: Client, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 3 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 3 * archive.READ_SIZE)
     real, done = os.read, []
 
     def read(descriptor: int, count: int) -> bytes:
@@ -187,7 +187,7 @@ def test_an_archive_that_breaks_off_is_not_ended(
 
 @pytest.mark.parametrize("stay", [0, 1, 2])
 def test_who_goes_away_leaves_nothing_open(client: Client, top: Path, stay: int) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 5 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 5 * archive.READ_SIZE)
     before = len(os.listdir("/proc/self/fd"))
     client.ask("p/a/1.tar", stay=stay)
     assert not any(message.get("more_body") is False for message in client.sent)

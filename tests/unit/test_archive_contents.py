@@ -112,7 +112,7 @@ def test_large_files_are_left_out_on_request(files: RegistryFiles, top: Path) ->
 
 
 def test_a_file_larger_than_a_part(files: RegistryFiles, top: Path) -> None:
-    for size in (archive.PART - 1, archive.PART, archive.PART * 2 + 100):
+    for size in (archive.READ_SIZE - 1, archive.READ_SIZE, archive.READ_SIZE * 2 + 100):
         (top / "registry/p/a/1/large").write_bytes(b"x" * size)
         assert unpacked(packed(files)) == {**PLAIN, "p/a/1/large": "x" * size}
 
@@ -125,7 +125,7 @@ def test_many_files_are_sent_in_few_parts(files: RegistryFiles, top: Path) -> No
     blocks = list(made.blocks())
     made.close()
     assert len(blocks) < 8
-    assert max(len(block) for block in blocks) < 4 * archive.PART
+    assert max(len(block) for block in blocks) < 4 * archive.READ_SIZE
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -133,7 +133,7 @@ def test_many_files_are_sent_in_few_parts(files: RegistryFiles, top: Path) -> No
 def test_a_version_that_changes_has_no_whole_archive(
     files: RegistryFiles, top: Path, change: Any, parts: int
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
     made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     length = made.measure()
     blocks = made.blocks()
@@ -151,7 +151,7 @@ def test_a_version_that_changes_has_no_whole_archive(
 
 
 def test_what_was_not_measured_is_the_same(files: RegistryFiles, top: Path) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
     whole = packed(files)
     made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     assert b"".join(made.blocks()) == whole
@@ -162,7 +162,7 @@ def test_what_was_not_measured_is_the_same(files: RegistryFiles, top: Path) -> N
 def test_what_was_not_measured_has_no_end_either_if_it_changes(
     files: RegistryFiles, top: Path, change: Any
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
     made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     blocks = made.blocks()
     got = [next(blocks)]

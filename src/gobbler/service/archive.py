@@ -25,10 +25,14 @@ from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
 from gobbler.model.names import is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import relative_target
-from gobbler.service.registry_files import FLAGS, RegistryFiles, checked, no_file, not_there
-
-PART = 1024 * 1024
-"""Bytes that are read and sent at a time; small files are joined."""
+from gobbler.service.registry_files import (
+    FLAGS,
+    READ_SIZE,
+    RegistryFiles,
+    checked,
+    no_file,
+    not_there,
+)
 
 PIECES = 2048
 """Pieces that are joined at most: many empty files are little to send, but slow to read."""
@@ -158,14 +162,14 @@ class ArchiveContents:
                     if self._max_size is not None and size > self._max_size:
                         continue
                     pieces.append(file_header(member, size, _modified(status)))
-                    if size < PART:
+                    if size < READ_SIZE:
                         pieces += (_whole(member, file, size), bytes(padding(size)))
                         gathered += size
                     else:
                         yield b"".join(pieces)
                         yield from self._parts(member, file, size)
                         pieces, gathered = [bytes(padding(size))], 0
-                if gathered >= PART or len(pieces) >= PIECES:
+                if gathered >= READ_SIZE or len(pieces) >= PIECES:
                     yield b"".join(pieces)
                     pieces, gathered = [], 0
         if any(pieces):
@@ -175,7 +179,7 @@ class ArchiveContents:
         left = size
         while left:
             self._cancel.check()
-            part = os.read(file, min(PART, left))
+            part = os.read(file, min(READ_SIZE, left))
             if not part:
                 raise _changed(member)
             left -= len(part)

@@ -26,6 +26,9 @@ MAX_HOPS = 8
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
+READ_SIZE = 1024 * 1024
+"""Bytes of a file that are read and sent at a time."""
+
 _LOCAL = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"))
 """Filesystems that open a file without asking anybody, once its path is in the kernel's cache."""
 

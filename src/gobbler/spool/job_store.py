@@ -13,9 +13,8 @@ one succeeds, even where locks exclude nobody. The lease shows whether the proce
 job still lives. If not, the next one begins the job again in the same *workspace* (see
 :mod:`gobbler.registry.workspace`), so that the change is made once.
 
-The state of one job is found by these names alone: only a survey of all jobs lists the directory.
-
-``staging/..spool/cur`` holds ``{job}.state`` and ``{job}.answer`` for users to read.
+One job is found by these names alone; only a survey of all jobs lists the directory. Users read
+``{job}.state`` and ``{job}.answer`` in ``staging/..spool/cur``.
 """
 
 from __future__ import annotations
@@ -60,7 +59,6 @@ REQUEST_SUFFIX = ".request"
 
 MAX_ATTEMPTS = 10
 """After this many workers have died of a job it fails."""
-
 LAST_ATTEMPT = MAX_ATTEMPTS + 1  # in which the job is only answered
 
 TEMPORARY = "..tmp-"
@@ -157,12 +155,6 @@ class JobRecords:
         """The path of the claimed request file of ``job``."""
         return f"{self.directory}/{job}{REQUEST_SUFFIX}"
 
-    def _draft(self, job: str) -> str:
-        return f"{self.directory}/{job}{DRAFT_SUFFIX}"
-
-    def _path(self, job: str, attempts: int) -> str:
-        return f"{self.directory}/{job}.{attempts}.job"
-
     def exists(self, job: str) -> bool:
         """Whether ``job`` is unanswered. The caller holds its lease."""
         names = [self._path(job, attempts) for attempts in range(LAST_ATTEMPT + 1)]
@@ -182,8 +174,7 @@ class JobRecords:
 
     def write_draft(self, record: JobRecord) -> None:
         """Write a record that does not count yet."""
-        full = self._durability is Durability.FULL
-        text = msgspec.json.encode(record)
+        full, text = self._durability is Durability.FULL, msgspec.json.encode(record)
         replace(self._draft(record.job), text, flush=full, workspace=self.directory)
 
     def read_draft(self, job: str) -> JobRecord | None:
@@ -195,7 +186,7 @@ class JobRecords:
             return None
 
     def remove_draft(self, job: str) -> None:
-        """Remove the draft of a record, if there is one."""
+        """Remove the draft of a record."""
         remove_quietly(self._draft(job))
 
     def publish(self, job: str) -> None:
@@ -248,6 +239,12 @@ class JobRecords:
         names = os.listdir(self.directory)
         cancelled = {n.removesuffix(CANCEL_SUFFIX) for n in names if n.endswith(CANCEL_SUFFIX)}
         return _pending(names, self.directory), cancelled
+
+    def _draft(self, job: str) -> str:
+        return f"{self.directory}/{job}{DRAFT_SUFFIX}"
+
+    def _path(self, job: str, attempts: int) -> str:
+        return f"{self.directory}/{job}.{attempts}.job"
 
 
 def next_attempt(attempts: int) -> int:

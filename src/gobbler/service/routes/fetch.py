@@ -25,11 +25,8 @@ from starlette.types import Receive, Scope, Send
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.names import LOGS, is_internal
 from gobbler.service.range_requests import Decision, FileState, decide
-from gobbler.service.registry_files import RegistryFiles, not_there, registry_path
+from gobbler.service.registry_files import READ_SIZE, RegistryFiles, not_there, registry_path
 from gobbler.service.responses import CORS, failure, json_answer, while_connected
-
-PART = 1024 * 1024
-"""Bytes that are read and sent at a time."""
 
 CONDITIONAL = {
     name.encode(): name
@@ -69,7 +66,7 @@ class OpenFile:
 
     def read(self, threads: ThreadPoolExecutor, offset: int) -> asyncio.Future[bytes]:
         """Read a part in a thread; one at a time."""
-        count = min(PART, self.decision.stop - offset)
+        count = min(READ_SIZE, self.decision.stop - offset)
         self._reading = threads.submit(_read, self._descriptor, count, offset)
         return asyncio.wrap_future(self._reading)
 

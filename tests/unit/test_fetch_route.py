@@ -205,20 +205,21 @@ def test_no_descriptor_stays_open_whatever_the_answer(fetch: FetchRoute) -> None
 def test_a_large_file_is_sent_in_parts(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = os.urandom(fetching.PART * 2 + 100)
+    data = os.urandom(fetching.READ_SIZE * 2 + 100)
     (top / "registry/p/large").write_bytes(data)
     status, headers, body = answer(fetch, "/fetch/p/large")
     assert (status, headers["content-length"]) == (200, str(len(data)))
     assert body == data
     assert (
-        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.PART}-")[2] == data[fetching.PART :]
+        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.READ_SIZE}-")[2]
+        == data[fetching.READ_SIZE :]
     )
 
 
 def test_a_file_that_becomes_shorter_ends_the_answer_with_an_error(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * (fetching.PART + 1))
+    (top / "registry/p/large").write_bytes(b"x" * (fetching.READ_SIZE + 1))
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda d, n, o: b"" if o else real(d, n, o))
     with pytest.raises(OSError, match="shorter") as caught:
@@ -277,7 +278,7 @@ def test_the_event_loop_goes_on_while_every_reading_thread_hangs(
 def test_a_file_is_not_closed_while_a_thread_reads_from_it(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * fetching.PART * 3)
+    (top / "registry/p/large").write_bytes(b"x" * fetching.READ_SIZE * 3)
     reading, finish = threading.Event(), threading.Event()
     real, problems = os.pread, []
 
