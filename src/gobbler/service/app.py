@@ -22,7 +22,7 @@ from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
 from gobbler.service.routes.info import info_routes
 from gobbler.service.routes.jobs import JobsRoute
-from gobbler.service.routes.links import LINKS, LinksRoute
+from gobbler.service.routes.links import LINKS_ROUTE, LinksRoute
 from gobbler.service.routes.list import ListRoute
 from gobbler.service.routes.new import NewRoute
 from gobbler.service.settings import Settings
@@ -72,7 +72,7 @@ class Application:
             routes=[
                 *info_routes(settings),
                 Route(f"{prefix}/list", ListRoute(settings.registry, readers).answer),
-                Route(f"{prefix}{LINKS}{{path:path}}", LinksRoute(service, readers).answer),
+                Route(f"{prefix}{LINKS_ROUTE}{{path:path}}", LinksRoute(service, readers).answer),
                 *self.jobs.routes(prefix),
                 # For the answer to other methods: these never get here.
                 *(Route(f"{r}{{path:path}}", _unreachable, methods=["GET"]) for r in self._reads),

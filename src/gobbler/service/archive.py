@@ -258,10 +258,10 @@ def _changed(path: str) -> Fault:
     return Fault(f"{quoted(path)} changed while it was read", code=Code.VERSION_CHANGED)
 
 
-BLOCK = 512
+TAR_BLOCK = 512
 """Bytes of a header; the content of a file is padded to a multiple of it."""
 
-END = bytes(2 * BLOCK)
+END = bytes(2 * TAR_BLOCK)
 """The end of a whole archive."""
 
 _FILE_MODE = 0o644
@@ -299,7 +299,7 @@ def file_header(name: str, size: int, modified: int) -> bytes:
 def file_header_length(name: str, size: int, modified: int) -> int:
     """The length of :func:`file_header` in bytes."""
     if len(name) <= _NAME and name.isascii() and size < _SIZE and 0 <= modified < _TIME:
-        return BLOCK
+        return TAR_BLOCK
     return len(file_header(name, size, modified))
 
 
@@ -315,7 +315,7 @@ def link_header(name: str, target: str, modified: int) -> bytes:
 
 def padding(size: int) -> int:
     """Bytes of padding after a file of ``size`` bytes."""
-    return -size % BLOCK
+    return -size % TAR_BLOCK
 
 
 def _split(name: str) -> tuple[bytes, bytes] | None:

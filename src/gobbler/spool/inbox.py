@@ -24,7 +24,7 @@ from gobbler.fs.lease import Lease
 from gobbler.fs.open import READ, account_name, closing, exists, open_directory, open_users_file
 from gobbler.model.jobs import is_valid_request_file, job_name, split_job
 from gobbler.rules.fairness import Waiting
-from gobbler.spool.job_store import Claim, JobRecord
+from gobbler.spool.job_store import ClaimedFile, JobRecord
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import EXPIRES_AFTER, check_size, read_content
 from gobbler.spool.spool import Spool, check_job_name
@@ -162,7 +162,7 @@ class Inbox:
         self._spool.records.publish(job)
         os.rename(self._spool.records.request(job), f"{self._spool.cur}/{job}")
 
-    def complete_claim(self, job: str, claim: Claim, *, has_record: bool) -> bool:
+    def complete_claim(self, job: str, claim: ClaimedFile, *, has_record: bool) -> bool:
         """Complete a claim that a crash interrupted; whether the job has a record now.
 
         The caller holds the lease of the job.
@@ -234,7 +234,7 @@ def _refused(status: os.stat_result) -> str:
     return job_name(status.st_uid, f"refused-{status.st_ino:x}")
 
 
-def _reread(job: str, claim: Claim, seen: os.stat_result) -> JobRecord | None:
+def _reread(job: str, claim: ClaimedFile, seen: os.stat_result) -> JobRecord | None:
     """The record of a request file that is named by its inode; ``None`` if it is another one."""
     uid, name = split_job(job)
     if (seen.st_ino, seen.st_mtime_ns, seen.st_uid) != (claim.inode, claim.modified, uid):

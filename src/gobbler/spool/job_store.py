@@ -54,14 +54,14 @@ from gobbler.registry.workspace import new_workspace_name
 
 LOCK_SUFFIX = ".lock"
 CANCEL_SUFFIX = ".cancel"
-DRAFT_SUFFIX = ".draft"
+RECORD_DRAFT_SUFFIX = ".draft"
 REQUEST_SUFFIX = ".request"
 
 MAX_ATTEMPTS = 10
 """After this many workers have died of a job it fails."""
 LAST_ATTEMPT = MAX_ATTEMPTS + 1  # in which the job is only answered
 
-TEMPORARY = "..tmp-"
+TEMPORARY_PREFIX = "..tmp-"
 """Starts the names of states and answers that are being written."""
 
 _RECORD = re.compile(r"((?:0|[1-9][0-9]*)-.+)\.([0-9]+)\.job", re.DOTALL)
@@ -116,7 +116,7 @@ class JobRecord(Struct, frozen=True):
         return facts == (self.inode, self.modified, self.uid)
 
 
-class Claim(NamedTuple):
+class ClaimedFile(NamedTuple):
     """A claimed request file. A service before there were drafts named it by inode and time."""
 
     path: str
@@ -131,7 +131,7 @@ class PendingJob(NamedTuple):
     """
 
     attempts: int | None = None
-    claim: Claim | None = None
+    claim: ClaimedFile | None = None
     is_held: bool = False
     since: float = 0.0
 
@@ -241,7 +241,7 @@ class JobRecords:
         return _pending(names, self.directory), cancelled
 
     def _draft(self, job: str) -> str:
-        return f"{self.directory}/{job}{DRAFT_SUFFIX}"
+        return f"{self.directory}/{job}{RECORD_DRAFT_SUFFIX}"
 
     def _path(self, job: str, attempts: int) -> str:
         return f"{self.directory}/{job}.{attempts}.job"
@@ -266,7 +266,7 @@ def _pending(names: list[str], directory: str) -> dict[str, PendingJob]:
             if record:
                 found[match[1]] = job._replace(attempts=int(record[2]))
             elif request:
-                claim = Claim(path, int(request[2] or "0", 16), int(request[3] or "0", 16))
+                claim = ClaimedFile(path, int(request[2] or "0", 16), int(request[3] or "0", 16))
                 found[match[1]] = job._replace(claim=claim)
     return {name: job._replace(is_held=name + LOCK_SUFFIX in others) for name, job in found.items()}
 

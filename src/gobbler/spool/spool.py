@@ -32,9 +32,9 @@ from gobbler.model.requests import check_request_name
 from gobbler.rules.fairness import Waiting
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
-    DRAFT_SUFFIX,
     LOCK_SUFFIX,
-    TEMPORARY,
+    RECORD_DRAFT_SUFFIX,
+    TEMPORARY_PREFIX,
     JobAnswers,
     JobRecord,
     JobRecords,
@@ -174,10 +174,10 @@ class Spool:
                     os.unlink(path)
 
     def _is_left_over(self, name: str, jobs: dict[str, PendingJob]) -> bool:
-        if name.startswith((TEMPORARY, CLOCK)):
+        if name.startswith((TEMPORARY_PREFIX, CLOCK)):
             return True
-        if name.endswith(DRAFT_SUFFIX):
-            job = jobs.get(name.removesuffix(DRAFT_SUFFIX))
+        if name.endswith(RECORD_DRAFT_SUFFIX):
+            job = jobs.get(name.removesuffix(RECORD_DRAFT_SUFFIX))
             return job is None or job.claim is None
         if name.endswith(CANCEL_SUFFIX):
             job_name = name.removesuffix(CANCEL_SUFFIX)

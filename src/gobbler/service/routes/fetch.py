@@ -39,7 +39,7 @@ CONDITIONAL = {
 
 _ALWAYS = ((CORS[0].encode(), CORS[1].encode()), (b"accept-ranges", b"bytes"))
 
-SMALL = 64 * 1024
+ONE_MESSAGE = 64 * 1024
 """Bytes up to which a file is sent in one message."""
 
 Read = Callable[[int, int, int], "bytes | None"]
@@ -61,7 +61,7 @@ class OpenFile:
         self.body: bytes | None = None
         if not has_body or self.decision.status == 304 or count == 0:
             self.body = b""
-        elif count <= SMALL:
+        elif count <= ONE_MESSAGE:
             self.body = read(descriptor, count, self.decision.start)
 
     def read(self, threads: ThreadPoolExecutor, offset: int) -> asyncio.Future[bytes]:

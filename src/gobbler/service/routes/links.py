@@ -16,7 +16,7 @@ from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelFlag, CancelToken
 from gobbler.service.responses import json_answer, while_connected
 
-LINKS = "/links/"
+LINKS_ROUTE = "/links/"
 
 MAX_SEARCHES = 2
 """Searches that run at a time in one process: without an index, each reads all manifests."""
