@@ -77,7 +77,7 @@ def _measure(top: Path, given: argparse.Namespace) -> None:
     service = TestService(staging=top / "staging", registry=top / "registry")
     try:
         client = Client(service.url)
-        client.create_project("p")
+        client.admin.create_project("p")
         client.upload("p", "a", "1", top / "source")
         _compare("fetch", FETCH, service, top, given, expected=given.files)
         with (top / "source/large").open("wb") as large:

@@ -11,7 +11,6 @@ from typing import Any
 import gobbler.client
 import pygobbler
 from docs.generate import markdown
-from gobbler.client import Client
 
 INTRODUCTION = """\
 # Python
@@ -25,17 +24,35 @@ Both raise the errors of `gobbler.errors` and `gobbler.client.errors`.
 def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION.strip(), "## gobbler.client", markdown.docstring(gobbler.client.__doc__)]
-    parts += _class(Client, "Client", depth=3)
-    for name in gobbler.client.__all__:
-        found = getattr(gobbler.client, name)
-        if found is not Client:
-            parts += _class(found, name, depth=3)
+    for name in sorted(gobbler.client.__all__, key=_place):
+        parts += _class(getattr(gobbler.client, name), name, depth=3)
     parts += ["## pygobbler", markdown.docstring(pygobbler.__doc__)]
     for name in pygobbler.__all__:
         found = getattr(pygobbler, name)
         if callable(found):
             parts += _function(found, name, depth=3)
     return "\n\n".join(part for part in parts if part)
+
+
+ORDER = [
+    "Client",
+    "Project",
+    "Asset",
+    "Version",
+    "VersionPath",
+    "Admin",
+    "JobList",
+    "Job",
+    "CacheDirectory",
+    "UploadPlan",
+    "Difference",
+]
+"""The objects in the order in which a reader meets them; values and errors follow by name."""
+
+
+def _place(name: str) -> tuple[int, bool, str]:
+    index = ORDER.index(name) if name in ORDER else len(ORDER)
+    return index, issubclass(getattr(gobbler.client, name), Exception), name
 
 
 def _class(kind: type, name: str, depth: int) -> Iterator[str]:

@@ -29,4 +29,4 @@ def approve_probation(
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).approve_probation(project, asset, version, spoof=spoof)
+    Client(url, staging=staging).version(project, asset, version).approve(spoof=spoof)

@@ -28,4 +28,4 @@ def clone_version(project: str, asset: str, version: str, destination: str, regi
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    Client(registry=registry).clone(project, asset, version, destination)
+    Client(registry=registry).version(project, asset, version).clone(destination)

@@ -33,4 +33,4 @@ def create_project(
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).create_project(project, owners=owners, uploaders=uploaders)
+    Client(url, staging=staging).admin.create_project(project, owners=owners, uploaders=uploaders)

@@ -25,4 +25,6 @@ def fetch_latest(
     Returns:
         The name, or ``None`` if there is no such version, or no such asset.
     """
-    return Client(url, registry=registry, force_remote=force_remote).latest(project, asset)
+    client = Client(url, registry=registry, force_remote=force_remote)
+    latest = client.asset(project, asset).latest()
+    return None if latest is None else latest.name

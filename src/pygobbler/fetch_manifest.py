@@ -53,4 +53,4 @@ def fetch_manifest(
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
     client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
-    return plain(client.manifest(project, asset, version, overwrite=overwrite))
+    return plain(client.version(project, asset, version).manifest(overwrite=overwrite))

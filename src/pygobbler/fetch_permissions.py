@@ -48,4 +48,5 @@ def fetch_permissions(
     if isinstance(asset, bool):
         force_remote, asset = asset, None
     client = Client(url, registry=registry, force_remote=force_remote)
-    return plain(client.permissions(project, asset))
+    owner = client.project(project) if asset is None else client.asset(project, asset)
+    return plain(owner.permissions())

@@ -50,4 +50,4 @@ def fetch_summary(
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
     client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
-    return plain(client.summary(project, asset, version, overwrite=overwrite))
+    return plain(client.version(project, asset, version).summary(overwrite=overwrite))

@@ -25,4 +25,4 @@ def fetch_usage(project: str, registry: str, url: str, force_remote: bool = Fals
         gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).usage(project)
+    return Client(url, registry=registry, force_remote=force_remote).project(project).usage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gobbler.client import Client
+from gobbler.client.handle import names_of
 
 
 def list_assets(project: str, registry: str, url: str, force_remote: bool = False) -> list[str]:
@@ -25,4 +26,5 @@ def list_assets(project: str, registry: str, url: str, force_remote: bool = Fals
         gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).assets(project)
+    client = Client(url, registry=registry, force_remote=force_remote)
+    return names_of(client.project(project).assets())

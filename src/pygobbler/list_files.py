@@ -44,4 +44,5 @@ def list_files(
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
     client = Client(url, registry=registry, force_remote=force_remote)
-    return client.files(project, asset, version, prefix=prefix or "", internal=include_dotdot)
+    listed = client.version(project, asset, version)
+    return listed.list_files(prefix or "", internal=include_dotdot)

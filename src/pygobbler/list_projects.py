@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gobbler.client import Client
+from gobbler.client.handle import names_of
 
 
 def list_projects(registry: str, url: str, force_remote: bool = False) -> list[str]:
@@ -19,7 +20,8 @@ def list_projects(registry: str, url: str, force_remote: bool = False) -> list[s
     Returns:
         The names; directories of the service itself are left out.
     """
-    return Client(url, registry=registry, force_remote=force_remote).projects()
+    client = Client(url, registry=registry, force_remote=force_remote)
+    return names_of(client.projects())
 
 
 def list_registry_directories(path: str, registry: str, url: str, force_remote: bool) -> list[str]:
@@ -42,4 +44,4 @@ def list_registry_directories(path: str, registry: str, url: str, force_remote: 
         gobbler.errors.Missing: There is no such directory. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).directories(path)
+    return Client(url, registry=registry, force_remote=force_remote).admin.directories(path)

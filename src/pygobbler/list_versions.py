@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gobbler.client import Client
+from gobbler.client.handle import names_of
 
 
 def list_versions(
@@ -29,4 +30,5 @@ def list_versions(
         gobbler.errors.Missing: There is no such asset. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).versions(project, asset)
+    client = Client(url, registry=registry, force_remote=force_remote)
+    return names_of(client.asset(project, asset).versions())

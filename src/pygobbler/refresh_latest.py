@@ -26,4 +26,4 @@ def refresh_latest(project: str, asset: str, staging: str, url: str) -> str | No
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    return Client(url, staging=staging).refresh_latest(project, asset)
+    return Client(url, staging=staging).admin.refresh_latest(project, asset)

@@ -24,4 +24,4 @@ def refresh_usage(project: str, staging: str, url: str) -> int:
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    return Client(url, staging=staging).refresh_usage(project)
+    return Client(url, staging=staging).admin.refresh_usage(project)

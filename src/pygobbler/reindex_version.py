@@ -25,4 +25,4 @@ def reindex_version(project: str, asset: str, version: str, staging: str, url: s
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).reindex_version(project, asset, version)
+    Client(url, staging=staging).admin.reindex_version(project, asset, version)

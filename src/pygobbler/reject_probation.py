@@ -35,4 +35,4 @@ def reject_probation(
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).reject_probation(project, asset, version, force=force, spoof=spoof)
+    Client(url, staging=staging).version(project, asset, version).reject(force=force, spoof=spoof)

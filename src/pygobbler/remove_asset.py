@@ -26,4 +26,4 @@ def remove_asset(project: str, asset: str, staging: str, url: str, force: bool =
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).delete_asset(project, asset, force=force)
+    Client(url, staging=staging).admin.delete_asset(project, asset, force=force)

@@ -21,4 +21,4 @@ def remove_project(project: str, staging: str, url: str) -> None:
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).delete_project(project)
+    Client(url, staging=staging).admin.delete_project(project)

@@ -31,4 +31,4 @@ def remove_version(
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    Client(url, staging=staging).delete_version(project, asset, version, force=force)
+    Client(url, staging=staging).admin.delete_version(project, asset, version, force=force)

@@ -40,5 +40,5 @@ def reroute_links(
     Raises:
         requests.HTTPError: The service refused or failed; the text is its reason.
     """
-    changes = Client(url, staging=staging).reroute_links(to_delete, dry_run=dry_run)
+    changes = Client(url, staging=staging).admin.reroute_links(to_delete, dry_run=dry_run)
     return [plain(change) for change in changes]

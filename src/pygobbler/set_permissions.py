@@ -88,9 +88,9 @@ def set_permissions(
         requests.HTTPError: The service refused or failed; the text is its reason.
         gobbler.errors.Missing: There is no such project.
     """
-    sent = Client(url, staging=staging, registry=registry).set_permissions(
-        project,
-        asset,
+    client = Client(url, staging=staging, registry=registry)
+    owner = client.project(project) if asset is None else client.asset(project, asset)
+    sent = owner.set_permissions(
         owners=owners,
         uploaders=uploaders,
         global_write=global_write,

@@ -50,7 +50,12 @@ def start_gobbler(
         gobbler.errors.Fault: It did not come up; the text has its own output.
     """
     new, service = testing.start(
-        staging, registry, port, wait=wait, admin=admin, extra_args=extra_args
+        staging,
+        registry,
+        port,
+        start_seconds=max(wait, testing.START_SECONDS),
+        admin=admin,
+        extra_args=extra_args,
     )
     return new, service.staging, service.registry, service.url
 

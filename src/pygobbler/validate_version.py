@@ -26,4 +26,4 @@ def validate_version(project: str, asset: str, version: str, staging: str, url: 
         requests.HTTPError: Something is wrong, and the text says what, or the service refused
             or failed. The attribute ``problems`` is the whole list of what is wrong.
     """
-    Client(url, staging=staging).validate_version(project, asset, version)
+    Client(url, staging=staging).admin.validate_version(project, asset, version)

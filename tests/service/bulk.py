@@ -27,7 +27,7 @@ def published(client, project, source):
             client.upload(project, asset, version, source)
     yield project
     # Nobody else's listing of the registry should meet what was damaged.
-    client.delete_project(project)
+    client.admin.delete_project(project)
 
 
 @pytest.fixture(params=["local", "remote"])

@@ -50,7 +50,7 @@ _numbers = itertools.count(1)
 def project(client: Client) -> str:
     """The name of a new project."""
     name = f"project-{next(_numbers)}"
-    client.create_project(name)
+    client.admin.create_project(name)
     return name
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gobbler.client import Client
-from gobbler.client.testing import ReservedPort, TestService
+from gobbler.client.ports import ReservedPort, TestService
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ class Place:
         simulate.write_text('#!/bin/sh\ntest -d "$1" && mkdir -p "$3" && echo 1 > "$3/rain"\n')
         simulate.chmod(0o755)
         client = Client(self._service.url, staging=self._service.staging)
-        client.create_project("weather")
+        client.admin.create_project("weather")
         for version in ("1.2", "2.0-beta", "2.1-beta", "2.2-beta"):
             on_probation = version.endswith("-beta")
             client.upload(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.client.handle import names_of
 from gobbler.client.testing import TestService
 
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
@@ -59,10 +60,10 @@ def test_delete_breaks_links_only_by_force(run, client, published):
     assert (code, out) == (3, "")
     assert "6 links of other versions would break" in err
     assert f"hint: Redirect them: gobbler reroute {published}/a/1" in err
-    assert client.versions(published, "a") == ["1", "2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
     code, out, _ = run("delete", f"{published}/a/1", "--yes", "--force")
     assert code == 0
-    assert client.versions(published, "a") == ["2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["2", "3"]
 
 
 def test_reroute_then_delete(run, as_json, client, published):
@@ -78,7 +79,7 @@ def test_reroute_then_delete(run, as_json, client, published):
     assert (code, out) == (0, "")
     assert "no other version has a link" in err
     assert run("delete", f"{published}/a/1", "--yes")[0] == 0
-    assert client.versions(published, "a") == ["2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["2", "3"]
     assert run("validate", f"{published}/a/@latest")[0] == 0
     # Several at once: nothing but 3 is left to have a copy.
     copies = as_json("reroute", f"{published}/a/2", f"{published}/a/@latest", "--dry-run")
@@ -92,12 +93,12 @@ def test_delete_asks(run, client, published, terminal):
     assert f"{published}/a/3" in err
     assert "Delete this permanently?" in err
     assert "nothing was deleted" in err
-    assert client.versions(published, "a") == ["1", "2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
     terminal("y\n")
     code, out, err = run("delete", f"{published}/a/@latest")
     assert code == 0
     assert out.split()[:2] == ["deleted", f"{published}/a/3"]
-    assert client.versions(published, "a") == ["1", "2"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2"]
 
 
 def test_delete_of_more(run, as_json, client, published, monkeypatch):
@@ -105,12 +106,12 @@ def test_delete_of_more(run, as_json, client, published, monkeypatch):
     code, out, err = run("delete", published)
     assert (code, out) == (2, "")
     assert "--yes" in err
-    assert client.assets(published) == ["a"]
+    assert names_of(client.project(published).assets()) == ["a"]
     told = as_json("delete", f"{published}/a", "-y")
     assert (told["project"], told["asset"], told["dry_run"]) == (published, "a", False)
-    assert client.assets(published) == []
+    assert names_of(client.project(published).assets()) == []
     assert run("delete", published, "--yes")[0] == 0
-    assert published not in client.projects()
+    assert not client.project(published).exists()
 
 
 @pytest.mark.parametrize("address", ["no-such-project", "{p}/no", "{p}/a/no", "{p}/no/@latest"])
@@ -128,7 +129,7 @@ def test_delete_what_is_damaged(run, as_json, client, service, published):
     assert "--force" in err
     told = as_json("delete", f"{published}/a/3", "--yes", "--force")
     assert any("damaged" in problem for problem in told["problems"])
-    assert client.versions(published, "a") == ["1", "2"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2"]
 
 
 def test_only_administrators_may_delete(run, client, service, published):
@@ -140,7 +141,7 @@ def test_only_administrators_may_delete(run, client, service, published):
         assert run("validate", f"{published}/a/1", "--url", powerless.url)[0] == 4
     finally:
         powerless.stop()
-    assert client.assets(published) == ["a"]
+    assert names_of(client.project(published).assets()) == ["a"]
 
 
 def test_refresh(run, as_json, client, service, published):
@@ -151,7 +152,7 @@ def test_refresh(run, as_json, client, service, published):
     assert run("refresh", "usage", published) == (0, "19\n", "")
     assert as_json("refresh", "usage", published) == {"project": published, "usage": 19}
     for version in "321":
-        client.delete_version(published, "a", version)
+        client.admin.delete_version(published, "a", version)
     code, out, err = run("refresh", "latest", f"{published}/a")
     assert (code, out) == (0, "")
     assert "no final version" in err

@@ -36,7 +36,7 @@ def test_create_project(run, as_json, client):
     entry = '{"id": "alan", "asset": "a", "trusted": true}'
     arguments = ("--owner", "ada", "--owner", "grace", "--uploader", "bob", "--uploader", entry)
     assert as_json("create-project", "cli-2", *arguments) == {"project": "cli-2"}
-    permissions = client.permissions("cli-2")
+    permissions = client.project("cli-2").permissions()
     assert permissions.owners == ("ada", "grace")
     assert [uploader.id for uploader in permissions.uploaders] == ["bob", "alan"]
     code, out, err = run("create-project", "cli-1")
@@ -69,7 +69,7 @@ def test_upload_options(run, client, project, source):
     code, out, _ = run("upload", source, f"{project}/a/1", "--probation", "--keep-dot", "-j", "2")
     assert code == 0
     assert "on probation" in out
-    assert ".dot" in client.manifest(project, "a", "1")
+    assert ".dot" in client.version(project, "a", "1").manifest()
     staged = Path(client.allocate_upload_directory())
     (staged / "x").write_text("")
     assert run("upload", staged, f"{project}/b/1", "--consume")[0] == 0

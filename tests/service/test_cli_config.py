@@ -58,7 +58,7 @@ def test_a_service_is_configured_and_found(run, service, project, place):
     assert found["cache"][1] == "default"
     assert project in run("ls")[1]
     assert Client().url == service.url
-    assert project in Client().projects()
+    assert Client().project(project).exists()
 
 
 def test_the_site_tells_its_users(run, service, project, place):
@@ -67,7 +67,7 @@ def test_the_site_tells_its_users(run, service, project, place):
     site = f"{place}/etc/gobbler/config.toml"
     assert run("config", "path", "--site") == (0, f"{site}\n", "")
     assert shown(run)["url"] == (service.url, site)
-    assert project in Client().projects()
+    assert Client().project(project).exists()
 
 
 def test_one_of_several(run, service, project, monkeypatch):
@@ -79,10 +79,10 @@ def test_one_of_several(run, service, project, monkeypatch):
     assert err.count("\n") == 2
     assert project in run("ls", "--service", "lab")[1]
     assert run("ls", "--service", "gone")[0] == 6
-    assert project in Client(service="lab").projects()
+    assert Client(service="lab").project(project).exists()
     monkeypatch.setenv("GOBBLER_SERVICE", "lab")
     assert shown(run)["service"] == ("lab", "GOBBLER_SERVICE")
-    assert project in Client().projects()
+    assert Client().project(project).exists()
     code, _, err = run("ls", "--service", "none")
     assert code == 5
     assert err.startswith('error: there is no service "none" in the configuration')
@@ -121,7 +121,7 @@ def test_as_json(run, service, place):
 def test_the_cache_that_is_configured(run, service, project, place):
     run("config", "set", "service.lab.url", service.url)
     run("config", "set", "cache", f"{place}/mine")
-    assert Client().cache == f"{place}/mine"
+    assert Client().cache.path == f"{place}/mine"
     code, out, _ = run("cache", "ls")
     assert (code, out) == (0, "")
     assert Client(force_remote=True).fetch_file(f"{project}/..usage").startswith(f"{place}/mine/")
@@ -186,6 +186,6 @@ def test_who_is_given_everything_looks_nowhere(broken, service, project, monkeyp
 
 
 def test_a_client_without_an_address_says_what_to_do(tmp_path):
-    with pytest.raises(Refused, match="the address of the service is needed") as caught:
+    with pytest.raises(Refused, match="needs the address of the service") as caught:
         Client(registry=tmp_path).info()
     assert "gobbler config set service.NAME.url URL" in caught.value.hint

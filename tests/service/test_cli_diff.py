@@ -60,7 +60,10 @@ def test_diff_on_terminal(run, published, on_terminal):
 def test_diff_as_json(run, published, as_json, client):
     one, two = f"{published}/a/1", f"{published}/a/2"
     found = as_json("diff", one, two)
-    before, after = client.manifest(published, "a", "1"), client.manifest(published, "a", "2")
+    before, after = (
+        client.version(published, "a", "1").manifest(),
+        client.version(published, "a", "2").manifest(),
+    )
     assert (found["before"], found["after"]) == (one, two)
     assert [added["path"] for added in found["added"]] == ["empty", "new\u202e"]
     assert found["removed"] == [{"path": "whee2", "size": 11, "md5sum": before["whee2"].md5sum}]

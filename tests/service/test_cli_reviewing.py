@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.client.handle import names_of
+
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
 
 ALAN = '{"id": "alan", "asset": "a", "until": "2999-01-01T00:00:00Z", "trusted": true}'
@@ -25,7 +27,7 @@ def published(client, project, source):
 
 
 def test_permissions(run, client, project):
-    (me,) = client.permissions(project).owners
+    (me,) = client.project(project).permissions().owners
     assert run("permissions", "get", project) == (0, f"owner\t{me}\t\t\t\t\n", "")
     code, out, err = run(
         "permissions", "add", project, "--owner", "ada", "--uploader", ALAN, "--uploader", "alan"
@@ -50,10 +52,12 @@ def test_permissions(run, client, project):
 
 def test_taking_permissions_away(run, client, project):
     entries = [{"id": "alan"}, {"id": "alan", "asset": "a"}, {"id": "alan", "asset": "b"}]
-    client.set_permissions(project, owners=["ada"], uploaders=[*entries, {"id": "bob"}])
+    client.project(project).set_permissions(owners=["ada"], uploaders=[*entries, {"id": "bob"}])
 
     def left() -> list[object]:
-        return [(entry.id, entry.asset) for entry in client.permissions(project).uploaders]
+        return [
+            (entry.id, entry.asset) for entry in client.project(project).permissions().uploaders
+        ]
 
     before = left()
     assert run("permissions", "remove", project, "--uploader", "alan", "--dry-run")[0] == 0
@@ -62,7 +66,7 @@ def test_taking_permissions_away(run, client, project):
     assert left() == [before[0], before[2], before[3]]
     run("permissions", "remove", project, "--uploader", "alan", "--owner", "ada")
     assert left() == [before[3]]
-    assert "ada" not in client.permissions(project).owners
+    assert "ada" not in client.project(project).permissions().owners
     for what in ("--owner", "--uploader"):
         code, out, err = run("permissions", "remove", project, what, "alan")
         assert (code, out) == (5, "")
@@ -70,7 +74,7 @@ def test_taking_permissions_away(run, client, project):
 
 
 def test_permissions_as_json(as_json, client, project):
-    (me,) = client.permissions(project).owners
+    (me,) = client.project(project).permissions().owners
     changed = ("--owner", "ada", "--uploader", "bob")
     would = as_json("permissions", "add", project, *changed, "--dry-run")
     assert would == {"project": project, "owners": [me, "ada"], "uploaders": [{"id": "bob"}]}
@@ -99,11 +103,11 @@ def test_permissions_as_json(as_json, client, project):
     ],
 )
 def test_permissions_refused(run, client, project, words, code, said):
-    before = client.permissions(project)
+    before = client.project(project).permissions()
     got, out, err = run("permissions", *(word.replace("{p}", project) for word in words))
     assert (got, out) == (code, "")
     assert said in err
-    assert client.permissions(project) == before
+    assert client.project(project).permissions() == before
 
 
 @pytest.mark.parametrize("remote", [(), ("--remote",)])
@@ -125,10 +129,10 @@ def test_probation_list(run, as_json, published, remote):
 def test_probation(run, as_json, client, published):
     approved = (0, f"approved {published}/a/3\n", "")
     assert run("probation", "approve", f"{published}/a/3") == approved
-    assert client.latest(published, "a") == "3"
+    assert client.asset(published, "a").latest().name == "3"
     rejected = {"project": published, "asset": "a", "version": "4"}
     assert as_json("probation", "reject", f"{published}/a/4") == rejected
-    assert client.versions(published, "a") == ["1", "2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
     assert run("probation", "list", published) == (0, "", "")
     for words in (("approve", "3"), ("reject", "@latest")):
         code, out, err = run("probation", words[0], f"{published}/a/{words[1]}")
@@ -144,13 +148,13 @@ def test_a_damaged_version_on_probation(run, service, client, published):
     assert "damaged" in lines[1]
     assert run("probation", "reject", f"{published}/a/4")[0] == 1
     assert run("probation", "reject", f"{published}/a/4", "--force")[0] == 0
-    assert client.versions(published, "a") == ["1", "2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("remote", [(), ("--remote",)])
 def test_show(as_json, client, published, remote):
-    client.set_permissions(published, "a", owners=["ada"])
-    permissions = {"owners": list(client.permissions(published).owners), "uploaders": []}
+    client.asset(published, "a").set_permissions(owners=["ada"])
+    permissions = {"owners": list(client.project(published).permissions().owners), "uploaders": []}
     assert as_json("show", published, *remote) == {
         "project": published,
         "assets": 1,
@@ -177,7 +181,7 @@ def test_show(as_json, client, published, remote):
 
 
 def test_show_on_terminal(run, client, published):
-    client.set_permissions(published, uploaders=[{"id": "alan", "trusted": True}])
+    client.project(published).set_permissions(uploaders=[{"id": "alan", "trusted": True}])
     code, out, err = run("show", f"{published}/a/3")
     assert (code, err) == (0, "")
     facts = dict(line.split("  ", 1) for line in out.splitlines())
@@ -209,7 +213,7 @@ def test_cat(service, client, published, capfdbinary, remote):
     file = Path(service.registry, published, "a", "1", "foo")
     file.write_bytes(data)
     for version in ("1", "2"):
-        client.reindex_version(published, "a", version)
+        client.admin.reindex_version(published, "a", version)
     for address, content in (("a/@latest/foo", data), ("a/1/whee/blah", b"stuff")):
         assert cat(service, f"{published}/{address}", *remote) == 0
         out, err = capfdbinary.readouterr()

@@ -47,17 +47,17 @@ def test_what_is_wrong_is_told_until_it_is_well(run, as_json, client, service, p
     assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (3, [f"{published}/b/1"])
     assert "verified  0 versions" in err
     assert "not due   6" in err
-    client.reindex_version(published, "b", "1")
+    client.admin.reindex_version(published, "b", "1")
     assert run("validate", f"{published}/b/1")[0] == 0
     assert run("validate", "--all", published, "--since", "1h")[:2] == (0, "")
     # What a version alone is found to be counts, too.
     damage(service, f"{published}/a/1")
     assert run("validate", f"{published}/a/1")[0] == 3
-    (wrong,) = client.validate_all(
+    (wrong,) = client.admin.validate_all(
         published, since=dt.datetime.now().astimezone() - dt.timedelta(hours=1)
     ).known_wrong
     assert (wrong.address, wrong.files, wrong.bytes) == (f"{published}/a/1", 3, 19)
-    assert list(client.last_verified(published))[-1] == f"{published}/a/1"
+    assert list(client.admin.last_verified(published))[-1] == f"{published}/a/1"
 
 
 def test_where_nothing_can_be_kept(run, published, state):
@@ -132,11 +132,11 @@ def test_through_the_spool_alone(service, published):
     client = Client(staging=service.staging, registry=service.registry)
     assert client.url is None
     damage(service, f"{published}/a/1")
-    found = list(client.validate_all(published, parallel=2))
+    found = list(client.admin.validate_all(published, parallel=2))
     assert [result.address for result in found if not result.is_valid] == [f"{published}/a/1"]
     assert len(found) == COUNT
     with pytest.raises(RequestFailed):
-        client.validate_version(published, "a", "1")
+        client.admin.validate_version(published, "a", "1")
     assert time.time() - found[0].finished.timestamp() < 600
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
+from gobbler.client.connection import Connection
+from gobbler.client.handle import names_of
 from gobbler.errors import Fault, Missing, Refused
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry
@@ -34,9 +36,9 @@ def test_a_plan_tells_what_comes_to_pass(
     (source / "near").symlink_to("whee/blah")
     (source / "far").symlink_to(Path(client.registry, *asset, "1", "whee2"))
     plan = client.plan_upload(*asset, "2", source)
-    assert client.versions(*asset) == ["1"]
+    assert names_of(client.asset(*asset).versions()) == ["1"]
     client.upload(*asset, "2", source)
-    manifest = client.manifest(*asset, "2")
+    manifest = client.version(*asset, "2").manifest()
     files = {path: entry for path, entry in manifest.items() if not entry.is_directory}
     assert plan.stored == {path: e.size for path, e in files.items() if e.link is None}
     links = {path: e.link for path, e in files.items() if e.link is not None}
@@ -97,7 +99,7 @@ def test_the_command_tells_the_plan(
     assert code == 0
     assert "store\tnew\t3" in out.splitlines()
     assert "would store 1 files" in err
-    assert client.versions(*asset) == ["1"]
+    assert names_of(client.asset(*asset).versions()) == ["1"]
     assert run("upload", "--dry-run", source, "/".join([*asset, "1"]))[0] == Refused.exit_code
 
 
@@ -105,20 +107,20 @@ def test_the_command_tells_the_plan(
 def test_what_was_published_is_compared_with_what_was_sent(
     client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch, found: str
 ) -> None:
-    real = client.manifest
+    real = client._reader.manifest
 
-    def manifest(*key: str, overwrite: bool) -> dict[str, Entry]:
+    def manifest(key: VersionKey, *, overwrite: bool) -> dict[str, Entry]:
         if found == "unreadable":
             raise Missing("it went")
-        told = real(*key, overwrite=overwrite)
+        told = real(key, overwrite=overwrite)
         if found == "none":
             del told["foo"]
         else:
             told["foo"] = Entry(3, "0" * 32)
         return told
 
-    monkeypatch.setattr(client, "manifest", manifest)
-    told = "can't be compared" if found == "unreadable" else '"foo" is not what was sent'
+    monkeypatch.setattr(client._reader, "manifest", manifest)
+    told = "could not be compared" if found == "unreadable" else '"foo" is not the file that'
     with pytest.raises(Fault, match=told):
         client.upload(project, "a", "1", source)
     assert os.path.isdir(client.registry + "/" + VersionKey(project, "a", "1").path)
@@ -133,16 +135,16 @@ def test_a_file_that_changes_while_the_service_is_at_it_is_published_as_it_was_c
     user_may_read: bool,
 ) -> None:
     (source / "large").write_bytes(b"1" * (9 << 20))
-    real = client.request
+    real = client.connection.request
 
     def request(action: str, **fields: object) -> dict[str, object]:
         for name in ("foo", "large"):
             (source / name).write_text("CHANGED")
         return real(action, **fields)
 
-    monkeypatch.setattr(client, "request", request)
+    monkeypatch.setattr(client.connection, "request", request)
     if not user_may_read:
-        monkeypatch.setattr(Client, "can_read", False)
+        monkeypatch.setattr(Connection, "can_read", False)
     client.upload(project, "a", "1", source)
     published = Path(client.registry, project, "a", "1")
     assert (published / "large").stat().st_size == 9 << 20
@@ -158,9 +160,9 @@ def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr("gobbler.client.checksums.hash_file", failing)
-    with pytest.raises(Fault, match=r"is published, but can't be compared .*Input/output error"):
+    with pytest.raises(Fault, match=r"could not be compared .*Input/output error"):
         client.upload(project, "a", "1", source)
-    assert client.versions(project, "a") == ["1"]
+    assert names_of(client.asset(project, "a").versions()) == ["1"]
 
 
 def test_what_was_published_is_not_the_users_own_file(
@@ -179,4 +181,4 @@ def test_what_was_published_is_not_the_users_own_file(
             1,
         )
     (source / "foo").write_text("CHANGED AFTERWARDS")
-    client.validate_version(project, "a", "1")
+    client.admin.validate_version(project, "a", "1")

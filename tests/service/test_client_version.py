@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client, NotThere, Pair
-from gobbler.client.calls import contents
+from gobbler.client import Client, NotThere, Pair, registry_reader
 from gobbler.errors import Missing, Refused
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link
@@ -36,14 +35,14 @@ def test_a_version_by_its_names(reader, published):
     assert str(version) == f"{published}/a/1"
     assert version.key == VersionKey(published, "a", "1")
     assert version.url == f"gobbler://{published}/a/1"
-    assert version == reader.version_at(f"{published}/a/1/")
+    assert version == reader.version(f"{published}/a/1/")
     latest = reader.version(published, "a")
     assert latest.key.version == "2"
     assert reader.version(published, "a", "@latest") == latest
-    assert reader.version_at(f"{published}/a/@latest") == latest
+    assert reader.version(f"{published}/a/@latest") == latest
     for wrong in (f"{published}/a", f"{published}/a/1/foo"):
         with pytest.raises(Refused, match="not the address of a version"):
-            reader.version_at(wrong)
+            reader.version(wrong)
     with pytest.raises(Refused, match=r"\.\.x"):
         reader.version(published, "a", "..x")
     with pytest.raises(Missing):
@@ -52,8 +51,8 @@ def test_a_version_by_its_names(reader, published):
 
 def test_what_it_holds(reader, published, client):
     version = reader.version(published, "a", "2")
-    assert version.summary() == client.summary(published, "a", "2")
-    assert version.manifest() == client.manifest(published, "a", "2")
+    assert version.summary() == client.version(published, "a", "2").summary()
+    assert version.manifest() == client.version(published, "a", "2").manifest()
     assert list(version.files()) == ["foo", "new", "whee/blah"]
     assert version.files("whee/") == {"whee/blah": version.manifest()["whee/blah"]}
     assert version.files("chihaya") == version.files("no") == {}
@@ -81,7 +80,7 @@ def test_open(reader, published):
 
 
 def test_open_of_large_files_and_of_those_on_probation(reader, published, tmp_path, monkeypatch):
-    monkeypatch.setattr(contents, "WHOLE", 3)
+    monkeypatch.setattr(registry_reader, "WHOLE_FILE", 3)
     with reader.version(published, "a", "2").open("foo") as file:
         assert file.read() == "changed"
     with reader.version(published, "a", "3-beta").open("new") as file:
@@ -95,7 +94,9 @@ def test_fetch(reader, published, tmp_path, service):
     place = version.fetch()
     assert (place / "foo").read_text() == "changed"
     assert (place / "chihaya" / "kisaragi").is_dir()
-    inside = service.registry if reader.cache != str(tmp_path / "cache") else tmp_path / "cache"
+    inside = (
+        service.registry if reader.cache.path != str(tmp_path / "cache") else tmp_path / "cache"
+    )
     assert place.is_relative_to(inside)
     assert version.fetch("foo").read_text() == "changed"
     assert (version.fetch("whee/") / "blah").read_text() == "stuff"
@@ -106,7 +107,7 @@ def test_fetch(reader, published, tmp_path, service):
 def test_what_was_on_probation_is_fetched_again(reader, published, source, client):
     version = reader.version(published, "a", "3-beta")
     assert (version.fetch() / "foo").read_text() == "changed"
-    client.reject_probation(published, "a", "3-beta")
+    client.version(published, "a", "3-beta").reject()
     with pytest.raises(Missing):
         version.files()
     (source / "foo").write_text("anew")
@@ -120,7 +121,10 @@ def test_what_was_on_probation_is_fetched_again(reader, published, source, clien
 def test_diff(reader, published, client):
     one, two = reader.version(published, "a", "1"), reader.version(published, "a", "2")
     found = one.diff(two)
-    before, after = client.manifest(published, "a", "1"), client.manifest(published, "a", "2")
+    before, after = (
+        client.version(published, "a", "1").manifest(),
+        client.version(published, "a", "2").manifest(),
+    )
     assert found.added == {"new": after["new"]}
     assert found.removed == {"whee2": before["whee2"]}
     assert found.changed == {"foo": Pair(before["foo"], after["foo"])}
@@ -144,13 +148,13 @@ def test_nothing_is_read_to_compare(remote, published, service):
 
 def test_a_version_that_vanishes_is_missing(reader, published, client):
     version = reader.version(published, "a", "2")
-    client.delete_version(published, "a", "2")
+    client.admin.delete_version(published, "a", "2")
     for call in (version.files, version.fetch, lambda: version.open("foo"), version.summary):
         with pytest.raises(Missing, match=f"{published}/a/2"):
             call()
     final = reader.version(published, "a", "1")
     assert list(final.files()) == ["foo", "whee/blah", "whee2"]
-    client.delete_version(published, "a", "1")
+    client.admin.delete_version(published, "a", "1")
     with pytest.raises(Missing, match=f"{published}/a/1"):
         final.open("foo")
 
@@ -158,8 +162,8 @@ def test_a_version_that_vanishes_is_missing(reader, published, client):
 def test_a_cached_file_of_an_older_version_of_that_name(remote, published, client, source):
     """A version is final, but an administrator may delete it and have it published anew."""
     remote.version(published, "a", "1").fetch("foo")
-    other = Client(remote.url, cache=remote.cache, force_remote=True)
-    client.delete_version(published, "a", "1", force=True)
+    other = Client(remote.url, cache=remote.cache.path, force_remote=True)
+    client.admin.delete_version(published, "a", "1", force=True)
     (source / "foo").write_text("another")
     (source / "whee2").write_text("of other size")
     client.upload(published, "a", "1", source)

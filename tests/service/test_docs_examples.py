@@ -124,7 +124,8 @@ def test_a_session_goes_as_it_is_shown(session: Example, tmp_path: Path) -> None
     """But for moments, and how long something took."""
     with place(tmp_path) as there:
         there.configure()
-        Client(there.put_in("http://gobbler.example.org:8080")).delete_asset("weather", "stations")
+        published = Client(there.put_in("http://gobbler.example.org:8080"))
+        published.admin.delete_asset("weather", "stations")
         shown = steps(session)
         assert shown
         for line, expected in shown:

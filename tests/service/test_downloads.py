@@ -52,7 +52,7 @@ def test_an_archive_and_single_files_bring_the_same(service, versions, tmp_path,
         cache = tmp_path / name
         client = Client(service.url, cache=cache, force_remote=True)
         if name == "single":
-            root = Path(client._cache._root)
+            root = Path(client.connection.cache._root)
             root.mkdir(parents=True)
             remember_none(root)
         got.append(tree(client.fetch_directory(path)))
@@ -77,7 +77,7 @@ client = Client(url, cache=cache, force_remote=True)
 for version in "12":
     where = client.fetch_directory(f"{project}/a/{version}", overwrite=int(number) % 3 == 0)
     client.fetch_file(f"{project}/a/{version}/large", overwrite=int(number) % 2 == 0)
-    client.prune_cache(3600)
+    client.cache.prune(3600)
 """
 
 
@@ -94,7 +94,7 @@ def test_many_processes_share_a_cache(service, remote, versions, tmp_path):
     for process in running:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
-    assert list(remote.verify_cache()) == []
+    assert list(remote.cache.verify()) == []
     for version in "12":
         path = f"{versions}/a/{version}"
         assert tree(remote.fetch_directory(path)) == tree(f"{service.registry}/{path}")
@@ -116,7 +116,7 @@ def test_the_cache_on_the_command_line(run, as_json, versions):
     assert run("cache", "verify", "--remove")[0] == 0
     assert run("fetch", f"{versions}/a/1/large", "--remote")[0] == 0
     code, out, _ = run("cache", "prune", "--older-than", "0")
-    assert (code, out.splitlines()[-1][:9]) == (0, "removed 2")
+    assert (code, out.splitlines()[-1][:9]) == (0, "removed 3")
     assert as_json("cache", "ls")["entries"] == []
 
 
@@ -131,7 +131,7 @@ def test_a_copy_of_ones_own_can_be_written(run, versions, tmp_path):
 
 def test_a_version_that_went_is_missing(client, remote, run, versions):
     remote.fetch_file(f"{versions}/a/1/large")
-    client.delete_version(versions, "a", "1")
+    client.admin.delete_version(versions, "a", "1")
     with pytest.raises(Missing):
         remote.fetch_directory(f"{versions}/a/1")
     code, out, err = run("fetch", f"{versions}/a/1", "--remote")

@@ -17,8 +17,7 @@ import pandas as pd
 import pytest
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
-from gobbler.client import NoAnswer
-from gobbler.client.calls import contents
+from gobbler.client import NoAnswer, registry_reader
 from gobbler.client.filesystem import GobblerFileSystem
 from gobbler.errors import Missing, Refused
 from gobbler.model.names import split_path
@@ -128,7 +127,9 @@ def test_listing(fs, published):
 def test_info(fs, published, client):
     path = f"{published}/a/@latest/whee/blah"
     info = fs.info(f"gobbler://{path}")
-    finished = dt.datetime.fromisoformat(client.summary(published, "a", "2").upload_finish)
+    finished = dt.datetime.fromisoformat(
+        client.version(published, "a", "2").summary().upload_finish
+    )
     md5 = hashlib.md5(b"stuff").hexdigest()
     assert info == {
         "name": path,
@@ -246,7 +247,7 @@ def test_what_is_final_is_never_asked_for_again(far, published, service, tmp_pat
     shutil.rmtree(Path(service.registry, published))
     assert far.cat_file(path, 0, 7) == b"station"
     later = pickle.loads(pickle.dumps(far))
-    later.client.forget()
+    later.invalidate_cache()
     assert later.ls(f"{published}/a/2", detail=False)[1] == f"{published}/a/2/foo"
     with later.open(path) as file:
         assert pd.read_csv(file).shape == (2, 2)
@@ -255,7 +256,7 @@ def test_what_is_final_is_never_asked_for_again(far, published, service, tmp_pat
 def test_a_deleted_version_is_told_of_in_words(fs, published, service, client):
     at = f"{published}/a/2"
     assert fs.cat_file(f"{at}/table.csv").decode() == TABLE
-    client.delete_version(published, "a", "2")
+    client.admin.delete_version(published, "a", "2")
     with pytest.raises(FileNotFoundError, match=r"foo|version") as caught:
         fs.open(f"{at}/foo")
     assert at in str(caught.value)
@@ -266,7 +267,7 @@ def test_a_deleted_version_is_told_of_in_words(fs, published, service, client):
 def test_versions_on_probation_are_asked_for_again(fs, published, client, source):
     at = f"{published}/a/3-beta"
     assert fs.cat_file(f"{at}/foo") == b"changed"
-    client.reject_probation(published, "a", "3-beta")
+    client.version(published, "a", "3-beta").reject()
     assert not fs.exists(at)
     with pytest.raises(FileNotFoundError):
         fs.cat_file(f"{at}/foo")
@@ -275,7 +276,7 @@ def test_versions_on_probation_are_asked_for_again(fs, published, client, source
     client.upload(published, "a", "3-beta", source, probation=True)
     assert fs.cat_file(f"{at}/foo") == b"CHANGED"
     assert fs.exists(f"{at}/more")
-    client.approve_probation(published, "a", "3-beta")
+    client.version(published, "a", "3-beta").approve()
     assert fs.cat_file(f"{published}/a/@latest/foo") == b"CHANGED"
 
 
@@ -290,7 +291,7 @@ def test_latest_is_looked_for_each_time(fs, published, client, source):
 @pytest.fixture
 def large(client, project, tmp_path):
     """A file that is read by ranges, and its content."""
-    content = os.urandom(contents.WHOLE + 1)
+    content = os.urandom(registry_reader.WHOLE_FILE + 1)
     (tmp_path / "large").mkdir()
     (tmp_path / "large" / "data.bin").write_bytes(content)
     client.upload(project, "l", "1", tmp_path / "large")
@@ -309,7 +310,7 @@ def test_large_files_are_read_by_ranges(far, large, tmp_path):
     assert stored < 1_000_000
     # What the cache has whole, however it came there, is read from it.
     far.client.fetch_directory(path.rpartition("/")[0])
-    assert far.client.place(*split_path(path)) is not None
+    assert far._reader.local_path(*split_path(path)) is not None
     assert far.cat_file(path) == content
 
 

@@ -46,7 +46,7 @@ def weather(service, tmp_path_factory):
         "t", shape=(4,), chunks=(2,), dtype="f8", dimension_names=["day"]
     )
     array[:] = [1, 2, 3, 4]
-    client.create_project("weather")
+    client.admin.create_project("weather")
     client.upload("weather", "stations", "1.1", source)
     (source / "2026" / "berlin.csv").write_text("day,degrees\n1,3\n2,-7\n")
     client.upload("weather", "stations", "1.2", source)

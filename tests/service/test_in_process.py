@@ -16,7 +16,7 @@ from gobbler.client import Client
 from gobbler.errors import Forbidden, Refused
 from gobbler.service.context import InProcess
 from gobbler.service.settings import Settings
-from gobbler.transfer import executor as execute
+from gobbler.transfer import dispatch as execute
 
 from .processes import Place, own_name, public_place, wait_for
 
@@ -112,9 +112,9 @@ def test_a_worker_with_an_executor_of_ones_own(public_place: Place) -> None:
     try:
         client = Client(staging=place.staging, registry=place.registry)
         wait_for("a worker that works", lambda: "works on" in log.read_text())
-        client.create_project("p")
+        client.admin.create_project("p")
         client.upload("p", "a", "1", source)
-        client.validate_version("p", "a", "1")
+        client.admin.validate_version("p", "a", "1")
         assert len(place.read("p/a/1/..manifest")) == 2000
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(30) == 0, log.read_text()

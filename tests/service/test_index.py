@@ -47,7 +47,7 @@ _names = iter(range(1000))
 @pytest.fixture
 def fresh(there: Client) -> str:
     name = f"p{next(_names)}"
-    there.create_project(name)
+    there.admin.create_project(name)
     return name
 
 
@@ -60,7 +60,7 @@ def publish(client: Client, address: str, files: dict[str, bytes], **options: An
         (source / path).chmod(0o644)
     project, asset, version = address.split("/")
     client.upload(project, asset, version, source, **options)
-    client.validate_version(project, asset, version)
+    client.admin.validate_version(project, asset, version)
     shutil.rmtree(source, ignore_errors=True)
     return json.loads(Path(client.registry, address, "..manifest").read_bytes())
 
@@ -88,8 +88,8 @@ def test_a_file_of_any_version_of_the_project_is_stored_once(there: Client, fres
     assert os.readlink(f"{there.registry}/{p}/a/3/d/again") == "../../1/old"
     manifest = publish(there, f"{p}/b/1", {"once": BIG, "y": b"y", "z": b"z"})
     assert links(manifest) == {"once": f"{p}/a/1/old", "y": f"{p}/a/2/y"}
-    assert there.usage(p) == len(BIG) + len(b"x" + b"y" + b"new" + b"z")
-    assert there.refresh_usage(p) == there.usage(p)
+    assert there.project(p).usage() == len(BIG) + len(b"x" + b"y" + b"new" + b"z")
+    assert there.admin.refresh_usage(p) == there.project(p).usage()
 
 
 def test_the_latest_version_comes_first(there: Client, fresh: str) -> None:
@@ -116,14 +116,14 @@ def test_empty_files_are_not_looked_for(there: Client, fresh: str) -> None:
 
 def test_other_projects_are_not_looked_at(there: Client, fresh: str) -> None:
     other = f"{fresh}x"  # its name starts alike
-    there.create_project(other)
+    there.admin.create_project(other)
     publish(there, f"{other}/a/1", {"f": BIG})
     assert links(publish(there, f"{fresh}/a/1", {"f": BIG})) == {}
 
 
 def test_a_link_out_of_the_project_names_its_ancestor(there: Client, fresh: str) -> None:
     other = f"{fresh}-other"
-    there.create_project(other)
+    there.admin.create_project(other)
     publish(there, f"{other}/a/1", {"f": BIG})
     source = Path(there.allocate_upload_directory())
     (source / "linked").symlink_to(f"{there.registry}/{other}/a/1/f")
@@ -131,7 +131,7 @@ def test_a_link_out_of_the_project_names_its_ancestor(there: Client, fresh: str)
     publish(there, f"{fresh}/a/2", {"else": b"else"})
     manifest = publish(there, f"{fresh}/b/1", {"f": BIG})
     assert links(manifest) == {"f": f"{fresh}/a/1/linked < {other}/a/1/f"}
-    assert there.usage(fresh) == len(b"else")
+    assert there.project(fresh).usage() == len(b"else")
 
 
 def test_a_version_on_probation_is_not_linked_to_until_it_is_approved(
@@ -140,7 +140,7 @@ def test_a_version_on_probation_is_not_linked_to_until_it_is_approved(
     p = fresh
     publish(there, f"{p}/a/1", {"f": BIG}, probation=True)
     assert links(publish(there, f"{p}/b/1", {"g": BIG}, probation=True)) == {}
-    there.approve_probation(p, "a", "1")
+    there.version(p, "a", "1").approve()
     assert links(publish(there, f"{p}/c/1", {"h": BIG})) == {"h": f"{p}/a/1/f"}
 
 
@@ -154,12 +154,12 @@ def test_what_is_consumed_is_stored_once(there: Client, fresh: str) -> None:
     for file in source.iterdir():
         file.chmod(0o644)
     there.upload(p, "b", "1", source, consume=True)
-    there.validate_version(p, "b", "1")
+    there.admin.validate_version(p, "b", "1")
     assert links(json.loads(Path(there.registry, p, "b/1/..manifest").read_bytes())) == {
         "h": f"{p}/a/1/f"
     }
     assert [file.name for file in source.iterdir() if not file.name.startswith("..")] == []
-    assert there.usage(p) == len(BIG) + len(b"gg" + b"n" + b"own")
+    assert there.project(p).usage() == len(BIG) + len(b"gg" + b"n" + b"own")
 
 
 def test_what_is_not_there_any_more_is_not_linked_to(there: Client, fresh: str) -> None:
@@ -169,12 +169,12 @@ def test_what_is_not_there_any_more_is_not_linked_to(there: Client, fresh: str) 
     publish(there, f"{p}/b/1", {"same": BIG})  # now it is in the index for sure
     (registry / p / "a/1/f").write_bytes(BIG[::-1])  # damaged, with the same size
     assert links(publish(there, f"{p}/c/1", {"g": BIG})) == {}
-    there.delete_version(p, "c", "1")
+    there.admin.delete_version(p, "c", "1")
     (registry / p / "a/1/f").unlink()
     assert links(publish(there, f"{p}/c/1", {"g": BIG})) == {}
-    there.delete_asset(p, "a")
-    there.delete_asset(p, "c")
-    there.delete_asset(p, "b")
+    there.admin.delete_asset(p, "a")
+    there.admin.delete_asset(p, "c")
+    there.admin.delete_asset(p, "b")
     assert links(publish(there, f"{p}/d/1", {"g": BIG})) == {}
 
 
@@ -193,7 +193,7 @@ def test_within_an_asset(tmp_path: Path) -> None:
     running = TestService(extra_args=["-index", str(tmp_path / "i.db"), "-dedup=asset"])
     try:
         client = Client(running.url, staging=running.staging, registry=running.registry)
-        client.create_project("p")
+        client.admin.create_project("p")
         publish(client, "p/a/1", {"f": BIG})
         publish(client, "p/a/2", {"x": b"x"})
         assert links(publish(client, "p/a/3", {"g": BIG})) == {"g": "p/a/1/f"}
@@ -234,13 +234,15 @@ def test_show_tells_links_and_shared_content(
     code, out, err = run("show", "--links", f"{p}/a/1", "--json")
     assert (code, err) == (0, "")
     told = json.loads(out)
-    assert told["links"] == plainly(there.reroute_links([{**address(f"{p}/a/1")}], dry_run=True))
+    assert told["links"] == plainly(
+        there.admin.reroute_links([{**address(f"{p}/a/1")}], dry_run=True)
+    )
     assert [link["path"] for link in told["links"]][:2] == [f"{p}/a/2/f", f"{p}/a/3/f"]
     assert told["shared"] == [
         {"version": f"{p}/{where}", "files": 1, "size": 6, "stored": 0}
         for where in ("a/2", "a/3", "b/1")
     ]
-    by_files = Client(registry=there.registry).relations(p, "a", "1")
+    by_files = Client(registry=there.registry).version(p, "a", "1").relations()
     assert plainly(by_files.links) == told["links"]
     assert plainly(by_files.shared) == told["shared"]
     code, out, err = run("show", "--links", f"{p}/a/1")
@@ -261,27 +263,27 @@ def test_what_is_not_there_is_missing(there: Client, fresh: str) -> None:
     publish(there, f"{fresh}/a/1", {"f": b"f"})
     for names in ((fresh, "a", "2"), (fresh, "b", "1"), ("nothing", "a", "1")):
         with pytest.raises(Missing):
-            there.relations(*names)
+            there.version(*names).relations()
         with pytest.raises(Missing):
-            Client(registry=there.registry).relations(*names)
+            Client(registry=there.registry).version(*names).relations()
     with pytest.raises(Refused):
-        there.relations("..logs", "a", "1")
+        there.version("..logs", "a", "1").relations()
 
 
 def test_rerouting_goes_by_the_index(there: Client, chain: str) -> None:
     p = chain
-    changed = plainly(there.reroute_links([address(f"{p}/a/1")]))
+    changed = plainly(there.admin.reroute_links([address(f"{p}/a/1")]))
     assert changed[0] == {
         "path": f"{p}/a/2/f",
         "copy": True,
         "source": f"{p}/a/1/f",
         "usage": 6,
     }
-    there.delete_version(p, "a", "1")
+    there.admin.delete_version(p, "a", "1")
     for rest in ("a/2", "a/3", "b/1"):
-        there.validate_version(*f"{p}/{rest}".split("/"))
-    assert there.relations(p, "a", "2").links
-    assert there.reroute_links([address(f"{p}/b/1")], dry_run=True) == []
+        there.admin.validate_version(*f"{p}/{rest}".split("/"))
+    assert there.version(p, "a", "2").relations().links
+    assert there.admin.reroute_links([address(f"{p}/b/1")], dry_run=True) == []
 
 
 def test_the_command_looks_after_the_index(

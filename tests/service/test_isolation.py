@@ -28,10 +28,10 @@ def change(client: Client, project: str, source: Path) -> None:
         names = [f"{number}-{step}" for step in range(3)]
         for name in names:
             client.upload(project, "a", name, source)
-        client.reroute_links([{"project": project, "asset": "a", "version": names[0]}])
-        client.delete_version(project, "a", names[0])
+        client.admin.reroute_links([{"project": project, "asset": "a", "version": names[0]}])
+        client.admin.delete_version(project, "a", names[0])
         if number:
-            client.delete_asset(project, "b")
+            client.admin.delete_asset(project, "b")
         client.upload(project, "b", str(number), source)
 
 
@@ -149,4 +149,4 @@ def test_readers_see_what_is_whole(
     assert [line for line in said if not line.startswith("looks")] == []
     assert seen > 5
     assert [int(line.split()[1]) > 5 for line in said] == [True, True]
-    assert len(client.versions(project, "a")) == 2 * ROUNDS
+    assert len(client.asset(project, "a").versions()) == 2 * ROUNDS

@@ -49,7 +49,7 @@ def served() -> Any:
         client = Client(running.url + PREFIX, staging=running.staging, registry=running.registry)
         source = Path(client.allocate_upload_directory())
         (source / "x.txt").write_text("0123456789")
-        client.create_project("p")
+        client.admin.create_project("p")
         client.upload("p", "a", "1", source)
         yield running
     finally:
@@ -231,7 +231,7 @@ def _filled(served: TestService, url: str, where: str) -> str:
             Path(served.staging, name).write_text(json.dumps(fields))
             where = where.replace(f"{{{action}}}", name)
     if "{job}" in where:
-        job = Client(url, staging=served.staging).start("health_check")
+        job = Client(url, staging=served.staging).connection.start("health_check")
         where = where.replace("{job}", job.name)
     return where
 
@@ -294,7 +294,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
 
 def test_requests_and_their_answers_are_as_described(served, url, described):
     client = Client(url, staging=served.staging, registry=served.registry)
-    waiting = client.start("health_check")  # for ever: nobody works on jobs
+    waiting = client.connection.start("health_check")  # for ever: nobody works on jobs
     assert {name for name, _ in EXAMPLES} == set(ACTIONS)
     for name, example in EXAMPLES:
         fields = dict(example)
@@ -306,7 +306,7 @@ def test_requests_and_their_answers_are_as_described(served, url, described):
             fields["job"] = waiting.name
         told = described["x-actions"][name]
         validator(described, told["request"]).validate(fields)
-        answer = client.request(name, **fields)
+        answer = client.connection.request(name, **fields)
         validator(described, told["answer"]).validate(answer)
         known = described["components"]["schemas"][told["answer"]["$ref"].rpartition("/")[2]]
         assert set(answer) <= set(known["properties"]), f"{name} answers more than is told"

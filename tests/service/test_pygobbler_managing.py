@@ -9,6 +9,7 @@ import requests
 
 import pygobbler as pyg
 from gobbler.client import Client, RequestFailed
+from gobbler.client.handle import names_of
 from gobbler.client.testing import TestService
 from gobbler.errors import Forbidden, Missing
 
@@ -210,4 +211,4 @@ def test_what_only_administrators_may(published, powerless):
             call()
         assert isinstance(caught.value, Forbidden)
     client = Client(powerless.url)
-    assert client.versions(published, "a") == ["1", "2", "3"]
+    assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
+from gobbler.client.handle import names_of
 
 from .processes import Place, Running
 
@@ -23,7 +24,7 @@ def first(tmp_path: Path) -> Place:
     with Running(place) as running:
         client = Client(running.url, staging=place.staging, registry=place.registry)
         for project in ("p", "q"):
-            client.create_project(project)
+            client.admin.create_project(project)
         source = tmp_path / "source"
         (source / "deep").mkdir(parents=True)
         (source / "same").write_text("always the same")
@@ -31,7 +32,7 @@ def first(tmp_path: Path) -> Place:
         client.upload("p", "a", "1", source)
         (source / "new").write_text("new")
         client.upload("p", "a", "2", source)
-        client.clone("p", "a", "2", tmp_path / "clone")
+        client.version("p", "a", "2").clone(tmp_path / "clone")
         client.upload("q", "b", "1", tmp_path / "clone")
         running.terminate()
     return place
@@ -67,7 +68,7 @@ def test_a_registry_goes_on_elsewhere(
     move(first.registry, second.registry)
 
     alone = Client(registry=second.registry)
-    assert alone.projects() == ["p", "q"]
+    assert names_of(alone.projects()) == ["p", "q"]
     fetched = Path(alone.version("q", "b", "1").fetch())
     assert (fetched / "deep/near").read_text() == "always the same"
     assert (fetched / "deep/near").resolve() == (second.registry / "p/a/1/same").resolve()
@@ -75,14 +76,14 @@ def test_a_registry_goes_on_elsewhere(
     with Running(second) as running:
         client = Client(running.url, staging=second.staging, registry=second.registry)
         for address in (("p", "a", "1"), ("p", "a", "2"), ("q", "b", "1")):
-            assert client.validate_version(*address) is None
+            assert client.admin.validate_version(*address) is None
         with pytest.raises(Exception, match="already exists"):
             client.upload("p", "a", "2", fetched)
         source = tmp_path / "source"
         (source / "newer").write_text("newer")
         client.upload("p", "a", "3", source)
-        entries = client.manifest("p", "a", "3")
+        entries = client.version("p", "a", "3").manifest()
         assert [path for path, entry in entries.items() if entry.link is None] == ["newer"]
-        assert client.validate_version("p", "a", "3") is None
+        assert client.admin.validate_version("p", "a", "3") is None
         far = Client(running.url, cache=tmp_path / "cache", force_remote=True)
         assert Path(far.version("q", "b", "1").fetch(), "new").read_text() == "new"

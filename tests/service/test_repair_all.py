@@ -30,7 +30,7 @@ def published(client, project, source):
             client.upload(project, asset, version, source)
     yield project
     # Nobody else's listing of the registry should meet what was damaged.
-    client.delete_project(project)
+    client.admin.delete_project(project)
 
 
 @pytest.fixture
@@ -91,18 +91,18 @@ def test_what_fails_does_not_keep_the_rest(run, registry, published):
 
 
 def test_it_is_gone_on_with(run, as_json, client, published):
-    results = iter(client.refresh_all(published))
+    results = iter(client.admin.refresh_all(published))
     assert next(results).found == 38
     assert next(results).address == f"{published}/a"
     results.close()
-    sweep = client.refresh_all(published)
+    sweep = client.admin.refresh_all(published)
     assert (sweep.done_before, sweep.left) == (2, 1)
-    assert len(client.refresh_all(published, restart=True).tasks) == 3
-    assert client.refresh_all(published, "a").resumed is None
+    assert len(client.admin.refresh_all(published, restart=True).tasks) == 3
+    assert client.admin.refresh_all(published, "a").resumed is None
     told = as_json("refresh", "--all", published)
     assert (len(told["refreshed"]), told["done_before"]) == (1, 2)
     assert told["resumed"] is not None
-    assert client.refresh_all(published).resumed is None
+    assert client.admin.refresh_all(published).resumed is None
 
 
 def test_reindex_all(run, as_json, client, registry, published):
@@ -117,16 +117,16 @@ def test_reindex_all(run, as_json, client, registry, published):
     told = as_json("reindex", "--all", published, "--yes", "--parallel", "2")
     found = [f"{v['project']}/{v['asset']}/{v['version']}" for v in told["reindexed"]]
     assert (sorted(found), told["failed"]) == (versions, [])
-    assert "more" in client.manifest(published, "b", "2")
+    assert "more" in client.version(published, "b", "2").manifest()
     # The first can be reindexed only after the second, to which it is linked.
     (registry / "b" / "2" / "..manifest").write_text("[")
     (registry / "b" / "1" / "more").symlink_to("../2/more")
-    order = [result.version for result in client.reindex_all(published, "b")]
+    order = [result.version for result in client.admin.reindex_all(published, "b")]
     assert order == ["2", "1"]
-    link = client.manifest(published, "b", "1")["more"].link
+    link = client.version(published, "b", "1").manifest()["more"].link
     assert link is not None
     assert link.version == "2"
-    assert all(result.is_valid for result in client.validate_all(published))
+    assert all(result.is_valid for result in client.admin.validate_all(published))
 
 
 def test_reindexing_is_asked_for(run, client, registry, published, terminal, monkeypatch):
@@ -140,12 +140,12 @@ def test_reindexing_is_asked_for(run, client, registry, published, terminal, mon
     assert (code, out) == (130, "")
     assert "the present files of 4 versions" in err
     assert "nothing was reindexed" in err
-    assert client.manifest(published, "a", "1")["foo"].size == 3
+    assert client.version(published, "a", "1").manifest()["foo"].size == 3
     terminal("y\n")
     code, out, err = run("reindex", "--all", published)
     assert (code, out) == (0, "")
     assert "reindexed  4 versions" in err
-    assert client.manifest(published, "a", "1")["foo"].size == 7
+    assert client.version(published, "a", "1").manifest()["foo"].size == 7
 
 
 def test_versions_that_can_not_be_reindexed(run, client, registry, published, monkeypatch):
@@ -165,15 +165,15 @@ def test_versions_that_can_not_be_reindexed(run, client, registry, published, mo
 
 
 def test_a_version_at_a_time_is_gone_on_with(run, client, published):
-    results = iter(client.reindex_all(published))
+    results = iter(client.admin.reindex_all(published))
     next(results)
     results.close()
     code, out, err = run("reindex", "--all", published, "--dry-run")
     assert (code, len(out.splitlines())) == (0, 3)
     assert "1 done, 3 to go (--restart starts over)" in err
     assert len(run("reindex", "--all", published, "--dry-run", "--restart")[1].splitlines()) == 4
-    assert len(list(client.reindex_all(published))) == 3
-    assert client.reindex_all(published).done_before == 0
+    assert len(list(client.admin.reindex_all(published))) == 3
+    assert client.admin.reindex_all(published).done_before == 0
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_who_may_not_is_told_at_once(service, published):
     powerless = TestService(service.staging, service.registry, admin=[])
     try:
         client = Client(powerless.url, staging=service.staging)
-        for sweep in (client.refresh_all(published), client.reindex_all(published)):
+        for sweep in (client.admin.refresh_all(published), client.admin.reindex_all(published)):
             with pytest.raises(Forbidden):
                 list(sweep)
             assert sweep.left == len(sweep.tasks)

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gobbler.client import Client, NoAnswer
-from gobbler.client.testing import ReservedPort
+from gobbler.client.ports import ReservedPort
 
 from .documented import ROOT, examples
 from .processes import Place, Running, wait_for
@@ -75,7 +75,7 @@ def _answers(url: str, certificate: Path) -> bool:
 
 def test_everything_works_through_it(proxied: str, tmp_path: Path) -> None:
     client = Client(proxied, cache=tmp_path / "cache", force_remote=True)
-    client.create_project("p")
+    client.admin.create_project("p")
     source = tmp_path / "source"
     source.mkdir()
     for number in range(100):
@@ -90,7 +90,7 @@ def test_everything_works_through_it(proxied: str, tmp_path: Path) -> None:
     assert (fetched / "large").stat().st_size == 30_000_000
     part = requests.get(f"{proxied}/fetch/p/a/1/large", headers={"Range": "bytes=7-9"}, timeout=60)
     assert (part.status_code, part.content) == (206, b"\0\0\0")
-    assert client.validate_version("p", "a", "1") is None
+    assert client.admin.validate_version("p", "a", "1") is None
 
 
 def test_a_certificate_that_nobody_trusts(proxied: str, monkeypatch: pytest.MonkeyPatch) -> None:

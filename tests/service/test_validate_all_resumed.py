@@ -12,7 +12,7 @@ import threading
 
 import pytest
 
-from gobbler.client import Client
+from gobbler.client import Admin, Client
 from gobbler.client.bulk import validate
 from gobbler.client.bulk.ledger import Ledger
 from gobbler.client.testing import TestService
@@ -27,7 +27,7 @@ ONE_BY_ONE = """
     import sys
     from gobbler.client import Client
 
-    for result in Client(sys.argv[1], staging=sys.argv[2]).validate_all():
+    for result in Client(sys.argv[1], staging=sys.argv[2]).admin.validate_all():
         print(result.address, flush=True)
         sys.stdin.readline()
 """
@@ -38,7 +38,7 @@ def eight(public_place: Place, source):
     """A service of its own that has eight versions."""
     with Running(public_place) as running:
         client = Client(running.url, staging=public_place.staging)
-        client.create_project("p")
+        client.admin.create_project("p")
         for number in range(8):
             client.upload("p", f"a{number}", "1", source)
         yield running
@@ -101,13 +101,13 @@ def test_two_commands_at_once(client, service, published):
     assert [process.returncode for process in both] == [0, 0]
     # More only if one had ended before the other began.
     assert sum(each["verified"] for each in told) in (COUNT, 2 * COUNT)
-    assert None not in client.last_verified(published).values()
+    assert None not in client.admin.last_verified(published).values()
 
 
 def test_what_another_is_at_is_left_to_it(client, published):
-    one = iter(client.validate_all(published))
+    one = iter(client.admin.validate_all(published))
     first = next(one)
-    other = client.validate_all(published)
+    other = client.admin.validate_all(published)
     found = [result.address for result in other]
     assert first.address not in found
     assert len(found) == COUNT - 1
@@ -120,7 +120,7 @@ def own(tmp_path, source):
     """A service that can be started anew at its port, with six versions."""
     made = TestService()
     client = Client(made.url, staging=made.staging, registry=made.registry)
-    client.create_project("p")
+    client.admin.create_project("p")
     for version in "123456":
         client.upload("p", f"a{version}", version, source)
     running = [made]
@@ -144,7 +144,7 @@ def stop_only(service: TestService) -> None:
 def test_a_service_that_is_started_anew(own):
     made, client, restart = own
     progress = Notes()
-    results = iter(client.validate_all(progress=progress))
+    results = iter(client.admin.validate_all(progress=progress))
     found = [next(results)]
     stop_only(made)
     later = threading.Timer(0.3, restart)
@@ -162,7 +162,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     made, _, restart = own
     damage(made, "p/a1/1")
     monkeypatch.setenv("GOBBLER_URL", made.url)
-    monkeypatch.setitem(Client.validate_all.__kwdefaults__, "retry_seconds", 0.0)
+    monkeypatch.setitem(Admin.validate_all.__kwdefaults__, "retry_seconds", 0.0)
     ask = validate.Requester.request
     asked = []
 

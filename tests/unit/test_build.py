@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Entry, Link, Manifest
+from gobbler.model.records import Entry, Link, Manifest, Summary
 from gobbler.rules.links import InWhitelist
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer import build
-from gobbler.transfer.build import make_symlinks
+from gobbler.transfer.build import write_version
 
 KEY = VersionKey("p", "a", "2")
+SUMMARY = Summary("u", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
 DIRECTORIES = ("", "c", "d", "d/e")
 
 
@@ -51,7 +52,7 @@ def tree(top: Path) -> tuple[Plan, Manifest]:
 
 def test_every_link_leads_where_it_should(tmp_path: Path) -> None:
     plan, manifest = tree(tmp_path)
-    make_symlinks(str(tmp_path), KEY, plan, manifest, 4)
+    write_version(str(tmp_path), KEY, plan, manifest, SUMMARY, width=4)
     found = {
         str(path.relative_to(tmp_path)): os.readlink(path)
         for path in tmp_path.rglob("*")
@@ -65,6 +66,6 @@ def test_the_link_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "d/e/f5").write_bytes(b"")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileExistsError) as caught:
-        make_symlinks(str(tmp_path), KEY, plan, manifest, 4)
+        write_version(str(tmp_path), KEY, plan, manifest, SUMMARY, width=4)
     assert caught.value.filename2 == str(tmp_path / "d/e/f5")
     assert len(os.listdir("/proc/self/fd")) == before

@@ -208,11 +208,11 @@ def test_the_default_place(monkeypatch):
 def test_a_summary_on_probation_is_asked_for_again(web, client):
     summary = {"upload_user_id": "me", "upload_start": "t", "upload_finish": "t"}
     web.put("/fetch/p/a/v/..summary", json.dumps(summary | {"on_probation": True}))
-    assert client.summary("p", "a", "v").on_probation
+    assert client.version("p", "a", "v").summary().on_probation
     web.put("/fetch/p/a/v/..summary", json.dumps(summary))
-    assert not client.summary("p", "a", "v").on_probation
+    assert not client.version("p", "a", "v").summary().on_probation
     asked = len(web.seen)
-    assert not client.summary("p", "a", "v").on_probation
+    assert not client.version("p", "a", "v").summary().on_probation
     assert len(web.seen) == asked
 
 

@@ -80,7 +80,7 @@ def spoil(path: str | Path, data: bytes) -> None:
 def make_old(cache: Path, days: float, *paths: str) -> None:
     """Pretend that entries, or all of them, were last used so many days ago."""
     before = time.time() - days * DAY
-    for entry in Client(cache=cache).cached():
+    for entry in Client(cache=cache).cache.entries():
         if not paths or entry.path in paths:
             os.utime(entry.whole, (before, before))
 
@@ -93,7 +93,7 @@ ALL = ["p/a/1/", "p/a/1/..manifest", "p/a/1/a", "p/a/1/d/", "p/a/2/"]
 
 
 def test_what_is_in_it(filled, web, cache):
-    listed = filled.cached()
+    listed = filled.cache.entries()
     assert paths(listed) == ALL
     assert {entry.service for entry in listed} == {web.url}
     assert (listed[0].files, listed[0].size) == (len(FILES) + len(RECORDS), SIZE)
@@ -105,7 +105,7 @@ def test_what_is_in_it(filled, web, cache):
 
 
 def test_an_empty_or_strange_cache(tmp_path, run):
-    assert Client(cache=tmp_path / "none").cached() == []
+    assert Client(cache=tmp_path / "none").cache.entries() == []
     (tmp_path / "cache" / "something else").mkdir(parents=True)
     (tmp_path / "cache" / "file").write_text("")
     assert run("ls") == (0, "", "")
@@ -115,7 +115,7 @@ def test_an_empty_or_strange_cache(tmp_path, run):
 
 
 def test_all_is_well(filled, run):
-    assert list(filled.verify_cache()) == []
+    assert list(filled.cache.verify()) == []
     code, out, err = run("verify")
     assert (code, err) == (0, "")
     assert "no damage" in out
@@ -142,7 +142,7 @@ def test_damage_is_found_and_can_be_removed(filled, run, web, what):
         (top / path).unlink()
         (top / path).write_bytes(data)
     DAMAGE[what](top)
-    assert paths(each.entry for each in filled.verify_cache()) == ["p/a/2/"]
+    assert paths(each.entry for each in filled.cache.verify()) == ["p/a/2/"]
     code, out, err = run("verify")
     assert code == 1
     assert out.count("\n") == 1
@@ -176,7 +176,7 @@ def test_damage_of_what_is_shared_is_mended_everywhere(filled, run):
 
 
 def test_a_tree_that_was_torn_apart_is_damage(filled, cache, run):
-    (tree,) = [e.whole for e in filled.cached() if e.path == "p/a/2"]
+    (tree,) = [e.whole for e in filled.cache.entries() if e.path == "p/a/2"]
     os.rename(f"{tree}/p/a/2", f"{tree}/p/a/elsewhere")
     code, out, _ = run("verify")
     assert (code, out.count(tree)) == (1, 1)
@@ -187,24 +187,24 @@ def test_a_tree_that_was_torn_apart_is_damage(filled, cache, run):
 def test_a_record_that_is_no_json_is_damage(filled, cache):
     (record,) = cache.glob("*/files/p/a/1/..manifest")
     spoil(record, b"{")
-    assert [each.entry.path for each in filled.verify_cache()] == ["p/a/1/..manifest"]
+    assert [each.entry.path for each in filled.cache.verify()] == ["p/a/1/..manifest"]
 
 
 def test_what_was_not_used_for_long_goes(filled, cache, run):
     make_old(cache, 40)
     filled.fetch_directory("p/a/1")
     filled.fetch_file("p/a/1/a")
-    before = paths(filled.cached())
+    before = paths(filled.cache.entries())
     code, out, err = run("prune", "--dry-run")
     assert (code, err) == (0, "")
     assert "would remove p/a/2/\n" in out
-    assert paths(filled.cached()) == before
+    assert paths(filled.cache.entries()) == before
     told = json.loads(run("prune", "--dry-run", "--json")[1])
-    pruned = filled.prune_cache(30 * DAY)
+    pruned = filled.cache.prune(30 * DAY)
     assert paths(pruned.entries) == ["p/a/1/..manifest", "p/a/1/d/", "p/a/2/"]
     assert told["freed"] == pruned.freed
-    assert paths(filled.cached()) == ["p/a/1/", "p/a/1/a"]
-    assert list(filled.verify_cache()) == []
+    assert paths(filled.cache.entries()) == ["p/a/1/", "p/a/1/a"]
+    assert list(filled.cache.verify()) == []
 
 
 def space(cache: Path) -> int:
@@ -218,8 +218,8 @@ def test_as_much_is_freed_as_is_told(filled, cache, kept):
     make_old(cache, 40)
     make_old(cache, 0, *kept) if kept else None
     before = space(cache)
-    told = filled.prune_cache(DAY, dry_run=True).freed
-    assert filled.prune_cache(DAY).freed == told == before - space(cache)
+    told = filled.cache.prune(DAY, dry_run=True).freed
+    assert filled.cache.prune(DAY).freed == told == before - space(cache)
     if not kept:
         assert told == before
         assert [path for path in cache.rglob("*") if not path.is_dir()] == []
@@ -231,7 +231,7 @@ def test_a_file_that_was_read_from_the_cache_counts_as_used(filled, cache, web):
     for fetch in (filled.fetch_directory, filled.fetch_file):
         fetch("p/a/1" if fetch == filled.fetch_directory else "p/a/1/a")
     assert len(web.seen) == asked
-    used = {entry.path: entry.used for entry in filled.cached() if entry.path != "p/a/2"}
+    used = {entry.path: entry.used for entry in filled.cache.entries() if entry.path != "p/a/2"}
     assert [path for path, when in used.items() if time.time() - when < DAY] == ["p/a/1", "p/a/1/a"]
 
 
@@ -240,14 +240,14 @@ def test_parts_of_files_and_files_without_a_name_go_too(filled, cache):
     part = service / "partial" / "0123"
     part.mkdir(parents=True)
     (part / "content").write_bytes(b"x" * 1000)
-    pruned = filled.prune_cache(DAY)
+    pruned = filled.cache.prune(DAY)
     assert (pruned.leftovers, pruned.freed) == (0, 0)
     before = time.time() - 2 * DAY
     os.utime(part, (before, before))
-    pruned = filled.prune_cache(DAY)
+    pruned = filled.cache.prune(DAY)
     assert (pruned.leftovers, pruned.freed) == (1, 1000)
     assert list((service / "partial").iterdir()) == []
-    assert filled.cached() != []
+    assert filled.cache.entries() != []
 
 
 @pytest.mark.parametrize("age", ["", "x", "-1d", "1y", "1.5d", "9999999d"])
@@ -262,7 +262,7 @@ def test_ages(filled, cache, run, age, days):
     make_old(cache, days * 1.1)
     make_old(cache, days * 0.9, "p/a/1")
     run("prune", "--older-than", age)
-    assert paths(filled.cached()) == ["p/a/1/"]
+    assert paths(filled.cache.entries()) == ["p/a/1/"]
 
 
 def test_ls_for_scripts(filled, run, web):

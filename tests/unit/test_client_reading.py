@@ -10,6 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from gobbler.client import Client
+from gobbler.client.handle import names_of
 from gobbler.client.paths import unpack
 from gobbler.client.source import LocalSource
 from gobbler.errors import Fault, Missing, Refused
@@ -63,11 +64,11 @@ def client(request, registry, web, tmp_path):
 
 
 def test_names(client):
-    assert client.projects() == ["p"]
-    assert client.assets("p") == ["a", "b"]
-    assert client.versions("p", "a") == ["v"]
-    assert client.directories() == ["..logs", "p"]
-    assert client.directories("p/a/v") == ["argo", "whee"]
+    assert names_of(client.projects()) == ["p"]
+    assert names_of(client.project("p").assets()) == ["a", "b"]
+    assert names_of(client.asset("p", "a").versions()) == ["v"]
+    assert client.admin.directories() == ["..logs", "p"]
+    assert client.admin.directories("p/a/v") == ["argo", "whee"]
 
 
 def test_a_directory_that_is_no_registry_is_told_from_one(registry, tmp_path):
@@ -75,10 +76,10 @@ def test_a_directory_that_is_no_registry_is_told_from_one(registry, tmp_path):
         Client(registry=registry / "p").projects()
     assert "--registry" in caught.value.hint
     (tmp_path / "new").mkdir()
-    assert Client(registry=tmp_path / "new").projects() == []
+    assert names_of(Client(registry=tmp_path / "new").projects()) == []
     (tmp_path / "copy").mkdir()
     (registry / "p").rename(tmp_path / "copy/p")
-    assert Client(registry=tmp_path / "copy").projects() == ["p"]
+    assert names_of(Client(registry=tmp_path / "copy").projects()) == ["p"]
 
 
 ALL = ["..manifest", "..summary", "argo/naut/", "foo", "link", "whee/..links", "whee/blah", "whee2"]
@@ -107,21 +108,21 @@ ALL = ["..manifest", "..summary", "argo/naut/", "foo", "link", "whee/..links", "
     ],
 )
 def test_files_by_prefix(client, prefix, expected):
-    assert client.files("p", "a", "v", prefix=prefix) == expected
+    assert client.version("p", "a", "v").list_files(prefix=prefix) == expected
     visible = [path for path in expected if ".." not in path]
-    assert client.files("p", "a", "v", prefix=prefix, internal=False) == visible
+    assert client.version("p", "a", "v").list_files(prefix=prefix, internal=False) == visible
 
 
 def test_records(client):
-    assert client.manifest("p", "a", "v")["foo"].size == 3
-    assert client.summary("p", "a", "v").upload_user_id == "me"
-    assert client.latest("p", "a") == "v"
-    assert client.latest("p", "b") is None
-    assert client.latest("p", "missing") is None
-    assert client.usage("p") == 17
-    assert client.permissions("p") == Permissions(("me",), (), True)
-    assert client.permissions("p", "a") == Permissions((), (Uploader("you"),))
-    assert client.permissions("p", "b") == Permissions()
+    assert client.version("p", "a", "v").manifest()["foo"].size == 3
+    assert client.version("p", "a", "v").summary().upload_user_id == "me"
+    assert client.asset("p", "a").latest().name == "v"
+    assert client.asset("p", "b").latest() is None
+    assert client.asset("p", "missing").latest() is None
+    assert client.project("p").usage() == 17
+    assert client.project("p").permissions() == Permissions(("me",), (), True)
+    assert client.asset("p", "a").permissions() == Permissions((), (Uploader("you"),))
+    assert client.asset("p", "b").permissions() == Permissions()
 
 
 def test_files_arrive(client):
@@ -132,15 +133,15 @@ def test_files_arrive(client):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda c: c.assets("no"),
-        lambda c: c.versions("p", "no"),
-        lambda c: c.files("p", "a", "no"),
-        lambda c: c.files("p", "a", "no", prefix="whee/"),
-        lambda c: c.manifest("p", "a", "no"),
-        lambda c: c.summary("p", "a", "no"),
-        lambda c: c.usage("no"),
-        lambda c: c.permissions("no"),
-        lambda c: c.directories("no/way"),
+        lambda c: c.project("no").assets(),
+        lambda c: c.asset("p", "no").versions(),
+        lambda c: c.version("p", "a", "no").list_files(),
+        lambda c: c.version("p", "a", "no").list_files(prefix="whee/"),
+        lambda c: c.version("p", "a", "no").manifest(),
+        lambda c: c.version("p", "a", "no").summary(),
+        lambda c: c.project("no").usage(),
+        lambda c: c.project("no").permissions(),
+        lambda c: c.admin.directories("no/way"),
         lambda c: c.fetch_file("p/a/v/no"),
         lambda c: c.fetch_directory("p/a/no"),
     ],
@@ -152,11 +153,12 @@ def test_what_is_missing_is_missing_either_way(client, call):
 
 @pytest.mark.parametrize("bad", ["", "a/b", "..logs", ".", "a\\b", "a\nb", "x" * 300])
 def test_names_that_can_not_be(client, bad):
-    for call in (client.assets, client.usage, client.permissions):
-        with pytest.raises(Refused, match="invalid project name"):
-            call(bad)
+    with pytest.raises(Refused, match="invalid project name"):
+        client.project(bad)
+    with pytest.raises(Refused, match="invalid asset name"):
+        client.asset("p", bad)
     with pytest.raises(Refused, match="invalid version name"):
-        client.manifest("p", "a", bad)
+        client.version("p", "a", bad)
 
 
 def test_the_first_thing_that_is_missing_is_named(registry):
@@ -171,9 +173,9 @@ def test_the_first_thing_that_is_missing_is_named(registry):
         with pytest.raises(FileNotFoundError, match=said):
             client.fetch_file(path)
     with pytest.raises(FileNotFoundError, match='version "p/a/no" is not'):
-        client.manifest("p", "a", "no")
+        client.version("p", "a", "no").manifest()
     with pytest.raises(FileNotFoundError, match='project "no" is not'):
-        client.permissions("no")
+        client.project("no").permissions()
 
 
 def test_files_and_directories_are_not_mixed_up(registry):
@@ -193,30 +195,30 @@ def test_local_paths_are_joined_as_they_were_given(registry, monkeypatch):
 def test_damage_is_told_with_its_place(registry):
     (registry / "p/a/v/..manifest").write_text('{"foo": {"size": "3", "md5sum": ""}}')
     with pytest.raises(Fault, match=r'p/a/v/..manifest is damaged.*"foo".*\.size'):
-        Client(registry=registry).manifest("p", "a", "v")
+        Client(registry=registry).version("p", "a", "v").manifest()
 
 
 def test_the_registry_is_asked_for_when_it_is_not_told(registry, web):
     web.put("/info", json.dumps({"staging": "/s", "registry": str(registry)}))
     client = Client(web.url)
     assert web.seen == []
-    assert client.projects() == ["p"]
-    assert client.assets("p") == ["a", "b"]
+    assert names_of(client.projects()) == ["p"]
+    assert names_of(client.project("p").assets()) == ["a", "b"]
     assert web.seen == ["/info"]
     assert client.staging == "/s"
 
 
 def test_a_registry_that_is_not_here_is_read_over_http(web, tmp_path):
     web.put("/list", '["p/", "..LOCK"]')
-    assert Client(web.url, registry=tmp_path / "elsewhere").projects() == ["p"]
+    assert names_of(Client(web.url, registry=tmp_path / "elsewhere").projects()) == ["p"]
 
 
 def test_a_project_may_be_a_link_to_another_disk(registry, tmp_path):
     (registry / "p").rename(tmp_path / "disk")
     (registry / "p").symlink_to(tmp_path / "disk")
     client = Client(registry=registry)
-    assert client.projects() == ["p"]
-    assert client.files("p", "a", "v") == ALL
+    assert names_of(client.projects()) == ["p"]
+    assert client.version("p", "a", "v").list_files() == ALL
 
 
 def test_a_clone_is_made_of_links(registry, tmp_path, monkeypatch):
@@ -232,16 +234,16 @@ def test_a_clone_is_made_of_links(registry, tmp_path, monkeypatch):
     monkeypatch.chdir(registry.parent)
     client = Client(registry="registry")
     for _ in range(1):
-        client.clone("p", "a", "v", tmp_path / "deep" / "clone")
+        client.version("p", "a", "v").clone(tmp_path / "deep" / "clone")
     clone = tmp_path / "deep" / "clone"
     assert os.readlink(clone / "foo") == str(registry / "p/a/v/foo")
     assert (clone / "whee/blah").read_text() == "blah"
     assert (clone / "argo/naut").is_dir()
     assert not (clone / "argo/naut").is_symlink()
     with pytest.raises(FileExistsError):
-        client.clone("p", "a", "v", clone)
+        client.version("p", "a", "v").clone(clone)
     with pytest.raises(Missing):
-        client.clone("p", "a", "no", tmp_path / "other")
+        client.version("p", "a", "no").clone(tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -249,13 +251,13 @@ def test_a_clone_stays_in_its_destination(registry, tmp_path):
     manifest = {"../escaped": {"size": 3, "md5sum": "a" * 32}}
     (registry / "p/a/v/..manifest").write_text(json.dumps(manifest))
     with pytest.raises(Fault, match="would leave"):
-        Client(registry=registry).clone("p", "a", "v", tmp_path / "clone")
+        Client(registry=registry).version("p", "a", "v").clone(tmp_path / "clone")
     assert not os.path.lexists(tmp_path / "escaped")
 
 
 def test_a_clone_needs_the_registry_here(registry, web):
     with pytest.raises(Refused, match="not a directory on this machine"):
-        Client(web.url, registry="/nowhere").clone("p", "a", "v", "/tmp/x")
+        Client(web.url, registry="/nowhere").version("p", "a", "v").clone("/tmp/x")
 
 
 def test_unpack():

@@ -91,9 +91,9 @@ def test_a_bad_name_is_refused_as_the_service_would_before_the_copy(tmp_path):
 def test_create_project_sends_only_what_is_given(web, tmp_path, acting_service):
     service = acting_service(tmp_path)
     client = Client(web.url, staging=tmp_path)
-    client.create_project("p")
-    client.create_project("p", owners=("me",), uploaders=[{"id": "you"}])
-    client.create_project("p", owners=[])
+    client.admin.create_project("p")
+    client.admin.create_project("p", owners=("me",), uploaders=[{"id": "you"}])
+    client.admin.create_project("p", owners=[])
     assert [request[2] for request in service.requests] == [
         {"project": "p"},
         {"project": "p", "permissions": {"owners": ["me"], "uploaders": [{"id": "you"}]}},

@@ -6,8 +6,7 @@ import os
 
 from msgspec.structs import replace
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.versions import existing_version, owners_of
+from gobbler.actions.context import RequestContext, existing_version, owners_of
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.fs.os_errors import with_path

@@ -1,4 +1,4 @@
-"""What every action is given: the installation, and the call."""
+"""What every action is given: the service, and the request; and what it asks of them first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+from gobbler.errors import Code, Forbidden, Missing, quoted
 from gobbler.fs.flush import Durability
 from gobbler.index import Index, Search
+from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelToken, Progress
+from gobbler.model.records import Permissions
+from gobbler.model.requests import OfVersion
+from gobbler.registry.locks import check_asset
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.spoof import Spoofable
+from gobbler.rules.permissions import Spoofable
 from gobbler.transfer.dispatch import Dispatcher
 
 
@@ -86,4 +91,30 @@ class RequestContext:
             workspace=workspace,
             progress=self.progress,
             cancel=self.cancel,
+        )
+
+
+def existing_version(registry: Registry, request: OfVersion) -> VersionKey:
+    """The version that ``request`` is about.
+
+    Raises :class:`~gobbler.errors.Refused` for bad names and
+    :class:`~gobbler.errors.Missing` when project, asset or version is not there.
+    """
+    key = VersionKey.checked(request.project, request.asset, request.version)
+    check_asset(registry, key.of_asset)
+    if not registry.has(key.path):
+        raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
+    return key
+
+
+def owners_of(registry: Registry, key: VersionKey) -> tuple[Permissions, Permissions | None]:
+    """The permissions of a version's project and of its asset."""
+    return registry.permissions(key.project), registry.asset_permissions(key.of_asset)
+
+
+def check_admin(context: RequestContext, what: str) -> None:
+    """Raise :class:`~gobbler.errors.Forbidden` unless an administrator asks for ``what``."""
+    if context.user not in context.service.admins:
+        raise Forbidden(
+            f"user {quoted(context.user)} is not an administrator, which it takes to {what}"
         )

@@ -5,8 +5,7 @@ What is not there is a success: the wish is fulfilled.
 
 from __future__ import annotations
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.versions import check_admin
+from gobbler.actions.context import RequestContext, check_admin
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
 from gobbler.model.names import AssetKey, VersionKey, check_name

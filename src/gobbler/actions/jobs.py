@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.versions import check_admin
+from gobbler.actions.context import RequestContext, check_admin
 from gobbler.model.jobs import job_name
 from gobbler.model.requests import CancelJob, ListJobs
 from gobbler.spool.spool import Spool

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.versions import check_admin
+from gobbler.actions.context import RequestContext, check_admin
 from gobbler.errors import quoted
 from gobbler.fs.flush import flush_directory, raising_not_durable
 from gobbler.model.names import AssetKey, check_name

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
-from gobbler.actions.versions import check_admin, existing_version
+from gobbler.actions.context import RequestContext, check_admin, existing_version
+from gobbler.actions.version_scan import (
+    VersionScan,
+    links_file,
+    look_at,
+    published_versions,
+    targets_of,
+)
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
@@ -19,7 +24,7 @@ from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, make_plan
-from gobbler.transfer.build import hash_files, hash_kept
+from gobbler.transfer.hash_files import hash_files, hash_kept
 
 
 def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
@@ -70,7 +75,9 @@ def _content(
     return entries
 
 
-def _stage(journal: Journal, key: VersionKey, found: Found, plan: Plan, manifest: Manifest) -> None:
+def _stage(
+    journal: Journal, key: VersionKey, found: VersionScan, plan: Plan, manifest: Manifest
+) -> None:
     """Prepare what differs: symbolic links, ``..links``, and the manifest last."""
     wanted = {
         path: symlink_text(key, path, entry.link)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.versions import existing_version, owners_of
+from gobbler.actions.context import RequestContext, existing_version, owners_of
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
 from gobbler.model.names import VersionKey

@@ -1,24 +1,169 @@
-"""``reroute_links``: before something is deleted, links elsewhere are led around it."""
+"""``reroute_links``: before a deletion, links that lead into it are redirected."""
 
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from gobbler.actions.context import RequestContext
-from gobbler.actions.link_impact import LinkImpact, Manifests, link_impact
-from gobbler.actions.rerouted_files import copy_files, stage_changes
-from gobbler.actions.versions import check_admin
+from gobbler.actions.context import RequestContext, check_admin
+from gobbler.actions.version_scan import links_file
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
-from gobbler.index.search import Fingerprints
+from gobbler.index.search import Choose, Fingerprints, LinkingVersions, Search
 from gobbler.model.names import VersionKey, check_name
+from gobbler.model.progress import CancelToken
+from gobbler.model.records import Manifest, decode_manifest, encode
 from gobbler.model.requests import DeletionTarget, RerouteLinks
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_registry
 from gobbler.registry.registry import Registry
+from gobbler.registry.workspace import Workspace
+from gobbler.rules.links import links_by_directory, symlink_text
+from gobbler.rules.reroute import Change, Rerouting
+from gobbler.transfer.duplicate import Duplicate, duplicate_all
 
-ATTEMPTS = 5
+
+class Manifests:
+    """The manifests of a registry, each read once as long as it does not change."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._read: dict[VersionKey, tuple[Fingerprint, Manifest]] = {}
+
+    def __call__(self, key: VersionKey) -> Manifest:
+        """The manifest of the version ``key``."""
+        known = self._read.get(key)
+        if known is None:
+            fingerprint, data = self._registry.manifest_with_fingerprint(key)
+            known = self._read[key] = fingerprint, decode_manifest(data, key.manifest)
+        return known[1]
+
+    def forget_changed(self) -> None:
+        """Forget those that are not as they were read."""
+        self._read = {
+            key: known
+            for key, known in self._read.items()
+            if self._registry.fingerprint(key.manifest) == known[0]
+        }
+
+
+@dataclass(frozen=True)
+class LinkImpact:
+    """What becomes of links, as of the state of the registry that ``linking`` tells."""
+
+    linking: LinkingVersions
+    changes: list[Change]
+
+    def to_dict(self) -> list[dict[str, object]]:
+        """The changes as answers tell them, in the order of their paths."""
+        told = [change.to_dict() for change in self.changes]
+        return sorted(told, key=lambda change: str(change["path"]))
+
+
+def link_impact(
+    search: Search, manifests: Manifests, choose: Choose, cancel: CancelToken
+) -> LinkImpact:
+    """The links that name a file of what is chosen, as their parent or as their ancestor.
+
+    Raises :class:`~gobbler.errors.Fault` where a manifest is damaged.
+    """
+    linking = search.linking_into(choose, lambda *_: cancel.check())
+    rerouting = Rerouting(linking.doomed, manifests)
+    changes: list[Change] = []
+    for key in linking.sources:
+        cancel.check()
+        changes += rerouting.changes(key)
+    return LinkImpact(linking, changes)
+
+
+def copy_files(context: RequestContext, workspace: Workspace, changes: list[Change]) -> None:
+    """Copy the files of which no other copy survives into the job, verifying each."""
+    registry = context.service.registry
+    copies = {
+        _name(number): Duplicate(
+            registry.path(change.former.end.key.file(change.former.end.path)),
+            change.entry.size,
+            change.entry.md5sum,
+        )
+        for number, change in enumerate(changes)
+        if change.is_copy
+    }
+    dispatcher = context.dispatcher(workspace)
+    for problem in duplicate_all(dispatcher, copies, context.service.whitelist):
+        raise Fault(
+            f"{quoted(problem)} can't be copied to where it is linked from: its content is "
+            "not what its manifest lists",
+            code=Code.INVALID_VERSION,
+            hint="Validate the version that holds it; reindex it if the file is right.",
+        )
+
+
+def _name(number: int) -> str:
+    return f"file-{number}"
+
+
+def stage_changes(
+    registry: Registry,
+    journal: Journal,
+    changes: list[Change],
+    manifest_of: Callable[[VersionKey], Manifest],
+) -> dict[str, int]:
+    """Prepare all that changes; the bytes that are added, by project."""
+    usage: dict[str, int] = defaultdict(int)
+    made: dict[str, str] = {}
+    by_version: dict[VersionKey, list[Change]] = defaultdict(list)
+    for number, change in enumerate(changes):
+        if change.entry.link is not None:
+            text = symlink_text(change.key, change.path, change.entry.link)
+            _make_symlink(text, journal.inside(_name(number)), made)
+        else:
+            usage[change.key.project] += change.entry.size
+        journal.replace_link(_name(number), change.key.file(change.path))
+        by_version[change.key].append(change)
+    for number, (key, of_version) in enumerate(by_version.items()):
+        _stage_records(registry, journal, key, of_version, manifest_of(key), number)
+    return usage
+
+
+def _make_symlink(text: str, path: str, made: dict[str, str]) -> None:
+    # Making an inode is what costs; links of one text, as along a chain of versions, can
+    # share one, for a symbolic link never changes.
+    if text in made:
+        try:
+            os.link(made[text], path, follow_symlinks=False)
+        except OSError:
+            del made[text]  # it has as many names as the filesystem allows
+        else:
+            return
+    os.symlink(text, path)
+    made[text] = path
+
+
+def _stage_records(
+    registry: Registry,
+    journal: Journal,
+    key: VersionKey,
+    changes: list[Change],
+    manifest: Manifest,
+    number: int,
+) -> None:
+    new = {**manifest, **{change.path: change.entry for change in changes}}
+    links = links_by_directory(new)
+    directories = sorted({change.path.rpartition("/")[0] for change in changes})
+    for index, directory in enumerate(directories):
+        target = key.file(links_file(directory))
+        if directory in links:
+            journal.write(f"links-{number}-{index}", encode(links[directory]), target)
+        elif registry.has(target):
+            journal.remove(target, f"former-links-{number}-{index}")
+    journal.write(f"manifest-{number}", encode(new), key.manifest)
+
+
+REROUTE_ATTEMPTS = 5
 
 _NOT_FOUND = {
     1: Code.PROJECT_NOT_FOUND,
@@ -34,7 +179,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
         _check_names(doomed)
     registry = context.service.registry
     search, manifests = context.service.search, Manifests(registry)
-    for _ in range(ATTEMPTS):
+    for _ in range(REROUTE_ATTEMPTS):
         found = link_impact(
             search,
             manifests,
@@ -46,7 +191,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
             return answer
         manifests.forget_changed()
     raise Fault(
-        f"the registry changed {ATTEMPTS} times while links were being rerouted",
+        f"the registry changed {REROUTE_ATTEMPTS} times while links were being rerouted",
         code=Code.CONTENTION,
         hint="Try again when fewer versions are being published.",
     )

@@ -1,100 +1,77 @@
-"""``upload``: a directory of staging becomes an immutable version."""
+"""``upload``: a directory of staging becomes an immutable version.
+
+An upload passes each step once: the names and the source are identified, the upload is
+authorised, the source is scanned and planned, its files are ingested into a workspace, the
+finished tree is published, and a consumed source gives up its files.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
+from collections import defaultdict
+from dataclasses import dataclass
 
 from gobbler.actions.context import RequestContext
-from gobbler.actions.dedup_candidates import dedup_candidates
-from gobbler.actions.upload_checks import Assumptions, Outdated, authorise
 from gobbler.actions.version_scan import published_versions
-from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import account_name, closing, open_directory, open_users_directory
-from gobbler.fs.os_errors import with_path
-from gobbler.model.names import VersionKey, is_internal
-from gobbler.model.records import Manifest, Permissions, Summary, format_time
+from gobbler.index.search import dedup_candidates
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_time
 from gobbler.model.requests import Upload
-from gobbler.registry.consume import detach_files, remove_sources
-from gobbler.registry.journal import Intent
+from gobbler.registry.consume import consume_source
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import Places, usage_of
-from gobbler.rules.permissions import UploadRight
-from gobbler.rules.upload_plan import Plan, Scan, complete, linked_versions, locate_links, make_plan
-from gobbler.transfer.batch import Source
-from gobbler.transfer.build import make_symlinks, write_records
+from gobbler.rules.permissions import UploadRight, upload_right
+from gobbler.rules.upload_plan import Plan, complete, linked_versions, locate_links, make_plan
+from gobbler.transfer.build import write_version
 from gobbler.transfer.ingest import ingest_files
-from gobbler.transfer.scan import scan
+from gobbler.transfer.scan import StagedSource, scan
 
-logger = logging.getLogger(__name__)
+UPLOAD_ATTEMPTS = 5
+"""How often an upload starts over because what it relied on had changed at the end."""
 
-ATTEMPTS = 5
-"""How often an upload is begun anew because what it relied on had changed at the end."""
+
+class Outdated(Exception):
+    """What an upload relied on has changed, so it must start over."""
 
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     """Publish the source as a new version; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
-    source = _identify(context, request.source)
-    for _ in range(ATTEMPTS):
+    requester = context.requester
+    source = StagedSource.identify(
+        context.service.staging, request.source, uid=requester.uid, user=requester.name
+    )
+    for _ in range(UPLOAD_ATTEMPTS):
         try:
             _attempt(context, request, key, source)
         except Outdated:
             continue
         return {}
     raise Fault(
-        f"what the upload to {quoted(key.path)} relies on changed {ATTEMPTS} times meanwhile",
+        f"what the upload to {quoted(key.path)} relies on changed {UPLOAD_ATTEMPTS} times",
         code=Code.CONTENTION,
-        hint="Try again when fewer changes are being made to the asset.",
+        hint="Try again when the asset changes less often.",
     )
 
 
-def _identify(context: RequestContext, name: str) -> Source:
-    """Open the source once, and remember which directory it is."""
-    if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
-        raise Refused(
-            f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
-            code=Code.INVALID_NAME,
-        )
-    with closing(open_directory(context.service.staging)) as staging:
-        descriptor, status = open_users_directory(staging, name, "source directory")
-        os.close(descriptor)
-        with with_path(context.service.staging):
-            is_inside = status.st_dev == os.fstat(staging).st_dev
-    if status.st_uid != context.requester.uid:
-        owner = account_name(status.st_uid, f"source directory {quoted(name)}")
-        raise Forbidden(
-            f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-            f"not to the requester {quoted(context.requester.name)}",
-            code=Code.FOREIGN_SOURCE,
-        )
-    return Source(
-        context.service.staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside
-    )
-
-
-def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: Source) -> None:
-    registry = context.service.registry
+def _attempt(
+    context: RequestContext, request: Upload, key: VersionKey, source: StagedSource
+) -> None:
+    service, registry = context.service, context.service.registry
     right = authorise(context, key)
-    candidates = dedup_candidates(context, key.of_asset)
-    with source.opened() as directory:
-        found = scan(
-            directory,
-            ignore_dot=bool(request.ignore_dot),
-            owner=source.owner,
-            cancel=context.cancel,
-            width=context.service.width,
-        )
-    plan = _plan(context, key, source, found)
+    plan = _plan(context, key, source, ignore_dot=bool(request.ignore_dot))
+    candidates = dedup_candidates(
+        service.search, registry, key.of_asset, service.dedup, context.cancel
+    )
     # Only what belongs to the service's own account, both file and directory, may keep
     # its inode: nobody else can then have it open for writing, or keep it from going.
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with context.new_workspace(resume=True) as workspace:
-        content, fingerprints = ingest_files(
+        ingested = ingest_files(
             context.dispatcher(workspace),
             source,
             plan,
@@ -102,88 +79,164 @@ def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: 
             consume=bool(request.consume),
             adopt=adopt,
         )
-        manifest = complete(key, plan, content)
+        manifest = complete(key, plan, ingested.entries)
+        assumptions = Assumptions.of(context, key, right, manifest)
         summary = Summary(
             upload_user_id=context.user,
             upload_start=format_time(context.started),
             upload_finish=format_time(now()),
             on_probation=bool(request.on_probation) or not right.trusted,
         )
-        make_symlinks(workspace.tree, key, plan, manifest, context.service.width)
-        write_records(workspace.tree, manifest, summary)
-        context.cancel.check()
-        intent = _intent(key, source, summary, adopted=adopt)
-        publish(
-            registry,
-            context.service.durability,
-            workspace,
-            _publication(context, key, right, manifest, summary, intent),
+        publication = Publication(
+            key=key,
+            summary=summary,
+            usage=usage_of(manifest),
+            owner=Permissions(owners=(context.user,)) if right.makes_owner else None,
+            staging=source.staging,
+            source=source.name,
+            adopted=adopt,
+            check=assumptions.check,
         )
+        write_version(workspace.tree, key, plan, manifest, summary, width=service.width)
+        context.cancel.check()
+        publish(registry, service.durability, workspace, publication)
         if request.consume:
-            _consume(registry, workspace, key, source, fingerprints, manifest, adopted=adopt)
+            own = [path for path in ingested.fingerprints if manifest[path].link is None]
+            consume_source(
+                registry.path(key.path),
+                workspace,
+                source.name,
+                source.opened(),
+                ingested.fingerprints,
+                adopted=own if adopt else (),
+            )
 
 
-def _publication(
-    context: RequestContext,
-    key: VersionKey,
-    right: UploadRight,
-    manifest: Manifest,
-    summary: Summary,
-    intent: Intent,
-) -> Publication:
-    return Publication(
-        key=key,
-        summary=summary,
-        usage=usage_of(manifest),
-        owner=Permissions(owners=(context.user,)) if right.makes_owner else None,
-        intent=intent,
-        check=Assumptions.of(context, key, right, manifest).check,
+def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
+    """How the user may upload ``key``, which must not exist yet.
+
+    Raises :class:`~gobbler.errors.Missing`, :class:`~gobbler.errors.Forbidden` or
+    :class:`~gobbler.errors.Refused`.
+    """
+    registry = context.service.registry
+    project = registry.permissions(key.project)
+    asset = registry.asset_permissions(key.of_asset)
+    right = upload_right(
+        context.user,
+        key,
+        admins=context.service.admins,
+        project=project,
+        asset=asset,
+        asset_exists=registry.has(key.of_asset.path),
+        now=now(),
     )
+    if right is None:
+        raise Forbidden(
+            f"user {quoted(context.user)} is not allowed to upload to {quoted(key.path)}",
+            hint="Ask an owner of the project to add you to its uploaders.",
+        )
+    if registry.has(key.path):
+        raise Refused(
+            f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
+            code=Code.VERSION_EXISTS,
+        )
+    return right
 
 
-def _intent(key: VersionKey, source: Source, summary: Summary, *, adopted: bool) -> Intent:
-    return Intent(
-        moves=[],
-        project=key.project,
-        asset=key.asset,
-        version=key.version,
-        recount=[key.project],
-        latest=not summary.on_probation,
-        staging=source.staging,
-        source=source.name,
-        adopted=adopted,
-    )
-
-
-def _plan(context: RequestContext, key: VersionKey, source: Source, found: Scan) -> Plan:
-    staging = os.path.realpath(source.staging)
+def _plan(
+    context: RequestContext, key: VersionKey, source: StagedSource, *, ignore_dot: bool
+) -> Plan:
+    """Scan the source, and decide what becomes of each entry."""
+    with source.opened() as directory:
+        found = scan(
+            directory,
+            ignore_dot=ignore_dot,
+            owner=source.owner,
+            cancel=context.cancel,
+            width=context.service.width,
+        )
+    real = f"{os.path.realpath(source.staging)}/{source.name}"
     root = context.service.registry.root
     places = Places(
-        source=(f"{staging}/{source.name}", f"{source.staging}/{source.name}"),
+        source=(real, f"{source.staging}/{source.name}"),
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    targets = locate_links(found, f"{staging}/{source.name}", places)
+    targets = locate_links(found, real, places)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 
 
-def _consume(
-    registry: Registry,
-    workspace: Workspace,
-    key: VersionKey,
-    source: Source,
-    fingerprints: dict[str, Fingerprint],
-    manifest: Manifest,
-    *,
-    adopted: bool,
-) -> None:
-    remove_sources(source.name, source.opened(), fingerprints)
-    if adopted:
-        own = [path for path in fingerprints if manifest[path].link is None]
-        try:
-            detach_files(registry.path(key.path), own)
-        except OSError:
-            # The version is published. A sweep will do what is left to do.
-            logger.exception("could not cut off %s from its source", quoted(key.path))
-            workspace.keep = True
+@dataclass(frozen=True)
+class Assumptions:
+    """What an upload relies on; made by :meth:`of` once its manifest is known.
+
+    ``linked``: the fingerprint of the manifest of each version that is linked to.
+    """
+
+    context: RequestContext
+    key: VersionKey
+    right: UploadRight
+    linked: dict[VersionKey, Fingerprint]
+
+    @classmethod
+    def of(
+        cls, context: RequestContext, key: VersionKey, right: UploadRight, manifest: Manifest
+    ) -> Assumptions:
+        """Check that every link of ``manifest`` leads to the file that it describes.
+
+        That happens once, before the locks are taken; under them, :meth:`check` compares
+        fingerprints. Raises :class:`Outdated`.
+        """
+        registry = context.service.registry
+        linked: dict[VersionKey, Fingerprint] = {}
+        for version, files in _linked_files(key, manifest).items():
+            linked[version] = registry.fingerprint(version.manifest)
+            if not _holds(registry, version, files):
+                raise Outdated
+        return cls(context, key, right, linked)
+
+    def check(self) -> None:
+        """Check all of it again, under the locks.
+
+        Raises what :func:`authorise` raises, or :class:`Outdated`.
+        """
+        if authorise(self.context, self.key) != self.right:
+            raise Outdated
+        registry = self.context.service.registry
+        for version, fingerprint in self.linked.items():
+            if registry.fingerprint(version.manifest) != fingerprint or not _is_final(
+                registry, version
+            ):
+                raise Outdated
+
+
+def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:
+    """The files of other versions that ``manifest`` links to, each with what it must be."""
+    found: dict[tuple[str, str, str], dict[str, Entry]] = defaultdict(dict)
+    for entry in manifest.values():
+        link = entry.link
+        while link is not None:
+            found[link.project, link.asset, link.version][link.path] = entry
+            link = link.ancestor
+    found.pop((key.project, key.asset, key.version), None)
+    return {VersionKey(*place): files for place, files in found.items()}
+
+
+def _holds(registry: Registry, version: VersionKey, files: dict[str, Entry]) -> bool:
+    try:
+        present = registry.manifest(version)
+    except Missing:
+        return False
+    return all(
+        (found := present.get(path)) is not None
+        and (found.size, found.md5sum) == (entry.size, entry.md5sum)
+        for path, entry in files.items()
+    )
+
+
+def _is_final(registry: Registry, version: VersionKey) -> bool:
+    try:
+        return not registry.summary(version).on_probation
+    except Missing:
+        return False

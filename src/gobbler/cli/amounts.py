@@ -10,10 +10,9 @@ from typing import Any, NamedTuple
 import click
 from rich.filesize import decimal
 
-from gobbler.client import Budget, Client
+from gobbler.client import Budget, Client, Version
 from gobbler.client.address import Address
 from gobbler.errors import GobblerError, quoted
-from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest, plain
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
@@ -99,18 +98,17 @@ def _amount(sizes: Iterable[int]) -> Amount:
     return Amount(len(each), sum(each))
 
 
-def below(client: Client, place: Address) -> Iterator[VersionKey]:
+def below(client: Client, place: Address) -> Iterator[Version]:
     """The versions of an asset, a project, or the whole registry for an empty address."""
-    for project in [place.project] if place.project else client.projects():
-        for asset in [place.asset] if place.asset else client.assets(project):
-            for version in client.versions(project, asset):
-                yield VersionKey(project, asset, version)
+    for project in [client.project(place.project)] if place.project else client.projects():
+        for asset in [project.asset(place.asset)] if place.asset else project.assets():
+            yield from asset.versions()
 
 
-def describe(client: Client, key: VersionKey) -> dict[str, Any]:
+def describe(version: Version) -> dict[str, Any]:
     """The summary of a version; under ``problem`` why it can't be read."""
     try:
-        summary = client.summary(key.project, key.asset, key.version)
+        summary = version.summary()
     except GobblerError as error:
         # One damaged version must not hide the others.
         return {"problem": error.reason}

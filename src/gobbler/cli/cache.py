@@ -46,9 +46,9 @@ def ls(client: Client, as_json: bool) -> None:
       gobbler cache ls | sort -n
       gobbler cache ls --json
     """
-    listed = client.cached()
+    listed = client.cache.entries()
     if as_json:
-        common.print_json({"cache": client.cache, "entries": [_described(e) for e in listed]})
+        common.print_json({"cache": client.cache.path, "entries": [_described(e) for e in listed]})
         return
     rows = [[common.size(e.size), str(e.files), _date(e.used), _name(e), e.service] for e in listed]
     common.print_table([">size", ">files", "used", "what", "from"], rows)
@@ -68,13 +68,13 @@ def verify(client: Client, remove: bool, as_json: bool) -> int:
       gobbler cache verify
       gobbler cache verify --remove
     """
-    found = list(client.verify_cache())
+    found = list(client.cache.verify())
     doomed = list({each.entry.whole: each.entry for each in found}.values())
     if remove:
-        client.remove_cached(*doomed)
+        client.cache.remove(*doomed)
     if as_json:
         damage = [_described(e.entry) | {"file": e.file, "problem": e.problem} for e in found]
-        common.print_json({"cache": client.cache, "damage": damage, "removed": remove})
+        common.print_json({"cache": client.cache.path, "damage": damage, "removed": remove})
     else:
         for each in found:
             click.echo(f"{common.printable(each.file)}: {common.printable(each.problem)}")
@@ -84,7 +84,7 @@ def verify(client: Client, remove: bool, as_json: bool) -> int:
 
 def _conclude(client: Client, count: int, *, remove: bool) -> None:
     if not count:
-        click.echo(f"no damage in {common.printable(client.cache)}")
+        click.echo(f"no damage in {common.printable(client.cache.path)}")
     elif remove:
         click.echo(f"removed {_entries(count)} with damage; fetch again what you need")
     else:
@@ -116,7 +116,7 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
       gobbler cache prune --older-than 12h --dry-run
       gobbler cache prune --older-than 0
     """
-    pruned = client.prune_cache(older_than, dry_run=dry_run)
+    pruned = client.cache.prune(older_than, dry_run=dry_run)
     if as_json:
         common.print_json(_pruned_document(client, pruned, dry_run=dry_run))
         return
@@ -129,7 +129,7 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
 
 def _pruned_document(client: Client, pruned: PruneResult, *, dry_run: bool) -> dict[str, Any]:
     return {
-        "cache": client.cache,
+        "cache": client.cache.path,
         "entries": [_described(entry) for entry in pruned.entries],
         "leftovers": pruned.leftovers,
         "freed": pruned.freed,

@@ -9,7 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.address import is_file, parse, resolve
+from gobbler.client.address import parse, resolve
 from gobbler.errors import Code, Refused, quoted
 
 
@@ -28,7 +28,8 @@ def command(client: Client, address: str) -> None:
       gobbler cat weather/stations/1.2/..manifest
     """
     place = resolve(client, parse(address))
-    if not is_file(client, place):
+    version = client.version(place.project, place.asset, place.version) if place.path else None
+    if version is None or version.is_directory(place.path):
         raise Refused(
             f"{quoted(address)} is not the address of a file",
             code=Code.INVALID_ADDRESS,

@@ -32,7 +32,7 @@ def command(client: Client, address: str, directory: str, as_json: bool) -> None
     place = resolve(client, parse_as(address, "version"))
     path = os.path.abspath(directory)
     check_free(path)
-    client.clone(place.project, place.asset, place.version, path)
+    client.version(place.project, place.asset, place.version).clone(path)
     if as_json:
         common.print_json({"address": str(place), "path": path})
     else:

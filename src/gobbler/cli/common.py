@@ -127,7 +127,7 @@ def _find_client(
 ) -> Client:
     """The client of the service that the options select. Reports the default on stderr."""
     client = find_client(given, service=service, cache=cache, force_remote=force_remote)
-    if client.uses_default_url:
+    if client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
         _await_service(str(client.url))
     return client

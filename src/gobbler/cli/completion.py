@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem, get_completion_class
 from gobbler.client import Client
 from gobbler.client.address import LATEST, Address, resolve
 from gobbler.client.client import find_client
+from gobbler.client.handle import names_of
 from gobbler.errors import GobblerError
 from gobbler.model.names import is_internal
 
@@ -82,7 +83,7 @@ def candidates(client: Client, incomplete: str) -> list[str]:
     Everything but a version and a file ends with a slash. A shell adds a space after a single
     candidate, so one that ends with a slash is replaced by its content.
     """
-    if not client.can_read:
+    if not client.connection.can_read:
         return []
     while True:
         above, slash, begun = incomplete.rpartition("/")
@@ -99,11 +100,11 @@ def _names(client: Client, above: str) -> list[str]:
     if any(not part or is_internal(part) for part in parts):
         return []
     if len(parts) == 0:
-        return [f"{name}/" for name in client.projects()]
+        return [f"{name}/" for name in names_of(client.projects())]
     if len(parts) == 1:
-        return [f"{name}/" for name in client.assets(*parts)]
+        return [f"{name}/" for name in names_of(client.project(*parts))]
     if len(parts) == 2:
-        return [*client.versions(*parts), LATEST]
+        return [*names_of(client.asset(*parts)), LATEST]
     place = resolve(client, Address(*parts))
     inside = client.version(place.project, place.asset, place.version).directory(place.path)
     return [f"{name}/" if entry is None else name for name, entry in inside.items()]

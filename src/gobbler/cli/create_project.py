@@ -34,7 +34,7 @@ def command(
       gobbler create-project weather --uploader \\
         '{"id": "alan", "asset": "stations", "until": "2027-01-01T00:00:00Z", "trusted": true}'
     """
-    client.create_project(project, owners=owners or None, uploaders=uploaders or None)
+    client.admin.create_project(project, owners=owners or None, uploaders=uploaders or None)
     if as_json:
         common.print_json({"project": project})
     else:

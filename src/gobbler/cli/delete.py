@@ -9,10 +9,9 @@ import click
 
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, below, count
-from gobbler.client import Client, LinkChange, RequestFailed
+from gobbler.client import Client, LinkChange, RequestFailed, Version
 from gobbler.client.address import Address, doomed, not_there, parse_as, resolve
 from gobbler.errors import Cancelled, Code, Forbidden, GobblerError, Refused, quoted
-from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest, plain
 
 SHOWN_LINKS = 10
@@ -66,7 +65,7 @@ class _Survey:
     ``broken`` are links of other versions that would break; ``problems`` say what is unknown.
     """
 
-    versions: list[VersionKey]
+    versions: list[Version]
     stored: Amount
     linked: Amount
     broken: list[LinkChange]
@@ -77,15 +76,15 @@ def _survey(client: Client, place: Address) -> _Survey:
     problems: list[str] = []
     manifests: list[Manifest] = []
     versions = _versions(client, place)
-    for key in versions:
+    for version in versions:
         try:
-            manifests.append(client.manifest(key.project, key.asset, key.version, overwrite=True))
+            manifests.append(version.manifest(overwrite=True))
         except GobblerError as error:
             problems.append(error.reason)
     stored, linked = count(*manifests)
     broken: list[LinkChange] = []
     try:
-        broken = client.reroute_links([doomed(place)], dry_run=True)
+        broken = client.admin.reroute_links([doomed(place)], dry_run=True)
     except Forbidden as error:
         raise Forbidden(
             f"you may not delete {quoted(str(place))}",
@@ -96,12 +95,12 @@ def _survey(client: Client, place: Address) -> _Survey:
     return _Survey(versions, stored, linked, broken, problems)
 
 
-def _versions(client: Client, place: Address) -> list[VersionKey]:
+def _versions(client: Client, place: Address) -> list[Version]:
     """The versions at ``place``. Raises :class:`~gobbler.errors.Missing` if it does not exist."""
     versions = list(below(client, place))
     if not place.version:
         return versions
-    named = [key for key in versions if key.version == place.version]
+    named = [version for version in versions if version.name == place.version]
     if not named:
         raise not_there(place)
     return named
@@ -133,11 +132,11 @@ def _ask(place: Address, survey: _Survey) -> None:
 
 def _delete(client: Client, place: Address, *, force: bool) -> None:
     if place.version:
-        client.delete_version(place.project, place.asset, place.version, force=force)
+        client.admin.delete_version(place.project, place.asset, place.version, force=force)
     elif place.asset:
-        client.delete_asset(place.project, place.asset, force=force)
+        client.admin.delete_asset(place.project, place.asset, force=force)
     else:
-        client.delete_project(place.project)
+        client.admin.delete_project(place.project)
 
 
 def _report(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_run: bool) -> None:
@@ -148,7 +147,7 @@ def _report(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_ru
         common.named(place)
         | {
             "dry_run": dry_run,
-            "versions": [key.path for key in survey.versions],
+            "versions": [str(version) for version in survey.versions],
             "stored": survey.stored._asdict(),
             "linked": survey.linked._asdict(),
             "broken_links": [plain(link) for link in survey.broken],

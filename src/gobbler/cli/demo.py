@@ -125,7 +125,7 @@ class Demo:
         """Publish two versions of ``source``, then list, fetch and compare."""
         first = platform.python_version()
         second = f"{first}-patched"
-        client.create_project(PROJECT)
+        client.admin.create_project(PROJECT)
         self.publish(client, source, first)
         with open(os.path.join(source, CHANGED), "a", encoding="utf-8") as file:
             file.write("# Changed for the second version.\n")
@@ -137,9 +137,11 @@ class Demo:
     def publish(self, client: Client, source: str, version: str) -> None:
         """Publish ``source`` as ``version``, and print what was stored and linked."""
         begun = time.monotonic()
-        client.upload(PROJECT, ASSET, version, source, ignore_dot=False, concurrent=JOBS)
+        published = client.upload(
+            PROJECT, ASSET, version, source, ignore_dot=False, concurrent=JOBS
+        )
         seconds = time.monotonic() - begun
-        stored, linked = count(client.manifest(PROJECT, ASSET, version))
+        stored, linked = count(published.manifest())
         self.say(f"Published {PROJECT}/{ASSET}/{version}")
         self.say(f"  stored: {stored}")
         self.say(f"  linked: {linked}")
@@ -148,11 +150,12 @@ class Demo:
 
     def list(self, client: Client) -> None:
         """Print the versions in the registry."""
-        latest = client.latest(PROJECT, ASSET)
-        for version in client.versions(PROJECT, ASSET):
+        asset = client.asset(PROJECT, ASSET)
+        latest = asset.latest()
+        for version in asset:
             mark = "  (latest)" if version == latest else ""
-            self.say(f"Listed {PROJECT}/{ASSET}/{version}{mark}")
-        self.say(f"The project uses {decimal(client.usage(PROJECT))}.")
+            self.say(f"Listed {version}{mark}")
+        self.say(f"The project uses {decimal(client.project(PROJECT).usage())}.")
 
     def fetch(self, client: Client, source: str, version: str) -> None:
         """Fetch one file, then the whole version over HTTP, and compare with ``source``."""

@@ -37,7 +37,7 @@ def command(
       gobbler diff weather/stations/1.2 weather/stations/@latest --name-status
       gobbler diff --exit-code weather/stations/1.2 backup/stations/1.2 > /dev/null || echo other
     """
-    old, new = client.version_at(before), client.version_at(after)
+    old, new = client.version(before), client.version(after)
     found = old.diff(new)
     if as_json:
         common.print_json(_document(old, new, found))

@@ -7,7 +7,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.common import Bar
 from gobbler.client import Client
-from gobbler.client.address import is_file, parse, resolve
+from gobbler.client.address import parse, resolve
 from gobbler.client.export import export
 from gobbler.errors import Code, Refused, quoted
 
@@ -53,7 +53,8 @@ def command(
             hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
         )
     place = resolve(client, place)
-    single = is_file(client, place)
+    version = client.version(place.project, place.asset, place.version)
+    single = bool(place.path) and not version.is_directory(place.path)
     with Bar("fetching") as bar:
         if single:
             path = client.fetch_file(str(place), overwrite=overwrite, progress=bar)

@@ -44,7 +44,7 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
       gobbler jobs ls
       gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .answer.reason'
     """
-    jobs = [job for job in client.jobs(everybodys=everybodys) if job.action != "list_jobs"]
+    jobs = [job for job in client.jobs.list(everybodys=everybodys) if job.action != "list_jobs"]
     jobs.sort(key=lambda job: job.submitted)
     if as_json:
         common.print_json(jobs)
@@ -66,7 +66,7 @@ def show(client: Client, job: str, as_json: bool) -> None:
     Example:
       gobbler jobs show 1000-request-upload-9ab1...
     """
-    state = client.job(job).state()
+    state = client.jobs.get(job).state()
     if as_json:
         common.print_json(state)
         return
@@ -95,7 +95,7 @@ def follow(client: Client, job: str, as_json: bool) -> None:
     Example:
       gobbler jobs follow 1000-request-upload-9ab1...
     """
-    handle = client.job(job)
+    handle = client.jobs.get(job)
     with Bar(f"job {handle.name}") as bar:
         handle.wait(progress=bar)
     if as_json:
@@ -117,7 +117,7 @@ def cancel(client: Client, job: str, as_json: bool) -> None:
     Example:
       gobbler jobs cancel 1000-request-upload-9ab1...
     """
-    state = client.job(job).cancel()
+    state = client.jobs.get(job).cancel()
     if as_json:
         common.print_json(state)
     elif state.state == "cancelled":

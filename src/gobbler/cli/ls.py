@@ -10,7 +10,7 @@ from gobbler.cli import common
 from gobbler.cli.amounts import describe
 from gobbler.client import Client
 from gobbler.client.address import Address, not_there, parse, resolve
-from gobbler.model.names import VersionKey
+from gobbler.client.handle import names_of
 from gobbler.model.records import Entry, Manifest, plain
 
 
@@ -35,9 +35,10 @@ def command(client: Client, address: str, as_json: bool) -> None:
     """
     place = resolve(client, parse(address))
     if place.depth == 0:
-        _names("project", {}, client.projects(), as_json)
+        _names("project", {}, names_of(client.projects()), as_json)
     elif place.depth == 1:
-        _names("asset", {"project": place.project}, client.assets(place.project), as_json)
+        assets = names_of(client.project(place.project))
+        _names("asset", {"project": place.project}, assets, as_json)
     elif place.depth == 2:
         _versions(client, place, as_json)
     else:
@@ -52,11 +53,10 @@ def _names(what: str, of: dict[str, str], names: list[str], as_json: bool) -> No
 
 
 def _versions(client: Client, place: Address, as_json: bool) -> None:
-    versions = client.versions(place.project, place.asset)
-    latest = client.latest(place.project, place.asset)
+    asset = client.asset(place.project, place.asset)
+    versions, latest = asset.versions(), asset.latest()
     described: list[dict[str, Any]] = [
-        {"version": version, "latest": version == latest}
-        | describe(client, VersionKey(place.project, place.asset, version))
+        {"version": version.name, "latest": version == latest} | describe(version)
         for version in versions
     ]
     if as_json:
@@ -64,7 +64,7 @@ def _versions(client: Client, place: Address, as_json: bool) -> None:
             {
                 "project": place.project,
                 "asset": place.asset,
-                "latest": latest,
+                "latest": None if latest is None else latest.name,
                 "versions": described,
             }
         )
@@ -89,7 +89,7 @@ def _note(described: dict[str, Any]) -> str:
 
 
 def _files(client: Client, place: Address, as_json: bool) -> None:
-    manifest = client.manifest(place.project, place.asset, place.version)
+    manifest = client.version(place.project, place.asset, place.version).manifest()
     entries = _below(manifest, place.path)
     if place.path and not entries:
         raise not_there(place)

@@ -9,7 +9,7 @@ import click
 from msgspec import UNSET
 
 from gobbler.cli import common
-from gobbler.client import Client, NewPermissions
+from gobbler.client import Asset, Client, NewPermissions, Project
 from gobbler.client.address import Address, parse_as
 from gobbler.errors import Missing, quoted
 from gobbler.model.records import Permissions, Uploader, plain
@@ -76,7 +76,7 @@ def get(client: Client, address: str, as_json: bool) -> None:
       gobbler permissions get weather/stations --json
     """
     place = parse_as(address, "project", "asset")
-    _show(place, client.permissions(place.project, place.asset or None), as_json=as_json)
+    _show(place, _owned(client, place).permissions(), as_json=as_json)
 
 
 @command.command(name="set")
@@ -104,9 +104,7 @@ def set_(
         '{"id": "alan", "until": "2027-01-01T00:00:00Z", "trusted": true}'
     """
     place = parse_as(address, "project", "asset")
-    sent = client.set_permissions(
-        place.project,
-        place.asset or None,
+    sent = _owned(client, place).set_permissions(
         owners=owners or None,
         uploaders=uploaders or None,
         global_write=global_write,
@@ -141,9 +139,7 @@ def add(
         '{"id": "alan", "asset": "stations", "until": "2027-01-01T00:00:00Z"}'
     """
     place = parse_as(address, "project", "asset")
-    sent = client.set_permissions(
-        place.project,
-        place.asset or None,
+    sent = _owned(client, place).set_permissions(
         owners=owners or None,
         uploaders=uploaders or None,
         global_write=global_write,
@@ -176,10 +172,8 @@ def remove(
       gobbler permissions remove weather --uploader '{"id": "alan", "asset": "stations"}'
     """
     place = parse_as(address, "project", "asset")
-    stored = client.permissions(place.project, place.asset or None)
-    sent = client.set_permissions(
-        place.project,
-        place.asset or None,
+    stored = _owned(client, place).permissions()
+    sent = _owned(client, place).set_permissions(
         owners=_without_owners(place, stored, owners) if owners else None,
         uploaders=_without_uploaders(place, stored, uploaders) if uploaders else None,
         append=False,
@@ -187,6 +181,12 @@ def remove(
         dry_run=dry_run,
     )
     _report(client, place, sent, dry_run=dry_run, as_json=as_json)
+
+
+def _owned(client: Client, place: Address) -> Project | Asset:
+    """The project or asset whose permissions are meant."""
+    project = client.project(place.project)
+    return project.asset(place.asset) if place.asset else project
 
 
 def _without_owners(place: Address, stored: Permissions, owners: tuple[str, ...]) -> list[str]:
@@ -228,7 +228,7 @@ def _report(
     if dry_run:
         _show(place, sent, as_json=as_json)
     else:
-        _show(place, client.permissions(place.project, place.asset or None), as_json=as_json)
+        _show(place, _owned(client, place).permissions(), as_json=as_json)
 
 
 def _show(place: Address, permissions: Permissions | NewPermissions, *, as_json: bool) -> None:

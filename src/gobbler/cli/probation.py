@@ -48,9 +48,10 @@ def list_(client: Client, address: str, as_json: bool) -> None:
             hint=f"To see one version: gobbler show {place}",
         )
     found: list[dict[str, Any]] = []
-    for key in below(client, place):
-        described = describe(client, key)
+    for version in below(client, place):
+        described = describe(version)
         if described.get("on_probation", True):
+            key = version.key
             names = {"project": key.project, "asset": key.asset, "version": key.version}
             found.append(names | described)
     if as_json:
@@ -83,7 +84,7 @@ def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> N
       gobbler probation approve weather/stations/2.0-beta
     """
     place = resolve(client, parse_as(address, "version"))
-    client.approve_probation(place.project, place.asset, place.version, spoof=spoof)
+    client.version(place.project, place.asset, place.version).approve(spoof=spoof)
     common.print_done("approved", place, as_json=as_json)
 
 
@@ -101,5 +102,5 @@ def reject(client: Client, address: str, force: bool, spoof: str | None, as_json
       gobbler probation reject weather/stations/2.0-beta
     """
     place = resolve(client, parse_as(address, "version"))
-    client.reject_probation(place.project, place.asset, place.version, force=force, spoof=spoof)
+    client.version(place.project, place.asset, place.version).reject(force=force, spoof=spoof)
     common.print_done("rejected", place, as_json=as_json)

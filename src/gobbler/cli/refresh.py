@@ -58,7 +58,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
     """
     project, asset = bulk.scope(address)
     return repair(
-        lambda bar: client.refresh_all(
+        lambda bar: client.admin.refresh_all(
             project, asset, parallel=parallel, restart=restart, progress=bar
         ),
         "refreshing",
@@ -81,7 +81,7 @@ def latest(client: Client, address: str, as_json: bool) -> None:
       gobbler refresh latest weather/stations
     """
     place = parse_as(address, "asset")
-    version = client.refresh_latest(place.project, place.asset)
+    version = client.admin.refresh_latest(place.project, place.asset)
     if as_json:
         common.print_json(common.named(place) | {"version": version})
     elif version is None:
@@ -102,7 +102,7 @@ def usage(client: Client, project: str, as_json: bool) -> None:
       gobbler refresh usage weather
     """
     place = parse_as(project, "project")
-    total = client.refresh_usage(place.project)
+    total = client.admin.refresh_usage(place.project)
     if as_json:
         common.print_json(common.named(place) | {"usage": total})
     else:

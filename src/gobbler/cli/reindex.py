@@ -58,7 +58,7 @@ def command(
         return 0
     project, asset = bulk.scope(address)
     if dry_run:
-        planned = client.reindex_all(project, asset, restart=restart)
+        planned = client.admin.reindex_all(project, asset, restart=restart)
         _list(planned, as_json=as_json)
         return 0
     if not (yes or sys.stdin.isatty()):
@@ -71,7 +71,7 @@ def command(
             _ask(planned)
 
     return repair(
-        lambda bar: client.reindex_all(
+        lambda bar: client.admin.reindex_all(
             project, asset, parallel=parallel, restart=restart, progress=bar
         ),
         "reindexing",
@@ -115,9 +115,9 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
             hint=f"For all versions in it: gobbler reindex --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))
-    version = (place.project, place.asset, place.version)
-    client.reindex_version(*version)
-    stored, linked = count(client.manifest(*version, overwrite=True))
+    version = client.version(place.project, place.asset, place.version)
+    client.admin.reindex_version(place.project, place.asset, place.version)
+    stored, linked = count(version.manifest(overwrite=True))
     if as_json:
         common.print_json(
             common.named(place)

@@ -36,7 +36,7 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
     places = [
         resolve(client, parse_as(address, "project", "asset", "version")) for address in addresses
     ]
-    changes = client.reroute_links([doomed(place) for place in places], dry_run=dry_run)
+    changes = client.admin.reroute_links([doomed(place) for place in places], dry_run=dry_run)
     if as_json:
         common.print_json({"dry_run": dry_run, "changes": [plain(each) for each in changes]})
         return

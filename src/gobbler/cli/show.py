@@ -61,7 +61,7 @@ def command(client: Client, address: str, links: bool, as_json: bool) -> None:
 
 
 def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
-    found = client.relations(place.project, place.asset, place.version)
+    found = client.version(place.project, place.asset, place.version).relations()
     if as_json:
         common.print_json(common.named(place) | plain(found))
         return
@@ -89,34 +89,36 @@ def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
 
 
 def _project(client: Client, place: Address) -> dict[str, Any]:
-    return {"assets": len(client.assets(place.project)), "usage": client.usage(place.project)}
+    project = client.project(place.project)
+    return {"assets": len(project), "usage": project.usage()}
 
 
 def _asset(client: Client, place: Address) -> dict[str, Any]:
-    versions = [describe(client, key) for key in below(client, place)]
+    latest = client.asset(place.project, place.asset).latest()
+    versions = [describe(version) for version in below(client, place)]
     return {
         "versions": len(versions),
         "on_probation": sum(version.get("on_probation", False) for version in versions),
-        "latest": client.latest(place.project, place.asset),
+        "latest": None if latest is None else latest.name,
     }
 
 
 def _version(client: Client, place: Address) -> dict[str, Any]:
-    names = (place.project, place.asset, place.version)
-    summary = client.summary(*names)
-    stored, linked = count(client.manifest(*names))
+    version = client.version(place.project, place.asset, place.version)
+    summary = version.summary()
+    stored, linked = count(version.manifest())
     return plain(summary) | {
         "on_probation": summary.on_probation,
-        "latest": client.latest(place.project, place.asset) == place.version,
+        "latest": version.asset.latest() == version,
         "stored": stored._asdict(),
         "linked": linked._asdict(),
     }
 
 
 def _permissions(client: Client, place: Address) -> dict[str, Any]:
-    shown = {"permissions": plain(client.permissions(place.project))}
+    shown = {"permissions": plain(client.project(place.project).permissions())}
     if place.asset:
-        shown["asset_permissions"] = plain(client.permissions(place.project, place.asset))
+        shown["asset_permissions"] = plain(client.asset(place.project, place.asset).permissions())
     return shown
 
 

@@ -12,10 +12,9 @@ import click
 
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, count, describe
-from gobbler.client import Client, Version
+from gobbler.client import Asset, Client, Version
 from gobbler.client.address import Address, parse, resolve
 from gobbler.errors import Code, GobblerError, Refused
-from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, plain
 
 
@@ -61,12 +60,10 @@ def command(client: Client, address: str, level: int | None, as_json: bool) -> N
 
 
 def _show_assets(client: Client, place: Address, level: int | None, as_json: bool) -> None:
-    names = [place.asset] if place.asset else client.assets(place.project)
+    project = client.project(place.project)
+    found = [project.asset(place.asset)] if place.asset else project.assets()
     skip_versions = level == 1 and not place.asset
-    assets = [
-        {"asset": name} | ({} if skip_versions else _asset(client, place.project, name))
-        for name in names
-    ]
+    assets = [{"asset": asset.name} | ({} if skip_versions else _asset(asset)) for asset in found]
     if as_json:
         if place.asset:
             common.print_json({"project": place.project, **assets[0]})
@@ -80,24 +77,23 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
         draw(Node(str(place), "", shown))
 
 
-def _asset(client: Client, project: str, asset: str) -> dict[str, Any]:
-    latest = client.latest(project, asset)
+def _asset(asset: Asset) -> dict[str, Any]:
+    latest = asset.latest()
     return {
-        "latest": latest,
+        "latest": None if latest is None else latest.name,
         "versions": [
-            {"version": name, "latest": name == latest}
-            | _version(client, VersionKey(project, asset, name))
-            for name in client.versions(project, asset)
+            {"version": version.name, "latest": version == latest} | _version(version)
+            for version in asset
         ],
     }
 
 
-def _version(client: Client, key: VersionKey) -> dict[str, Any]:
-    described = describe(client, key)
+def _version(version: Version) -> dict[str, Any]:
+    described = describe(version)
     if "problem" in described:
         return described
     try:
-        stored, linked = count(client.manifest(key.project, key.asset, key.version))
+        stored, linked = count(version.manifest())
     except GobblerError as error:
         # One damaged version must not hide the others.
         return {"problem": error.reason}

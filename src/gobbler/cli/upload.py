@@ -79,7 +79,7 @@ def command(
             hint="Choose a name for the new version.",
         )
     if dry_run:
-        plan = client.plan_upload(*_names(place), directory, ignore_dot=ignore_dot)
+        plan = client.plan_upload(str(place), directory, ignore_dot=ignore_dot)
         _print_plan(plan, as_json)
         return
     upload = _submit if no_wait else _upload
@@ -96,13 +96,9 @@ def command(
     )
 
 
-def _names(place: Address) -> tuple[str, str, str]:
-    return place.project, place.asset, place.version
-
-
 def _submit(client: Client, place: Address, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on
     with Bar("copying to staging") as bar:
-        job = client.submit(*_names(place), progress=bar, **options)
+        job = client.submit(str(place), progress=bar, **options)
     if as_json:
         common.print_json(common.named(place) | {"job": job.name})
     elif job.name:
@@ -116,13 +112,13 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
     begun = time.monotonic()
     with Bar("copying to staging", afterwards="publishing") as bar:
         publishing = bar.next("publishing")
-        client.upload(*_names(place), progress=bar, publishing=publishing, **options)
+        version = client.upload(str(place), progress=bar, publishing=publishing, **options)
     seconds = time.monotonic() - begun
     outcome: dict[str, object] = {}
     lines = [f"published {common.printable(str(place))} in {seconds:.1f} s"]
-    if client.can_read:
-        stored, linked = count(client.manifest(*_names(place), overwrite=True))
-        on_probation = client.summary(*_names(place), overwrite=True).on_probation
+    if client.connection.can_read:
+        stored, linked = count(version.manifest(overwrite=True))
+        on_probation = version.summary(overwrite=True).on_probation
         outcome = {
             "on_probation": on_probation,
             "stored": stored._asdict(),

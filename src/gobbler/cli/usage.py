@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.client import Client
+from gobbler.client import Client, Project
 from gobbler.client.address import parse, parse_as
 from gobbler.errors import GobblerError
 
@@ -29,13 +29,13 @@ def command(client: Client, project: str, as_json: bool) -> None:
     """
     if parse(project).depth > 0:
         place = parse_as(project, "project")
-        usage = client.usage(place.project)
+        usage = client.project(place.project).usage()
         if as_json:
             common.print_json(common.named(place) | {"usage": usage})
         else:
             click.echo(common.size(usage))
         return
-    described = [_describe(client, name) for name in client.projects()]
+    described = [_describe(project) for project in client.projects()]
     if as_json:
         common.print_json({"projects": described})
         return
@@ -50,9 +50,9 @@ def command(client: Client, project: str, as_json: bool) -> None:
     common.print_table([">usage", "project", ""], rows)
 
 
-def _describe(client: Client, project: str) -> dict[str, Any]:
+def _describe(project: Project) -> dict[str, Any]:
     try:
-        return {"project": project, "usage": client.usage(project)}
+        return {"project": project.name, "usage": project.usage()}
     except GobblerError as error:
         # One damaged record must not hide the others.
-        return {"project": project, "problem": error.reason}
+        return {"project": project.name, "problem": error.reason}

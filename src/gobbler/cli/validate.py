@@ -14,7 +14,6 @@ from rich.filesize import decimal
 from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as, resolve
-from gobbler.client.bulk.validate import record_validation
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import LINKS, MANIFEST, VersionKey
 from gobbler.model.records import format_time
@@ -104,7 +103,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     problems: list[str] = []
     started = time.monotonic()
     try:
-        client.validate_version(place.project, place.asset, place.version)
+        client.admin.validate_version(place.project, place.asset, place.version)
     except RequestFailed as error:
         problems = error.problems
         if not problems:
@@ -137,7 +136,7 @@ def validate_all(
     started = time.monotonic()
     results: list[ValidationResult] = []
     with bulk.BulkBar("verifying", "versions") as bar:
-        found = client.validate_all(
+        found = client.admin.validate_all(
             project,
             asset,
             since=since,
@@ -232,14 +231,14 @@ def _record(client: Client, place: Address, seconds: float, problems: Sequence[s
     """Record the result of one validation; print a warning if that fails."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        record_validation(client, key, seconds, tuple(problems))
+        client.admin.record_validation(key, seconds, tuple(problems))
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 
 
 def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
     """Show when each version was last verified."""
-    known = client.last_verified(project, asset)
+    known = client.admin.last_verified(project, asset)
     if as_json:
         common.print_json(
             {

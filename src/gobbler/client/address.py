@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from gobbler.client.calls.reads import Reads
 from gobbler.errors import Missing, Refused, quoted
-from gobbler.model.names import check_name, is_internal
+from gobbler.model.names import check_name
 from gobbler.model.requests import DeletionTarget
+
+if TYPE_CHECKING:
+    from gobbler.client.client import Client
 
 LATEST = "@latest"
 """Stands for the version that was published last."""
@@ -68,33 +70,14 @@ def parse_as(text: str, *kinds: Kind) -> Address:
     return address
 
 
-def resolve(client: Reads, address: Address) -> Address:
-    """``address`` with the name of the latest version in the place of ``@latest``."""
+def resolve(client: Client, address: Address) -> Address:
+    """``address`` with the name of the latest version instead of ``@latest``.
+
+    Raises :class:`~gobbler.errors.Missing` if there is no latest version.
+    """
     if address.version != LATEST:
         return address
-    latest = client.latest(address.project, address.asset)
-    if latest is None:
-        asset = f"{address.project}/{address.asset}"
-        raise Missing(
-            f"asset {quoted(asset)} has no latest version",
-            hint=f"It may have versions on probation: gobbler ls {asset}",
-        )
-    return replace(address, version=latest)
-
-
-def is_file(client: Reads, place: Address) -> bool:
-    """Whether a resolved address means a file; the manifest of its version knows."""
-    if not place.path:
-        return False
-    if is_internal(place.path.rpartition("/")[2]):
-        return True
-    manifest = client.manifest(place.project, place.asset, place.version)
-    entry = manifest.get(place.path)
-    if entry is not None:
-        return not entry.is_directory
-    if not any(path.startswith(place.path + "/") for path in manifest):
-        raise not_there(place)
-    return False
+    return replace(address, version=client.version(address.project, address.asset).name)
 
 
 def not_there(place: Address) -> Missing:

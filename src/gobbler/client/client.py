@@ -1,40 +1,325 @@
-"""The object on which the calls of ``pygobbler`` and the command line stand.
-
-Clients of whoever is given a part of what says which service: the rest is looked for.
-"""
+"""The client: one service and its registry, from which everything else is reached."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 
-from gobbler.client import config_file
-from gobbler.client.bulk.bulk import Sweeps
-from gobbler.client.calls.caching import Caching
-from gobbler.client.calls.changes import Changes
-from gobbler.client.calls.relating import Relating
-from gobbler.client.calls.version import Versions
+from gobbler.client import config_file, source
+from gobbler.client.address import LATEST, parse_as
+from gobbler.client.admin import Admin
+from gobbler.client.asset import Asset
+from gobbler.client.cache_directory import CacheDirectory
+from gobbler.client.connection import Connection, StrPath
+from gobbler.client.errors import RequestRefused
+from gobbler.client.handle import checked_name, html_of
+from gobbler.client.job_list import JobList
+from gobbler.client.jobs import Job
+from gobbler.client.project import Project
+from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.resolve import locate, locate_cache
-from gobbler.client.upload import Uploads
+from gobbler.client.source import ServiceInfo
+from gobbler.client.staging import allocate_upload_directory
+from gobbler.client.upload import UploadOptions, plan, start_upload, upload
+from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.version import Version
+from gobbler.errors import Code
+from gobbler.model.progress import Progress
 
 
-class Client(Caching, Uploads, Changes, Sweeps, Versions, Relating):
+class Client:
     """A service and its registry, as one user on one machine sees them.
 
-    ``url`` is the address of the service. ``staging`` and ``registry`` are its directories
-    as they are mounted here; what is not given is asked of the service when it is needed.
-    With none of these the service is found: by ``GOBBLER_URL`` (and ``GOBBLER_STAGING``,
-    ``GOBBLER_REGISTRY``), else as ``GOBBLER_SERVICE`` or the configuration files say. With
-    ``service`` it is the one of that name in these files, but for what is given besides.
-    Reads go straight to ``registry`` where that is a directory here, else (or with
-    ``force_remote``) over HTTP into ``cache``, by default the user's own (see
-    :func:`~gobbler.client.cache.cache.default_cache`). Changes need ``staging``.
+    ::
 
-    Nothing is opened or asked before the first call, and nothing needs to be closed. A
-    client may be shared between threads. Names are checked before anything is asked:
-    :class:`~gobbler.errors.Refused`. What is not there is
-    :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
+        client = Client()  # the configured service; or Client("http://...")
+        client.upload("weather/stations/1.4", "./results")
+        version = client.version("weather/stations/1.4")
+        with version.open("berlin.csv") as file: ...
+
+    Creating a client opens and asks nothing, and nothing has to be closed. Threads may share
+    it. It can be pickled and copied, and it works in forked processes. Two clients are equal if
+    they were made with the same arguments.
+
+    Args:
+        url: The address of the service.
+        staging: Its staging directory as it is mounted here. Changes need it. If it is not given,
+            the service is asked for it.
+        registry: Its registry as it is mounted here. If that is a directory on this machine, it
+            is read directly. If it is not given, the service is asked for it.
+        cache: The directory for what is fetched over HTTP; by default the user's own, see
+            :func:`~gobbler.client.cache.cache.default_cache`.
+        force_remote: Read over HTTP even if the registry is mounted.
+        service: The name of a service in the configuration files.
+
+    Without ``url``, ``staging``, ``registry`` and ``service``, the service is the one that
+    ``GOBBLER_URL`` (with ``GOBBLER_STAGING`` and ``GOBBLER_REGISTRY``) or ``GOBBLER_SERVICE``
+    names, or else the default of the configuration files.
+
+    Names are checked before anything is asked: :class:`~gobbler.errors.Refused`. What is not
+    there is :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
     """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        staging: StrPath | None = None,
+        registry: StrPath | None = None,
+        cache: StrPath | None = None,
+        force_remote: bool = False,
+        service: str | None = None,
+    ) -> None:
+        self.connection = Connection(  # for tools: what is known of the service, and raw requests
+            url,
+            staging=staging,
+            registry=registry,
+            cache=cache,
+            force_remote=force_remote,
+            service=service,
+        )
+        self._reader = RegistryReader(self.connection)
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.connection}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self, "gobbler", self.connection)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Client) and self.connection == other.connection
+
+    def __hash__(self) -> int:
+        return hash(self.connection)
+
+    # The service.
+
+    @property
+    def url(self) -> str | None:
+        """The address of the service, if it has one."""
+        return self.connection.url
+
+    @property
+    def staging(self) -> str:
+        """The staging directory of the service."""
+        return self.connection.staging
+
+    @property
+    def registry(self) -> str:
+        """The registry of the service, whether or not it is a directory on this machine."""
+        return self.connection.registry
+
+    def info(self) -> ServiceInfo:
+        """What the service reports about itself, asked each time."""
+        return self.connection.info()
+
+    # What is in the registry.
+
+    def projects(self) -> list[Project]:
+        """All projects, by name."""
+        return [Project(self._reader, name) for name in source.names(self.connection.source, ".")]
+
+    def project(self, project: str) -> Project:
+        """The project of that name, whether or not it exists."""
+        return Project(self._reader, checked_name("project", project))
+
+    def asset(self, project: str, asset: str | None = None) -> Asset:
+        """The asset with these names, or with the address ``project/asset``."""
+        if asset is None:
+            place = parse_as(project, "asset")
+            project, asset = place.project, place.asset
+        return self.project(project).asset(asset)
+
+    def version(self, project: str, asset: str | None = None, version: str = LATEST) -> Version:
+        """The version with these names, or with the address ``project/asset/version``.
+
+        ``@latest`` stands for the latest version, also if ``version`` is left out. Raises
+        :class:`~gobbler.errors.Missing` if there is no latest version. Whether a version that you
+        name exists shows when a method reads it.
+        """
+        if asset is None:
+            place = parse_as(project, "version")
+            project, asset, version = place.project, place.asset, place.version
+        return self.asset(project, asset).version(version)
+
+    def fetch_file(
+        self, path: str, *, overwrite: bool = False, progress: Progress | None = None
+    ) -> str:
+        """Return where the registry's file ``path`` can be read on this machine.
+
+        That is in the registry, which you must not change, or in the cache, where a file is
+        complete or absent. With ``overwrite`` a copy in the cache is fetched again.
+        """
+        return self._reader.fetch_file(path, overwrite=overwrite, progress=progress)
+
+    def fetch_directory(
+        self,
+        path: str,
+        *,
+        overwrite: bool = False,
+        concurrent: int = 4,
+        progress: Progress | None = None,
+    ) -> str:
+        """Return where the registry's directory ``path`` can be read on this machine.
+
+        Like :meth:`fetch_file`: a copy in the cache is complete, with its empty directories, or
+        absent. ``concurrent`` files are fetched at a time.
+        """
+        return self._reader.fetch_directory(
+            path, overwrite=overwrite, concurrent=concurrent, progress=progress
+        )
+
+    # Publishing.
+
+    def upload(
+        self,
+        project: str | Asset | Version,
+        asset: StrPath | None = None,
+        version: StrPath | None = None,
+        directory: StrPath | None = None,
+        *,
+        probation: bool = False,
+        consume: bool | None = None,
+        ignore_dot: bool = True,
+        spoof: str | None = None,
+        concurrent: int = 4,
+        progress: Progress | None = None,
+        publishing: Progress | None = None,
+    ) -> Version:
+        """Publish a directory as a new version, whole or not at all, and return the version.
+
+        ::
+
+            client.upload("weather/stations/1.4", "./results")
+            client.upload(client.asset("weather/stations"), "1.4", "./results")
+            client.upload("weather", "stations", "1.4", "./results")
+
+        A directory outside staging is first copied there; the copy is removed afterwards, also
+        after a failure. What was copied is compared, by size and MD5, with what the service
+        recorded.
+
+        Args:
+            project: The new version: its address, a :class:`Version`, an :class:`Asset` followed
+                by the version's name, or three names.
+            asset: See above.
+            version: See above.
+            directory: The directory to publish, always the last of these arguments.
+            probation: The version needs approval before it is final.
+            consume: Whether the service may move the files out of the directory. By default only
+                if the directory is a copy that was made for this upload.
+            ignore_dot: Leave out names that start with a dot.
+            spoof: Act for this user, where the service allows it.
+            concurrent: How many files are copied at a time.
+            progress: Receives the progress of the copy.
+            publishing: Receives the progress of the service, which then works on the upload as a
+                job.
+
+        Raises:
+            errors.RequestRefused: The service, or the check before any copying, refuses it.
+            errors.Fault: The version is published, but is not what was sent.
+        """
+        target, directory = self._target(project, asset, version, directory)
+        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)
+        upload(
+            self._reader,
+            target.key,
+            directory,
+            options,
+            progress=progress,
+            publishing=publishing,
+        )
+        return target
+
+    def submit(
+        self,
+        project: str | Asset | Version,
+        asset: StrPath | None = None,
+        version: StrPath | None = None,
+        directory: StrPath | None = None,
+        *,
+        probation: bool = False,
+        consume: bool | None = None,
+        ignore_dot: bool = True,
+        spoof: str | None = None,
+        concurrent: int = 4,
+        progress: Progress | None = None,
+    ) -> Job:
+        """Request an upload, like :meth:`upload`, but return as soon as the service has it.
+
+        The job continues when this process ends. A copy in staging is removed once you see that
+        the job has ended, otherwise by the service's cleanup after seven days.
+        """
+        target, directory = self._target(project, asset, version, directory)
+        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)
+        return start_upload(self.connection, target.key, directory, options, progress=progress)
+
+    def plan_upload(
+        self,
+        project: str | Asset | Version,
+        asset: StrPath | None = None,
+        version: StrPath | None = None,
+        directory: StrPath | None = None,
+        *,
+        ignore_dot: bool = True,
+    ) -> UploadPlan:
+        """What :meth:`upload` would store and link; nothing is changed, and nothing requested.
+
+        Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing` for what
+        the upload would refuse. Does not check whether the user may upload.
+        """
+        target, directory = self._target(project, asset, version, directory)
+        return plan(self._reader, target.key, directory, ignore_dot=ignore_dot)
+
+    def allocate_upload_directory(self, *, create: bool = True) -> str:
+        """Return the path of a new directory in staging; fill it, then upload it.
+
+        With ``create=False`` only a free path is returned.
+        """
+        return allocate_upload_directory(self.staging, create=create)
+
+    def _target(self, *given: object) -> tuple[Version, StrPath]:
+        """The version to be made, and the directory, from the arguments of :meth:`upload`."""
+        *names, directory = [value for value in given if value is not None] or [None]
+        asset: Asset | None = None
+        match names:
+            case [Version() as version]:
+                asset, name = version.asset, version.name
+            case [Asset() as given_asset, str(name)]:
+                asset = given_asset
+            case [str(address)]:
+                place = parse_as(address, "version")
+                asset, name = self.asset(place.project, place.asset), place.version
+            case [str(project), str(inner), str(name)]:
+                asset = self.asset(project, inner)
+        if asset is None or not isinstance(directory, str | os.PathLike):
+            raise TypeError(
+                "an upload takes the address of the new version, an Asset and a name, or three "
+                "names; and then the directory"
+            )
+        if name == LATEST:
+            raise RequestRefused(
+                f"{LATEST} stands for a version that exists already",
+                code=Code.INVALID_ADDRESS,
+                hint="Name the new version.",
+            )
+        return asset.version(name), directory
+
+    # Everything else, in groups.
+
+    @property
+    def jobs(self) -> JobList:
+        """The user's jobs: requests that are not waited for."""
+        return JobList(self.connection)
+
+    @property
+    def cache(self) -> CacheDirectory:
+        """What was fetched over HTTP: list, verify and prune it."""
+        return CacheDirectory(self.connection)
+
+    @property
+    def admin(self) -> Admin:
+        """What administrators do: create and delete, refresh and reindex, validate everything."""
+        return Admin(self._reader)
 
 
 def find_client(
@@ -44,10 +329,10 @@ def find_client(
     cache: str | None = None,
     force_remote: bool = False,
 ) -> Client:
-    """The client of the service that is meant; what is ``None`` or empty is not given.
+    """The client of the service that is meant.
 
-    What is ``given`` of ``url``, ``staging`` and ``registry``, and the name of the
-    ``service``, come before the environment and the configuration files.
+    ``given`` are ``url``, ``staging`` and ``registry``; they and the name of the ``service`` come
+    before the environment and the configuration files. ``None`` and ``""`` mean "not given".
     """
     stated = {name: value for name, value in given.items() if value}
     files = config_file.read_all(os.environ)

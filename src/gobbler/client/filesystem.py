@@ -21,10 +21,12 @@ from typing import Any, BinaryIO, NoReturn
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from gobbler.client.address import Address, not_there, parse, resolve
-from gobbler.client.calls.contents import Known
 from gobbler.client.client import find_client
 from gobbler.client.errors import NotThere
 from gobbler.client.ranges import Ranges
+from gobbler.client.registry_reader import VersionRecords
+from gobbler.client.source import names
+from gobbler.client.version_file import open_here
 from gobbler.errors import Forbidden, Missing, Refused
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, parse_time
@@ -70,16 +72,18 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             cache=cache,
             force_remote=force_remote,
         )
-        if not self.client.can_read:
+        self._reader = self.client._reader
+        if not self.client.connection.can_read:
             raise Refused(
-                "it is not known where to read gobbler:// from: "
+                "it is not records where to read gobbler:// from: "
                 "the address of the service is needed, or the registry",
                 hint='Set GOBBLER_URL, or give storage_options={"service": "http://..."}.',
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Where this is unpacked, on a worker of dask for example, the environment may differ.
-        found = {"service": None, **self.client.whereabouts}
+        located = self._reader.connection.resolved
+        found = {"service": None, "url": located.get("url"), "registry": located.get("registry")}
         function, (kind, arguments, options) = super().__reduce__()
         return function, (kind, (), _named(arguments) | options | found)
 
@@ -95,9 +99,9 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         super().invalidate_cache(path)
         address = Address() if path is None else parsed(self._strip(path))
         if address.version:
-            self.client.forget(key_of(address))
+            self._reader.forget(key_of(address))
         else:
-            self.client.forget()
+            self._reader.forget()
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Info] | list[str]:
         """What is in a project, an asset, a version or a directory; ``""``: all projects."""
@@ -112,21 +116,16 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             for name in self._names(address):
                 yield directory_info(f"{path}/{name}".lstrip("/"))
             return
-        known, inner = self._known(address)
-        children = known.hierarchy.children(inner)
-        if children is None:
-            yield file_info(path, known, known.entry(inner))
+        records, inner = self._records(address)
+        if not records.is_directory(inner):
+            yield file_info(path, records, records.entry(inner))
             return
-        for name, entry in sorted(children.items()):
+        for name, entry in sorted((records.tree.children(inner) or {}).items()):
             full = f"{path}/{name}"
-            yield directory_info(full) if entry is None else file_info(full, known, entry)
+            yield directory_info(full) if entry is None else file_info(full, records, entry)
 
     def _names(self, address: Address) -> list[str]:
-        if address.depth == 0:
-            return self.client.projects()
-        if address.depth == 1:
-            return self.client.assets(address.project)
-        return self.client.versions(address.project, address.asset)
+        return names(self._reader.connection.source, str(address) or ".")
 
     def info(self, path: str, **_: object) -> Info:
         """Name, size in bytes and type; of a file also its MD5, its link and when it came."""
@@ -134,9 +133,9 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         with translated(path):
             address = parsed(path)
             if address.depth >= 3:
-                known, inner = self._known(address)
-                if known.hierarchy.children(inner) is None:
-                    return file_info(path, known, known.entry(inner))
+                records, inner = self._records(address)
+                if not records.is_directory(inner):
+                    return file_info(path, records, records.entry(inner))
             elif not self._is_there(address):
                 raise not_there(address)
             return directory_info(path)
@@ -145,9 +144,9 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         """Whether there is such a project, or such an asset, or a registry at all."""
         if address.depth == 0:
             return True
-        if address.depth == 1:
-            return address.project in self.client.projects()
-        return address.asset in self.client.assets(address.project)
+        *_, name = (address.project, address.asset)[: address.depth]
+        above = Address(address.project) if address.depth == 2 else Address()
+        return name in self._names(above)
 
     def exists(self, path: str, **_: object) -> bool:
         """Whether there is such a thing; other than in ``fsspec``, trouble is not "no"."""
@@ -183,12 +182,11 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             address = parsed(path)
             if address.depth < 3:
                 raise Refused(f"only a version, or what is in one, was published: not {path}")
-            known, inner = self._known(address)
-            if known.hierarchy.children(inner) is None:
-                known.entry(inner)
-            moment = published(known)
+            records, inner = self._records(address)
+            records.is_directory(inner)  # raises if it is not there
+            moment = published(records)
         if moment is None:
-            raise ValueError(f"the summary of {known.key} does not tell when it was published")
+            raise ValueError(f"the summary of {records.key} does not tell when it was published")
         return moment
 
     def modified(self, path: str) -> dt.datetime:
@@ -212,11 +210,11 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         if mode != "rb":
             read_only(path)
         with translated(path):
-            known, inner = self._known(parsed(path))
-            file = self.client.open_here(known.key, inner)
+            records, inner = self._records(parsed(path))
+            file = open_here(self._reader, records.key, inner)
             if file is not None:
                 return file
-            ranges = self.client.ranges(known.key, inner)
+            ranges = self._reader.ranges(records.key, inner)
         options.pop("autocommit", None)
         return _RangesFile(
             self,
@@ -233,23 +231,23 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         """The content of a file, or from ``start`` up to ``end``; if below 0, from its end."""
         path = self._strip(path)
         with translated(path):
-            known, inner = self._known(parsed(path))
-            first, stop, _step = slice(start, end).indices(known.entry(inner).size)
-            file = self.client.open_here(known.key, inner)
+            records, inner = self._records(parsed(path))
+            first, stop, _step = slice(start, end).indices(records.entry(inner).size)
+            file = open_here(self._reader, records.key, inner)
             if file is None:
-                return self.client.ranges(known.key, inner).read(first, stop)
+                return self._reader.ranges(records.key, inner).read(first, stop)
         with file:
             file.seek(first)
             return file.read(max(0, stop - first))
 
-    def _known(self, address: Address) -> tuple[Known, str]:
-        """What is known of the version in ``address``, and the path in it."""
+    def _records(self, address: Address) -> tuple[VersionRecords, str]:
+        """What is records of the version in ``address``, and the path in it."""
         if address.depth < 3:
             if not self._is_there(address):
                 raise not_there(address)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(address))
         place = resolve(self.client, address)
-        return self.client.known(key_of(place)), place.path
+        return self._reader.records(key_of(place)), place.path
 
     def _strip(self, path: str) -> str:
         return str(self._strip_protocol(path))
@@ -308,23 +306,23 @@ def directory_info(name: str) -> Info:
     return {"name": name, "size": 0, "type": "directory"}
 
 
-def file_info(name: str, known: Known, entry: Entry) -> Info:
-    """A file of the version ``known``."""
+def file_info(name: str, records: VersionRecords, entry: Entry) -> Info:
+    """A file of the version ``records``."""
     info: Info = {
         "name": name,
         "size": entry.size,
         "type": "file",
         "md5sum": entry.md5sum,
-        "created": published(known),
+        "created": published(records),
     }
     if entry.link is not None:
         info["link"] = entry.link.end.key.file(entry.link.end.path)
     return info
 
 
-def published(known: Known) -> dt.datetime | None:
+def published(records: VersionRecords) -> dt.datetime | None:
     """When a version was published, if its summary tells."""
-    return parse_time(known.summary.upload_finish)
+    return parse_time(records.summary.upload_finish)
 
 
 @contextmanager

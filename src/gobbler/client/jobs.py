@@ -1,6 +1,6 @@
-"""Requests that are carried out while one does something else: handles of jobs.
+"""Jobs: requests that the service carries out while the client does something else.
 
-A job is followed over HTTP where the service has an address, else through the files in
+The state of a job is read over HTTP if the service has an address, else from the files in
 ``staging/..spool/cur``; see :mod:`gobbler.model.jobs`.
 """
 
@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import quote
 
@@ -32,63 +33,76 @@ from gobbler.model.jobs import (
 )
 from gobbler.model.progress import NoProgress, Progress
 
-SEEN_WITHIN = 60.0
-"""Seconds after which a request should be seen by all hosts of a network filesystem."""
+VISIBLE_SECONDS = 60.0
+"""Seconds after which all hosts of a network filesystem should see a new request."""
 
-CANCEL_WITHIN = 10.0
-"""Seconds for which a job that was cancelled is waited for."""
+CANCEL_SECONDS = 10.0
+"""Seconds to wait for the end of a job that was cancelled."""
 
 
-class Reader(Protocol):
-    """Finds out how far a job is."""
+class JobReader(Protocol):
+    """Reads the state of a job."""
 
     def __call__(self, job: str) -> JobState:
-        """The state of ``job``; :class:`~gobbler.errors.Missing` if nothing is known."""
+        """The state of ``job``; raises :class:`~gobbler.errors.Missing` if it is unknown."""
 
 
-def read_over_http(http: Http) -> Reader:
-    """Jobs of the service ``http``."""
+@dataclass(frozen=True)
+class HttpJobReader:
+    """Reads jobs from the service ``http``."""
 
-    def read(job: str) -> JobState:
-        return http.get(f"/jobs/{quote(job)}", JobState)
+    http: Http
 
-    return read
+    def __call__(self, job: str) -> JobState:
+        """The state of ``job``."""
+        return self.http.get(f"/jobs/{quote(job)}", JobState)
 
 
-def read_in_spool(staging: str) -> Reader:
-    """Jobs in the spool of ``staging``."""
-    cur, new = f"{staging}/{SPOOL}/{CUR}", f"{staging}/{SPOOL}/{NEW}"
+@dataclass(frozen=True)
+class SpoolJobReader:
+    """Reads jobs from the spool of ``staging``."""
 
-    def read(job: str) -> JobState:
+    staging: str
+
+    def __call__(self, job: str) -> JobState:
+        """The state of ``job``."""
+        spool = f"{self.staging}/{SPOOL}"
         for _ in range(2):
             with contextlib.suppress(FileNotFoundError):
-                with open(f"{cur}/{job}{STATE_SUFFIX}", "rb") as file:
+                with open(f"{spool}/{CUR}/{job}{STATE_SUFFIX}", "rb") as file:
                     state = msgspec.json.decode(file.read(), type=JobState)
                 if not state.is_final:
                     return state
-                with open(f"{cur}/{job}{ANSWER_SUFFIX}", "rb") as file:
+                with open(f"{spool}/{CUR}/{job}{ANSWER_SUFFIX}", "rb") as file:
                     answer = msgspec.json.decode(file.read(), type=dict[str, object])
                 return msgspec.structs.replace(state, answer=answer)
             _, name = split_job(job)
             with contextlib.suppress(FileNotFoundError):
-                os.lstat(f"{new}/{name}")
+                os.lstat(f"{spool}/{NEW}/{name}")
                 return JobState(job, "", "", "waiting", "")
-            # Between the two looks it may have gone from one place to the other.
+            # It may have moved from `new` to `cur` in between: read both again.
         raise no_such_job(job)
 
-    return read
+
+@dataclass(frozen=True)
+class _EndedJobReader:
+    state: JobState
+
+    def __call__(self, job: str) -> JobState:
+        del job
+        return self.state
 
 
 class Job:
-    """A request that the service has, under the ``name`` of its job.
+    """A request that the service carries out, by the ``name`` of its job.
 
-    ``cancel`` asks for it to be given up. One that ``is_new`` may not be seen yet.
+    It can be pickled and copied. Two jobs are equal if they have the same name and service.
     """
 
     def __init__(
         self,
         name: str,
-        reader: Reader,
+        reader: JobReader,
         cancel: Callable[[], object],
         *,
         is_new: bool = False,
@@ -96,37 +110,51 @@ class Job:
         self.name = name
         self._reader = reader
         self._cancel = cancel
-        self._patience = SEEN_WITHIN if is_new else 0.0
+        # Other hosts may not see the file of a new request at once.
+        self._visible_seconds = VISIBLE_SECONDS if is_new else 0.0
         self._last: JobState | None = None
-        self._afterwards: Callable[[], object] = lambda: None
+        self._when_ended: Callable[[], object] | None = None
 
     @classmethod
     def ended(cls, state: JobState) -> Job:
-        """A job that had ended, as ``state`` tells, before anybody could have followed it."""
-        job = cls(state.job, lambda _: state, lambda: None)
+        """A job that ended, with this ``state``, before the client could follow it."""
+        job = cls(state.job, _EndedJobReader(state), dict)
         job._last = state
         return job
 
-    def state(self) -> JobState:
-        """How far it is, asked anew unless it has ended.
+    def __repr__(self) -> str:
+        """The name, and the state that was read last; nothing is read."""
+        return f"<Job {self.name}: {'unknown' if self._last is None else self._last.state}>"
 
-        Raises :class:`~gobbler.errors.Missing` if the service knows nothing of it (any more).
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and self.name == other.name and self._reader == other._reader
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_when_ended": None}  # the original calls it
+
+    def state(self) -> JobState:
+        """The state of the job, read again unless it has ended.
+
+        Raises :class:`~gobbler.errors.Missing` if the service does not know the job (any more).
         """
         if self._last is None or not self._last.is_final:
             self._last = self._reader(self.name)
-            if self._last.is_final:
-                self._afterwards()
+            if self._last.is_final and self._when_ended is not None:
+                self._when_ended()
         return self._last
 
     def when_ended(self, call: Callable[[], object]) -> None:
-        """Call ``call`` once it is seen to have ended: now, or when its state is asked."""
+        """Call ``call`` when a state is read that is final; at once if it is final already."""
         if self._last is not None and self._last.is_final:
             call()
         else:
-            self._afterwards = call
+            self._when_ended = call
 
     def progress(self) -> tuple[int, int | None]:
-        """Bytes that are done and that are expected, if that is known yet."""
+        """Bytes that are done, and bytes expected in all (``None`` until that is known)."""
         progress = self.state().progress
         return progress.bytes, progress.bytes_expected
 
@@ -137,33 +165,38 @@ class Job:
         progress: Progress | None = None,
         pause: Callable[[float], object] = time.sleep,
     ) -> dict[str, object]:
-        """Wait until it has ended; the service's answer.
+        """Wait until the job has ended; return the service's answer.
 
-        ``pause`` waits so many seconds before the next look; what it raises ends the wait.
+        Args:
+            timeout: Seconds to wait at most.
+            progress: Receives the progress of the job.
+            pause: Called with the seconds to wait between two polls. An error that it raises
+                ends the wait.
 
-        Raises :class:`~gobbler.client.errors.RequestFailed` with the service's reason, and
-        :class:`~gobbler.client.errors.TooSlow` after ``timeout`` seconds (the job goes on).
+        Raises:
+            RequestFailed: The job failed; with the reason of the service.
+            TooSlow: The job did not end within ``timeout`` seconds. It continues.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        teller = _Teller(progress or NoProgress())
+        report = _ProgressReport(progress or NoProgress())
         seconds = POLL_FIRST_PAUSE
-        state = self._state_soon()
+        state = self._visible_state()
         while not state.is_final:
-            teller.tell(state)
+            report.update(state)
             if deadline is not None and time.monotonic() > deadline:
                 raise TooSlow(
                     f"job {self.name} did not end within {timeout:g} seconds",
-                    hint=f"It goes on; ask with 'gobbler jobs show {self.name}'.",
+                    hint=f"It continues. See its state with: gobbler jobs show {self.name}",
                 )
             pause(seconds)
             seconds = next_poll_pause(seconds)
-            state = self._state_soon()
-        teller.tell(state)
+            state = self._visible_state()
+        report.update(state)
         return answer_of(state)
 
-    def _state_soon(self) -> JobState:
-        """The state of a job that is there, though a network filesystem may not show it yet."""
-        deadline = time.monotonic() + self._patience
+    def _visible_state(self) -> JobState:
+        """The state of a job that may be too new to be visible on this host."""
+        deadline = time.monotonic() + self._visible_seconds
         while True:
             try:
                 return self.state()
@@ -173,26 +206,27 @@ class Job:
                 time.sleep(POLL_LONGEST_PAUSE)
 
     def cancel(self) -> JobState:
-        """Have it given up, and everything put back; how it ended.
+        """Cancel the job, wait until the service has rolled it back, and return its state.
 
-        It may have succeeded. Raises :class:`~gobbler.client.errors.RequestFailed` if it
-        had ended before.
+        It may have succeeded just before. Raises
+        :class:`~gobbler.client.errors.RequestFailed` if it had ended already.
         """
         self._cancel()
         with contextlib.suppress(GobblerError):
-            self.wait(timeout=CANCEL_WITHIN)
+            self.wait(timeout=CANCEL_SECONDS)
         return self.state()
 
 
-class _Teller:
-    """Tells a :class:`~gobbler.model.progress.Progress` what has changed."""
+class _ProgressReport:
+    """Reports the changes between the states of a job."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._expected: tuple[int, int | None] | None = None
         self._files = self._bytes = 0
 
-    def tell(self, state: JobState) -> None:
+    def update(self, state: JobState) -> None:
+        """Report what has changed since the last state."""
         found = state.progress
         if found.files_expected is None:
             return

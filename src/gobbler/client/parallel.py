@@ -1,4 +1,4 @@
-"""One task for many items, on some threads, where the first error ends it all."""
+"""Threads: one task for many items, and locks that a forked child can use."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ R = TypeVar("R")
 
 
 class Stop:
-    """Tells the tasks that are under way that it is no use to go on."""
+    """Ends tasks that run in other threads: a :class:`~gobbler.model.progress.CancelToken`."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Ask every task to end."""
+        """Let every task end at its next check."""
         self._event.set()
 
     def is_set(self) -> bool:
-        """Whether the tasks were asked to end."""
+        """Whether the tasks should end."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` if the tasks were asked to end.
+        """Raise :class:`~gobbler.errors.Cancelled` if the tasks should end.
 
-        A task that may take long calls this between its pieces.
+        A long task calls this between its pieces.
         """
         if self._event.is_set():
             raise Cancelled("stopped")
 
     def wait(self, seconds: float) -> None:
-        """Pause; raises as :meth:`check` does if the tasks are asked to end meanwhile."""
+        """Pause for ``seconds``; raise as :meth:`check` does if the tasks should end."""
         self._event.wait(seconds)
         self.check()
 
@@ -47,8 +47,8 @@ class Stop:
 def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: int) -> None:
     """Call ``task(item, stop)`` for all ``items``, ``concurrent`` of them at a time.
 
-    The first error, or Ctrl-C, stops the others and is raised once none of them is running
-    any more. The items are taken one by one, so there may be millions.
+    The first error, or Ctrl-C, stops the others, and is raised when all of them have ended.
+    Items are taken one by one, so there may be millions.
     """
     stop = Stop()
     if concurrent <= 1:
@@ -73,7 +73,7 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()
-    # Those that ended later may have been stopped; these have the reason.
+    # These have the first error; those that ended later may have been stopped by it.
     for future in done:
         future.result()
 
@@ -81,10 +81,11 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
 def in_turn(
     task: Callable[[T, Stop], R], items: Iterable[T], concurrent: int
 ) -> Generator[R, None, None]:
-    """What ``task(item, stop)`` returns, as they end, ``concurrent`` of them at a time.
+    """Call ``task(item, stop)`` for all ``items``, ``concurrent`` at a time; yield the results.
 
-    An item is taken, by whoever iterates, when there is somebody free to begin with it. The
-    first error, Ctrl-C, or closing the iterator stops the others.
+    Results come in the order in which the tasks end. An item is taken, in the thread that
+    iterates, when a thread is free for it. The first error, Ctrl-C, or closing the iterator
+    stops the others.
     """
     stop = Stop()
     if concurrent <= 1:

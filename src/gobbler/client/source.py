@@ -1,13 +1,7 @@
-"""The same reads, whichever way they go.
+"""Sources: one interface to read a registry, through a directory or over HTTP.
 
-A :class:`Source` knows how to list a directory and read a file; there is one for a
-registry on this filesystem (:mod:`~gobbler.client.source`) and one for HTTP
-(:mod:`~gobbler.client.source`). What the files mean is told here, once.
-
-
-Reading a registry through its service.
-
-Reading a registry that is mounted on this machine.
+:class:`LocalSource` reads a registry that is mounted on this machine, :class:`RemoteSource` asks
+the service. The functions decode what any source reads.
 """
 
 from __future__ import annotations
@@ -20,7 +14,7 @@ from msgspec import Struct
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
 from gobbler.client.paths import is_below, listed_path
-from gobbler.errors import Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.model.names import (
     INCOMING,
     LOGS,
@@ -65,8 +59,7 @@ def names(source: Source, path: str) -> list[str]:
 def files(source: Source, version: VersionKey, prefix: str, *, internal: bool) -> list[str]:
     """Paths in ``version`` that start with ``prefix``, in order.
 
-    Empty directories end with a slash. ``internal`` tells whether to include paths with
-    a component that belongs to the service.
+    Empty directories end with a slash. ``internal`` includes the service's own files.
     """
     found = _below_prefix(source, version, prefix)
     return sorted(
@@ -75,15 +68,14 @@ def files(source: Source, version: VersionKey, prefix: str, *, internal: bool) -
 
 
 def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]:
-    """What is in ``version``, at least all that starts with ``prefix``."""
+    """Paths in ``version``: at least all that start with ``prefix``."""
     directory = prefix.rpartition("/")[0]
     if is_below(directory):
         # Only a part of a version that may be huge.
         try:
             found = source.walk(version.file(directory))
         except (Missing, RequestFailed):
-            # A file, or no such directory; or no such version, which the full listing will say.
-            pass
+            pass  # a file, no such directory, or no such version: the full listing decides
         else:
             return [f"{directory}/{path}" for path in found] or [f"{directory}/"]
     return source.walk(version.path)
@@ -96,7 +88,7 @@ def latest(source: Source, asset: AssetKey) -> str | None:
 
 
 def permissions(source: Source, project: str, asset: str | None = None) -> Permissions:
-    """The permissions of a project, or those that an asset has of its own; maybe none."""
+    """The permissions of a project, or those of an asset of its own, which may be empty."""
     if asset is None:
         return _read(source, project_permissions(check_name("project", project)), Permissions)
     own = AssetKey.checked(project, asset).permissions
@@ -104,7 +96,7 @@ def permissions(source: Source, project: str, asset: str | None = None) -> Permi
 
 
 def usage(source: Source, project: str) -> int:
-    """Bytes that the unlinked files of a project take."""
+    """Bytes that a project uses; links use none."""
     return _read(source, project_usage(project), Usage).total
 
 
@@ -120,7 +112,7 @@ def _read_or_none(source: Source, path: str, kind: type[T]) -> T | None:
 
 
 class ServiceInfo(Struct, frozen=True):
-    """What a service tells about itself: where staging and the registry are mounted."""
+    """What a service reports about itself: the paths of staging and of the registry."""
 
     staging: str
     registry: str
@@ -148,7 +140,7 @@ class RemoteSource:
         return self._http.read(path)
 
 
-NO_REGISTRY = "The registry is the directory that the service was started with as --registry."
+NO_REGISTRY = "Pass the directory that the service uses as --registry; see: gobbler info"
 
 
 class LocalSource:
@@ -160,22 +152,24 @@ class LocalSource:
     def directories(self, path: str) -> list[str]:
         """Names of the directories in ``path``, internal ones too.
 
-        Raises :class:`~gobbler.errors.Refused` if the root is asked for and is no registry.
+        Raises :class:`~gobbler.errors.Refused` if ``path`` is ``"."`` and the root is no registry.
         """
         try:
             with os.scandir(self._join(path)) as entries:
-                # An administrator may have put a link to another disk for a project.
+                # A project may be a link to another disk.
                 found = [entry.name for entry in entries if entry.is_dir()]
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(path) from None
         if path == "." and found and not self._is_registry(found):
             raise Refused(
-                f"{self.root} is not a registry: no directory in it is a project", hint=NO_REGISTRY
+                f"{self.root} is not a registry: no directory in it is a project",
+                code=Code.MISCONFIGURED,
+                hint=NO_REGISTRY,
             )
         return found
 
     def _is_registry(self, names: list[str]) -> bool:
-        # A copy of some projects has nothing but these; an asset may have permissions, too.
+        # A copy of some projects has no other files of the service. Permissions prove nothing.
         return any(
             name in (LOGS, INCOMING) or os.path.exists(self._join(f"{name}/{USAGE}"))
             for name in names
@@ -209,23 +203,29 @@ class LocalSource:
             return file.read()
 
     def file(self, path: str) -> str:
-        """Where the file ``path`` stands on this machine."""
+        """The path of the file ``path`` on this machine."""
         full = self._join(path)
         if os.path.isdir(full):
             raise Refused(
-                f"{quoted(path)} is a directory", hint="Ask for it as a directory, not as a file."
+                f"{quoted(path)} is a directory, not a file",
+                code=Code.NOT_A_FILE,
+                hint=f"List what is in it: gobbler ls {path}",
             )
         if not os.path.exists(full):
             raise self._missing(path)
         return full
 
     def directory(self, path: str) -> str:
-        """Where the directory ``path`` stands on this machine."""
+        """The path of the directory ``path`` on this machine."""
         full = self._join(path)
         if not os.path.exists(full):
             raise self._missing(path)
         if not os.path.isdir(full):
-            raise Refused(f"{quoted(path)} is a file", hint="Ask for it as a file.")
+            raise Refused(
+                f"{quoted(path)} is a file, not a directory",
+                code=Code.NOT_A_DIRECTORY,
+                hint=f"Fetch the file: gobbler fetch {path}",
+            )
         return full
 
     def _join(self, path: str) -> str:

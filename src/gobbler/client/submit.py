@@ -1,6 +1,6 @@
-"""Asking for a change: a request file in staging, and word of it to the service.
+"""Submit a request: write a request file into staging, and notify the service.
 
-Word is given over HTTP, or by moving the file into the spool.
+The client notifies the service over HTTP, or moves the file into the spool.
 """
 
 from __future__ import annotations
@@ -16,20 +16,23 @@ from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
 from gobbler.errors import Code, Forbidden, Refused
 from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
-from gobbler.model.requests import PREFIX
+from gobbler.model.requests import REQUEST_PREFIX
 
 
 def submit(
     http: Http, staging: str, action: str, fields: Mapping[str, object], *, wait: bool = True
 ) -> dict[str, object]:
-    """Carry out ``action`` and answer what the service answers.
+    """Submit ``action`` over HTTP and return the service's answer.
 
-    Fields that are ``None`` are left out. The owner of the request file, so the one who
-    asks, is the present user; the file is removed in any case. Returns once the change is
-    complete, which may take hours for an upload.
+    Leaves out ``fields`` that are ``None``. The requester is the owner of the request file: the
+    current user. The file is removed in any case. Returns when the change is complete, which
+    may take hours for an upload.
 
-    Without ``wait`` a service that knows jobs answers at once, with the name of one as
-    ``job``; another one carries the request out, as ever.
+    Without ``wait`` a service that has jobs answers at once, with the name of the job as
+    ``job``. A service without jobs carries out the request before it answers.
+
+    Raises :class:`~gobbler.client.errors.RequestFailed` if the service refuses the request, and
+    :class:`~gobbler.errors.Refused` with the code ``wrong-staging`` if it does not see the file.
     """
     name = _new_name(action)
     path = os.path.join(staging, name)
@@ -49,7 +52,7 @@ def submit(
 
 
 def submit_to_spool(staging: str, action: str, fields: Mapping[str, object]) -> str:
-    """Put a request into the spool of ``staging``; the name of its job."""
+    """Submit ``action`` through the spool of ``staging``; return the name of its job."""
     name = _new_name(action)
     written, waiting = f"{staging}/{SPOOL}/{TMP}/{name}", f"{staging}/{SPOOL}/{NEW}/{name}"
     if not os.path.isdir(f"{staging}/{SPOOL}"):
@@ -58,7 +61,7 @@ def submit_to_spool(staging: str, action: str, fields: Mapping[str, object]) -> 
         raise NotThere(
             f"the staging directory {staging} has no spool",
             staging,
-            hint="The service makes it when it starts; one that has none needs --url.",
+            hint="The service creates it when it starts. A service without a spool needs --url.",
         )
     _write(written, _encode(fields), staging)
     try:
@@ -70,7 +73,7 @@ def submit_to_spool(staging: str, action: str, fields: Mapping[str, object]) -> 
 
 
 def _new_name(action: str) -> str:
-    return f"{PREFIX}{action}-{secrets.token_hex(10)}"
+    return f"{REQUEST_PREFIX}{action}-{secrets.token_hex(10)}"
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:
@@ -78,12 +81,12 @@ def _encode(fields: Mapping[str, object]) -> bytes:
     try:
         return msgspec.json.encode(given)
     except (TypeError, UnicodeError) as error:
-        raise Refused(f"the request can't be written as JSON: {error}") from error
+        raise Refused(f"the fields of the request can't be written as JSON: {error}") from error
 
 
 def _write(path: str, data: bytes, staging: str) -> None:
-    # The mode is the umask's and the directory's default ACL's business: the service must
-    # be able to read the file, and a later chmod would cut the ACL down.
+    # The umask or a default ACL of the directory decide the mode: the service must be able to
+    # read the file, and a later chmod would cut the ACL down.
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     except (FileNotFoundError, NotADirectoryError):
@@ -112,7 +115,7 @@ def staging_missing(staging: str) -> NotThere:
     return NotThere(
         f"the staging directory {staging} is not on this machine",
         staging,
-        hint="Changes need the filesystem of the service; run this where it is mounted.",
+        hint="Changes need the filesystem of the service. Run this where it is mounted.",
     )
 
 
@@ -120,5 +123,5 @@ def staging_closed(staging: str) -> Forbidden:
     """The error for a staging directory in which the user can't write."""
     return Forbidden(
         f"you can't write in the staging directory {staging}",
-        hint="It should have the mode 1777; ask who runs the service.",
+        hint="Its mode should be 1777. Ask the administrator of the service to correct it.",
     )

@@ -1,60 +1,56 @@
-"""A real service in a process of its own, for tests, tutorials and trials.
-
-Ports for services that are started for a while, so that no two of them get the same one.
-
-To look which port is free and to listen there are two steps, and who is quick gets between
-them. What is worse, a service that shares its port with others of its kind (``SO_REUSEPORT``,
-see ``socket(7)``) is not told: half of the requests go to the wrong one. So whoever wants a
-port first takes the UDP port of the same number, which nobody can share, and which the kernel
-frees when the process ends, however it ends.
-"""
+"""A real service in a process of its own, for tests, tutorials and trials."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import errno
 import os
 import pwd
-import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 
-from gobbler.client.calls.site import StrPath
+from gobbler.client.connection import StrPath
 from gobbler.client.errors import RequestFailed
 from gobbler.client.http import Http
+from gobbler.client.parallel import ForkSafeLock
+from gobbler.client.ports import HOST, ReservedPort
 from gobbler.client.source import ServiceInfo
 from gobbler.errors import Fault
 
-PATIENCE_SECONDS = 30.0
-"""How long a service may take to come up: on a busy machine that is far from a second."""
+START_SECONDS = 30.0
+"""Seconds that a service may take to start: on a busy machine far more than one."""
 
 STOP_SECONDS = 15.0
+"""Seconds that a service may take to stop before it is killed."""
+
 SHOWN_BYTES = 8000
+"""Bytes of its output that an error shows."""
 
 
 class TestService:
-    """A service that was started here and ends with :meth:`stop`.
+    """A service that runs until :meth:`stop`. It answers when the constructor returns.
 
-    ``staging`` and ``registry`` are made, and removed in the end, where they are not
-    given; ``port`` is a free one of the loopback unless given, which no other service that is
-    started in this way can get meanwhile; ``admin`` are the administrators, the present user
-    unless given. ``extra_args`` are appended to the
-    command line of ``gobbler serve``.
+    Args:
+        staging: Its staging directory; by default a temporary one.
+        registry: Its registry; by default a temporary one.
+        port: Its port at the loopback address; by default a reserved one, see
+            :mod:`gobbler.client.ports`.
+        start_seconds: Seconds within which it must answer.
+        admin: Its administrators; by default the current user.
+        extra_args: Further arguments for ``gobbler serve``.
 
-    Returns once the service answers. Raises :class:`~gobbler.errors.Fault` with the
-    service's own output if it ends, or does not answer within ``wait`` seconds (or
-    :data:`PATIENCE_SECONDS`, if that is longer); nothing is left behind then.
+    Raises:
+        Fault: The service ended, or did not answer in time. The reason has its output, and
+            nothing is left behind.
     """
 
-    __test__ = False  # pytest takes it for a class of tests otherwise
+    __test__ = False  # or pytest would collect it
 
     def __init__(
         self,
@@ -62,7 +58,7 @@ class TestService:
         registry: StrPath | None = None,
         port: int | None = None,
         *,
-        wait: float = 0,
+        start_seconds: float = START_SECONDS,
         admin: Sequence[str] | None = None,
         extra_args: Sequence[str] = (),
     ) -> None:
@@ -72,13 +68,13 @@ class TestService:
         self._pid = os.getpid()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until stop()
         try:
-            # As every user must be able to: put files into staging, and read the registry.
+            # Every user must be able to write into staging, and to read the registry.
             self.staging = self._directory("staging", staging, 0o1777)
             self.registry = self._directory("registry", registry, 0o755)
             self.port = self._any_port() if port is None else port
             self.url = f"http://{HOST}:{self.port}"
             self._start([_this_user()] if admin is None else admin, extra_args)
-            self._await(max(wait, PATIENCE_SECONDS), _prefix(extra_args))
+            self._await(start_seconds, _prefix(extra_args))
         except BaseException:
             self.stop()
             raise
@@ -96,8 +92,8 @@ class TestService:
         return made
 
     def output(self) -> str:
-        """The end of what the service has printed so far."""
-        # The service writes on at the same file position, which therefore must not move.
+        """The last lines that the service has printed so far."""
+        # The service shares the position of the file, which therefore must not move.
         file = self._output.fileno()
         last = os.pread(file, SHOWN_BYTES, max(0, os.fstat(file).st_size - SHOWN_BYTES))
         return last.decode(errors="replace").strip()
@@ -108,8 +104,8 @@ class TestService:
         command += ["--port", str(self.port)]
         if admin:
             command += ["--admin", ",".join(admin)]
-        # A session of its own: Ctrl-C is for the one who waits for an answer, not for the
-        # service, which is ended in good order afterwards.
+        # A session of its own: Ctrl-C ends the program that waits for an answer, which then
+        # stops the service in good order.
         self._process = subprocess.Popen(
             [*command, *extra_args],
             stdin=subprocess.DEVNULL,
@@ -126,9 +122,9 @@ class TestService:
             if self._process.poll() is not None:
                 raise Fault(
                     f"the service ended with {self._process.returncode}:\n{self.output()}",
-                    hint="The last lines are its own.",
+                    hint="Correct what the output of the service shows, above.",
                 )
-            # Nobody listens yet. RequestFailed: somebody else does.
+            # OSError: no process listens yet. RequestFailed: another one does.
             with contextlib.suppress(RequestFailed, OSError):
                 socket.create_connection((HOST, self.port), 1).close()
                 if _same(http.get("/info", ServiceInfo).staging, self.staging):
@@ -136,13 +132,13 @@ class TestService:
             time.sleep(0.02)
         raise Fault(
             f"the service did not answer within {seconds:g} seconds:\n{self.output()}",
-            hint="The last lines are its own.",
+            hint="See the output of the service above, or allow more seconds.",
         )
 
     def stop(self) -> None:
-        """End the service and remove the directories that were made for it.
+        """Stop the service, and remove the temporary directories that were made for it.
 
-        Safe to call again, and without effect in a forked child.
+        Safe to call again. Does nothing in a forked child.
         """
         if os.getpid() != self._pid:
             return
@@ -167,7 +163,7 @@ def _this_user() -> str:
 
 
 def _prefix(arguments: Sequence[str]) -> str:
-    """What ``arguments`` put before every endpoint."""
+    """The prefix of every endpoint, by the ``arguments`` of the service."""
     for i, argument in enumerate(arguments):
         name, equals, value = argument.partition("=")
         if name in ("-prefix", "--prefix"):
@@ -177,12 +173,12 @@ def _prefix(arguments: Sequence[str]) -> str:
 
 
 def _same(path: str, other: str) -> bool:
-    """Whether two paths mean the same directory: another service may have the port."""
+    """Whether two paths are the same directory; else another service has the port."""
     return os.path.realpath(path) == os.path.realpath(other)
 
 
 _running: TestService | None = None
-_lock = threading.Lock()
+_lock = ForkSafeLock()
 
 
 def start(
@@ -190,95 +186,36 @@ def start(
     registry: StrPath | None = None,
     port: int | None = None,
     *,
-    wait: float = 0,
+    start_seconds: float = START_SECONDS,
     admin: Sequence[str] | None = None,
     extra_args: Sequence[str] = (),
 ) -> tuple[bool, TestService]:
-    """The one service of this process, started if it does not run yet, and whether it was.
+    """Start the one service of this process, if it does not run yet; return whether it was new.
 
-    It ends with :func:`stop`, or with the interpreter. The parameters are those of
-    :class:`TestService` and mean nothing to a service that runs already.
+    It runs until :func:`stop`, or the end of the interpreter. The arguments are those of
+    :class:`TestService`, and have no effect if the service runs already.
     """
-    global _running  # noqa: PLW0603 - one for the process is what this is about
+    global _running  # noqa: PLW0603 - there is one for the process
     with _lock:
         if _running is not None:
             return False, _running
         _running = TestService(
-            staging, registry, port, wait=wait, admin=admin, extra_args=extra_args
+            staging,
+            registry,
+            port,
+            start_seconds=start_seconds,
+            admin=admin,
+            extra_args=extra_args,
         )
         atexit.register(_running.stop)
         return True, _running
 
 
 def stop() -> None:
-    """End the service of :func:`start`, if there is one."""
+    """Stop the service of :func:`start`, if there is one."""
     global _running  # noqa: PLW0603 - see start
     with _lock:
         if _running is not None:
             atexit.unregister(_running.stop)
             _running.stop()
             _running = None
-
-
-HOST = "127.0.0.1"
-
-PORTS = range(20000, 32768)
-"""Below those that Linux gives to connections (``ip_local_port_range``, see ``ip(7)``)."""
-
-ATTEMPTS = 1000
-
-
-class ReservedPort:
-    """A TCP port of the loopback where nobody listens, of those ``among`` which to choose.
-
-    Until :meth:`release`, or the end of a ``with`` block, it is given to nobody else who takes
-    a port in this way, in whichever process of this machine. Who doesn't may still listen at
-    it. ``number`` is the port. Raises :class:`~gobbler.errors.Fault` where none is found.
-    """
-
-    def __init__(self, among: range = PORTS) -> None:
-        for _ in range(ATTEMPTS):
-            self.number = secrets.choice(among)
-            lock = _bound(self.number, socket.SOCK_DGRAM)
-            if lock is None:
-                continue
-            if not _is_free(self.number):
-                lock.close()
-                continue
-            self._lock = lock
-            return
-        raise Fault(
-            f"no port of {HOST} was found free, of those from {among[0]} to {among[-1]}",
-            hint="Name one that is.",
-        )
-
-    def release(self) -> None:
-        """Let others have it; safe to call again."""
-        self._lock.close()
-
-    def __enter__(self) -> ReservedPort:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.release()
-
-
-def _is_free(number: int) -> bool:
-    probe = _bound(number, socket.SOCK_STREAM)
-    if probe is None:
-        return False
-    probe.close()
-    return True
-
-
-def _bound(number: int, kind: socket.SocketKind) -> socket.socket | None:
-    """A socket at the port ``number``; ``None`` if another has that."""
-    made = socket.socket(socket.AF_INET, kind)
-    try:
-        made.bind((HOST, number))
-    except OSError as error:
-        made.close()
-        if error.errno == errno.EADDRINUSE:
-            return None
-        raise
-    return made

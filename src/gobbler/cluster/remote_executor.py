@@ -18,7 +18,7 @@ from typing import Any
 from gobbler import __version__
 from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.progress import NoProgress
-from gobbler.transfer.executor import RemoteExecutor
+from gobbler.transfer.dispatch import RemoteExecutor
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
 """Version, user ID, and the directories with the inode of each: plain values, so that they can

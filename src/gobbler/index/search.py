@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from gobbler.errors import Missing, quoted
+from gobbler.errors import Fault, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import Follow, Index
 from gobbler.index.tables import Tables
 from gobbler.model.answers import Shared
-from gobbler.model.names import VersionKey
-from gobbler.model.records import Manifest, decode_manifest
+from gobbler.model.names import AssetKey, VersionKey
+from gobbler.model.progress import CancelToken
+from gobbler.model.records import Link, Manifest, decode_manifest
 from gobbler.registry.registry import Registry
-from gobbler.rules.relations import Content, contents_of, shared, versions_linked
+from gobbler.rules.dedup import (
+    Content,
+    Dedup,
+    DedupCandidates,
+    VersionCandidates,
+    contents_of,
+    shared,
+)
+from gobbler.rules.links import versions_linked
 
 T = TypeVar("T")
 
@@ -34,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Linking:
+class LinkingVersions:
     """The versions with links into ``doomed``, in order, as of the state ``fingerprints``.
 
     Only those: ``doomed`` itself is not among them.
@@ -57,16 +66,16 @@ class Search:
         self._index = index
         self._links: dict[VersionKey, tuple[Fingerprint, set[VersionKey]]] = {}
 
-    def linking_into(self, choose: Choose, follow: Follow) -> Linking:
+    def linking_into(self, choose: Choose, follow: Follow) -> LinkingVersions:
         """The versions with a link whose parent or ancestor is in a chosen one."""
 
-        def question(tables: Tables, fingerprints: Fingerprints) -> Linking:
+        def question(tables: Tables, fingerprints: Fingerprints) -> LinkingVersions:
             doomed = frozenset(choose(fingerprints))
             sources = tables.linking_into(doomed)
             for key, manifest in self._odd(tables):
                 if versions_linked(manifest) & doomed:
                     sources.add(key)
-            return Linking(fingerprints, doomed, sorted(sources - doomed))
+            return LinkingVersions(fingerprints, doomed, sorted(sources - doomed))
 
         found = self._asked(question, follow=follow)
         if found is not None:
@@ -74,7 +83,7 @@ class Search:
         fingerprints = self._registry.fingerprints()
         doomed = frozenset(choose(fingerprints))
         sources = [key for key, links in self._all_links(fingerprints, follow) if links & doomed]
-        return Linking(fingerprints, doomed, [key for key in sources if key not in doomed])
+        return LinkingVersions(fingerprints, doomed, [key for key in sources if key not in doomed])
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
         """The other versions that have contents of the version ``key``, in order.
@@ -170,3 +179,80 @@ def _sharing(
         shared(own, other, contents_of(manifest)) for other, manifest in others if other != key
     )
     return [each for each in found if each.files]
+
+
+def dedup_candidates(
+    search: Search, registry: Registry, asset: AssetKey, dedup: Dedup, cancel: CancelToken
+) -> DedupCandidates | None:
+    """The dedup candidates of an upload to ``asset``; ``None`` if there are none."""
+    latest = _latest_candidates(registry, asset)
+    if dedup is Dedup.LATEST:
+        return latest
+    places: list[tuple[str, ...]] = [(asset.project, asset.asset)]
+    if dedup is Dedup.PROJECT:
+        places.append((asset.project,))
+    return _IndexedCandidates(latest, registry, search, places, cancel)
+
+
+def _latest_candidates(registry: Registry, asset: AssetKey) -> VersionCandidates | None:
+    latest = registry.latest(asset)
+    if latest is None:
+        return None
+    key = VersionKey(asset.project, asset.asset, latest)
+    try:
+        return VersionCandidates.of(key, registry.manifest(key))
+    except Missing:
+        return None  # removed since; this publication corrects the record
+
+
+@dataclass(frozen=True)
+class _IndexedCandidates:
+    """The files of the latest version, then those of all final versions in ``places``.
+
+    The index tells which version may have a content; its manifest, read then, decides.
+    One manifest is kept at a time, however many versions there are.
+    """
+
+    latest: VersionCandidates | None
+    registry: Registry
+    search: Search
+    places: Sequence[tuple[str, ...]]
+    cancel: CancelToken
+
+    def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
+        """See :class:`~gobbler.rules.dedup.DedupCandidates`."""
+        return None if self.latest is None else self.latest.at_path(path, size)
+
+    def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
+        """See :class:`~gobbler.rules.dedup.DedupCandidates`."""
+        found = {} if self.latest is None else self.latest.with_contents(contents)
+        is_final = self._finality()
+        for place in self.places:
+            # Nothing is gained by a link to an empty file, but what holds it is harder to delete.
+            rest = [content for content in contents if content[0] > 0 and content not in found]
+            holding = self.search.holding(
+                rest, *place, is_wanted=is_final, follow=lambda *_: self.cancel.check()
+            )
+            for key, wanted in holding.items():
+                self.cancel.check()
+                found.update(self._of_version(key, wanted))
+        return found
+
+    def _of_version(self, key: VersionKey, contents: Collection[Content]) -> dict[Content, Link]:
+        try:
+            return VersionCandidates.of(key, self.registry.manifest(key)).with_contents(contents)
+        except (Missing, Fault):
+            return {}
+
+    def _finality(self) -> Callable[[VersionKey], bool]:
+        known: dict[VersionKey, bool] = {}
+
+        def is_final(key: VersionKey) -> bool:
+            if key not in known:
+                try:
+                    known[key] = not self.registry.summary(key).on_probation
+                except (Missing, Fault):
+                    known[key] = False
+            return known[key]
+
+        return is_final

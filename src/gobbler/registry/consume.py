@@ -12,6 +12,7 @@ from gobbler.errors import GobblerError, quoted
 from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import DIRECTORY, Beneath, closing, open_directory
+from gobbler.registry.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +20,28 @@ COPY = "..copy"
 """Name of an unfinished copy, beside the file that it is to replace."""
 
 _CHUNK = 1 << 20
+
+
+def consume_source(
+    version: str,
+    workspace: Workspace,
+    name: str,
+    opened: AbstractContextManager[int],
+    fingerprints: Mapping[str, Fingerprint],
+    *,
+    adopted: Iterable[str],
+) -> None:
+    """Remove the files of a source that was published as the version at the path ``version``.
+
+    ``opened`` is its directory, called ``name``; ``adopted``: the published files that were
+    hard-linked from it. What can't be separated now is left to recovery.
+    """
+    remove_sources(name, opened, fingerprints)
+    try:
+        detach_files(version, adopted)
+    except OSError:
+        logger.exception("could not separate %s from its source", quoted(version))
+        workspace.keep = True
 
 
 def remove_sources(

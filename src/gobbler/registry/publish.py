@@ -32,16 +32,32 @@ class Publication:
     """A finished tree, and how to publish it.
 
     ``usage``: bytes that it adds. ``owner``: permissions of a new asset. ``check``: called under
-    the locks, right before the commit; an error prevents the commit. ``intent``: what recovery
-    needs besides the renames.
+    the locks, right before the commit; an error prevents the commit. ``source``: the directory
+    in ``staging`` that it was read from; ``adopted``: files of it may be hard-linked from there.
     """
 
     key: VersionKey
     summary: Summary
     usage: int
     owner: Permissions | None
-    intent: Intent
     check: Callable[[], None]
+    staging: str = ""
+    source: str = ""
+    adopted: bool = False
+
+    def intent(self) -> Intent:
+        """What recovery must know besides the renames."""
+        return Intent(
+            moves=[],
+            project=self.key.project,
+            asset=self.key.asset,
+            version=self.key.version,
+            recount=[self.key.project],
+            latest=not self.summary.on_probation,
+            staging=self.staging,
+            source=self.source,
+            adopted=self.adopted,
+        )
 
 
 def publish(
@@ -73,7 +89,7 @@ def _try_to_publish(
         journal.add("tree", key.path)
     else:
         journal.add("asset", key.of_asset.path)
-    journal.prepare(publication.intent)
+    journal.prepare(publication.intent())
     if not publication.summary.on_probation:
         # Mostly right; if not, it is written again under the locks.
         prepare_log(workspace, version_entry("add-version", key, latest=True))

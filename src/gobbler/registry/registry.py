@@ -46,7 +46,8 @@ class Registry:
         return f"{self.root}/{relative}"
 
     def _read(self, relative: str, kind: type[T]) -> T:
-        return decode(read_file(self.path(relative), relative), kind, relative)
+        data = read_file(self.path(relative), relative)
+        return decode(data, kind, relative)
 
     def _read_or_none(self, relative: str, kind: type[T]) -> T | None:
         try:
@@ -84,7 +85,8 @@ class Registry:
 
     def manifest(self, key: VersionKey) -> Manifest:
         """The manifest of a version."""
-        return decode_manifest(read_file(self.path(key.manifest), key.manifest), key.manifest)
+        data = read_file(self.path(key.manifest), key.manifest)
+        return decode_manifest(data, key.manifest)
 
     def manifest_with_fingerprint(self, key: VersionKey) -> tuple[Fingerprint, bytes]:
         """The fingerprint of a version's manifest, and the content that was read with it."""

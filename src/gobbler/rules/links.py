@@ -11,7 +11,9 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gobbler.model.names import (
     VersionKey,
@@ -24,20 +26,20 @@ from gobbler.model.names import (
 from gobbler.model.records import Link, Links, Manifest
 
 
-class InSource(NamedTuple):
+class InSource(Struct, frozen=True, gc=False):
     """The target is below the source directory; ``path`` is relative to it."""
 
     path: str
 
 
-class InRegistry(NamedTuple):
+class InRegistry(Struct, frozen=True):
     """The target is a file of a version."""
 
     key: VersionKey
     path: str
 
 
-class InWhitelist(NamedTuple):
+class InWhitelist(Struct, frozen=True, gc=False):
     """The target is below a whitelisted directory; ``root`` and ``path`` make it up."""
 
     root: str
@@ -49,7 +51,7 @@ class InWhitelist(NamedTuple):
         return posixpath.join(self.root, self.path)
 
 
-class Nowhere(NamedTuple):
+class Nowhere(Struct, frozen=True, gc=False):
     """The link can't be taken, because its target ``problem``."""
 
     problem: str
@@ -140,7 +142,7 @@ class Locator:
         found = locate(f"{there}/x", self._places)
         if there in self._above or not isinstance(found, InSource | InRegistry):
             return None
-        return found._replace(path=found.path[:-1])
+        return replace(found, path=found.path[:-1])
 
 
 def _in_registry(path: str) -> Target:
@@ -246,3 +248,14 @@ def links_by_directory(manifest: Manifest) -> dict[str, Links]:
 def usage_of(manifest: Manifest) -> int:
     """Bytes that a version takes: the sizes of its entries that are not linked."""
     return sum(entry.size for entry in manifest.values() if entry.link is None)
+
+
+def versions_linked(manifest: Manifest) -> set[VersionKey]:
+    """The versions that links of ``manifest`` name, be it as parent or as ancestor."""
+    found = set()
+    for entry in manifest.values():
+        if (link := entry.link) is not None:
+            found.add((link.project, link.asset, link.version))
+            if (end := link.ancestor) is not None:
+                found.add((end.project, end.asset, end.version))
+    return {VersionKey(*names) for names in found}

@@ -19,7 +19,7 @@ from gobbler.model.progress import CancelToken, NeverCancelled, NoProgress, Prog
 from gobbler.registry.registry import Registry
 from gobbler.service.cleanup import recover_after_crash
 from gobbler.service.settings import Settings, check_directories, check_index
-from gobbler.transfer.executor import RemoteExecutor
+from gobbler.transfer.dispatch import RemoteExecutor
 
 
 def make_executor(settings: Settings, threads: int, executor: Executor | None = None) -> Executor:

@@ -1,65 +1,175 @@
-"""One batch of files: from the source into the tree that is being built.
-
-A batch is a value that can be pickled. Whoever runs it opens the source anew, checks that
-it is still the directory that was identified, and walks down by descriptors.
-"""
+"""One batch of files: from the source into the tree that is being built."""
 
 from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.atomic_write import FILE_MODE
+from gobbler.errors import Cancelled, Code, Refused, quoted
+from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
-from gobbler.fs.open import DIRECTORY, READ, closing, kind_of, open_beneath, open_directory
-from gobbler.fs.os_errors import raising_fault, with_path
+from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
+from gobbler.fs.os_errors import raising_fault
+from gobbler.fs.removal import remove_tree
 from gobbler.model.progress import Progress
-from gobbler.transfer.run_directory import BatchProgress, Made, Own, run_directory
-from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
+from gobbler.registry.workspace import Workspace
+from gobbler.transfer.scan import FOREIGN_LINK, StagedSource, is_foreign_link, refusal
+
+RUN_DIRECTORIES_PREFIX = "apart-"
+
+MOVERS = 8
+"""Threads that rename files into place."""
 
 
-@dataclass(frozen=True)
-class Source:
-    """A directory in staging that was identified: where it is, which one, and whose.
+CANCEL_CHECK_SECONDS = 0.2
+"""Seconds between two checks of whether the job of a batch was cancelled."""
 
-    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
-    host may know the device by another number: if ``is_inside``, it is that of staging.
+
+class BatchProgress:
+    """What a running batch reports, and how it learns that its job was cancelled.
+
+    It is the progress and the cancel token of the batch, in whatever process that runs. The
+    job was cancelled when ``path`` is gone: the tree, or the directory of the runs.
     """
 
-    staging: str
-    name: str
-    device: int
-    inode: int
-    owner: int
-    is_inside: bool = False
+    def __init__(self, path: str, progress: Progress) -> None:
+        self._path = path
+        self._progress = progress
+        self._part = 0
+        self._next = 0.0
 
-    @contextmanager
-    def opened(self) -> Iterator[int]:
-        """The open directory; :class:`~gobbler.errors.Refused` if it is another one now."""
-        with closing(open_directory(self.staging)) as staging:
-            try:
-                descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
-            except OSError as error:
-                raise refusal(error, self.name) from None
-            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
-                status = os.fstat(descriptor)
-                is_same_device = status.st_dev == self.device or (
-                    self.is_inside and status.st_dev == os.fstat(staging).st_dev
-                )
-                found = (status.st_ino, status.st_uid)
-                if not is_same_device or found != (self.inode, self.owner):
-                    raise Refused(
-                        f"the source {quoted(self.name)} was replaced meanwhile",
-                        code=Code.SOURCE_CHANGED,
-                    )
-                yield descriptor
+    def expect(self, files: int, size: int | None) -> None:
+        """Do nothing: the dispatcher knows the total."""
+
+    def advance(self, files: int, size: int) -> None:
+        """Count ``size`` more bytes of the file that is being read.
+
+        Raises :class:`~gobbler.errors.Cancelled` if the job was cancelled.
+        """
+        self._part += size
+        self._progress.advance(files, size)
+        self.check()
+
+    def end_file(self, size: int) -> None:
+        """Count one file of ``size`` bytes, however often it was read."""
+        self._progress.advance(1, size - self._part)
+        self._part = 0
+
+    def check(self) -> None:
+        """Raise :class:`~gobbler.errors.Cancelled` if the job was cancelled."""
+        now = time.monotonic()
+        if now >= self._next:
+            if not exists(self._path):
+                raise _workspace_gone(self._path)
+            self._next = now + CANCEL_CHECK_SECONDS
+
+
+def _workspace_gone(path: str) -> Cancelled:
+    # Seen by nobody if this job was cancelled: the error that cancelled it is raised.
+    return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
+
+
+class Made(NamedTuple):
+    """What a run has made: names in its ``directory`` by what each is the file of.
+
+    ``drop``: files in the tree that it found to be damaged, or needed no more.
+    """
+
+    directory: str
+    names: dict[str, str]
+    drop: list[str]
+
+
+class Own:
+    """The open directory of one run; its ``path``."""
+
+    def __init__(self, path: str, descriptor: int) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._names: dict[str, str] = {}
+        self._drop: list[str] = []
+
+    def place(self, file: str) -> tuple[int, str]:
+        """The open directory, and the name in it, for what is to become ``file``."""
+        name = self._names.setdefault(file, str(len(self._names)))
+        return self._descriptor, name
+
+    def drop(self, file: str) -> None:
+        """What stands in the tree as ``file`` is not to stay."""
+        self._drop.append(file)
+
+    def made(self) -> Made:
+        """What was made."""
+        return Made(self.path, self._names, self._drop)
+
+
+@contextmanager
+def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
+    """A directory of this run's own in ``run_directories_path``.
+
+    With ``flush``, all that was written there is on disk after the block: whoever handed
+    the batch out can't flush what another host has in its memory.
+
+    Raises :class:`~gobbler.errors.Cancelled` if ``run_directories_path`` is gone: nobody wants
+    the result.
+    """
+    path = f"{run_directories_path}/{secrets.token_hex(8)}"
+    try:
+        os.mkdir(path, DIRECTORY_MODE)
+        descriptor = open_directory(path)
+    except FileNotFoundError:
+        raise _workspace_gone(run_directories_path) from None
+    with closing(descriptor):
+        yield Own(path, descriptor)
+    if flush:
+        flush_filesystem(run_directories_path, Durability.FULL)
+
+
+@contextmanager
+def run_directories(workspace: Workspace) -> Iterator[str]:
+    """A directory in ``workspace`` for runs of batches, as long as the block lasts."""
+    path = f"{workspace.path}/{RUN_DIRECTORIES_PREFIX}{secrets.token_hex(8)}"
+    os.mkdir(path, DIRECTORY_MODE)
+    try:
+        yield path
+    finally:
+        remove_run_directories(path)
+
+
+def remove_run_directories(path: str) -> None:
+    """Remove a directory of :func:`run_directories`, and so end what still runs for it.
+
+    What a run adds meanwhile may be left; it then goes with the job.
+    """
+    with suppress(OSError):
+        remove_tree(path)
+
+
+def put_in_place(made: Made, top: str) -> None:
+    """Rename the files of an accepted run to where they belong, relative to ``top``."""
+    files = list(made.names.items())
+
+    def rename(part: list[tuple[str, str]]) -> None:
+        for file, name in part:
+            os.rename(f"{made.directory}/{name}", f"{top}/{file}")
+
+    for file in made.drop:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{top}/{file}")
+    # A file is renamed in a millisecond where it is shared with other hosts.
+    with ThreadPoolExecutor(MOVERS) as movers:
+        for _ in movers.map(rename, [files[i::MOVERS] for i in range(MOVERS)]):
+            pass
 
 
 class DedupCandidate(NamedTuple):
@@ -78,11 +188,11 @@ class Batch:
     ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
     large files go to the disk as they come. ``earlier``: copies in the tree that an earlier
     attempt may have completed. ``run_directories_path``: where each run
-    makes a directory of its own for its files (see :mod:`gobbler.transfer.run_directory`); if
+    makes a directory of its own for its files (see :mod:`gobbler.transfer.batch`); if
     empty, they are made in the tree.
     """
 
-    source: Source
+    source: StagedSource
     tree: str
     files: dict[str, int]
     candidates: dict[str, DedupCandidate]
@@ -131,13 +241,13 @@ def _run(batch: Batch, own: Own | None, progress: BatchProgress) -> list[Ingeste
                 for name in names:
                     progress.check()
                     path = f"{directory}/{name}" if directory else name
-                    place = _At(opened, name, into, own, path)
+                    place = _FilePlace(opened, name, into, own, path)
                     ingested.append(_take(batch, place, progress))
                     progress.end_file(ingested[-1].size)
     return ingested
 
 
-class _At(NamedTuple):
+class _FilePlace(NamedTuple):
     """Where one file is: ``name`` in the open directories of source and tree; its path."""
 
     source: int
@@ -160,7 +270,7 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
+def _take(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile:
     path = place.path
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
@@ -189,7 +299,7 @@ def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
                 place.own.drop(path)
         # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
         candidate = batch.candidates.get(path)
-        if candidate is not None and _is_same(opened, candidate.real, before.st_size, progress):
+        if candidate is not None and is_same(opened, candidate.real, before.st_size, progress):
             return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
         if batch.adopt and _adopt(place, before):
             size, md5sum = hash_file(opened, progress, before.st_size)
@@ -207,7 +317,9 @@ def _is_whole(into: int, name: str, earlier: IngestedFile, progress: Progress) -
         return False
 
 
-def _copy(batch: Batch, opened: int, place: _At, size: int, progress: Progress) -> tuple[int, str]:
+def _copy(
+    batch: Batch, opened: int, place: _FilePlace, size: int, progress: Progress
+) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     directory, name = place.into
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
@@ -216,7 +328,7 @@ def _copy(batch: Batch, opened: int, place: _At, size: int, progress: Progress) 
         return copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
 
 
-def _adopt(place: _At, before: os.stat_result) -> bool:
+def _adopt(place: _FilePlace, before: os.stat_result) -> bool:
     """Hard-link the service's own file instead of copying it; whether that was done.
 
     The source stays whole until the version is published; then its name is removed.
@@ -254,35 +366,10 @@ def _unchanged(opened: int, fingerprint: Fingerprint, size: int, path: str) -> N
         )
 
 
-def _is_same(opened: int, real: str, size: int, progress: Progress) -> bool:
+def is_same(opened: int, real: str, size: int, progress: Progress) -> bool:
+    """Whether an open file has the content of the file at ``real``, byte for byte."""
     try:
         with closing(os.open(real, READ)) as other:
             return same_content(opened, other, size, progress)
     except OSError:
         return False  # deleted meanwhile, damaged, or a link out of the registry: copy instead
-
-
-@dataclass(frozen=True)
-class ConfirmBatch:
-    """Copied files whose size and MD5 are those of a published file.
-
-    ``files``: for each path, the size in bytes and where the bytes of the other stand.
-    """
-
-    tree: str
-    files: dict[str, tuple[int, str]]
-
-
-def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
-    """The paths of those copies that are byte for byte the same as the other file.
-
-    It changes nothing, so it may run twice: whoever handed it out removes the copies.
-    """
-    reported = BatchProgress(batch.tree, progress)
-    confirmed = []
-    for path, (size, real) in batch.files.items():
-        reported.check()
-        with closing(os.open(f"{batch.tree}/{path}", READ)) as opened:
-            if _is_same(opened, real, size, reported):
-                confirmed.append(path)
-    return confirmed

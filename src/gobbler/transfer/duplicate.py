@@ -15,9 +15,8 @@ from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
-from gobbler.transfer.dispatch import Dispatcher, Files, make_files
-from gobbler.transfer.executor import is_light
-from gobbler.transfer.run_directory import BatchProgress, Made, Own, run_directory
+from gobbler.transfer.batch import BatchProgress, Made, Own, run_directory
+from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
 
 
 class Duplicate(NamedTuple):
@@ -33,7 +32,7 @@ class DuplicateBatch:
     """Files to be copied, by the name that each gets in the directory ``top``.
 
     Ends when ``workspace`` is gone. A link into one of the directories of ``whitelist`` stands for
-    the file it leads to. ``run_directories_path``: see :mod:`gobbler.transfer.run_directory`.
+    the file it leads to. ``run_directories_path``: see :mod:`gobbler.transfer.batch`.
     """
 
     workspace: str
@@ -112,7 +111,7 @@ def duplicate_all(
                 workspace.tree, workspace.path, chosen, whitelist, run_directories_path
             )
 
-    work = Files(
+    work = FileWork(
         run_duplicate_batch,
         run_duplicate_batch_in_run_directory,
         batches,

@@ -5,41 +5,50 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.open import READ, closing
+from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest
-from gobbler.rules.dedup import DedupCandidates
-from gobbler.rules.relations import Content
+from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
     Batch,
-    ConfirmBatch,
+    BatchProgress,
     DedupCandidate,
     IngestedFile,
-    Source,
+    is_same,
     run_batch,
     run_batch_in_run_directory,
-    run_confirm_batch,
 )
-from gobbler.transfer.build import hash_kept
-from gobbler.transfer.dispatch import Dispatcher, Files, dispatch, make_files
-from gobbler.transfer.executor import is_light
+from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
+from gobbler.transfer.hash_files import hash_kept
 from gobbler.transfer.resume import bring_back, resume_notes
+from gobbler.transfer.scan import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
-"""Files for which the same published ones are looked for at a time, so that memory stays flat."""
+"""Contents that are looked up at a time, so that memory stays flat."""
+
+
+class Ingested(NamedTuple):
+    """The entries of ingested files; for a source to be consumed, the fingerprint of each file."""
+
+    entries: Manifest
+    fingerprints: dict[str, Fingerprint]
 
 
 def ingest_files(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     *,
     consume: bool,
     adopt: bool,
-) -> tuple[Manifest, dict[str, Fingerprint]]:
+) -> Ingested:
     """Bring the files of ``plan`` into the tree of ``workspace``.
 
     Returns their entries (linked to ``candidates`` where the content is the same), and if the
@@ -68,12 +77,12 @@ def ingest_files(
             fresh.append(ingested.path)
     if candidates is not None and fresh:
         entries.update(_linked(dispatcher, candidates, entries, fresh))
-    return entries, fingerprints
+    return Ingested(entries, fingerprints)
 
 
 def _taken(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -91,7 +100,7 @@ def _taken(
             adopt=adopt,
         )
 
-    files = Files(
+    files = FileWork(
         run_batch,
         run_batch_in_run_directory,
         batches,
@@ -143,7 +152,7 @@ def _make_directories(tree: str, directories: list[str]) -> None:
 
 def _batches(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -184,3 +193,29 @@ def _confirm_batches(
 def _real(dispatcher: Dispatcher, link: Link) -> str:
     """Where the bytes stand that ``link`` leads to."""
     return dispatcher.registry.path(link.end.key.file(link.end.path))
+
+
+@dataclass(frozen=True)
+class ConfirmBatch:
+    """Copied files whose size and MD5 are those of a published file.
+
+    ``files``: for each path, the size in bytes and where the bytes of the other stand.
+    """
+
+    tree: str
+    files: dict[str, tuple[int, str]]
+
+
+def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
+    """The paths of those copies that are byte for byte the same as the other file.
+
+    It changes nothing, so it may run twice: whoever handed it out removes the copies.
+    """
+    reported = BatchProgress(batch.tree, progress)
+    confirmed = []
+    for path, (size, real) in batch.files.items():
+        reported.check()
+        with closing(os.open(f"{batch.tree}/{path}", READ)) as opened:
+            if is_same(opened, real, size, reported):
+                confirmed.append(path)
+    return confirmed

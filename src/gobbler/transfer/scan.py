@@ -5,22 +5,93 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import closing, kind_of, open_directory
-from gobbler.fs.os_errors import fault_at
+from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.open import (
+    DIRECTORY,
+    account_name,
+    closing,
+    kind_of,
+    open_directory,
+    open_users_directory,
+)
+from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
-MAX_DEPTH = 256
+MAX_SCAN_DEPTH = 256
 """Directories within directories; each takes a descriptor while the scan is below it."""
 
 MAX_PATH_BYTES = 3000
 """Longest path in a version: with the registry's own path it must stay below PATH_MAX."""
+
+
+@dataclass(frozen=True)
+class StagedSource:
+    """A directory in staging that was identified: where it is, which one, and whose.
+
+    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
+    host may know the device by another number: if ``is_inside``, it is that of staging.
+    """
+
+    staging: str
+    name: str
+    device: int
+    inode: int
+    owner: int
+    is_inside: bool = False
+
+    @classmethod
+    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> StagedSource:
+        """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
+
+        Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
+        """
+        if name in ("", ".") or "/" in name or "\0" in name or is_internal(name):
+            raise Refused(
+                f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
+                code=Code.INVALID_NAME,
+            )
+        with closing(open_directory(staging)) as parent:
+            descriptor, status = open_users_directory(parent, name, "source directory")
+            os.close(descriptor)
+            with with_path(staging):
+                is_inside = status.st_dev == os.fstat(parent).st_dev
+        if status.st_uid != uid:
+            owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+            raise Forbidden(
+                f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+                f"not to the requester {quoted(user)}",
+                code=Code.FOREIGN_SOURCE,
+            )
+        return cls(staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open it. Raises :class:`~gobbler.errors.Refused` if another directory is there now."""
+        with closing(open_directory(self.staging)) as staging:
+            try:
+                descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
+            except OSError as error:
+                raise refusal(error, self.name) from None
+            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
+                status = os.fstat(descriptor)
+                is_same_device = status.st_dev == self.device or (
+                    self.is_inside and status.st_dev == os.fstat(staging).st_dev
+                )
+                found = (status.st_ino, status.st_uid)
+                if not is_same_device or found != (self.inode, self.owner):
+                    raise Refused(
+                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        code=Code.SOURCE_CHANGED,
+                    )
+                yield descriptor
 
 
 @dataclass
@@ -49,7 +120,7 @@ class _Scanner:
                             if isinstance(look, str):
                                 self.found.symlinks[path] = look
                             else:
-                                place = _At(opened.descriptor, name, opening, path, depth)
+                                place = _EntryPlace(opened.descriptor, name, opening, path, depth)
                                 problem = self._entry(place, look)
                     except OSError as error:
                         problem = vanished(error, path)
@@ -62,7 +133,7 @@ class _Scanner:
     def _is_ignored(self, name: str) -> bool:
         return is_internal(name) or (self.ignore_dot and name.startswith("."))
 
-    def _entry(self, place: _At, status: os.stat_result) -> str | None:
+    def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
         """Note an entry; what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
@@ -71,8 +142,8 @@ class _Scanner:
         elif stat.S_ISLNK(status.st_mode):  # the directory did not tell
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):
-            if place.depth == MAX_DEPTH:
-                return f"is nested in more than {MAX_DEPTH} directories"
+            if place.depth == MAX_SCAN_DEPTH:
+                return f"is nested in more than {MAX_SCAN_DEPTH} directories"
             self._subdirectory(place)
         else:
             return (
@@ -81,7 +152,7 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, place: _At) -> None:
+    def _subdirectory(self, place: _EntryPlace) -> None:
         opened = place.opening.open(place.name)
         with closing(opened.descriptor):
             self.found.directories.append(place.path)
@@ -89,7 +160,7 @@ class _Scanner:
                 self.found.empty.append(place.path)
 
 
-class _At(NamedTuple):
+class _EntryPlace(NamedTuple):
     """One entry: ``name`` in the open directory ``parent``."""
 
     parent: int

@@ -12,7 +12,7 @@ import stat
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
@@ -23,8 +23,8 @@ from gobbler.fs.open import DIRECTORY
 FIRST_LOOKS = 8
 """Looks from which it is told how long one takes."""
 
-PART = 1000
-"""Files that are looked at before the first of them is used."""
+PART_ENTRIES = 1000
+"""Entries that are looked up before the first of them is used."""
 
 AHEAD = 64
 """Directories that are open before it is their turn, of all those that are being scanned."""
@@ -131,8 +131,13 @@ class StatPool:
         each = -(-len(names) // self._width)
         parts = [names[i : i + each] for i in range(0, len(names), each)]
         found: Looks = {}
-        for part in self._threads().map(directory.looks_at, parts):
-            found.update(part)
+        begun = [self._threads().submit(directory.looks_at, part) for part in parts]
+        try:
+            for future in begun:
+                found.update(future.result())
+        finally:
+            # After an error, too: the caller closes the directory, which threads may still use.
+            wait([future for future in begun if not future.cancel()])
         return found
 
     def directories(self, parent: int, names: list[str]) -> Opening:
@@ -193,10 +198,10 @@ def _open(parent: int, name: str, *, with_looks: bool) -> Directory:
 
 
 def parts(names: list[str]) -> Iterator[list[str]]:
-    """``names`` in parts of at most :data:`PART`; the first is for finding out what it takes."""
+    """Cut ``names`` into parts of at most :data:`PART_ENTRIES`; the first measures the latency."""
     yield names[:FIRST_LOOKS]
-    for i in range(FIRST_LOOKS, len(names), PART):
-        yield names[i : i + PART]
+    for i in range(FIRST_LOOKS, len(names), PART_ENTRIES):
+        yield names[i : i + PART_ENTRIES]
 
 
 def is_directory(look: Look | None) -> bool:

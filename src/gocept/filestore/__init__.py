@@ -1,4 +1,4 @@
-"""Hand files on between processes, without locks.
+"""Hand files on between processes, without waiting for locks.
 
 >>> from gocept.filestore import FileStore  # doctest: +SKIP
 >>> store = FileStore("/var/spool/mine")  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""The store itself; it lives in :mod:`gobbler.filestore.store`."""
+"""``FileStore`` at its old import path; see :mod:`gobbler.filestore.store`."""
 
 from gobbler.filestore.store import FileStore
 from gocept.filestore.interfaces import IFileStore, declare

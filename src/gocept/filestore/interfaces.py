@@ -1,7 +1,7 @@
-"""What a store offers.
+"""The interface of a store.
 
-``IFileStore`` is an interface of ``zope.interface`` where that is installed, and
-:class:`~gocept.filestore.filestore.FileStore` provides it; else it is a protocol.
+With ``zope.interface`` installed, ``IFileStore`` is one of its interfaces, which
+:class:`~gocept.filestore.filestore.FileStore` provides. Otherwise it is a protocol.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Path = str | os.PathLike[str]
 
 
 class Store(Protocol):
-    """Files in three spaces: ``tmp`` (being written), ``new`` (waiting), ``cur`` (taken)."""
+    """Files in three spaces: ``tmp`` (being written), ``new`` (waiting), ``cur`` (claimed)."""
 
     def prepare(self) -> None:
-        """Make the directories that are missing."""
+        """Make the missing directories."""
 
     def create(self, filename: Path, mode: str = "w") -> IO[Any]:
         """Open a file in ``tmp``; the caller closes it."""
 
     def list(self, space: str) -> list[str]:
-        """Tell the full paths of the files in ``space``."""
+        """Return the full paths of the files in ``space``."""
 
     def move(self, filename: Path, source: str, destination: str) -> None:
         """Move a file from one space to another, atomically."""
@@ -37,7 +37,7 @@ class Store(Protocol):
         """Delete a file from ``space``."""
 
 
-def _zope() -> Any:  # noqa: ANN401 - a module that need not be there
+def _zope() -> Any:  # noqa: ANN401 - a module that may not be installed
     try:
         return importlib.import_module("zope.interface")
     except ImportError:
@@ -48,7 +48,7 @@ def _interface() -> Any:  # noqa: ANN401 - an interface of zope, or a protocol
     zope = _zope()
     if zope is None:
         return Store
-    # Written out, its methods would have no `self`, which no type checker understands.
+    # The methods of an interface have no `self`, which no type checker understands.
     methods = {
         name: zope.interface.fromMethod(method, name=name)
         for name, method in vars(Store).items()
@@ -63,7 +63,7 @@ IFileStore = _interface()
 
 
 def declare(cls: C) -> C:
-    """Have ``cls`` provide ``IFileStore``, where ``zope.interface`` is installed."""
+    """Declare that ``cls`` provides ``IFileStore``, if ``zope.interface`` is installed."""
     zope = _zope()
     if zope is not None:
         zope.classImplements(cls, IFileStore)

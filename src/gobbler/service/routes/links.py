@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
-from gobbler.actions.link_impact import Manifests, link_impact
+from gobbler.actions.reroute_links import Manifests, link_impact
 from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey

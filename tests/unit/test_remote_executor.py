@@ -21,12 +21,19 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
-from gobbler.transfer import executor as execute
-from gobbler.transfer.batch import Batch, IngestedFile, Source, run_batch_in_run_directory
+from gobbler.transfer import dispatch as execute
+from gobbler.transfer.batch import (
+    Batch,
+    IngestedFile,
+    StagedSource,
+    put_in_place,
+    remove_run_directories,
+    run_batch_in_run_directory,
+    run_directories,
+)
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
 from gobbler.transfer.resume import bring_back
-from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
 
 
 class Place:
@@ -36,7 +43,7 @@ class Place:
         self.top, self.job = top, job
         self.path = top / "staging/source"
         status = self.path.stat()
-        self.source = Source(
+        self.source = StagedSource(
             str(top / "staging"), "source", status.st_dev, status.st_ino, status.st_uid, True
         )
         self.files = {

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.transfer.executor import HOLD, ConcurrencyTuner
+from gobbler.transfer.dispatch import HOLD, ConcurrencyTuner
 
 
 def chosen(most: int, rate: Callable[[int], float], seconds: float = 2.5) -> list[int]:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
 from gobbler.model.progress import Progress
-from gobbler.transfer.run_directory import BatchProgress
+from gobbler.model.records import Entry, Manifest
+from gobbler.rules.links import InWhitelist
+from gobbler.rules.upload_plan import Plan
+from gobbler.transfer.batch import BatchProgress
+from gobbler.transfer.dispatch import Dispatcher, batch_size, cut, dispatch, is_light
 
 
 @dataclass(frozen=True)
@@ -87,3 +93,51 @@ def _unreadable(error: OSError, path: str, where: str) -> Hashed:
         raise fault_at(error, "read", where) from error
     failed = error.errno not in MISTAKES
     return Hashed(path, 0, "", f"can't be read: {error.strerror}", failed)
+
+
+def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
+    """The entries of the symbolic links that are kept; their targets are hashed.
+
+    Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read,
+    or :class:`~gobbler.errors.Fault` if that is the fault of the filesystem.
+    """
+    entries: Manifest = {}
+    for hashed in hash_listed(dispatcher, plan.kept):
+        if hashed.problem:
+            target = quoted(plan.kept[hashed.path].target)
+            reason = (
+                f"symbolic link {quoted(hashed.path)} can't be taken: "
+                f"its target {target} {hashed.problem}"
+            )
+            if hashed.failed:
+                raise Fault(reason, code=Code.IO_ERROR)
+            raise Refused(reason, code=Code.INVALID_SOURCE)
+        entries[hashed.path] = Entry(hashed.size, hashed.md5sum)
+    return entries
+
+
+def hash_listed(dispatcher: Dispatcher, kept: dict[str, InWhitelist]) -> Iterator[Hashed]:
+    """Hash the targets of links into whitelisted directories, following no link below."""
+    for root in dict.fromkeys(target.root for target in kept.values()):
+        files = {path: target.path for path, target in kept.items() if target.root == root}
+        yield from dispatch(
+            dispatcher, run_hash_batch, _hash_batches(dispatcher, root, files), light=False
+        )
+
+
+def hash_files(dispatcher: Dispatcher, root: str, files: dict[str, int]) -> Iterator[Hashed]:
+    """Hash files (sizes in bytes by path) below the directory ``root``, in any order."""
+    batches = (
+        HashBatch(dispatcher.workspace.tree, root, {p: p for p in part})
+        for part in dispatcher.cut(files)
+    )
+    light = is_light(files)
+    dispatcher.progress.expect(len(files), sum(files.values()))
+    for hashed in dispatch(dispatcher, run_hash_batch, batches, light=light, is_expected=True):
+        dispatcher.progress.advance(1, hashed.size)
+        yield hashed
+
+
+def _hash_batches(dispatcher: Dispatcher, root: str, files: dict[str, str]) -> Iterator[HashBatch]:
+    for part in cut(dict.fromkeys(files, 0), batch_size(len(files), dispatcher.width)):
+        yield HashBatch(dispatcher.workspace.tree, root, {path: files[path] for path in part})

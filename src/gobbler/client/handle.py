@@ -1,0 +1,78 @@
+"""What projects, assets and versions have in common: an address in the registry of a connection."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Protocol
+
+from gobbler.client.errors import RequestRefused
+from gobbler.client.registry_reader import RegistryReader
+from gobbler.errors import Refused
+from gobbler.model.names import check_name
+
+
+class Handle:
+    """Names something in a registry; nothing is read before a method asks for it.
+
+    ``str()`` of it is its address. Two handles are equal if they have the same address in the
+    registry of equal connections; whether anything is there makes no difference. A handle can
+    be pickled and copied.
+    """
+
+    def __init__(self, reader: RegistryReader, address: str) -> None:
+        self._reader = reader
+        self._address = address
+
+    def __str__(self) -> str:
+        return self._address
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._address} at {self._reader.connection}>"
+
+    def _repr_html_(self) -> str:
+        return html_of(self, self._address, self._reader.connection)
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Handle)
+            and type(self) is type(other)
+            and self._address == other._address
+            and self._reader.connection == other._reader.connection
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self._address))
+
+    def __bool__(self) -> bool:
+        # A collection is false if it is empty, but to know that it would have to be read.
+        return True
+
+
+def checked_name(what: str, name: str) -> str:
+    """``name``, if it can be one of a project, asset or version (``what``).
+
+    Raises :class:`~gobbler.client.errors.RequestRefused`, as the service would.
+    """
+    try:
+        return check_name(what, name)
+    except Refused as error:
+        raise RequestRefused(error.reason, code=error.code, hint=error.hint) from None
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+def names_of(handles: Iterable[_Named]) -> list[str]:
+    """The bare names of some projects, assets or versions."""
+    return [handle.name for handle in handles]
+
+
+def html_of(thing: object, what: object, connection: object, *facts: str) -> str:
+    """How a notebook shows ``thing``; everything is escaped, and nothing is read for it."""
+    lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(str(what))}</code>"]
+    lines.append(f"at <code>{html.escape(str(connection))}</code>")
+    lines += [html.escape(fact) for fact in facts]
+    return "<div>" + "<br>".join(lines) + "</div>"

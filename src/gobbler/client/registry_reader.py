@@ -1,0 +1,292 @@
+"""Reading a registry: records, whole files and directories, and parts of files.
+
+One rule says where a file of a version is read: in the registry if that is mounted; else in the
+cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small and final;
+else by ranges over HTTP, all of one state of the file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from gobbler.client.connection import Connection
+from gobbler.client.errors import NotThere
+from gobbler.client.expected import ContentMismatch
+from gobbler.client.parallel import ForkSafeLock
+from gobbler.client.paths import listed_path, registry_path
+from gobbler.client.ranges import Ranges
+from gobbler.errors import Fault, GobblerError, Missing, quoted
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.model.names import VersionKey, is_internal
+from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
+from gobbler.rules.manifest_tree import Hierarchy
+
+T = TypeVar("T")
+
+WHOLE_FILE = 16 << 20
+"""Bytes up to which a file that is opened is fetched whole, and kept in the cache."""
+
+VERSIONS_IN_MEMORY = 8
+"""Versions whose records are kept in memory; a manifest can be large."""
+
+State = Fingerprint | Literal["final"] | Summary
+"""Distinguishes one state of a version from another."""
+
+
+class VersionRecords:
+    """The records of one version, as they were read."""
+
+    def __init__(self, key: VersionKey, manifest: Manifest, summary: Callable[[], Summary]) -> None:
+        self.key = key
+        self.manifest = manifest
+        self._read_summary = summary
+        self._summary: Summary | None = None
+        self._tree: Hierarchy | None = None
+
+    @property
+    def summary(self) -> Summary:
+        """Its summary; where the registry is mounted, read when it is first needed."""
+        if self._summary is None:
+            self._summary = self._read_summary()
+        return self._summary
+
+    @property
+    def tree(self) -> Hierarchy:
+        """Its directories."""
+        if self._tree is None:
+            for path in self.manifest:
+                listed_path(path)
+            self._tree = Hierarchy(self.manifest)
+        return self._tree
+
+    def entry(self, path: str) -> Entry:
+        """The entry of the file ``path``.
+
+        Raises :class:`~gobbler.client.errors.NotThere`, or ``IsADirectoryError``.
+        """
+        if self.is_directory(path):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.key.file(path))
+        return self.manifest[path]
+
+    def is_directory(self, path: str) -> bool:
+        """Whether ``path`` is a directory, not a file; ``""`` is the version itself.
+
+        Everything that has to know asks this. Raises :class:`~gobbler.client.errors.NotThere`
+        if it is neither.
+        """
+        entry = self.manifest.get(path)
+        if entry is not None and not entry.is_directory:
+            listed_path(path)
+            return False
+        if self.tree.children(path) is not None:
+            return True
+        place = self.key.file(path)
+        raise NotThere(
+            f"{quoted(place)} is not in the registry",
+            place,
+            hint=f"List what is there: gobbler ls {self.key}",
+        )
+
+
+class RegistryReader:
+    """Reads the registry of a connection; safe to share between threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._held: OrderedDict[VersionKey, tuple[State, VersionRecords]] = OrderedDict()
+        self._lock = ForkSafeLock()
+
+    def __reduce__(self) -> tuple[type[RegistryReader], tuple[Connection]]:
+        return RegistryReader, (self.connection,)
+
+    # Records.
+
+    def manifest(self, key: VersionKey, *, overwrite: bool = False) -> Manifest:
+        """The manifest of a version, from the cache if it is there, unless ``overwrite``."""
+        return self._record(key.manifest, overwrite, decode_manifest)
+
+    def summary(self, key: VersionKey, *, overwrite: bool = False) -> Summary:
+        """The summary of a version, from the cache if it is there, unless ``overwrite``.
+
+        While the version is on probation it is fetched again, since probation has an end.
+        """
+        summary = self._record(key.summary, overwrite, _decode_summary)
+        if summary.on_probation and not overwrite and self.connection.local is None:
+            summary = self._record(key.summary, True, _decode_summary)
+        return summary
+
+    def _record(self, path: str, overwrite: bool, decode: Callable[[bytes, str], T]) -> T:
+        """A record of the registry; one that is damaged in the cache is fetched again."""
+        try:
+            return decode(self._content(path, overwrite), path)
+        except Fault:
+            if overwrite or self.connection.local is not None:
+                raise
+            return decode(self._content(path, overwrite=True), path)
+
+    def _content(self, path: str, overwrite: bool) -> bytes:
+        with open(self.fetch_file(path, overwrite=overwrite), "rb") as file:
+            return file.read()
+
+    def records(self, key: VersionKey) -> VersionRecords:
+        """The records of a version, kept in memory for as long as they hold.
+
+        Those of a final version are not requested again. While a version is on probation its
+        summary is: it may be removed, and another published under its name.
+        """
+        held = self.in_memory(key)
+        if held is not None and held[0] == "final":
+            return held[1]
+        try:
+            state = self._state(key)
+            if held is not None and held[0] == state:
+                return held[1]
+            overwrite = isinstance(state, Summary)
+            manifest = self.manifest(key, overwrite=overwrite)
+            records = VersionRecords(key, manifest, functools.partial(self.summary, key))
+            if self.connection.local is None:
+                # Other than where the registry is mounted, it decides where files are read.
+                records._summary = state if isinstance(state, Summary) else self.summary(key)
+        except Missing:
+            self.forget(key)
+            raise
+        with self._lock:
+            self._held[key] = state, records
+            self._held.move_to_end(key)
+            while len(self._held) > VERSIONS_IN_MEMORY:
+                self._held.popitem(last=False)
+        return records
+
+    def in_memory(self, key: VersionKey) -> tuple[State, VersionRecords] | None:
+        """The records that are in memory, and the state that they are of; nothing is read."""
+        with self._lock:
+            return self._held.get(key)
+
+    def _state(self, key: VersionKey) -> State:
+        local = self.connection.local
+        if local is not None:
+            return Fingerprint.of(os.stat(local.file(key.manifest)))
+        summary = self.summary(key)
+        return summary if summary.on_probation else "final"
+
+    def forget(self, key: VersionKey | None = None) -> None:
+        """Read the records of a version, or of all versions, again when they are needed."""
+        with self._lock:
+            if key is None:
+                self._held.clear()
+            else:
+                self._held.pop(key, None)
+
+    def is_directory(self, key: VersionKey, path: str) -> bool:
+        """Whether ``path`` is a directory of a version; the service's own files are none.
+
+        Raises :class:`~gobbler.client.errors.NotThere` if there is neither.
+        """
+        return not is_internal(path.rpartition("/")[2]) and self.records(key).is_directory(path)
+
+    # Whole files and directories.
+
+    def fetch_file(
+        self, path: str, *, overwrite: bool = False, progress: Progress | None = None
+    ) -> str:
+        """Return where the registry's file ``path`` can be read on this machine."""
+        path = registry_path(path)
+        local = self.connection.local
+        if local is not None:
+            return local.file(path)
+        cache = self.connection.cache
+        return cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
+
+    def fetch_directory(
+        self,
+        path: str,
+        *,
+        overwrite: bool = False,
+        concurrent: int = 4,
+        progress: Progress | None = None,
+    ) -> str:
+        """Return where the registry's directory ``path`` can be read on this machine."""
+        path = registry_path(path)
+        local = self.connection.local
+        if local is not None:
+            return local.directory(path)
+        return self.connection.cache.directory(
+            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
+        )
+
+    def fetch(
+        self,
+        key: VersionKey,
+        path: str,
+        *,
+        overwrite: bool = False,
+        concurrent: int = 4,
+        progress: Progress | None = None,
+    ) -> str:
+        """Return where a version (``path`` is empty), or a file or directory of it, can be read.
+
+        What is on probation is always fetched again.
+        """
+        full = key.file(path) if path else key.path
+        is_directory = self.is_directory(key, path)
+        if self.connection.local is None:
+            overwrite = overwrite or self.records(key).summary.on_probation
+        if is_directory:
+            return self.fetch_directory(
+                full, overwrite=overwrite, concurrent=concurrent, progress=progress
+            )
+        return self.fetch_file(full, overwrite=overwrite, progress=progress)
+
+    # Parts of files.
+
+    def local_path(self, key: VersionKey, path: str) -> str | None:
+        """Where the file ``path`` of a version can be read on this machine, if it can.
+
+        That is in the registry or in the cache, where a file of up to 16 MiB is fetched into if
+        its version is final. ``None``: use :meth:`ranges`.
+        """
+        records = self.records(key)
+        entry = records.entry(path)
+        local = self.connection.local
+        if local is not None:
+            return local.file(key.file(path))
+        cache = self.connection.cache
+        kept = cache.kept(entry)
+        if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
+            return kept
+        try:
+            return cache.known(key.file(path), entry)
+        except ContentMismatch:
+            # The manifest in the cache may be that of another version of this name.
+            self.forget(key)
+            return self.fetch_file(key.file(path), overwrite=True)
+        except Missing:
+            self.forget(key)
+            raise
+
+    def ranges(self, key: VersionKey, path: str) -> Ranges:
+        """The file ``path`` of a version, to be read in parts over HTTP."""
+        records = self.records(key)
+        full, size = key.file(path), records.entry(path).size
+        overwrite = records.summary.on_probation
+        whole = functools.partial(self.fetch_file, full, overwrite=overwrite)
+        outdated = functools.partial(self._renew, key)
+        return Ranges(self.connection.http, full, size, whole, outdated)
+
+    def _renew(self, key: VersionKey) -> None:
+        """Fetch the records of a version again: they turned out to be of another one."""
+        self.forget(key)
+        with contextlib.suppress(GobblerError):
+            self.summary(key, overwrite=True)
+            self.manifest(key, overwrite=True)
+
+
+def _decode_summary(data: bytes, path: str) -> Summary:
+    return decode(data, Summary, path)

@@ -1,0 +1,103 @@
+"""How a version relates to others: links that lead to it, and content that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from gobbler.client import source
+from gobbler.client.errors import RequestMissing
+from gobbler.client.registry_reader import RegistryReader
+from gobbler.errors import Missing, Refused, Unreachable
+from gobbler.model.answers import Shared
+from gobbler.model.names import VersionKey
+from gobbler.model.records import Manifest
+from gobbler.rules.dedup import contents_of, shared
+from gobbler.rules.links import versions_linked
+from gobbler.rules.reroute import Rerouting
+
+
+class LinkChange(Struct, frozen=True):
+    """What happens to one link, so that the file that it leads to can be deleted.
+
+    ``path`` is the link's path in the registry, and ``source`` the file that is to be deleted.
+    With ``copy`` a copy of the file replaces the link, which adds ``usage`` bytes; otherwise
+    the link leads to another file.
+    """
+
+    path: str
+    copy: bool
+    source: str
+    usage: int
+
+
+class Relations(Struct, frozen=True):
+    """How a version relates to others.
+
+    ``links``: links of other versions to its files, and what would happen to each if the version
+    were deleted. ``shared``: other versions that have some of its contents.
+    """
+
+    links: list[LinkChange]
+    shared: list[Shared]
+
+
+def relations(reader: RegistryReader, key: VersionKey) -> Relations:
+    """The relations of a version: the service's answer, or read from the registry.
+
+    The service answers if it has an index. If it has none, or doesn't answer, all manifests of
+    the registry are read, if it is mounted here.
+    """
+    connection = reader.connection
+    if connection.url:
+        try:
+            return connection.http.get(f"/links/{quote(key.path)}", Relations)
+        except (RequestMissing, Unreachable) as error:
+            if connection.local is None:
+                reader.manifest(key, overwrite=True)  # raises Missing if there is no such version
+                if isinstance(error, Unreachable):
+                    raise
+                raise Refused(
+                    f"the service at {connection.url} does not report links",
+                    hint="Run this where the registry is mounted, so that it can be read.",
+                ) from error
+    return found_by_reading(key, _all_versions(connection.source), reader.manifest)
+
+
+def _all_versions(registry: source.Source) -> Iterable[VersionKey]:
+    for project in source.names(registry, "."):
+        for asset in source.names(registry, project):
+            for version in source.names(registry, f"{project}/{asset}"):
+                yield VersionKey(project, asset, version)
+
+
+def found_by_reading(
+    key: VersionKey, versions: Iterable[VersionKey], manifest_of: Callable[[VersionKey], Manifest]
+) -> Relations:
+    """The relations of the version ``key`` to ``versions``, from their manifests.
+
+    Keeps one manifest in memory at a time, besides those with links to the version. Raises
+    :class:`~gobbler.errors.Missing` if there is no such version, and
+    :class:`~gobbler.errors.Fault` where a manifest is damaged.
+    """
+    own = contents_of(manifest_of(key))
+    linking: list[VersionKey] = []
+    sharing: list[Shared] = []
+    for other in versions:
+        try:
+            manifest = manifest_of(other)
+        except Missing:
+            continue  # not a version, or just deleted
+        if other != key:
+            if key in versions_linked(manifest):
+                linking.append(other)
+            sharing.append(shared(own, other, contents_of(manifest)))
+    rerouting = Rerouting({key}, manifest_of)
+    changes = [change.to_dict() for other in linking for change in rerouting.changes(other)]
+    links = msgspec.convert(changes, list[LinkChange])
+    return Relations(
+        sorted(links, key=lambda link: link.path), [each for each in sharing if each.files]
+    )

@@ -1,0 +1,46 @@
+"""The threads that look at files: none of them uses a directory that is closed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from gobbler.fs.open import closing, open_directory
+from gobbler.transfer import stat_pool
+from gobbler.transfer.stat_pool import Directory, StatPool
+
+
+def test_an_error_of_one_thread_waits_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
+    monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
+    (tmp_path / "good").touch()
+    begun, failed = threading.Event(), threading.Event()
+    seen: list[object] = []
+
+    def looks_at(directory: Directory, names: list[str]) -> stat_pool.Looks:
+        if names == ["bad"]:
+            assert begun.wait(60)
+            failed.set()
+            raise MemoryError
+        begun.set()
+        assert failed.wait(60)
+        failed.clear()
+        failed.wait(0.1)  # the error arrives meanwhile
+        try:
+            seen.append(os.stat("good", dir_fd=directory.descriptor).st_size)
+        except OSError as error:
+            seen.append(error)
+        return {}
+
+    monkeypatch.setattr(Directory, "looks_at", looks_at)
+    with StatPool(2) as pool, closing(open_directory(str(tmp_path))) as descriptor:
+        directory = Directory(descriptor, ["bad", "good"], set(), {})
+        pool.look(directory, "good")
+        with pytest.raises(MemoryError):
+            pool.looks(directory, ["bad", "good"])
+    assert seen == [0]
