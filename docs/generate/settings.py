@@ -7,9 +7,8 @@ import click
 from docs.generate import commands, markdown
 from gobbler.cli.serve import command as serve
 from gobbler.cli.worker import command as worker
-from gobbler.client import config_schema
-from gobbler.client.config_file import SITE
-from gobbler.client.config_schema import KEYS, SERVICE_KEYS
+from gobbler.client import config
+from gobbler.client.config import KEYS, SERVICE_KEYS, SITE_DIRECTORY
 from gobbler.client.resolve import DEFAULT_URL, ENVIRONMENT
 
 NAMES = {serve: "serve", worker: "worker"}
@@ -83,14 +82,14 @@ def page() -> str:
     keys = [[f"`{key}`", text] for key, text in KEYS.items()]
     keys += [[f"`service.NAME.{key}`", text] for key, text in SERVICE_KEYS.items()]
     variables = [[f"`{name}`", text] for name, text in ENVIRONMENT.items()]
-    example = markdown.example(config_schema.__doc__)
+    example = markdown.example(config.__doc__)
     return "\n\n".join(
         [
             SERVICE.strip(),
             markdown.table(["option", "meaning", "of"], options),
             ENVIRONMENT_TEXT.strip(),
             markdown.table(["variable", "meaning"], variables),
-            FILE_TEXT.format(example=example, site=SITE).strip(),
+            FILE_TEXT.format(example=example, site=SITE_DIRECTORY).strip(),
             markdown.table(["setting", "meaning"], keys),
             "In paths `~` and variables such as `$USER` are replaced.",
             RULE.format(default_url=DEFAULT_URL).strip(),

@@ -12,7 +12,7 @@ import pytest
 
 import pygobbler
 from gobbler.cli import main
-from gobbler.client import Client, config_file
+from gobbler.client import Client, config
 from gobbler.errors import Refused
 
 
@@ -22,7 +22,7 @@ def place(tmp_path, monkeypatch) -> Path:
     monkeypatch.delenv("GOBBLER_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(config_file, "SITE", str(tmp_path / "etc"))
+    monkeypatch.setattr(config, "SITE_DIRECTORY", str(tmp_path / "etc"))
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def test_a_service_is_configured_and_found(run, service, project, place):
     done = run("config", "set", "service.lab.url", service.url)
     assert done == (0, f"changed {file}\n", "")
     found = shown(run)
-    assert found["service"] == ("lab", "the only one")
+    assert found["service"] == ("lab", "the only service")
     assert found["url"] == (service.url, file)
     assert found["staging"] == found["registry"] == ("", "from the service")
     assert found["cache"][1] == "default"
@@ -75,7 +75,7 @@ def test_one_of_several(run, service, project, monkeypatch):
     run("config", "set", "service.gone.url", "http://127.0.0.1:1")
     code, out, err = run("ls")
     assert (code, out) == (3, "")
-    assert err.startswith("error: there are several services (gone, lab), and none is the default")
+    assert err.startswith("error: several services (gone, lab) are configured, and none")
     assert err.count("\n") == 2
     assert project in run("ls", "--service", "lab")[1]
     assert run("ls", "--service", "gone")[0] == 6

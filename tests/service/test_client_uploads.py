@@ -65,7 +65,7 @@ def test_what_would_be_refused_is_refused(
         client.plan_upload(*asset, "1", source)
     with pytest.raises(Missing, match="does not exist"):
         client.plan_upload("no-such-project", "a", "1", source)
-    with pytest.raises(Missing, match="is not there"):
+    with pytest.raises(Missing, match="does not exist"):
         client.plan_upload(*asset, "2", source / "nowhere")
     (source / "out").symlink_to("/etc/passwd")
     assert client.plan_upload(*asset, "2", source).undecided == {"out": "/etc/passwd"}

@@ -230,6 +230,7 @@ def test_nothing_can_be_written(fs, published, service, change):
 def test_without_an_address(monkeypatch):
     monkeypatch.delenv("GOBBLER_URL", raising=False)
     monkeypatch.delenv("GOBBLER_REGISTRY", raising=False)
+    monkeypatch.setenv("GOBBLER_STAGING", "/somewhere")  # else the service on this machine is meant
     with pytest.raises(Refused, match="address of the service") as caught:
         fsspec.filesystem("gobbler")
     assert "GOBBLER_URL" in caught.value.hint

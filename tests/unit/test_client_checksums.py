@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import checksums as module
 from gobbler.client import staging
 from gobbler.client.checksums import WAITING, Checksums, Sent
 from gobbler.client.parallel import Stop
 from gobbler.client.staging import stage
 from gobbler.errors import Cancelled, Fault
+from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
 from gobbler.model.progress import NoProgress
 
@@ -149,8 +149,8 @@ def test_an_error_elsewhere_ends_the_computing(tmp_path: Path) -> None:
     before = open_files()
     with hole.open("rb") as file, suppress(ZeroDivisionError), Checksums(1) as checksums:
         for path in ("begun", "waiting"):
-            stamp = module.stamp_of(file.fileno())
-            assert checksums.compute(path, file.fileno(), str(hole), stamp)
+            fingerprint = Fingerprint.of(os.fstat(file.fileno()))
+            assert checksums.compute(path, file.fileno(), str(hole), fingerprint)
         raise ZeroDivisionError
     assert open_files() == before
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client import config_file
-from gobbler.client.config_schema import InvalidConfiguration, Service, decode
+from gobbler.client import config
+from gobbler.client.config import InvalidConfiguration, ServiceTable, parse_config
 from gobbler.errors import Forbidden, Missing, Refused
 
 WHOLE = """\
@@ -32,18 +32,18 @@ AROUND = {"HOME": "/home/ada", "WHO": "ada", "DATA": "/data"}
 
 
 def test_what_a_file_says():
-    found = decode(WHOLE, "/f", AROUND)
+    found = parse_config(WHOLE, "/f", AROUND)
     assert found.default == "lab"
     assert found.cache == "/home/ada/data/ada/cache"
     assert found.services == {
-        "lab": Service("http://lab.example.org:8080", "/data/staging", "/data/registry"),
-        "files-only": Service(None, "/other/staging", "/other/registry"),
+        "lab": ServiceTable("http://lab.example.org:8080", "/data/staging", "/data/registry"),
+        "files-only": ServiceTable(None, "/other/staging", "/other/registry"),
     }
     assert found.place("default") == "/f, line 2"
 
 
 def test_an_empty_file_says_nothing():
-    found = decode("", "/f", {})
+    found = parse_config("", "/f", {})
     assert (found.default, found.cache, dict(found.services)) == (None, None, {})
 
 
@@ -57,7 +57,7 @@ BAD = {
     '[service.lab]\nstaging = [\n"/a",\n"/b"]\n': (4, "service.lab.staging is not text"),
     'service = "lab"': (1, "service is not a table"),
     'service.lab = "http://x"': (1, "service.lab is not a table"),
-    '[service."the lab"]\nurl = "http://x"': (1, '"the lab" can\'t name a service'),
+    '[service."the lab"]\nurl = "http://x"': (1, '"the lab" is not a name for a service'),
     '[service.lab]\nurl = "lab.example.org"': (2, "is not the address of a service"),
     '[service.lab]\nurl = "http://x:port"': (2, "is not the address of a service"),
     '[service.lab]\n\nregistry = "data"': (3, "is not an absolute path"),
@@ -70,7 +70,7 @@ BAD = {
 def test_a_bad_file_is_told_by_file_and_line(text):
     line, what = BAD[text]
     with pytest.raises(InvalidConfiguration) as caught:
-        decode(text, "/home/ada/config.toml", {})
+        parse_config(text, "/home/ada/config.toml", {})
     assert caught.value.reason.startswith(f"/home/ada/config.toml, line {line}: ")
     assert what in caught.value.reason
     assert "\n" not in caught.value.message
@@ -81,7 +81,7 @@ def test_a_bad_file_is_told_by_file_and_line(text):
 @given(st.text(max_size=40))
 def test_whatever_stands_there_is_read_or_refused(text):
     try:
-        decode(text, "/f", {})
+        parse_config(text, "/f", {})
     except InvalidConfiguration as error:
         refused = error
     else:
@@ -95,7 +95,7 @@ def around(tmp_path, monkeypatch):
     monkeypatch.delenv("GOBBLER_CONFIG")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/site:{tmp_path}/site2")
-    monkeypatch.setattr(config_file, "SITE", str(tmp_path / "etc"))
+    monkeypatch.setattr(config, "SITE_DIRECTORY", str(tmp_path / "etc"))
     monkeypatch.setenv("WHO", "ada")
     monkeypatch.setenv("DATA", "/data")
     return os.environ
@@ -108,41 +108,41 @@ def write(path: str | Path, text: str) -> str:
 
 
 def test_where_files_are(around, tmp_path):
-    assert config_file.read_all(around) == []
-    assert config_file.users_file(around) == f"{tmp_path}/user/gobbler/config.toml"
+    assert config.read_configs(around) == []
+    assert config.user_config(around) == f"{tmp_path}/user/gobbler/config.toml"
     places = ["user", "site", "site2", "etc"]
     paths = [f"{tmp_path}/{place}/gobbler/config.toml" for place in places]
-    assert [config_file.users_file(around), *config_file.site_files(around)] == paths
+    assert [config.user_config(around), *config.site_configs(around)] == paths
     for path in paths:
         write(path, WHOLE)
-    assert [found.path for found in config_file.read_all(around)] == paths
+    assert [found.path for found in config.read_configs(around)] == paths
     monkeypatched = {**around, "GOBBLER_CONFIG": paths[2]}
-    assert [found.path for found in config_file.read_all(monkeypatched)] == [paths[2]]
+    assert [found.path for found in config.read_configs(monkeypatched)] == [paths[2]]
 
 
 def test_a_user_whose_home_has_no_configuration_uses_that_of_the_site():
-    assert config_file.site_files({}) == ["/etc/gobbler/config.toml"]
+    assert config.site_configs({}) == ["/etc/gobbler/config.toml"]
 
 
 def test_files_that_cannot_be_read(around, tmp_path):
-    path = Path(config_file.users_file(around))
+    path = Path(config.user_config(around))
     path.mkdir(parents=True)
     with pytest.raises(InvalidConfiguration, match="can't be read: Is a directory"):
-        config_file.read_all(around)
+        config.read_configs(around)
     path.rmdir()
     path.write_bytes(b'\ndefault = "\xff"')
-    with pytest.raises(InvalidConfiguration, match=r"config.toml, line 2: it is not UTF-8"):
-        config_file.read_all(around)
-    path.write_bytes(b"#" * (config_file.MAX_BYTES + 1))
+    with pytest.raises(InvalidConfiguration, match=r"config.toml, line 2: not UTF-8"):
+        config.read_configs(around)
+    path.write_bytes(b"#" * (config.MAX_BYTES + 1))
     with pytest.raises(InvalidConfiguration, match="larger than 1 MiB"):
-        config_file.read_all(around)
+        config.read_configs(around)
     nowhere = {"GOBBLER_CONFIG": str(tmp_path / "nowhere")}
     with pytest.raises(InvalidConfiguration, match=r"GOBBLER_CONFIG names .*nowhere, which does"):
-        config_file.read_all(nowhere)
+        config.read_configs(nowhere)
 
 
 def test_setting_keeps_what_is_there(around):
-    path = write(config_file.users_file(around), '# mine\ncache = "/a" # short\n')
+    path = write(config.user_config(around), '# mine\ncache = "/a" # short\n')
     os.chmod(path, 0o600)
     for key, value in {
         "service.lab.url": "http://x",
@@ -150,51 +150,55 @@ def test_setting_keeps_what_is_there(around):
         "default": "lab",
         "cache": "/b",
     }.items():
-        config_file.set_value(path, key, value, around)
+        config.set_value(path, key, value, around)
     text = Path(path).read_text()
     assert text.startswith("# mine\n")
     assert "# short" in text
-    found = decode(text, path, around)
+    found = parse_config(text, path, around)
     assert (found.default, found.cache) == ("lab", "/b")
-    assert found.services == {"lab": Service("http://x", None, "/data")}
+    assert found.services == {"lab": ServiceTable("http://x", None, "/data")}
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
     assert os.listdir(os.path.dirname(path)) == ["config.toml"]
 
 
 def test_a_new_file_is_made_where_there_is_none(around):
-    path = config_file.users_file(around)
-    config_file.set_value(path, "service.lab.url", "http://x", around)
-    assert decode(Path(path).read_text(), path, {}).services == {"lab": Service("http://x")}
+    path = config.user_config(around)
+    config.set_value(path, "service.lab.url", "http://x", around)
+    assert parse_config(Path(path).read_text(), path, {}).services == {
+        "lab": ServiceTable("http://x")
+    }
 
 
 def test_a_link_to_the_file_stays_one(around, tmp_path):
     real = write(tmp_path / "dotfiles" / "gobbler.toml", "")
-    path = Path(config_file.users_file(around))
+    path = Path(config.user_config(around))
     path.parent.mkdir(parents=True)
     path.symlink_to(real)
-    config_file.set_value(str(path), "cache", "/a", around)
+    config.set_value(str(path), "cache", "/a", around)
     assert path.is_symlink()
     assert Path(real).read_text() == 'cache = "/a"\n'
 
 
 def test_unsetting(around):
-    path = write(config_file.users_file(around), WHOLE)
-    config_file.unset_value(path, "service.lab.staging", around)
-    config_file.unset_value(path, "service.files-only", around)
-    config_file.unset_value(path, "cache", around)
+    path = write(config.user_config(around), WHOLE)
+    config.unset_value(path, "service.lab.staging", around)
+    config.unset_value(path, "service.files-only", around)
+    config.unset_value(path, "cache", around)
     for key in ("cache", "service.none", "service.lab.staging"):
         with pytest.raises(Missing, match="is not set"):
-            config_file.unset_value(path, key, around)
-    found = decode(Path(path).read_text(), path, around)
-    assert found.services == {"lab": Service("http://lab.example.org:8080", None, "/data/registry")}
+            config.unset_value(path, key, around)
+    found = parse_config(Path(path).read_text(), path, around)
+    assert found.services == {
+        "lab": ServiceTable("http://lab.example.org:8080", None, "/data/registry")
+    }
     assert "# the nearest" in found.text
 
 
 def test_the_last_setting_takes_its_service_along(around):
-    path = config_file.users_file(around)
-    config_file.set_value(path, "service.lab.url", "http://x", around)
-    config_file.unset_value(path, "service.lab.url", around)
-    assert dict(decode(Path(path).read_text(), path, {}).services) == {}
+    path = config.user_config(around)
+    config.set_value(path, "service.lab.url", "http://x", around)
+    config.unset_value(path, "service.lab.url", around)
+    assert dict(parse_config(Path(path).read_text(), path, {}).services) == {}
 
 
 @pytest.mark.parametrize(
@@ -203,35 +207,35 @@ def test_the_last_setting_takes_its_service_along(around):
         ("url", "http://x", '"url" is not a setting'),
         ("service.lab.port", "1", "is not a setting"),
         ("service.lab.url", "x", "service.lab.url is not the address"),
-        ("service.the lab.url", "http://x", "can't name a service"),
+        ("service.the lab.url", "http://x", "is not a name for a service"),
         ("cache", "here", "cache is not an absolute path"),
         ("default", "none", "there is no service"),
     ],
 )
 def test_nothing_is_written_that_makes_no_sense(around, key, value, reason):
-    path = write(config_file.users_file(around), 'cache = "/a"\n')
+    path = write(config.user_config(around), 'cache = "/a"\n')
     with pytest.raises((Refused, Missing), match=reason) as caught:
-        config_file.set_value(path, key, value, around)
+        config.set_value(path, key, value, around)
     assert caught.value.hint
     assert "line" not in caught.value.reason
     assert Path(path).read_text() == 'cache = "/a"\n'
 
 
 def test_a_bad_file_is_not_changed(around):
-    path = write(config_file.users_file(around), "cache = ")
+    path = write(config.user_config(around), "cache = ")
     with pytest.raises(InvalidConfiguration, match="line 1"):
-        config_file.set_value(path, "cache", "/a", around)
+        config.set_value(path, "cache", "/a", around)
     assert Path(path).read_text() == "cache = "
 
 
 def test_a_file_that_cannot_be_written_stays_whole(around, monkeypatch):
-    path = write(config_file.users_file(around), 'cache = "/a"\n')
+    path = write(config.user_config(around), 'cache = "/a"\n')
 
     def refuse(*arguments: object) -> None:
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(os, "rename", refuse)
     with pytest.raises(Forbidden, match="you can't write"):
-        config_file.set_value(path, "cache", "/b", around)
+        config.set_value(path, "cache", "/b", around)
     assert Path(path).read_text() == 'cache = "/a"\n'
     assert os.listdir(os.path.dirname(path)) == ["config.toml"]

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from gobbler.client import http
-from gobbler.client.config_schema import InvalidConfiguration
+from gobbler.client.config import InvalidConfiguration
 from gobbler.client.errors import (
     BrokenOff,
     NoAnswer,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -267,3 +269,8 @@ def test_unpack():
     for bad in ("", "p", "p/a"):
         with pytest.raises(ValueError, match="three parts"):
             unpack(bad)
+
+
+def test_the_package_alone_imports_no_client():
+    code = "import gobbler, sys; gobbler.__version__; sys.exit('gobbler.client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client.config_schema import InvalidConfiguration, decode
-from gobbler.client.resolve import DEFAULT_URL, DIRECTORIES, SETTINGS, locate, locate_cache
+from gobbler.client.config import InvalidConfiguration, parse_config
+from gobbler.client.resolve import (
+    DEFAULT_URL,
+    DIRECTORIES,
+    SETTINGS,
+    resolve_cache,
+    resolve_service,
+)
 from gobbler.errors import GobblerError, Missing, Refused
 from gobbler.service.settings import Settings
 
@@ -18,8 +24,8 @@ TWO = LAB + '[service.two]\nurl = "http://two"\n[service.disk]\nstaging = "/s"\n
 def found(given=None, service=None, environment=None, user=None, site=None):
     """Settings by name; and which service it is, if it has a name."""
     texts = {"/user": user, "/site": site}
-    files = [decode(text, path, {}) for path, text in texts.items() if text is not None]
-    located = locate(given or {}, service, environment or {}, files)
+    files = [parse_config(text, path, {}) for path, text in texts.items() if text is not None]
+    located = resolve_service(given or {}, service, environment or {}, files)
     settings = {name: each.value for name, each in located.settings.items()}
     return settings, located.service and located.service.value
 
@@ -29,8 +35,8 @@ ALL_OF_LAB = {"url": "http://lab", "staging": "/lab/staging", "registry": "/lab/
 
 def test_nothing_is_configured():
     assert found() == ({"url": DEFAULT_URL}, None)
-    assert locate({}, None, {}, []).is_default
-    assert not locate({"url": DEFAULT_URL}, None, {}, []).is_default
+    assert resolve_service({}, None, {}, []).is_default
+    assert not resolve_service({"url": DEFAULT_URL}, None, {}, []).is_default
     assert found(environment={"GOBBLER_REGISTRY": "/r"}) == ({"registry": "/r"}, None)
 
 
@@ -97,7 +103,7 @@ def test_a_service_without_an_address_does_not_mix_with_one():
 
 
 def test_contradictions_are_told():
-    with pytest.raises(Refused, match="an address and the name"):
+    with pytest.raises(Refused, match="the address and the name"):
         found({"url": "http://lab"}, "lab", user=TWO)
     both = {"GOBBLER_URL": "http://x", "GOBBLER_SERVICE": "lab"}
     with pytest.raises(InvalidConfiguration, match="GOBBLER_URL and GOBBLER_SERVICE"):
@@ -117,11 +123,11 @@ def test_a_service_that_is_not_there():
 
 
 def test_the_cache():
-    files = [decode(f'cache = "/{name}"', f"/{name}", {}) for name in ("user", "site")]
-    assert locate_cache({}, files) == ("/user", "/user")
-    assert locate_cache({}, files[1:]) == ("/site", "/site")
-    assert locate_cache({"GOBBLER_CACHE": "/env"}, files) == ("/env", "GOBBLER_CACHE")
-    assert locate_cache({}, []) is None
+    files = [parse_config(f'cache = "/{name}"', f"/{name}", {}) for name in ("user", "site")]
+    assert resolve_cache({}, files) == ("/user", "/user")
+    assert resolve_cache({}, files[1:]) == ("/site", "/site")
+    assert resolve_cache({"GOBBLER_CACHE": "/env"}, files) == ("/env", "GOBBLER_CACHE")
+    assert resolve_cache({}, []) is None
 
 
 layers = st.fixed_dictionaries(

@@ -14,7 +14,7 @@ import pytest
 
 from gobbler.doctor import modes
 from gobbler.fs import acl
-from gobbler.fs.acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, Entry
+from gobbler.fs.acl import GROUP, GROUP_OBJ, MASK, OTHER, USER, USER_OBJ, AclEntry
 
 from .doctoring import FAULT, OK, TOPIC, WARNING, World, new_world
 
@@ -40,10 +40,10 @@ def packed(*entries: tuple[int, int, int]) -> bytes:
 
 def test_a_list_is_read_from_its_bytes() -> None:
     found = acl.parse(packed((USER_OBJ, 7, -1), (USER, 6, 1000), (MASK, 4, -1), (OTHER, 5, -1)))
-    assert found.entries[1] == Entry(USER, 6, 1000)
+    assert found.entries[1] == AclEntry(USER, 6, 1000)
     assert found.find(OTHER) == 5
     assert found.find(GROUP_OBJ) == 0
-    assert list(found.named()) == [Entry(USER, 4, 1000)], "the mask limits what is granted"
+    assert list(found.named()) == [AclEntry(USER, 4, 1000)], "the mask limits what is granted"
 
 
 @pytest.mark.parametrize("data", [b"", b"\2\0\0", b"\3\0\0\0", packed((OTHER, 5, -1)) + b"\0"])

@@ -139,4 +139,4 @@ def test_jobs_of_other_hosts_are_given_up_by_the_clock_of_the_filesystem(
     os.utime(lock, (real() - EXPIRY_SECONDS - 60,) * 2)
     assert len(list(abandoned_workspaces(str(tmp_path)))) == 1
     assert os.listdir(tmp_path / "..incoming") == []
-    assert lock.suffix == workspace.LOCK_SUFFIX
+    assert lock.suffix == workspace.LEASE_SUFFIX

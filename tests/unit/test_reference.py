@@ -16,7 +16,7 @@ import pygobbler
 from gobbler.actions import ACTIONS
 from gobbler.cli import COMMANDS
 from gobbler.client import Admin, Asset, Client, Project, Version
-from gobbler.client.config_schema import KEYS, SERVICE_KEYS
+from gobbler.client.config import KEYS, SERVICE_KEYS
 from gobbler.client.resolve import ENVIRONMENT
 from gobbler.errors import Code
 from gobbler.service.openapi import description

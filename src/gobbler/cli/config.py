@@ -8,10 +8,16 @@ from typing import Any
 import click
 
 from gobbler.cli import common
-from gobbler.client import config_file
+from gobbler.client import config
 from gobbler.client.cache.cache import default_cache
-from gobbler.client.config_schema import KEYS, SERVICE_KEYS, Configuration
-from gobbler.client.resolve import SETTINGS, Found, Located, locate, locate_cache, names
+from gobbler.client.config import KEYS, SERVICE_KEYS, ConfigFile
+from gobbler.client.resolve import (
+    SETTINGS,
+    ServiceConfig,
+    Setting,
+    resolve_cache,
+    resolve_service,
+)
 
 _site = click.option(
     "--site", is_flag=True, help="Use the file for all users of this machine instead of yours."
@@ -57,8 +63,8 @@ def show(service: str | None, as_json: bool) -> None:
       gobbler config show --service other
       gobbler config show --json
     """
-    files = config_file.read_all(os.environ)
-    located = locate({}, service, os.environ, files)
+    files = config.read_configs(os.environ)
+    located = resolve_service({}, service, os.environ, files)
     found = _settings(located, files)
     if as_json:
         common.print_json(
@@ -67,7 +73,7 @@ def show(service: str | None, as_json: bool) -> None:
                     name: None if each is None else {"value": each.value, "source": each.source}
                     for name, each in found.items()
                 },
-                "services": names(files),
+                "services": config.service_names(files),
                 "files": [file.path for file in files],
             }
         )
@@ -76,17 +82,17 @@ def show(service: str | None, as_json: bool) -> None:
     common.print_table(["setting", "value", "from"], rows)
 
 
-def _settings(located: Located, files: list[Configuration]) -> dict[str, Found | None]:
-    cache = locate_cache(os.environ, files) or Found(default_cache(), "default")
+def _settings(located: ServiceConfig, files: list[ConfigFile]) -> dict[str, Setting | None]:
+    cache = resolve_cache(os.environ, files) or Setting(default_cache(), "default")
     settings = {name: located.settings.get(name) for name in SETTINGS}
     return {"service": located.service, **settings, "cache": cache}
 
 
-def _absent(name: str, located: Located) -> Found:
+def _absent(name: str, located: ServiceConfig) -> Setting:
     """What ``show`` prints for a setting without a value."""
     if name in ("staging", "registry") and located.get("url") is not None:
-        return Found("", "from the service")
-    return Found("", "not set")
+        return Setting("", "from the service")
+    return Setting("", "not set")
 
 
 @command.command(short_help="Print the path of your configuration file.")
@@ -123,7 +129,7 @@ def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
       sudo gobbler config set --site default lab
     """
     file = _path(site)
-    config_file.set_value(file, setting, value, os.environ)
+    config.set_value(file, setting, value, os.environ)
     _report(file, {"setting": setting, "value": value}, as_json=as_json)
 
 
@@ -140,13 +146,13 @@ def unset(setting: str, site: bool, as_json: bool) -> None:
       gobbler config unset service.lab
     """
     file = _path(site)
-    config_file.unset_value(file, setting, os.environ)
+    config.unset_value(file, setting, os.environ)
     _report(file, {"setting": setting}, as_json=as_json)
 
 
 def _path(site: bool) -> str:
-    files = config_file.site_files(os.environ) if site else []
-    return files[0] if files else config_file.users_file(os.environ)
+    files = config.site_configs(os.environ) if site else []
+    return files[0] if files else config.user_config(os.environ)
 
 
 def _report(file: str, changed: dict[str, Any], *, as_json: bool) -> None:

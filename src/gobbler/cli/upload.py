@@ -12,7 +12,7 @@ from gobbler.cli.amounts import count
 from gobbler.cli.common import Bar
 from gobbler.client import Client
 from gobbler.client.address import LATEST, Address, parse_as
-from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.upload import UploadPlan
 from gobbler.errors import Code, Refused
 
 

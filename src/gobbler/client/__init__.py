@@ -26,7 +26,7 @@ from gobbler.client.permissions import NewPermissions
 from gobbler.client.project import Project
 from gobbler.client.relations import LinkChange
 from gobbler.client.source import ServiceInfo
-from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.upload import UploadPlan
 from gobbler.client.version import Version
 from gobbler.client.version_path import VersionPath
 from gobbler.rules.bulk import Budget

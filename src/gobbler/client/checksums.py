@@ -1,8 +1,8 @@
-"""Checksums of what is copied into staging, the large ones while the service works.
+"""Checksums of the files that are copied into staging; large ones while the service works.
 
-A large file is copied by the kernel, far faster than it could be hashed, and hashed while the
-service does so, too. That reads the source once more, from memory most often; if it has
-changed since it was copied, the copy. Both are kept open, as the service may have moved the copy.
+The kernel copies a large file far faster than it can be hashed, so it is hashed while the service
+hashes it, too. That reads the source a second time, mostly from memory; if it changed since it
+was copied, the copy is read instead. Both stay open, because the service may move the copy.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from types import TracebackType
 from typing import NamedTuple
 
 from gobbler.client.parallel import Stop
+from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import hash_file
 from gobbler.model.progress import CancelCheck
 
 WAITING = 32
-"""Files that are kept open at a time, twice each."""
+"""Files that wait to be hashed at a time; each has two descriptors open."""
 
 
 class Sent(NamedTuple):
@@ -28,14 +29,10 @@ class Sent(NamedTuple):
     md5sum: str
 
 
-Stamp = tuple[int, int]
-"""What tells one state of an open file from another: its size, and time of change in ns."""
-
-
 class Checksums:
-    """Of the files of an upload, by path; ``concurrent`` files are hashed at a time.
+    """The checksums of the files of an upload; ``concurrent`` files are hashed at a time.
 
-    To be used in a ``with`` statement; nothing is under way or open any more at its end.
+    Use it in a ``with`` statement: at its end nothing runs, and everything is closed.
     """
 
     def __init__(self, concurrent: int) -> None:
@@ -46,22 +43,24 @@ class Checksums:
         self._running: dict[str, Future[Sent]] = {}
 
     def add(self, path: str, sent: Sent) -> None:
-        """The checksum of the file ``path`` is known."""
+        """Add the checksum of the file ``path``, which is known already."""
         self._known[path] = sent
 
-    def compute(self, path: str, source: int, copy: str, stamp: Stamp) -> bool:
-        """Compute that of the file ``copy``, which is one of the open ``source`` as of ``stamp``.
+    def compute(self, path: str, source: int, copy: str, fingerprint: Fingerprint) -> bool:
+        """Compute the checksum of the file ``copy`` in the background.
 
-        The first may go then, and the other be closed. ``False`` if too many files wait already.
+        It is a copy of the open file ``source`` in the state ``fingerprint``. After this call
+        ``copy`` may be removed and ``source`` closed. Returns ``False``, and computes nothing, if
+        too many files wait already.
         """
         if not self._places.acquire(blocking=False):
             return False
         opened: list[int] = []
         try:
             opened.append(os.dup(source))
-            # Not to be written to any more: it may be the service's from now on.
+            # Opened for reading only: from now on it may belong to the service.
             opened.append(os.open(copy, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
-            self._running[path] = self._pool.submit(self._hash, opened[0], opened[1], stamp)
+            self._running[path] = self._pool.submit(self._hash, opened[0], opened[1], fingerprint)
         except BaseException:
             self._close(opened)
             raise
@@ -69,7 +68,7 @@ class Checksums:
         return True
 
     def result(self) -> dict[str, Sent]:
-        """All of them, once they are computed. Raises ``OSError`` if a file can't be read."""
+        """All checksums by path, once they are computed; ``OSError`` if a file can't be read."""
         return self._known | {path: future.result() for path, future in self._running.items()}
 
     def _close(self, opened: list[int]) -> None:
@@ -77,10 +76,10 @@ class Checksums:
             os.close(descriptor)
         self._places.release()
 
-    def _hash(self, source: int, copy: int, stamp: Stamp) -> Sent:
-        if stamp_of(source) == stamp:
+    def _hash(self, source: int, copy: int, fingerprint: Fingerprint) -> Sent:
+        if Fingerprint.of(os.fstat(source)) == fingerprint:
             sent = self._read(source)
-            if stamp_of(source) == stamp:
+            if Fingerprint.of(os.fstat(source)) == fingerprint:
                 return sent
         return self._read(copy)
 
@@ -101,9 +100,3 @@ class Checksums:
     ) -> None:
         self._stop.set()
         self._pool.shutdown(cancel_futures=True)
-
-
-def stamp_of(descriptor: int) -> Stamp:
-    """The state of an open file."""
-    status = os.fstat(descriptor)
-    return status.st_size, status.st_mtime_ns

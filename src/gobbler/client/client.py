@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gobbler.client import config_file, source
+from gobbler.client import source
 from gobbler.client.address import LATEST, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
@@ -17,11 +17,10 @@ from gobbler.client.job_list import JobList
 from gobbler.client.jobs import Job
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
-from gobbler.client.resolve import locate, locate_cache
+from gobbler.client.resolve import configured_cache, resolve
 from gobbler.client.source import ServiceInfo
 from gobbler.client.staging import allocate_upload_directory
-from gobbler.client.upload import UploadOptions, plan, start_upload, upload
-from gobbler.client.upload_plan import UploadPlan
+from gobbler.client.upload import UploadOptions, UploadPlan, plan_upload, start_upload, upload
 from gobbler.client.version import Version
 from gobbler.errors import Code
 from gobbler.model.progress import Progress
@@ -268,7 +267,7 @@ class Client:
         the upload would refuse. Does not check whether the user may upload.
         """
         target, directory = self._target(project, asset, version, directory)
-        return plan(self._reader, target.key, directory, ignore_dot=ignore_dot)
+        return plan_upload(self._reader, target.key, directory, ignore_dot=ignore_dot)
 
     def allocate_upload_directory(self, *, create: bool = True) -> str:
         """Return the path of a new directory in staging; fill it, then upload it.
@@ -335,14 +334,13 @@ def find_client(
     before the environment and the configuration files. ``None`` and ``""`` mean "not given".
     """
     stated = {name: value for name, value in given.items() if value}
-    files = config_file.read_all(os.environ)
-    located = locate(stated, service or None, os.environ, files)
-    found = locate_cache(os.environ, files)
+    resolved = resolve(stated, service or None)
+    configured = configured_cache()
     return Client(
         # With nothing given, the client finds the default by itself, and knows that it is one.
-        None if located.is_default else located.get("url"),
-        staging=located.get("staging"),
-        registry=located.get("registry"),
-        cache=cache or (found.value if found else None),
+        None if resolved.is_default else resolved.get("url"),
+        staging=resolved.get("staging"),
+        registry=resolved.get("registry"),
+        cache=cache or (configured.value if configured else None),
         force_remote=force_remote,
     )

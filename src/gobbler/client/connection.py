@@ -14,12 +14,11 @@ from typing import TypeVar
 
 import msgspec
 
-from gobbler.client import config_file
 from gobbler.client.cache.cache import Cache, default_cache
 from gobbler.client.errors import request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
-from gobbler.client.resolve import Found, Located, locate, locate_cache
+from gobbler.client.resolve import ServiceConfig, configured_cache, resolve
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.errors import Code, GobblerError, Refused
@@ -54,7 +53,7 @@ class Connection:
         self._force_remote = force_remote
         # Each is found when it is first needed. `functools.cached_property` would hold a lock
         # while it asks the service, and a process forked at that moment would wait for it forever.
-        self._resolved: Located | None = None
+        self._resolved: ServiceConfig | None = None
         self._info: ServiceInfo | None = None
         self._http: Http | None = None
         self._source: Source | None = None
@@ -79,12 +78,12 @@ class Connection:
 
     def __str__(self) -> str:
         """What is known of the service without asking anything."""
-        located = self._resolved
-        if located is None and self._is_explicit:
-            located = self.resolved
-        if located is None:
+        known = self._resolved
+        if known is None and self._is_explicit:
+            known = self.resolved
+        if known is None:
             return self._service or "the configured service"
-        return located.get("url") or located.get("registry") or located.get("staging") or "nothing"
+        return known.get("url") or known.get("registry") or known.get("staging") or "nothing"
 
     @property
     def _is_explicit(self) -> bool:
@@ -92,15 +91,13 @@ class Connection:
         return bool(self._given) and self._service is None
 
     @property
-    def resolved(self) -> Located:
+    def resolved(self) -> ServiceConfig:
         """The service that is meant, and what is known of it without asking it."""
         if self._resolved is None:
             if self._is_explicit:
-                found = {name: Found(value, "given") for name, value in self._given.items()}
-                self._resolved = Located(None, found)
+                self._resolved = ServiceConfig.given(self._given)
             else:
-                files = config_file.read_all(os.environ)
-                self._resolved = locate(self._given, self._service, os.environ, files)
+                self._resolved = resolve(self._given, self._service)
         return self._resolved
 
     @property
@@ -187,8 +184,8 @@ class Connection:
             return self._cache
         if self._is_explicit:
             return default_cache()
-        found = locate_cache(os.environ, config_file.read_all(os.environ))
-        return default_cache() if found is None else found.value
+        configured = configured_cache()
+        return default_cache() if configured is None else configured.value
 
     @property
     def cache(self) -> Cache:

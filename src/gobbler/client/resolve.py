@@ -1,28 +1,34 @@
-"""Which service is meant: the rule, on what was given, the environment, and the files.
+"""Resolve which service is meant: by arguments, the environment and configuration files.
 
-Nearest first: what was given, the environment, the service that the files name. Directories
-belong to the address that they stand beside, so what stands beside another address than
-the one that is used does not count.
+The nearest setting counts: arguments, then the environment, then the service that the files
+name. A directory belongs to the address that it is written beside; it does not count if another
+address is used.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from gobbler.client.config_schema import Configuration, InvalidConfiguration
+from gobbler.client.config import (
+    ConfigFile,
+    InvalidConfiguration,
+    read_configs,
+    service_names,
+)
 from gobbler.errors import Missing, Refused, quoted
 
 ENVIRONMENT = {
     "GOBBLER_URL": "Address of the service.",
-    "GOBBLER_STAGING": "Its staging directory as it is mounted here.",
-    "GOBBLER_REGISTRY": "Its registry as it is mounted here.",
-    "GOBBLER_SERVICE": "Name of the service, of those in the configuration files.",
-    "GOBBLER_CACHE": "Directory for what is fetched over HTTP.",
-    "GOBBLER_CONFIG": "The one configuration file to read, in the place of all others.",
+    "GOBBLER_STAGING": "Path of its staging directory on this machine.",
+    "GOBBLER_REGISTRY": "Path of its registry on this machine.",
+    "GOBBLER_SERVICE": "Name of a service in the configuration files.",
+    "GOBBLER_CACHE": "Directory for files that are fetched over HTTP.",
+    "GOBBLER_CONFIG": "The only configuration file to read, instead of all others.",
 }
-"""The variables of the environment that clients look at, and what they mean."""
+"""The environment variables that clients read."""
 
 DIRECTORIES = ("staging", "registry")
 SETTINGS = ("url", *DIRECTORIES)
@@ -34,22 +40,27 @@ DEFAULT = "default"
 """The source of a value that nobody chose."""
 
 
-class Found(NamedTuple):
-    """A value, and where it comes from, for people."""
+class Setting(NamedTuple):
+    """A value, and the option, variable or file that it comes from."""
 
     value: str
     source: str
 
 
 @dataclass(frozen=True)
-class Located:
-    """What is known of the service that is meant; ``service`` is its name, if it has one."""
+class ServiceConfig:
+    """The settings of the service that is meant; ``service`` is its name, if it has one."""
 
-    service: Found | None = None
-    settings: Mapping[str, Found] = field(default_factory=dict)
+    service: Setting | None = None
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+
+    @classmethod
+    def given(cls, values: Mapping[str, str]) -> ServiceConfig:
+        """The settings that a caller gives, and no others."""
+        return cls(None, {name: Setting(value, "given") for name, value in values.items()})
 
     def get(self, setting: str) -> str | None:
-        """The value of one of :data:`SETTINGS`, if it is known."""
+        """The value of one of :data:`SETTINGS`, if it is set."""
         found = self.settings.get(setting)
         return None if found is None else found.value
 
@@ -60,25 +71,34 @@ class Located:
         return url is not None and url.source == DEFAULT
 
 
-Layer = Mapping[str, Found]
+Layer = Mapping[str, Setting]
 
 
-def locate(
+def resolve(given: Mapping[str, str], service: str | None = None) -> ServiceConfig:
+    """The service that is meant on this machine, by its environment and configuration files.
+
+    ``given`` has the settings that the caller passes, ``service`` is the name of a service.
+    Raises what :func:`resolve_service` and :func:`~gobbler.client.config.read_configs` raise.
+    """
+    return resolve_service(given, service, os.environ, read_configs(os.environ))
+
+
+def resolve_service(
     given: Mapping[str, str],
     service: str | None,
     environment: Mapping[str, str],
-    files: Sequence[Configuration],
-) -> Located:
-    """The service that is meant; ``files`` are the user's own first.
+    files: Sequence[ConfigFile],
+) -> ServiceConfig:
+    """The service that is meant; in ``files`` the user's own come first.
 
-    Raises :class:`~gobbler.errors.Refused` for what contradicts itself, and
-    :class:`~gobbler.errors.Missing` for a service that no file tells of.
+    Raises :class:`~gobbler.errors.Refused` for settings that contradict each other, and
+    :class:`~gobbler.errors.Missing` for a service that no file describes.
     """
-    stated = {name: Found(value, f"--{name}") for name, value in given.items()}
+    stated = {name: Setting(value, f"--{name}") for name, value in given.items()}
     if service and "url" in stated:
         raise Refused(
-            "an address and the name of a service were given, which may not be the same",
-            hint="Leave out --url or --service.",
+            "the address and the name of a service can't be combined",
+            hint="Leave out --url or --service (`url` or `service`).",
         )
     around = {} if service else _environment(environment)
     above = [stated, around]
@@ -91,26 +111,26 @@ def locate(
         name, table = None, {}
     settings = _overlaid([*above, table])
     if name is None and not settings:
-        settings = {"url": Found(DEFAULT_URL, DEFAULT)}
-    return Located(name, settings)
+        settings = {"url": Setting(DEFAULT_URL, DEFAULT)}
+    return ServiceConfig(name, settings)
 
 
-def locate_cache(environment: Mapping[str, str], files: Sequence[Configuration]) -> Found | None:
-    """The directory for what is fetched, if the environment or a file names one."""
+def configured_cache() -> Setting | None:
+    """The directory of the cache on this machine, if one is configured."""
+    return resolve_cache(os.environ, read_configs(os.environ))
+
+
+def resolve_cache(environment: Mapping[str, str], files: Sequence[ConfigFile]) -> Setting | None:
+    """The directory of the cache, if the environment or a file names one."""
     if environment.get("GOBBLER_CACHE"):
-        return Found(environment["GOBBLER_CACHE"], "GOBBLER_CACHE")
-    return next((Found(file.cache, file.path) for file in files if file.cache), None)
+        return Setting(environment["GOBBLER_CACHE"], "GOBBLER_CACHE")
+    return next((Setting(file.cache, file.path) for file in files if file.cache), None)
 
 
-def names(files: Iterable[Configuration]) -> list[str]:
-    """The services that the files tell of."""
-    return sorted({name for file in files for name in file.services})
-
-
-def _environment(environment: Mapping[str, str]) -> dict[str, Found]:
+def _environment(environment: Mapping[str, str]) -> dict[str, Setting]:
     variables = {name: f"GOBBLER_{name.upper()}" for name in SETTINGS}
     return {
-        name: Found(environment[variable], variable)
+        name: Setting(environment[variable], variable)
         for name, variable in variables.items()
         if environment.get(variable)
     }
@@ -121,30 +141,30 @@ def _check_environment(around: Layer, table: Layer) -> None:
     if url is not None and _url([table]) != url:
         raise InvalidConfiguration(
             "GOBBLER_URL and GOBBLER_SERVICE mean different services",
-            hint="Unset one of them, or choose with --url or --service.",
+            hint="Unset one of them, or pass --url or --service.",
         )
 
 
 def _name(
     service: str | None,
     environment: Mapping[str, str],
-    files: Sequence[Configuration],
+    files: Sequence[ConfigFile],
     *,
     is_needed: bool,
-) -> Found | None:
-    """The name of the service; nothing is wrong with none unless one ``is_needed``."""
-    known = names(files)
-    chosen = Found(service, "--service") if service else None
+) -> Setting | None:
+    """The name of the service, if one is chosen; raises if none is, and one ``is_needed``."""
+    known = service_names(files)
+    chosen = Setting(service, "--service") if service else None
     if chosen is None and environment.get("GOBBLER_SERVICE"):
-        chosen = Found(environment["GOBBLER_SERVICE"], "GOBBLER_SERVICE")
+        chosen = Setting(environment["GOBBLER_SERVICE"], "GOBBLER_SERVICE")
     if chosen is None:
-        chosen = next((Found(file.default, file.path) for file in files if file.default), None)
+        chosen = next((Setting(file.default, file.path) for file in files if file.default), None)
         if chosen is None and len(known) == 1:
-            chosen = Found(known[0], "the only one")
+            chosen = Setting(known[0], "the only service")
         if chosen is None and len(known) > 1 and is_needed:
             raise InvalidConfiguration(
-                f"there are several services ({', '.join(known)}), and none is the default",
-                hint="Choose with --service NAME, or: gobbler config set default NAME",
+                f"several services ({', '.join(known)}) are configured, and none is the default",
+                hint="Choose one with --service NAME, or run: gobbler config set default NAME",
             )
     if chosen is not None and chosen.value not in known:
         where = next((f.place("default") for f in files if f.path == chosen.source), chosen.source)
@@ -153,19 +173,19 @@ def _name(
 
 
 def _unknown(name: str, where: str, known: Sequence[str]) -> Missing:
-    hint = f"Known are {', '.join(known)}. " if known else ""
+    hint = f"Configured are {', '.join(known)}. " if known else ""
     return Missing(
         f"there is no service {quoted(name)} in the configuration ({where})",
         hint=f"{hint}Add it with: gobbler config set service.{name}.url http://...",
     )
 
 
-def _table(name: str, files: Sequence[Configuration]) -> Layer:
+def _table(name: str, files: Sequence[ConfigFile]) -> Layer:
     """The settings of a service from all files."""
     return _overlaid(
         [
             {
-                setting: Found(value, file.path)
+                setting: Setting(value, file.path)
                 for setting in SETTINGS
                 if (value := getattr(file.services[name], setting)) is not None
             }
@@ -180,8 +200,8 @@ def _url(layers: Iterable[Layer]) -> str | None:
     return next((layer["url"].value.rstrip("/") for layer in layers if "url" in layer), None)
 
 
-def _overlaid(layers: Sequence[Layer]) -> dict[str, Found]:
-    """The nearest of each setting; directories beside another address don't count."""
+def _overlaid(layers: Sequence[Layer]) -> dict[str, Setting]:
+    """The nearest of each setting; directories beside another address do not count."""
     url = _url(layers)
     fitting = [layer for layer in layers if _url([layer]) in (None, url)]
     return {

@@ -1,7 +1,4 @@
-"""Bringing a directory into staging, from where the service takes it.
-
-Copying one file into staging.
-"""
+"""Staging: a directory is used where it is, or copied to where the service can take it."""
 
 from __future__ import annotations
 
@@ -11,27 +8,28 @@ import fcntl
 import os
 import secrets
 import shutil
-import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gobbler.client.checksums import Checksums, Sent, stamp_of
+from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.submit import staging_closed, staging_missing
-from gobbler.errors import Fault, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, copy_and_hash, hash_file
-from gobbler.model.names import is_internal
-from gobbler.model.progress import CancelCheck, Progress
+from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
+from gobbler.rules.upload_plan import Scan, check_scan
+from gobbler.transfer.scan import scan_source
 
 
 def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
-    """The path of a directory in ``staging`` that is nobody else's.
+    """Return a path in ``staging`` that nothing else has.
 
-    With ``create`` it is made, with the permissions that the umask and the ACLs of staging
-    give, so that the service can read it.
+    With ``create`` the directory is made, with the permissions that the umask and the ACLs of
+    staging give, so that the service can read it.
     """
     while True:
         path = os.path.join(staging, f"upload-{secrets.token_hex(10)}")
@@ -52,7 +50,7 @@ def _make(path: str, staging: str) -> None:
 
 
 class Staged(NamedTuple):
-    """A directory that stands in staging: its bare name, and the path of it if it is our copy."""
+    """A directory in staging: its bare name, and its path if it is a copy of ours."""
 
     name: str
     copy: str | None
@@ -63,7 +61,7 @@ class Staged(NamedTuple):
         return self.copy is not None
 
     def remove(self) -> None:
-        """Remove what is left of a copy; what the service has consumed is gone already."""
+        """Remove what is left of a copy; the service may have consumed most of it."""
         if self.copy is not None:
             shutil.rmtree(self.copy, ignore_errors=True)
 
@@ -78,7 +76,7 @@ def staged(
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
-    """What :func:`stage` answers, removed at the end of the block if it is a copy."""
+    """:func:`stage` a directory; a copy is removed at the end of the block."""
     source = stage(
         directory,
         staging,
@@ -102,32 +100,35 @@ def stage(
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Staged:
-    """``directory`` itself if it stands directly in ``staging``, else a copy.
+    """Return ``directory`` itself if it is directly in ``staging``, else a copy of it.
 
-    Internal names, and with ``ignore_dot`` those that start with a dot, are not copied,
-    since the service would not take them. ``concurrent`` files are copied at a time.
-    ``checksums`` is told of theirs, or of the files to be hashed.
+    What the service would not publish is not copied: internal names, and with ``ignore_dot``
+    those that start with a dot. What it would refuse is refused before anything is copied.
+    ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
     directory = os.path.abspath(directory)
-    _check(directory, staging)
-    parent, name = os.path.split(directory)
-    if os.path.realpath(parent) == os.path.realpath(staging) and not os.path.islink(directory):
-        return Staged(name, None)
+    check_source(directory, staging)
+    if is_in_staging(directory, staging):
+        return Staged(os.path.basename(directory), None)
+    found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
+    check_scan(found)
     copy = allocate_upload_directory(staging, create=False)
     source = Staged(os.path.basename(copy), copy)
 
-    def one(file: _File, stop: Stop) -> None:
-        path, _ = file
-        here, there = f"{directory}/{path}", f"{copy}/{path}"
-        send(path, here, there, progress, stop, checksums)
+    def one(path: str, stop: Stop) -> None:
+        send(path, f"{directory}/{path}", f"{copy}/{path}", progress, stop, checksums)
         progress.advance(1, 0)
 
     try:
         _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
-        files = list(_prepare(directory, copy, ignore_dot))
+        for path in found.directories:
+            os.mkdir(f"{copy}/{path}")
+        real = os.path.realpath(directory)
+        for path, text in found.symlinks.items():
+            os.symlink(_moved_link(text, os.path.dirname(path), real), f"{copy}/{path}")
         # Large ones first: they are hashed while the others are copied.
-        files.sort(key=lambda file: file[1].st_size < CHUNK)
-        progress.expect(len(files), sum(status.st_size for _, status in files))
+        files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
+        progress.expect(len(files), sum(found.files.values()))
         for_each(one, files, concurrent)
     except BaseException:
         source.remove()
@@ -135,71 +136,63 @@ def stage(
     return source
 
 
-def _check(directory: str, staging: str) -> None:
+def scan_for_upload(directory: str, staging: str | None, *, ignore_dot: bool) -> Scan:
+    """Scan an absolute ``directory`` as the service does when it publishes it.
+
+    In staging, hard links to files of other users can't be published: their owner might not
+    allow the user to read them. A copy is the user's own.
+    """
+    in_place = staging is not None and is_in_staging(directory, staging)
+    owner = os.stat(directory).st_uid if in_place else None
+    return scan_source(directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled())
+
+
+def is_in_staging(directory: str, staging: str) -> bool:
+    """Whether the absolute ``directory`` is directly in ``staging``, so that it is not copied."""
+    above = os.path.dirname(directory)
+    return os.path.realpath(above) == os.path.realpath(staging) and not os.path.islink(directory)
+
+
+def check_source(directory: str, staging: str | None) -> None:
+    """Refuse an absolute ``directory`` that can't be uploaded, whatever is in it."""
     if not os.path.exists(directory):
-        raise NotThere(f"the directory {quoted(directory)} is not there", directory)
+        raise NotThere(
+            f"the directory {quoted(directory)} does not exist",
+            directory,
+            code=Code.MISSING_SOURCE,
+        )
     if not os.path.isdir(directory):
-        raise Refused(f"{quoted(directory)} is not a directory", hint="Upload its directory.")
+        raise Refused(
+            f"{quoted(directory)} is not a directory",
+            code=Code.NOT_A_DIRECTORY,
+            hint="Upload the directory that it is in.",
+        )
+    if staging is None:
+        return
     real = os.path.realpath(directory)
     if os.path.commonpath([real, os.path.realpath(staging)]) == real:
         raise Refused(
-            f"{quoted(directory)} holds the staging directory {staging} itself",
-            hint="Upload one directory of it.",
+            f"{quoted(directory)} contains the staging directory {staging}",
+            code=Code.INVALID_SOURCE,
+            hint="Upload one of its directories.",
         )
-
-
-_File = tuple[str, os.stat_result]
-"""A path below the source, and what the file was when it was listed."""
-
-
-def _prepare(source: str, target: str, ignore_dot: bool) -> Iterator[_File]:
-    """Make the directories and symlinks of ``source`` in ``target``; tell the files."""
-    real_source = os.path.realpath(source)
-    pending = [""]
-    while pending:
-        relative = pending.pop()
-        with os.scandir(f"{source}/{relative}") as entries:
-            for entry in entries:
-                if is_internal(entry.name) or (ignore_dot and entry.name.startswith(".")):
-                    continue
-                path = f"{relative}/{entry.name}" if relative else entry.name
-                copy = f"{target}/{path}"
-                if entry.is_symlink():
-                    link = os.readlink(entry.path)
-                    os.symlink(_moved_link(link, relative, real_source), copy)
-                elif entry.is_dir(follow_symlinks=False):
-                    os.mkdir(copy)
-                    pending.append(path)
-                else:
-                    yield path, _status(entry)
-
-
-def _status(entry: os.DirEntry[str]) -> os.stat_result:
-    status = entry.stat(follow_symlinks=False)
-    if not stat.S_ISREG(status.st_mode):
-        raise Refused(
-            f"{quoted(entry.path)} is neither a file, nor a directory, nor a symbolic link",
-            hint="Remove it, or upload another directory.",
-        )
-    return status
 
 
 def _moved_link(link: str, directory: str, source: str) -> str:
-    """What the symlink ``link`` in ``directory`` of ``source`` must say in a copy of it.
+    """The text of the symlink ``link``, which is in ``directory`` of ``source``, in a copy.
 
-    The copy means the same file: a link within the source is relative, so that it leads
-    into the copy, and one that leaves it is absolute.
+    It leads to the same file: a link within the source becomes relative, so that it leads
+    into the copy, and one that leaves the source becomes absolute.
     """
     here = os.path.join(source, directory)
-    meant = os.path.normpath(os.path.join(here, link))
-    inside = meant.startswith(source + os.sep)
-    if inside:
-        return os.path.relpath(meant, here) if os.path.isabs(link) else link
-    return link if os.path.isabs(link) else meant
+    target = os.path.normpath(os.path.join(here, link))
+    if target.startswith(source + os.sep):
+        return os.path.relpath(target, here) if os.path.isabs(link) else link
+    return link if os.path.isabs(link) else target
 
 
 READ_TWICE = 1 << 30
-"""Bytes up to which a file is likely to be still in memory when it is read once more."""
+"""Bytes up to which a file is likely to be in memory still when it is read a second time."""
 
 _FICLONE = 0x40049409
 """``ioctl`` that lets two files share their blocks; see ``ioctl_ficlone(2)``."""
@@ -207,8 +200,8 @@ _FICLONE = 0x40049409
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAKE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
-_BY_HAND = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
-"""What ``copy_file_range(2)`` says where it can't copy between two files."""
+_UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
+"""Errors of ``copy_file_range(2)`` where it can't copy between two files."""
 
 
 def send(
@@ -221,11 +214,15 @@ def send(
 ) -> None:
     """Copy the file ``source`` to ``target``; it must be the same before and after.
 
-    Where the filesystem can, both share their blocks, and nothing is written. ``progress``
-    advances with every piece, and ``checksums`` is told, if there is somebody who wants them, of
-    the checksum of ``path``. Raises :class:`~gobbler.errors.Fault` if the file changed.
+    Where the filesystem supports it, both share their blocks, and nothing is written.
+    ``progress`` advances with every piece; ``checksums`` receives the checksum of ``path``.
+    Raises :class:`~gobbler.errors.Fault` if the file changed, and
+    :class:`~gobbler.errors.Forbidden` if the user may not read it.
     """
-    reader = os.open(source, _READ)
+    try:
+        reader = os.open(source, _READ)
+    except PermissionError:
+        raise unreadable(source) from None
     try:
         writer = os.open(target, _MAKE, 0o666)
         try:
@@ -237,7 +234,7 @@ def send(
 
 
 class _Copied:
-    """The progress of one file of ``expected`` bytes; it must not grow meanwhile."""
+    """The progress of one file of ``expected`` bytes, which must not grow."""
 
     def __init__(self, source: str, expected: int, progress: Progress, stop: Stop) -> None:
         self._source = source
@@ -250,10 +247,11 @@ class _Copied:
         """Do nothing: one file is part of the whole."""
 
     def advance(self, files: int, size: int) -> None:
+        """Count ``size``, and report it."""
         self._stop.check()
         self._progress.advance(files, size)
         self.bytes += size
-        if self.bytes > self._expected:  # it grows, as a log that is being written does
+        if self.bytes > self._expected:  # a log that is being written, for example
             raise _changed(self._source)
 
 
@@ -267,8 +265,8 @@ def _copy(
     stop: Stop,
     checksums: Checksums | None,
 ) -> None:
-    before = stamp_of(reader)
-    expected = before[0]
+    before = Fingerprint.of(os.fstat(reader))
+    expected = before.size
     copied = _Copied(source, expected, progress, stop)
     sent: Sent | None = None
     if expected < CHUNK or (
@@ -279,7 +277,7 @@ def _copy(
         _copy_fast(reader, writer, copied)
     else:
         copied.advance(0, expected)
-    if stamp_of(reader) != before or copied.bytes != expected:
+    if Fingerprint.of(os.fstat(reader)) != before or copied.bytes != expected:
         raise _changed(source)
     if checksums is None:
         return
@@ -291,16 +289,16 @@ def _copy(
 
 
 def _copy_fast(reader: int, writer: int, progress: Progress) -> None:
-    """Have the kernel copy all of it, or do so by hand where it can't."""
+    """Let the kernel copy the file; copy it here where the kernel can't."""
     try:
         copied = 0
         while count := os.copy_file_range(reader, writer, CHUNK):
-            # It will be flushed before it is published: the disk may as well begin now.
+            # It will be flushed before it is published, so the disk can start now.
             write_out(writer, copied, count, wait=False)
             copied += count
             progress.advance(0, count)
     except OSError as error:
-        if error.errno not in _BY_HAND:
+        if error.errno not in _UNSUPPORTED:
             raise
         while part := os.read(reader, CHUNK):
             write_all(writer, part)
@@ -318,5 +316,15 @@ def _shares(reader: int, writer: int) -> bool:
 def _changed(source: str) -> Fault:
     return Fault(
         f"{quoted(source)} changed while it was copied",
+        code=Code.SOURCE_CHANGED,
         hint="Wait until it is complete, and upload again.",
+    )
+
+
+def unreadable(source: str) -> Forbidden:
+    """The error for a file that the user who uploads may not read."""
+    return Forbidden(
+        f"you may not read {quoted(source)}",
+        code=Code.UNREADABLE,
+        hint="Remove it, or ask its owner for the right to read it.",
     )

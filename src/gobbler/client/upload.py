@@ -1,9 +1,11 @@
-"""Publishing: a directory of this machine becomes a version."""
+"""Publishing a directory as a version, and planning that without changing anything."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+
+from msgspec import Struct
 
 from gobbler.client import source
 from gobbler.client.checksums import Checksums
@@ -11,12 +13,30 @@ from gobbler.client.connection import Connection, StrPath
 from gobbler.client.errors import RequestRefused
 from gobbler.client.jobs import Job
 from gobbler.client.registry_reader import RegistryReader
-from gobbler.client.staging import Staged, stage, staged
-from gobbler.client.upload_plan import UploadPlan, plan_upload
-from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
+from gobbler.client.staging import (
+    Staged,
+    check_source,
+    is_in_staging,
+    scan_for_upload,
+    stage,
+    staged,
+    unreadable,
+)
+from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, quoted
+from gobbler.fs.hash import hash_file
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import NoProgress, Progress
-from gobbler.rules.upload_plan import PublishedVersion
+from gobbler.rules.dedup import VersionCandidates
+from gobbler.rules.links import OUTSIDE, Places
+from gobbler.rules.upload_plan import (
+    Plan,
+    PublishedVersion,
+    Scan,
+    check_scan,
+    linked_versions,
+    locate_links,
+    make_plan,
+)
 
 
 @dataclass(frozen=True)
@@ -63,9 +83,9 @@ def upload(
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
             checksums=checksums if connection.can_read else None,
-        ) as source,
+        ) as prepared,
     ):
-        fields = options.fields(key, source)
+        fields = options.fields(key, prepared)
         if publishing is None:
             connection.request("upload", **fields)
         else:
@@ -109,7 +129,7 @@ def start_upload(
     progress: Progress | None,
 ) -> Job:
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
-    source = stage(
+    prepared = stage(
         os.fspath(directory),
         connection.staging,
         ignore_dot=options.ignore_dot,
@@ -117,38 +137,146 @@ def start_upload(
         progress=progress or NoProgress(),
     )
     try:
-        job = connection.start("upload", **options.fields(key, source))
+        job = connection.start("upload", **options.fields(key, prepared))
     except BaseException:
-        source.remove()
+        prepared.remove()
         raise
-    job.when_ended(source.remove)
+    job.when_ended(prepared.remove)
     return job
 
 
-def plan(
+class UploadPlan(Struct, frozen=True):
+    """What an upload would do with each file of a directory, by its path in the new version.
+
+    ``stored``: sizes in bytes of the files that would be stored. ``linked``: the file of the
+    registry, or of the new version, that a link would lead to. ``undecided``: symbolic links, with
+    their targets, that are refused unless the target is in a directory that the service has
+    whitelisted. ``empty``: empty directories.
+    """
+
+    stored: dict[str, int]
+    linked: dict[str, str]
+    undecided: dict[str, str]
+    empty: list[str]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that would be stored."""
+        return sum(self.stored.values())
+
+
+def plan_upload(
     reader: RegistryReader, key: VersionKey, directory: StrPath, *, ignore_dot: bool
 ) -> UploadPlan:
-    """What an upload of ``directory`` would do; see :meth:`Client.plan_upload`."""
+    """What an upload of ``directory`` would do; see :meth:`Client.plan_upload`.
+
+    Runs the scan and the rules of the service. What only the service knows (which directories are
+    whitelisted, where it looks for duplicates besides the latest version, and what changes until
+    then) is decided when the upload comes.
+    """
+    _check_version(reader, key)
+    top = os.path.abspath(directory)
+    scan = _scan(reader.connection, top, ignore_dot=ignore_dot)
+    registry = _service_path(reader.connection, "registry") or reader.connection.registry
+    places = Places(
+        source=(top, os.path.realpath(top)),
+        registry=(registry, os.path.realpath(registry)),
+        whitelist=(),
+    )
+    targets = locate_links(scan, top, places)
+    undecided = {path: scan.symlinks[path] for path, to in targets.items() if to is OUTSIDE}
+    decided = {path: to for path, to in targets.items() if to is not OUTSIDE}
+    versions = {linked: _published(reader, linked) for linked in linked_versions(decided)}
+    plan = make_plan(key, scan, decided, versions)
+    return _describe(top, plan, key, _candidates(reader, key), undecided)
+
+
+def _check_version(reader: RegistryReader, key: VersionKey) -> None:
     registry = reader.connection.source
     if key.project not in source.names(registry, "."):
         raise Missing(f"project {quoted(key.project)} does not exist", code=Code.PROJECT_NOT_FOUND)
-    asset = key.of_asset
-    exists = asset.asset in source.names(registry, key.project)
-    if exists and key.version in source.names(registry, asset.path):
+    if key.asset not in source.names(registry, key.project):
+        return
+    if key.version in source.names(registry, key.of_asset.path):
         raise RequestRefused(f"version {quoted(key.path)} already exists", code=Code.VERSION_EXISTS)
-    name = source.latest(registry, asset) if exists else None
-    latest = None
-    if name is not None:
-        latest = asset.version(name), reader.manifest(asset.version(name))
 
-    def published(linked: VersionKey) -> PublishedVersion | None:
-        try:
-            on_probation = reader.summary(linked).on_probation
-            return PublishedVersion(reader.manifest(linked), on_probation)
-        except Missing:
-            return None
 
-    top = os.path.abspath(directory)
-    return plan_upload(
-        top, key, reader.connection.registry, latest, published, ignore_dot=ignore_dot
+def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:
+    """Scan the directory ``top``; raises what the upload would raise before it asks the service."""
+    staging = _service_path(connection, "staging")
+    check_source(top, staging)
+    in_place = staging is not None and is_in_staging(top, staging)
+    if in_place and os.stat(top).st_uid != os.geteuid():
+        raise Forbidden(
+            f"the directory {quoted(top)} in staging belongs to another user",
+            code=Code.FOREIGN_SOURCE,
+            hint="Upload a directory of your own.",
+        )
+    scan = scan_for_upload(top, staging, ignore_dot=ignore_dot)
+    check_scan(scan)
+    if not in_place:
+        for path in scan.files:
+            if not os.access(f"{top}/{path}", os.R_OK):
+                raise unreadable(f"{top}/{path}")
+    return scan
+
+
+def _service_path(connection: Connection, what: str) -> str | None:
+    """The staging directory or the registry as the service names it; ``None``: it has no address.
+
+    What the user calls a directory here may be another path there, and links lead by the path.
+    """
+    if connection.url:
+        return str(getattr(connection.info(), what))
+    return connection.resolved.get(what)
+
+
+def _published(reader: RegistryReader, key: VersionKey) -> PublishedVersion | None:
+    try:
+        on_probation = reader.summary(key).on_probation
+        return PublishedVersion(reader.manifest(key), on_probation)
+    except Missing:
+        return None
+
+
+def _candidates(reader: RegistryReader, key: VersionKey) -> VersionCandidates | None:
+    """The files of the asset's latest version, which new files may equal."""
+    name = source.latest(reader.connection.source, key.of_asset)
+    if name is None:
+        return None
+    latest = key.of_asset.version(name)
+    return VersionCandidates.of(latest, reader.manifest(latest))
+
+
+def _describe(
+    top: str,
+    plan: Plan,
+    key: VersionKey,
+    candidates: VersionCandidates | None,
+    undecided: dict[str, str],
+) -> UploadPlan:
+    stored: dict[str, int] = {}
+    linked = {
+        path: f"{entry.link.key.path}/{entry.link.path}"
+        for path, entry in plan.known.items()
+        if entry.link is not None
+    }
+    for path, size in plan.copies.items():
+        same_size = {} if candidates is None else candidates.of_size(size)
+        same = same_size.get(_md5(f"{top}/{path}")) if same_size else None
+        if same is None or candidates is None:
+            stored[path] = size
+        else:
+            linked[path] = f"{candidates.key.path}/{same}"
+    for path, target in plan.local:
+        linked[path] = f"{key.path}/{target}"
+    empty = [path for path, entry in plan.known.items() if entry.is_directory]
+    return UploadPlan(
+        dict(sorted(stored.items())), dict(sorted(linked.items())), undecided, sorted(empty)
     )
+
+
+def _md5(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        return hash_file(file.fileno(), NoProgress(), size)[1]

@@ -30,6 +30,8 @@ class VersionFile(io.BufferedReader):
         self.version_path = path
 
     def __reduce_ex__(self, _: object) -> tuple[Callable[..., VersionFile], tuple[object, ...]]:
+        if self.closed:
+            raise ValueError("a closed file can't be pickled or copied")
         entry = self._reader.records(self._key).entry(self.version_path)
         return _reopen, (self._reader, self._key, self.version_path, entry, self.tell())
 

@@ -10,7 +10,18 @@ import stat
 from collections.abc import Iterator
 
 from gobbler.doctor.findings import Finding, Place, Topic, system_message
-from gobbler.fs.acl import ACCESS, DEFAULT, ENTER, OTHER, READ, USER, WRITE, Getter, describe, read
+from gobbler.fs.acl import (
+    ACCESS_ACL,
+    DEFAULT_ACL,
+    ENTER,
+    OTHER,
+    READ,
+    USER,
+    WRITE,
+    Getter,
+    describe,
+    read,
+)
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
 from gobbler.fs.open import user_name
@@ -298,7 +309,7 @@ def modes_made(topic: Topic, directory: str) -> Finding:
 def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
     """What the ACL of the directory grants."""
     try:
-        acl = read(place.path, ACCESS, get)
+        acl = read(place.path, ACCESS_ACL, get)
     except ValueError:
         return topic.warning(f"the ACL of {place} can't be read", f"getfacl {place.shell}")
     if acl is None:
@@ -320,7 +331,7 @@ def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding
 def default_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
     """What the default ACL of the directory grants in new files."""
     try:
-        acl = read(place.path, DEFAULT, get)
+        acl = read(place.path, DEFAULT_ACL, get)
     except ValueError:
         return topic.warning(f"the default ACL of {place} can't be read", f"getfacl {place.shell}")
     if acl is None:

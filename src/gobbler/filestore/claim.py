@@ -1,4 +1,4 @@
-"""Claims: one rename gives a waiting file to one process, and to no other.
+"""StoreClaims: one rename gives a waiting file to one process, and to no other.
 
 ::
 
@@ -182,7 +182,7 @@ class Claim:
             self._opened = None
 
 
-class Claims:
+class StoreClaims:
     """Makes the claims of one process in one store, whose spaces are ``new`` and ``cur``."""
 
     def __init__(self, new: str, cur: str) -> None:

@@ -24,7 +24,7 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from gobbler.filestore import names as naming
-from gobbler.filestore.claim import Claim, Claims
+from gobbler.filestore.claim import Claim, StoreClaims
 from gobbler.filestore.requeue import requeue
 from gobbler.filestore.watch import watch
 from gobbler.fs.atomic_write import NoReplaceUnsupported, remove_quietly, rename_new
@@ -46,7 +46,7 @@ class FileStore:
 
     sub_dirs = ("tmp", "new", "cur")
 
-    _claims: Claims | None = None
+    _claims: StoreClaims | None = None
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -207,10 +207,10 @@ class FileStore:
         """
         return watch(self._space("new"), poll, stop)
 
-    def _our_claims(self) -> Claims:
+    def _our_claims(self) -> StoreClaims:
         found = self._claims
         if found is None or found.claimant.pid != os.getpid():
-            found = self._claims = Claims(self._space("new"), self._space("cur"))
+            found = self._claims = StoreClaims(self._space("new"), self._space("cur"))
         return found
 
     def __getstate__(self) -> dict[str, object]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 from gobbler.fs.open import user_name
 
-ACCESS = "system.posix_acl_access"
-DEFAULT = "system.posix_acl_default"
+ACCESS_ACL = "system.posix_acl_access"
+DEFAULT_ACL = "system.posix_acl_default"
 
 VERSION = 2
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
@@ -26,7 +26,7 @@ _NONE = {errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True)
-class Entry:
+class AclEntry:
     """One entry: ``permissions`` for a ``tag``, and for its ``id`` if it names a user or group."""
 
     tag: int
@@ -52,25 +52,25 @@ class Entry:
 class Acl:
     """An access control list."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[AclEntry, ...]
 
     def find(self, tag: int) -> int:
         """The permissions of the only entry with ``tag``; 0 without one."""
         return next((e.permissions for e in self.entries if e.tag == tag), 0)
 
-    def named(self) -> Iterator[Entry]:
+    def named(self) -> Iterator[AclEntry]:
         """The entries that name a user or a group, with the permissions that the mask leaves."""
         mask = next((e.permissions for e in self.entries if e.tag == MASK), 7)
         for entry in self.entries:
             if entry.tag in (USER, GROUP):
-                yield Entry(entry.tag, entry.permissions & mask, entry.id)
+                yield AclEntry(entry.tag, entry.permissions & mask, entry.id)
 
 
 def parse(data: bytes) -> Acl:
     """The ACL in an extended attribute. Raises ``ValueError`` if it is not valid."""
     if len(data) < 4 or len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != VERSION:
         raise ValueError("not a POSIX ACL")
-    return Acl(tuple(Entry(*fields) for fields in struct.iter_unpack("<HHi", data[4:])))
+    return Acl(tuple(AclEntry(*fields) for fields in struct.iter_unpack("<HHi", data[4:])))
 
 
 Getter = Callable[[str, str], bytes]

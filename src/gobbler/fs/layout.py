@@ -1,14 +1,14 @@
-"""The directories that a service makes for itself in staging and registry, and their modes.
+"""The layout of staging and registry: the directories that the service makes, and their modes.
 
 ::
 
-    staging/             1777  every user writes here, and removes only what is their own
+    staging/             1777  all users write here, and remove only their own files
         ..requests/      0700  a file for each request that was begun
         ..spool/         0755
-            tmp/, new/   1733  every user adds requests here, and nobody lists those of others
-            cur/         0711  every user reads the states of jobs whose names they know
+            tmp/, new/   1733  all users add requests, and can't list those of others
+            cur/         0711  all users read the states of jobs whose names they know
             jobs/        0700  records of jobs
-    registry/            0755  every user reads, the service alone writes
+    registry/            0755  all users read, only the service writes
         ..logs/          0755
         ..incoming/      0700  workspaces of versions and changes in preparation
 """
@@ -30,14 +30,14 @@ PASSAGE_MODE = 0o711
 
 
 class OwnDirectory(NamedTuple):
-    """A directory of the service's own: its path and its mode."""
+    """A directory that the service makes: its path and its mode."""
 
     path: str
     mode: int
 
 
 def staging_directories(staging: str) -> tuple[OwnDirectory, ...]:
-    """What a service makes in ``staging``, each directory before those in it."""
+    """The directories to make in ``staging``, each before its subdirectories."""
     spool = f"{staging}/{SPOOL}"
     return (
         OwnDirectory(f"{staging}/{REQUESTS}", PRIVATE_DIRECTORY_MODE),
@@ -50,7 +50,7 @@ def staging_directories(staging: str) -> tuple[OwnDirectory, ...]:
 
 
 def registry_directories(registry: str) -> tuple[OwnDirectory, ...]:
-    """What a service makes in ``registry``."""
+    """The directories to make in ``registry``."""
     return (
         OwnDirectory(f"{registry}/{LOGS}", DIRECTORY_MODE),
         OwnDirectory(f"{registry}/{INCOMING}", PRIVATE_DIRECTORY_MODE),

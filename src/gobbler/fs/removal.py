@@ -9,7 +9,7 @@ import stat
 
 from gobbler.fs.open import DIRECTORY, closing
 
-MAX_DEPTH = 256
+_MAX_DEPTH = 256
 """Directories within directories; a deeper nesting never counts as old."""
 
 _REMOVE_ROUNDS = 5
@@ -30,7 +30,7 @@ def is_older(directory: int, name: str, limit: float) -> bool:
 
 def _is_older(directory: int, name: str, limit: float, depth: int) -> bool:
     status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if status.st_mtime >= limit or depth > MAX_DEPTH:
+    if status.st_mtime >= limit or depth > _MAX_DEPTH:
         return False
     if not stat.S_ISDIR(status.st_mode):
         return True

@@ -27,7 +27,7 @@ from gobbler.fs.os_errors import raising_fault, with_path
 from gobbler.model.names import INCOMING
 from gobbler.registry.workspace import unique_name
 
-SUFFIX = ".draft"
+DRAFT_SUFFIX = ".draft"
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def directories_to_flush(registry: str, target: str) -> tuple[str, str]:
 
 def _make_draft(incoming: str) -> tuple[str, int]:
     while True:
-        path = f"{incoming}/{unique_name()}-{this_kernel()}{SUFFIX}"
+        path = f"{incoming}/{unique_name()}-{this_kernel()}{DRAFT_SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
             with with_path(path):
@@ -84,7 +84,7 @@ def remove_abandoned_drafts(registry: str, names: Iterable[str]) -> int:
     clock = FilesystemClock(incoming)
     removed = 0
     for name in names:
-        if name.endswith(SUFFIX):
+        if name.endswith(DRAFT_SUFFIX):
             try:
                 removed += _remove_if_abandoned(f"{incoming}/{name}", clock.now)
             except OSError as error:
@@ -112,7 +112,7 @@ def _remove_if_abandoned(path: str, now: Callable[[], float]) -> bool:
 
 def _is_abandoned(path: str, descriptor: int, now: Callable[[], float]) -> bool:
     """Whether the writer of a draft is dead. The caller has it open, and holds its lock."""
-    kernel = path.removesuffix(SUFFIX).rpartition("-")[2]
+    kernel = path.removesuffix(DRAFT_SUFFIX).rpartition("-")[2]
     if kernel == this_kernel() and locks_exclude(descriptor):
         return True
     return now() - os.fstat(descriptor).st_mtime > EXPIRY_SECONDS

@@ -37,8 +37,8 @@ from gobbler.model.names import INCOMING
 
 logger = logging.getLogger(__name__)
 
-LOCK_SUFFIX = ".lock"
-ANSWER_SUFFIX = ".done"
+LEASE_SUFFIX = ".lock"
+WORKSPACE_ANSWER_SUFFIX = ".done"
 RESUMABLE_SUFFIX = "-task"
 
 RESUMABLE_FOR = 8 * 24 * 3600.0
@@ -124,7 +124,7 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
 def _make(incoming: str) -> Workspace:
     while True:
         path = f"{incoming}/{unique_name()}"
-        lease = acquire(path + LOCK_SUFFIX)
+        lease = acquire(path + LEASE_SUFFIX)
         if lease is not None:
             break
     try:
@@ -138,9 +138,9 @@ def _make(incoming: str) -> Workspace:
 
 def _resume(path: str, *, keep: bool) -> Workspace:
     try:
-        lease = acquire(path + LOCK_SUFFIX)
+        lease = acquire(path + LEASE_SUFFIX)
     except FileExistsError:
-        lease = take_over(path + LOCK_SUFFIX)
+        lease = take_over(path + LEASE_SUFFIX)
         if lease is not None:
             lease.write_holder()
     if lease is None:
@@ -195,13 +195,13 @@ def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> I
     """
     incoming = f"{registry}/{INCOMING}"
     for name in sorted(os.listdir(incoming) if names is None else names):
-        if not name.endswith(LOCK_SUFFIX):
+        if not name.endswith(LEASE_SUFFIX):
             continue
-        path = f"{incoming}/{name.removesuffix(LOCK_SUFFIX)}"
+        path = f"{incoming}/{name.removesuffix(LEASE_SUFFIX)}"
         try:
-            lease = take_over(path + LOCK_SUFFIX)
+            lease = take_over(path + LEASE_SUFFIX)
         except OSError as error:
-            logger.error("could not read the lease %s: %s", path + LOCK_SUFFIX, error)
+            logger.error("could not read the lease %s: %s", path + LEASE_SUFFIX, error)
             continue
         if lease is not None:
             workspace = Workspace(path, lease)
@@ -217,10 +217,10 @@ def abandoned_workspace(registry: str, name: str) -> Iterator[Workspace | None]:
     works in it.
     """
     path = f"{registry}/{INCOMING}/{name}"
-    if not exists(path + LOCK_SUFFIX):
+    if not exists(path + LEASE_SUFFIX):
         yield None
         return
-    lease = take_over(path + LOCK_SUFFIX)
+    lease = take_over(path + LEASE_SUFFIX)
     if lease is None:
         raise WorkspaceInUse.at(path)
     workspace = Workspace(path, lease)
@@ -233,11 +233,11 @@ def abandoned_workspace(registry: str, name: str) -> Iterator[Workspace | None]:
 
 def answer_path(name: str) -> str:
     """The path in the registry of the answer of a resumable workspace, once it has one."""
-    return f"{INCOMING}/{name}{ANSWER_SUFFIX}"
+    return f"{INCOMING}/{name}{WORKSPACE_ANSWER_SUFFIX}"
 
 
 def remove_expired_answers(registry: str, names: Iterable[str]) -> None:
     """Remove the answers that no process asks for any more; ``names`` lists ``..incoming``."""
     for name in names:
-        if name.endswith(ANSWER_SUFFIX) and _is_expired(name):
+        if name.endswith(WORKSPACE_ANSWER_SUFFIX) and _is_expired(name):
             remove_quietly(f"{registry}/{INCOMING}/{name}")

@@ -66,6 +66,15 @@ class Plan:
     local: list[tuple[str, str]]
 
 
+def check_scan(scan: Scan) -> None:
+    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
+    if scan.odd:
+        raise Refused(
+            told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
+            code=Code.INVALID_SOURCE,
+        )
+
+
 def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
     """Where each symbolic link of ``scan`` leads, in a source that stands at the path ``at``."""
     locator = Locator(places)
@@ -92,11 +101,7 @@ def make_plan(
     :func:`linked_versions`, ``None`` for one that does not exist.
     Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
     """
-    if scan.odd:
-        raise Refused(
-            told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
-            code=Code.INVALID_SOURCE,
-        )
+    check_scan(scan)
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
     kept: dict[str, InWhitelist] = {}
     local: dict[str, str] = {}

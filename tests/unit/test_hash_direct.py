@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.fs import direct_io
-from gobbler.fs.direct_io import ALIGNMENT, DirectFile
+from gobbler.fs import hash as hashing
+from gobbler.fs.hash import ALIGNMENT, DirectFile
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_write_that_is_cut_short_goes_on(
     real = os.write
     short = iter([ALIGNMENT, 1, 3])
     monkeypatch.setattr(
-        direct_io.os, "write", lambda fd, part: real(fd, part[: next(short, len(part))])
+        hashing.os, "write", lambda fd, part: real(fd, part[: next(short, len(part))])
     )
     # One byte of it is no block, which only the page cache takes.
     monkeypatch.setattr(DirectFile, "_switch", lambda *_: True)
@@ -96,7 +96,7 @@ def test_a_filesystem_that_will_not_take_it_gets_it_otherwise(
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         return real(fd, part)
 
-    monkeypatch.setattr(direct_io.os, "write", refusing)
+    monkeypatch.setattr(hashing.os, "write", refusing)
     written = write(file, ALIGNMENT, ALIGNMENT)
     assert (tmp_path / "file").read_bytes() == written
     assert not file.is_direct
@@ -108,7 +108,7 @@ def test_an_error_is_told(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> N
     def full(fd: int, part: memoryview) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(direct_io.os, "write", full)
+    monkeypatch.setattr(hashing.os, "write", full)
     with pytest.raises(OSError, match="No space left"):
         write(file, ALIGNMENT)
 

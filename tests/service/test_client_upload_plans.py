@@ -1,0 +1,111 @@
+"""A dry run refuses what the upload refuses, and accepts what it accepts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gobbler.client import Client
+from gobbler.errors import GobblerError
+from gobbler.transfer.scan import MAX_DEPTH
+
+Change = Callable[[Path], object]
+
+
+def deep(top: Path) -> None:
+    """More directories within directories than a version may have."""
+    opened = os.open(top, os.O_RDONLY)
+    for _ in range(MAX_DEPTH + 2):
+        os.mkdir("d", dir_fd=opened)
+        inner = os.open("d", os.O_RDONLY, dir_fd=opened)
+        os.close(opened)
+        opened = inner
+    os.close(opened)
+
+
+def another_users(top: Path) -> None:
+    """A hard link to a file of somebody else, which only root can make everywhere."""
+    file = top.parent / f"{top.name}-of-another"
+    file.write_text("secret")
+    os.chown(file, 65534, 65534)
+    os.link(file, top / "theirs")
+
+
+CHANGES: dict[str, Change] = {
+    "a FIFO": lambda top: os.mkfifo(top / "fifo"),
+    "an absolute link": lambda top: (top / "passwd").symlink_to("/etc/passwd"),
+    "an absolute link within": lambda top: (top / "same").symlink_to(top / "file"),
+    "a link within": lambda top: (top / "also").symlink_to("file"),
+    "a link to a directory": lambda top: (top / "directory").symlink_to("sub"),
+    "a link to nothing": lambda top: (top / "lost").symlink_to("gone"),
+    "a link to itself": lambda top: (top / "loop").symlink_to("loop"),
+    "a link upwards": lambda top: (top / "up").symlink_to("../../../../etc/hostname"),
+    "a control character": lambda top: (top / "bell\a").write_text(""),
+    "a backslash": lambda top: (top / "back\\slash").write_text(""),
+    "not UTF-8": lambda top: Path(os.fsdecode(bytes(top) + b"/\xff")).write_text(""),
+    "an internal name": lambda top: (top / "..x").write_text(""),
+    "a hidden name": lambda top: (top / ".hidden\n").write_text(""),
+    "too deep": deep,
+    "a hard link": lambda top: os.link(top / "file", top / "twice"),
+    "another user's file": another_users,
+    "an empty directory": lambda top: (top / "empty").mkdir(),
+}
+
+
+@pytest.fixture
+def base(client: Client, project: str, source: Path) -> str:
+    client.upload(project, "a", "1", source)
+    return project
+
+
+@pytest.mark.parametrize("in_staging", [False, True])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(chosen=st.sets(st.sampled_from(sorted(CHANGES)), min_size=1, max_size=3))
+def test_a_plan_refuses_what_the_upload_refuses(
+    client: Client,
+    base: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    in_staging: bool,
+    chosen: set[str],
+) -> None:
+    if os.geteuid() != 0 and "another user's file" in chosen:
+        pytest.skip("only root can give a file away")
+    if in_staging:
+        top = Path(client.allocate_upload_directory())
+    else:
+        top = tmp_path_factory.mktemp("tree") / "source"
+        top.mkdir()
+    (top / "sub").mkdir()
+    (top / "file").write_text("content")
+    (top / "sub" / "inner").write_text("more content")
+    for name in sorted(chosen):
+        CHANGES[name](top)
+    target = f"{base}/a/{top.name}-{os.urandom(4).hex()}"
+    planned = uploaded = None
+    undecided: dict[str, str] = {}
+    try:
+        undecided = client.plan_upload(target, top).undecided
+    except GobblerError as error:
+        planned = error
+    try:
+        client.upload(target, top, consume=False)
+    except GobblerError as error:
+        uploaded = error
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)  # too deep for shutil
+    if undecided:  # nothing is whitelisted here
+        assert uploaded is not None, chosen
+        return
+    assert (planned is None) == (uploaded is None), (chosen, planned, uploaded)
+    if planned is not None and uploaded is not None:
+        assert planned.code == uploaded.code, (chosen, planned, uploaded)
