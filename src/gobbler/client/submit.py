@@ -16,6 +16,7 @@ from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
 from gobbler.errors import Code, Forbidden, Refused
 from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
+from gobbler.model.requests import REQUEST_PREFIX
 
 
 def submit(

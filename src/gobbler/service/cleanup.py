@@ -28,6 +28,7 @@ from gobbler.index.index import IndexUpdater
 from gobbler.model.jobs import ANSWER_SUFFIX, STATE_SUFFIX
 from gobbler.model.names import INCOMING, LOGS, VersionKey, is_internal
 from gobbler.model.records import parse_time
+from gobbler.model.requests import REQUEST_PREFIX
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
 from gobbler.service.settings import Settings
