@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gobbler.client import Client
-from gobbler.client.ports import ReservedPort, TestService
+from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import TestService
 
 ROOT = Path(__file__).parents[2]
 
