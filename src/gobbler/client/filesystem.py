@@ -19,7 +19,7 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from gobbler.client.address import Address, not_there, parse, resolve
 from gobbler.client.client import find_client
 from gobbler.client.errors import NotThere
-from gobbler.client.ranges import Ranges
+from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.source import names
 from gobbler.client.version_file import open_here
@@ -270,7 +270,12 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
         self._ranges = ranges
+        self._options = options
         super().__init__(filesystem, path, size=ranges.size, **options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        key = self.fs.ukey(self.path)
+        return _reopen, (self.fs, self.path, self._options, key, self.tell())
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with translated(self.path):
@@ -281,6 +286,17 @@ def _named(arguments: tuple[object, ...]) -> dict[str, object]:
     return dict(
         zip(("url", "registry", "cache", "force_remote", "service"), arguments, strict=False)
     )
+
+
+def _reopen(
+    filesystem: GobblerFileSystem, path: str, options: dict[str, Any], key: str, position: int
+) -> BinaryIO | AbstractBufferedFile:
+    """Open a file that was pickled, if it is still the same one."""
+    if filesystem.ukey(path) != key:
+        raise FileChanged(path)
+    file = filesystem._open(path, **options)
+    file.seek(position)
+    return file
 
 
 Info = dict[str, Any]
