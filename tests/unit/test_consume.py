@@ -1,4 +1,4 @@
-"""The source gives up its files once the version is safe (protocol, sections 5.3 and 9.3)."""
+"""The files of the source are removed once the version is safe (protocol, 5.3 and 9.3)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_after_a_crash_the_other_names_go(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("to", ["gone", "moved", "link"])
-def test_after_a_crash_names_that_are_not_found_are_cut_off(bench: Bench, to: str) -> None:
+def test_after_a_crash_files_whose_names_are_not_found_are_detached(bench: Bench, to: str) -> None:
     bench.adopt("f")
     if to == "moved":
         (bench.path / "f").rename(bench.staging / "kept")

@@ -62,13 +62,13 @@ class Cache:
                 self._fetch_file(path, target, overwrite, progress)
         return target
 
-    def kept(self, entry: Entry) -> str | None:
-        """The path of a local file with the content of ``entry``, wherever it came from."""
+    def find_content(self, entry: Entry) -> str | None:
+        """The path of a local file with the content of ``entry``, however it was fetched."""
         with cache_errors(self._top):
-            found = self._objects.kept(entry)
+            found = self._objects.find_content(entry)
         return found if found is not None and _use(found, os.path.isfile) else None
 
-    def known(self, path: str, entry: Entry) -> str:
+    def file_with_entry(self, path: str, entry: Entry) -> str:
         """The path of a local copy of the registry's file ``path``, which has this ``entry``.
 
         Other than :meth:`file` it reads no manifest, which saves time when a program opens many

@@ -1,1 +1,0 @@
-"""A directory of this machine becomes a version: planned, copied into staging, asked for."""
