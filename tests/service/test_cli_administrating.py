@@ -59,7 +59,7 @@ def test_delete_breaks_links_only_by_force(run, client, published):
     code, out, err = run("delete", f"{published}/a/1", "--yes")
     assert (code, out) == (3, "")
     assert "6 links of other versions would break" in err
-    assert f"hint: Lead them elsewhere: gobbler reroute {published}/a/1" in err
+    assert f"hint: Redirect them: gobbler reroute {published}/a/1" in err
     assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
     code, out, _ = run("delete", f"{published}/a/1", "--yes", "--force")
     assert code == 0
@@ -77,7 +77,7 @@ def test_reroute_then_delete(run, as_json, client, published):
     assert planned["changes"] == done["changes"]
     code, out, err = run("reroute", f"{published}/a/1")
     assert (code, out) == (0, "")
-    assert "no link" in err
+    assert "no other version has a link" in err
     assert run("delete", f"{published}/a/1", "--yes")[0] == 0
     assert names_of(client.asset(published, "a").versions()) == ["2", "3"]
     assert run("validate", f"{published}/a/@latest")[0] == 0
@@ -91,7 +91,7 @@ def test_delete_asks(run, client, published, terminal):
     code, out, err = run("delete", f"{published}/a/@latest")
     assert (code, out) == (130, "")
     assert f"{published}/a/3" in err
-    assert "Delete this for good?" in err
+    assert "Delete this permanently?" in err
     assert "nothing was deleted" in err
     assert names_of(client.asset(published, "a").versions()) == ["1", "2", "3"]
     terminal("y\n")
@@ -155,7 +155,7 @@ def test_refresh(run, as_json, client, service, published):
         client.admin.delete_version(published, "a", version)
     code, out, err = run("refresh", "latest", f"{published}/a")
     assert (code, out) == (0, "")
-    assert "no version" in err
+    assert "no final version" in err
     assert as_json("refresh", "latest", f"{published}/a")["version"] is None
     assert run("refresh", "latest", published)[0] == 3
     assert run("refresh", "usage", "no-such-project")[0] == 5

@@ -32,7 +32,7 @@ def test_info(run, as_json, service):
 
 
 def test_create_project(run, as_json, client):
-    assert run("create-project", "cli-1") == (0, "made project cli-1\n", "")
+    assert run("create-project", "cli-1") == (0, "created project cli-1\n", "")
     entry = '{"id": "alan", "asset": "a", "trusted": true}'
     arguments = ("--owner", "ada", "--owner", "grace", "--uploader", "bob", "--uploader", entry)
     assert as_json("create-project", "cli-2", *arguments) == {"project": "cli-2"}
@@ -201,9 +201,10 @@ def test_no_service(run):
     assert "hint: " in err
 
 
-def test_no_address(run, monkeypatch):
+def test_no_address(run, monkeypatch, service):
     monkeypatch.delenv("GOBBLER_URL")
-    code, _, err = run("ls")
+    monkeypatch.setenv("GOBBLER_REGISTRY", service.registry)
+    code, _, err = run("info")
     assert code == 3
     assert "GOBBLER_URL" in err
 

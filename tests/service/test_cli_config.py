@@ -54,7 +54,7 @@ def test_a_service_is_configured_and_found(run, service, project, place):
     found = shown(run)
     assert found["service"] == ("lab", "the only service")
     assert found["url"] == (service.url, file)
-    assert found["staging"] == found["registry"] == ("", "the service is asked")
+    assert found["staging"] == found["registry"] == ("", "from the service")
     assert found["cache"][1] == "default"
     assert project in run("ls")[1]
     assert Client().url == service.url

@@ -64,7 +64,7 @@ def test_there_and_back(run):
         "left out: directories of installed packages (1)",
         "left out: symbolic links (1)",
         "left out: special files (1)",
-        "left out: names that a registry does not take (1)",
+        "left out: names that a registry refuses (1)",
         "stored: 3 files",
         "stored: 1 file,",
         "linked: 2 files",
@@ -91,7 +91,7 @@ def test_a_difference_is_found_and_ends_with_1(run, monkeypatch):
     monkeypatch.setattr(demo, "differences", spoilt)
     code, _, err = run()
     assert code == 1
-    assert "json/__init__.py has other content" in err
+    assert "json/__init__.py has different content" in err
 
 
 def test_a_failure_leaves_nothing(run, monkeypatch):
@@ -116,8 +116,8 @@ def test_differences(tmp_path):
     (other / "..manifest").write_text("")
     assert demo_data.differences(str(one), str(other)) == [
         "empty is missing",
-        "more is too much",
-        "content has other content",
+        "more is unexpected",
+        "content has different content",
         "kind is a directory in one place and a file in the other",
     ]
 
@@ -145,7 +145,7 @@ def test_an_interruption_leaves_nothing(number, word, library, temporary):
         text=True,
     )
     assert running.stdout is not None
-    while "A service runs" not in (line := running.stdout.readline()):
+    while "Started a service" not in (line := running.stdout.readline()):
         assert line
     port = int(line.rpartition(":")[2].partition(",")[0])
     time.sleep(0.2)

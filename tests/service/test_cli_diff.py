@@ -25,8 +25,8 @@ def published(client, project, source):
 
 
 @pytest.fixture
-def for_people(monkeypatch):
-    monkeypatch.setattr(common, "for_people", lambda: True)
+def on_terminal(monkeypatch):
+    monkeypatch.setattr(common, "on_terminal", lambda: True)
 
 
 @pytest.mark.parametrize("remote", [(), ("--remote",)])
@@ -48,7 +48,7 @@ def test_diff(run, source, client, project, remote):
     assert run("diff", two, one, "--name-status", *remote)[1] == back
 
 
-def test_diff_for_people(run, published, for_people):
+def test_diff_on_terminal(run, published, on_terminal):
     code, out, _ = run("diff", f"{published}/a/1", f"{published}/a/2")
     assert code == 0
     assert out.splitlines()[-1] == "2 added, 1 deleted, 1 modified, 2 the same"
@@ -138,7 +138,7 @@ def test_tree_of_a_project_and_an_asset(run, published, client, source):
     assert run("tree", published, "--level", "1")[1] == f"{published}\n├── a\n└── b\n"
 
 
-def test_tree_for_people_has_sizes_they_can_read(run, project, client, source, for_people):
+def test_tree_on_terminal_has_sizes_they_can_read(run, project, client, source, on_terminal):
     (source / "large").write_bytes(bytes(2_000_000))
     client.upload(project, "a", "1", source)
     out = run("tree", f"{project}/a/1")[1]

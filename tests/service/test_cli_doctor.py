@@ -62,7 +62,7 @@ def test_one_document_for_scripts(public_place: Place) -> None:
     assert fault["remedy"] == f"chmod +t {public_place.staging}"
 
 
-def test_a_table_for_people(public_place: Place) -> None:
+def test_a_table_on_terminal(public_place: Place) -> None:
     public_place.registry.chmod(0o777)
     ours, theirs = pty.openpty()
     running = subprocess.Popen(
@@ -81,7 +81,7 @@ def test_a_table_for_people(public_place: Place) -> None:
     assert "is writable by everybody" in text
     assert f"→ Only the service may write to it: chmod o-w {public_place.registry}" in text
     assert "1 fault, " in text
-    assert "gobbler serve refuses to start" in text
+    assert "gobbler serve does not start" in text
     assert "sticky bit" in text, "what is well is shown, too"
 
 

@@ -70,7 +70,7 @@ def test_taking_permissions_away(run, client, project):
     for what in ("--owner", "--uploader"):
         code, out, err = run("permissions", "remove", project, what, "alan")
         assert (code, out) == (5, "")
-        assert f'"alan" is no such {what[2:]} of "{project}"' in err
+        assert f'"{project}" has no such {what[2:]}: "alan"' in err
 
 
 def test_permissions_as_json(as_json, client, project):
@@ -92,7 +92,7 @@ def test_permissions_as_json(as_json, client, project):
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("set", "{p}"), 2, "Nothing to be changed"),
+        (("set", "{p}"), 2, "Name an owner, an uploader or another right"),
         (("add", "{p}", "--uploader", "{oops"), 2, "--uploader"),
         (("add", "{p}", "--uploader", '{"id": "x", "until": "soon"}'), 3, "until"),
         (("get", "{p}/a/1"), 3, "not the address of a project or asset"),
@@ -180,7 +180,7 @@ def test_show(as_json, client, published, remote):
     assert shown["asset_permissions"] == own
 
 
-def test_show_for_people(run, client, published):
+def test_show_on_terminal(run, client, published):
     client.project(published).set_permissions(uploaders=[{"id": "alan", "trusted": True}])
     code, out, err = run("show", f"{published}/a/3")
     assert (code, err) == (0, "")

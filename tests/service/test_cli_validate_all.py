@@ -46,7 +46,7 @@ def test_what_is_wrong_is_told_until_it_is_well(run, as_json, client, service, p
     code, out, err = run("validate", "--all", published, "--since", "1h")
     assert (code, [line.split("\t")[0] for line in out.splitlines()]) == (3, [f"{published}/b/1"])
     assert "verified  0 versions" in err
-    assert "before    6, which are not due" in err
+    assert "not due   6" in err
     client.admin.reindex_version(published, "b", "1")
     assert run("validate", f"{published}/b/1")[0] == 0
     assert run("validate", "--all", published, "--since", "1h")[:2] == (0, "")
@@ -64,7 +64,7 @@ def test_where_nothing_can_be_kept(run, published, state):
     state.write_text("a file")
     code, out, err = run("validate", f"{published}/a/1")
     assert (code, out) == (0, f"valid {published}/a/1\n")
-    assert err.startswith("warning: what was done can't be kept in")
+    assert err.startswith("warning: results can't be recorded in")
     code, out, err = run("validate", "--all", published)
     assert (code, out) == (1, "")
     assert "XDG_STATE_HOME" in err
@@ -81,11 +81,11 @@ def test_a_budget_on_the_command_line(run, as_json, client, project, tmp_path):
     assert (told["files"], told["bytes"]) == (2, 4000)
     code, _, err = run("validate", "--all", project, "--budget", "3KB")
     assert code == 0
-    assert "going on with what was begun at" in err
+    assert "continuing the run of" in err
     assert "2 done, 1 to go" in err
     assert "remaining" not in err
     code, _, err = run("validate", "--all", project, "--budget", "3KB")
-    assert "remaining  1: the budget is used up; the same command goes on" in err
+    assert "remaining  1: the budget is used up; the same command continues" in err
 
 
 def test_status(run, as_json, service, published):
@@ -110,15 +110,15 @@ def test_status(run, as_json, service, published):
     ("words", "code", "told"),
     [
         ([], 2, "--all"),
-        (["weather", "--since", "1d"], 2, "--since goes with --all"),
-        (["weather", "--budget", "1h"], 2, "--budget goes with --all"),
-        (["weather/a/1", "--parallel", "2"], 2, "--parallel goes with --all"),
-        (["weather/a/1", "--status"], 2, "--status goes with --all"),
+        (["weather", "--since", "1d"], 2, "--since needs --all"),
+        (["weather", "--budget", "1h"], 2, "--budget needs --all"),
+        (["weather/a/1", "--parallel", "2"], 2, "--parallel needs --all"),
+        (["weather/a/1", "--status"], 2, "--status needs --all"),
         (["weather"], 3, "gobbler validate --all weather"),
         (["weather/a"], 3, "gobbler validate --all weather/a"),
         (["--all", "weather/a/1"], 3, "not the address"),
-        (["--all", "--budget", "5"], 2, "no budget"),
-        (["--all", "--restart", "--since", "1d"], 2, "--restart makes no sense"),
+        (["--all", "--budget", "5"], 2, "not a budget"),
+        (["--all", "--restart", "--since", "1d"], 2, "--restart and --since exclude"),
         (["--all", "--since", "soon"], 2, "neither an age nor a date"),
     ],
 )
@@ -155,4 +155,4 @@ def test_interrupted(run, service, published, monkeypatch):
     assert code == 130
     assert [line.split("\t")[0] for line in out.splitlines()] == [f"{published}/a/1"]
     assert "remaining  4" in err
-    assert "the same command goes on with the rest" in err
+    assert "The same command continues with the rest" in err

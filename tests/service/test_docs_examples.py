@@ -12,7 +12,7 @@ import click
 import pytest
 
 from gobbler.cli import COMMANDS
-from gobbler.cli.service_options import OneDashToo
+from gobbler.cli.serve import OneDashToo
 from gobbler.client import Client
 
 from .documented import ROOT, Example, Newcomer, examples, place, steps

@@ -71,7 +71,7 @@ def test_the_first_block(tmp_path: Path, nothing: dict[str, str], alone: list[st
     registry = work / DEFAULT_DIRECTORY / "registry"
     assert ended.returncode == 0, ended.stderr
     lines = ended.stdout.splitlines()
-    assert lines[0] == "made project weather"
+    assert lines[0] == "created project weather"
     assert lines[1].startswith("published weather/stations/1.2 in ")
     assert lines[4].split("\t")[0] == "1.2"
     assert lines[-1] == str(registry / "weather" / "stations" / "1.2")

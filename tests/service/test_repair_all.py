@@ -138,7 +138,7 @@ def test_reindexing_is_asked_for(run, client, registry, published, terminal, mon
     terminal("n\n")
     code, out, err = run("reindex", "--all", published)
     assert (code, out) == (130, "")
-    assert "4 versions would be recorded as the files are now" in err
+    assert "the present files of 4 versions" in err
     assert "nothing was reindexed" in err
     assert client.version(published, "a", "1").manifest()["foo"].size == 3
     terminal("y\n")
@@ -170,7 +170,7 @@ def test_a_version_at_a_time_is_gone_on_with(run, client, published):
     results.close()
     code, out, err = run("reindex", "--all", published, "--dry-run")
     assert (code, len(out.splitlines())) == (0, 3)
-    assert "1 done, 3 to go (--restart begins anew)" in err
+    assert "1 done, 3 to go (--restart starts over)" in err
     assert len(run("reindex", "--all", published, "--dry-run", "--restart")[1].splitlines()) == 4
     assert len(list(client.admin.reindex_all(published))) == 3
     assert client.admin.reindex_all(published).done_before == 0
@@ -181,8 +181,8 @@ def test_a_version_at_a_time_is_gone_on_with(run, client, published):
     [
         ([], 2, "--all"),
         (["weather"], 3, "gobbler reindex --all weather"),
-        (["weather/a/1", "--yes"], 2, "--yes goes with --all"),
-        (["weather/a/1", "--dry-run"], 2, "--dry-run goes with --all"),
+        (["weather/a/1", "--yes"], 2, "--yes needs --all"),
+        (["weather/a/1", "--dry-run"], 2, "--dry-run needs --all"),
         (["--all", "weather/a/1", "-y"], 3, "not the address"),
     ],
 )

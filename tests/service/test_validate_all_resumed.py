@@ -178,7 +178,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     assert [line.split("\t")[0] for line in out.splitlines()] == ["p/a1/1"]
     assert "verified   2 versions" in err
     assert "remaining  4" in err
-    assert "the same command goes on with the rest" in err
+    assert "The same command continues with the rest" in err
     # When it is not there to begin with, that is reported at once.
     monkeypatch.undo()
     monkeypatch.setenv("XDG_STATE_HOME", str(state))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.bulk import state_file
+from gobbler.client.bulk import ledger as ledger_module
 from gobbler.client.bulk.ledger import Ledger, ValidationRecord, hold_claims, ledger_path
 from gobbler.errors import Fault
 from gobbler.model.names import VersionKey
@@ -29,7 +29,7 @@ def state(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(params=[True, False], ids=["local", "network"])
 def ledger(request, monkeypatch):
     """On a disk of this host, and as on one that other hosts share."""
-    monkeypatch.setattr(state_file, "reports_all_changes", lambda path: request.param)
+    monkeypatch.setattr(ledger_module, "reports_all_changes", lambda path: request.param)
     with Ledger("http://x", "/data") as opened:
         yield opened
 
@@ -179,7 +179,7 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
-    monkeypatch.setattr("gobbler.client.bulk.ledger.FORMAT", 2)
+    monkeypatch.setattr("gobbler.client.bulk.ledger.LEDGER_FORMAT", 2)
     with Ledger("http://x", "/data") as later:
         later.record(KEY, KEPT)
     monkeypatch.undo()

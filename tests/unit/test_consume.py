@@ -1,4 +1,4 @@
-"""The source gives up its files once the version is safe (protocol, sections 5.3 and 9.3)."""
+"""The files of the source are removed once the version is safe (protocol, 5.3 and 9.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.registry.consume import detach_files, remove_sources, resume_consume
-from gobbler.transfer.scan import StagedSource
+from gobbler.transfer.scan import Source
 
 
 class Bench:
@@ -20,7 +20,7 @@ class Bench:
         for directory in (self.path / "d", self.version / "d"):
             directory.mkdir(parents=True)
         status = self.path.stat()
-        self.source = StagedSource(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
+        self.source = Source(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
 
     def fingerprints(self) -> dict[str, Fingerprint]:
         files = [path for path in self.path.rglob("*") if path.is_file()]
@@ -113,7 +113,7 @@ def test_after_a_crash_the_other_names_go(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("to", ["gone", "moved", "link"])
-def test_after_a_crash_names_that_are_not_found_are_cut_off(bench: Bench, to: str) -> None:
+def test_after_a_crash_files_whose_names_are_not_found_are_detached(bench: Bench, to: str) -> None:
     bench.adopt("f")
     if to == "moved":
         (bench.path / "f").rename(bench.staging / "kept")

@@ -1,4 +1,4 @@
-"""One record over another: whole or not at all, and nothing is left of who was killed."""
+"""A record replaces another as a whole or not at all; a killed writer leaves nothing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def left(registry: str) -> list[str]:
 
 @pytest.fixture
 def writer(registry: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process whose draft is whole, and not in place until its input is closed."""
+    """Another process with a complete draft, which it renames when its input is closed."""
     command = [sys.executable, "-c", WRITE, registry]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -87,7 +87,7 @@ def test_what_is_renamed_is_on_disk_and_so_is_the_rename_when_it_is_acknowledged
     assert set(directories_to_flush(registry, target)) == {registry, f"{registry}/..incoming"}
 
 
-def test_a_draft_that_a_sweep_took_before_it_was_locked_is_begun_anew(
+def test_a_draft_that_recovery_removed_before_it_was_locked_is_made_again(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, swept = draft.try_lock, []
@@ -124,9 +124,7 @@ def _full(descriptor: int, data: bytes) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_the_draft_of_a_living_process_is_not_swept(
-    registry: str, writer: subprocess.Popen[str]
-) -> None:
+def test_the_draft_of_a_living_process_stays(registry: str, writer: subprocess.Popen[str]) -> None:
     assert remove_abandoned_drafts(registry, os.listdir(f"{registry}/..incoming")) == 0
     assert len(left(registry)) == 1
     writer.communicate("", timeout=30)
@@ -134,7 +132,7 @@ def test_the_draft_of_a_living_process_is_not_swept(
     assert Path(registry, "record").read_bytes() == b"new"
 
 
-def test_the_draft_of_one_that_was_killed_is_swept(
+def test_the_draft_of_a_killed_process_is_removed(
     registry: str, writer: subprocess.Popen[str]
 ) -> None:
     writer.send_signal(signal.SIGKILL)
@@ -155,7 +153,7 @@ def test_the_draft_of_one_that_was_killed_is_swept(
         (EXPIRY_SECONDS + 60, True, "0123abcd", True),
     ],
 )
-def test_silence_tells_where_locks_do_not(
+def test_silence_decides_where_locks_do_not(
     registry: str,
     monkeypatch: pytest.MonkeyPatch,
     age: float,

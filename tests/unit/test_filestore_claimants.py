@@ -1,4 +1,4 @@
-"""Claimants of a FileStore: who lives and who is dead, here, on other hosts, and without locks."""
+"""Claimants of a FileStore: living and dead ones, here, on other hosts, and without locks."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_forked_child_claims_for_itself(store: FileStore) -> None:
     assert mine.is_held()
 
 
-def test_an_ordinary_end_leaves_no_record(store: FileStore) -> None:
+def test_an_ordinary_end_leaves_no_lease(store: FileStore) -> None:
     put(store, "a", "b")
     other = FileStore(store.path)
     with other.claim() as claim:
@@ -106,7 +106,7 @@ def test_an_ordinary_end_leaves_no_record(store: FileStore) -> None:
     assert everything(store) == ["b"]
 
 
-def test_records_of_the_dead_are_removed(store: FileStore) -> None:
+def test_leases_of_dead_claimants_are_removed(store: FileStore) -> None:
     in_a_child(store.requeue)
     assert len(os.listdir(Path(store.path, "cur"))) == 1
     store.requeue()
@@ -156,7 +156,9 @@ def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_who_is_silent_for_long_on_another_host_loses_the_claim(store: FileStore) -> None:
+def test_a_claimant_on_another_host_that_is_silent_for_long_loses_the_claim(
+    store: FileStore,
+) -> None:
     put(store, "a")
     slow = OtherHost(store, "a")
     slow.signed(EXPIRY_SECONDS - 60)
@@ -198,7 +200,7 @@ def test_each_way_to_end_a_lost_claim_leaves_the_next_one_alone(store: FileStore
 
 
 @pytest.mark.usefixtures("no_locks")
-def test_who_was_given_up_without_a_claim_gets_known_again(store: FileStore) -> None:
+def test_a_claimant_without_a_lease_gets_another(store: FileStore) -> None:
     put(store, "a", "b")
     slow = OtherHost(store, "a")
     slow.claim.done()
@@ -220,9 +222,7 @@ def test_a_process_of_this_host_lives_even_where_locks_do_nothing(store: FileSto
     assert store.requeue(silence=-1) == []
 
 
-def test_signs_of_life_are_given_by_themselves(
-    store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_renews_the_lease(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claimant, "RENEW_SECONDS", 0.01)
     put(store, "a")
     claim = store.claim()
@@ -263,7 +263,7 @@ def test_silence_is_measured_by_the_clock_of_the_filesystem(
     assert store.requeue() == []
 
 
-def test_without_its_record_a_claim_is_given_up_after_the_silence(store: FileStore) -> None:
+def test_a_claim_without_a_lease_ends_after_the_silence(store: FileStore) -> None:
     put(store, "a")
     other = FileStore(store.path)
     claim = other.claim()

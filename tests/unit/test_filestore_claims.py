@@ -195,7 +195,9 @@ def test_a_name_that_looks_claimed_is_not_held_for_a_claim_of_ours(store: FileSt
     assert inside(store, "new") == ["a"]
 
 
-def test_the_record_is_for_those_who_may_take_files_out_of_cur(store: FileStore) -> None:
+def test_the_lease_is_readable_for_accounts_that_may_take_files_out_of_cur(
+    store: FileStore,
+) -> None:
     cur = Path(store.path, "cur")
     for mode, expected in ((0o700, 0o600), (0o775, 0o660), (0o755, 0o600), (0o777, 0o666)):
         cur.chmod(mode)

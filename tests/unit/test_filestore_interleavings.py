@@ -20,7 +20,7 @@ from .claiming import everything, in_a_child, inside, put, store
 __all__ = ["store"]
 
 
-def test_a_late_requeuer_does_not_take_what_was_claimed_anew(
+def test_a_late_requeue_does_not_take_a_file_that_was_claimed_again(
     store: FileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(store, "a")
@@ -39,7 +39,7 @@ def test_a_late_requeuer_does_not_take_what_was_claimed_anew(
     assert ingested[0].is_held()
 
 
-def test_a_name_that_is_published_anew_is_not_replaced_by_what_comes_back(
+def test_a_release_does_not_replace_a_file_that_was_published_meanwhile(
     store: FileStore,
 ) -> None:
     put(store, "a")

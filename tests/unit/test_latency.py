@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli import service_options
+from gobbler.cli import serve
 from gobbler.cli.worker import command
 from gobbler.fs import latency
 from gobbler.service import worker_process
@@ -39,8 +39,8 @@ def test_the_median_of_the_samples_decides(
     ("flags", "slow", "expected"),
     [
         ([], False, max(2, os.cpu_count() or 1)),
-        ([], True, service_options.WAITING),
-        (["--dask=tcp://h:1"], False, service_options.WAITING),
+        ([], True, serve.WAITING),
+        (["--dask=tcp://h:1"], False, serve.WAITING),
         (["--concurrency=3"], True, 3),
         (["--concurrency=3", "--dask=tcp://h:1"], False, 3),
     ],
@@ -56,7 +56,7 @@ def test_so_many_batches_run_at_a_time_unless_one_says_otherwise(
     monkeypatch.setattr(
         worker_process, "work", lambda settings, form, debug: found.append(settings)
     )
-    monkeypatch.setattr(service_options, "has_high_latency", lambda directory: slow)
+    monkeypatch.setattr(serve, "has_high_latency", lambda directory: slow)
     directories = [f"--staging={tmp_path}", f"--registry={tmp_path}"]
     command.main([*directories, *flags], standalone_mode=False)
     assert [settings.concurrency for settings in found] == [expected]

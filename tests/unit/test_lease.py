@@ -1,4 +1,4 @@
-"""Whether the holder of a file still lives; see also the tests of jobs and of claims."""
+"""Leases: acquire, renew, expire, take over; see also the tests of workspaces and of claims."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "held")
 
 
-def gone(path: str, **changed: object) -> bool:
-    """Whether a process like this one, but with something changed, counts as gone."""
+def expired(path: str, **changed: object) -> bool:
+    """Whether the lease of a process like this one, with something ``changed``, has expired."""
     Path(path).write_bytes(encode_holder(msgspec.structs.replace(this_process(), **changed)))
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -34,7 +34,7 @@ def gone(path: str, **changed: object) -> bool:
         os.close(descriptor)
 
 
-def test_a_presence_is_held_by_whoever_made_it(path: str) -> None:
+def test_a_lease_is_held_by_the_process_that_acquired_it(path: str) -> None:
     ours = acquire(path)
     assert ours is not None
     with open(path) as other:
@@ -49,8 +49,8 @@ def test_a_presence_is_held_by_whoever_made_it(path: str) -> None:
 
 
 @pytest.fixture(params=["holds it", "removed it"])
-def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Somebody comes between the making of a file and its locking; which files they had."""
+def rival(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Another party locks a file between its creation and our lock; which files it had."""
     had: list[str] = []
     opened: list[int] = []
     real = lease.try_lock
@@ -71,40 +71,40 @@ def sweeper(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         os.close(descriptor)
 
 
-@pytest.mark.usefixtures("sweeper")
-def test_it_is_not_ours_if_somebody_was_faster(path: str) -> None:
+@pytest.mark.usefixtures("rival")
+def test_it_is_not_ours_if_another_party_was_faster(path: str) -> None:
     assert acquire(path) is None
 
 
-def test_a_job_whose_lock_file_was_swept_at_its_start_gets_another(
-    tmp_path: Path, sweeper: list[str]
+def test_a_workspace_whose_lease_was_taken_at_its_start_gets_another(
+    tmp_path: Path, rival: list[str]
 ) -> None:
     (tmp_path / "..incoming").mkdir()
-    with new_workspace(str(tmp_path)) as job:
-        assert job.lease.path not in sweeper
-        assert os.path.exists(job.lease.path)
+    with new_workspace(str(tmp_path)) as made:
+        assert made.lease.path not in rival
+        assert os.path.exists(made.lease.path)
         assert [found.path for found in abandoned_workspaces(str(tmp_path))] == []
 
 
 def test_a_living_process_of_this_namespace(path: str) -> None:
-    assert not gone(path)
-    assert not gone(path, host="a container's name for this host")
-    assert gone(path, pid=2**22 + 1)
-    assert gone(path, started="1")
+    assert not expired(path)
+    assert not expired(path, host="a container's name for this host")
+    assert expired(path, pid=2**22 + 1)
+    assert expired(path, started="1")
 
 
 def test_another_namespace_is_believed_by_its_lock_only_where_locks_exclude(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert gone(path, namespace="pid:[1]")
+    assert expired(path, namespace="pid:[1]")
     monkeypatch.setattr(lease, "try_lock", lambda *_: True)
-    assert not gone(path, namespace="pid:[1]")
+    assert not expired(path, namespace="pid:[1]")
 
 
 def test_without_proc_the_lock_decides(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = msgspec.structs.replace(this_process(), namespace="")
     monkeypatch.setattr(lease, "this_process", lambda: nowhere)
-    assert gone(path)
+    assert expired(path)
 
 
 def test_a_process_that_was_forked_is_another_one() -> None:
@@ -120,13 +120,13 @@ def test_a_process_that_was_forked_is_another_one() -> None:
     assert (theirs["pid"], theirs["boot"]) == (child, ours.boot)
 
 
-def test_this_host_booted_anew_and_another_host(path: str) -> None:
-    assert gone(path, boot="an earlier one")
-    assert not gone(path, boot="an earlier one", host="another")
+def test_this_host_after_a_boot_and_another_host(path: str) -> None:
+    assert expired(path, boot="an earlier one")
+    assert not expired(path, boot="an earlier one", host="another")
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 3600.0])
-def test_jobs_of_other_hosts_are_given_up_by_the_clock_of_the_filesystem(
+def test_leases_of_other_hosts_expire_by_the_clock_of_the_filesystem(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ahead: float
 ) -> None:
     (tmp_path / "..incoming").mkdir()

@@ -1,4 +1,4 @@
-"""Jobs below ``..incoming``: swept when nobody builds them any more, and never before."""
+"""Workspaces in ``..incoming``: recovered when they are abandoned, and never before."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from gobbler.registry.workspace import Workspace, abandoned_workspaces, new_work
 BUILD = """
 import sys, time
 from gobbler.registry.workspace import new_workspace
-with new_workspace(sys.argv[1]) as job:
-    open(job.tree, "w").close()
-    print(job.path, flush=True)
+with new_workspace(sys.argv[1]) as made:
+    open(made.tree, "w").close()
+    print(made.path, flush=True)
     sys.stdin.read()
 """
 
@@ -38,13 +38,13 @@ def left(registry: str) -> list[str]:
     return sorted(os.listdir(f"{registry}/..incoming"))
 
 
-def sweep(registry: str) -> list[str]:
-    return [job.path for job in abandoned_workspaces(registry)]
+def recovered(registry: str) -> list[str]:
+    return [made.path for made in abandoned_workspaces(registry)]
 
 
 @pytest.fixture
 def builder(registry: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that builds, until its standard input is closed or it is killed."""
+    """Another process with a workspace, until its standard input is closed or it is killed."""
     command = [sys.executable, "-c", BUILD, registry]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -56,10 +56,10 @@ def builder(registry: str) -> Iterator[subprocess.Popen[str]]:
             process.communicate("", timeout=30)
 
 
-def test_nothing_is_left_of_a_job_that_ended(registry: str) -> None:
-    with new_workspace(registry) as job:
-        os.makedirs(f"{job.tree}/d")
-        Path(job.tree, "d/f").write_text("x")
+def test_nothing_is_left_of_a_workspace_that_ended(registry: str) -> None:
+    with new_workspace(registry) as made:
+        os.makedirs(f"{made.tree}/d")
+        Path(made.tree, "d/f").write_text("x")
         assert len(left(registry)) == 2
     assert left(registry) == []
     with pytest.raises(KeyError), new_workspace(registry):
@@ -67,71 +67,71 @@ def test_nothing_is_left_of_a_job_that_ended(registry: str) -> None:
     assert left(registry) == []
 
 
-def test_jobs_of_one_moment_do_not_meet(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workspaces_of_one_moment_have_different_names(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1)
     with new_workspace(registry) as one, new_workspace(registry) as other:
         assert one.path != other.path
 
 
-def test_nobody_else_can_read_or_lock_the_lock_file(registry: str) -> None:
-    with new_workspace(registry) as job:
-        assert os.stat(job.lease.path).st_mode & 0o077 == 0
+def test_no_other_account_can_read_or_lock_the_lease(registry: str) -> None:
+    with new_workspace(registry) as made:
+        assert os.stat(made.lease.path).st_mode & 0o077 == 0
 
 
-def test_what_this_process_builds_is_not_swept(registry: str) -> None:
-    with new_workspace(registry) as job:
-        assert sweep(registry) == []
-        assert os.path.isdir(job.path)
+def test_a_workspace_of_this_process_is_not_abandoned(registry: str) -> None:
+    with new_workspace(registry) as made:
+        assert recovered(registry) == []
+        assert os.path.isdir(made.path)
 
 
-def test_what_another_living_process_builds_is_not_swept(
+def test_a_workspace_of_another_living_process_is_not_abandoned(
     registry: str, builder: subprocess.Popen[str]
 ) -> None:
     before = left(registry)
     assert len(before) == 2
-    assert sweep(registry) == []
+    assert recovered(registry) == []
     assert left(registry) == before
 
 
-def test_it_is_not_swept_even_where_locks_do_nothing(
+def test_it_is_not_abandoned_even_where_locks_do_nothing(
     registry: str, builder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "try_lock", lambda *arguments: True)
-    assert sweep(registry) == []
+    assert recovered(registry) == []
 
 
-def test_what_a_killed_process_built_is_swept(
+def test_a_workspace_of_a_killed_process_is_abandoned(
     registry: str, builder: subprocess.Popen[str]
 ) -> None:
     builder.send_signal(signal.SIGKILL)
     builder.wait()
-    assert len(sweep(registry)) == 1
+    assert len(recovered(registry)) == 1
     assert left(registry) == []
 
 
-def test_a_killed_process_that_nobody_has_waited_for_is_dead_all_the_same(
-    registry: str, builder: subprocess.Popen[str]
-) -> None:
+def test_a_zombie_is_dead(registry: str, builder: subprocess.Popen[str]) -> None:
     builder.send_signal(signal.SIGKILL)
     os.waitid(os.P_PID, builder.pid, os.WEXITED | os.WNOWAIT)
-    assert len(sweep(registry)) == 1
+    assert len(recovered(registry)) == 1
 
 
-def test_what_is_swept_is_held_until_the_next_is_asked_for(
+def test_an_abandoned_workspace_is_held_until_the_next_is_asked_for(
     registry: str, builder: subprocess.Popen[str]
 ) -> None:
     builder.kill()
     builder.wait()
-    jobs = abandoned_workspaces(registry)
-    job = next(jobs)
-    assert sweep(registry) == [], "another sweep leaves it alone"
-    assert os.path.exists(job.tree)
-    assert list(jobs) == []
+    found = abandoned_workspaces(registry)
+    made = next(found)
+    assert recovered(registry) == [], "another recovery leaves it alone"
+    assert os.path.exists(made.tree)
+    assert list(found) == []
     assert left(registry) == []
 
 
 def abandoned(registry: str, content: bytes) -> str:
-    path = f"{registry}/..incoming/job"
+    path = f"{registry}/..incoming/made"
     Path(path + ".lock").write_bytes(content)
     os.makedirs(f"{path}/tree/d")
     return path
@@ -142,10 +142,10 @@ def of(builder: Holder, **changed: object) -> bytes:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"host": "h"}', b"\xff"])
-def test_a_job_of_nobody_is_swept(registry: str, content: bytes) -> None:
-    assert sweep(registry) == [] == left(registry)
+def test_a_workspace_without_a_holder_is_abandoned(registry: str, content: bytes) -> None:
+    assert recovered(registry) == [] == left(registry)
     path = abandoned(registry, content)
-    assert sweep(registry) == [path]
+    assert recovered(registry) == [path]
     assert left(registry) == []
 
 
@@ -158,66 +158,66 @@ def test_a_job_of_nobody_is_swept(registry: str, content: bytes) -> None:
         {"pid": 2**22 + 1},
     ],
 )
-def test_a_job_of_a_process_that_is_gone_is_swept(
+def test_a_workspace_of_a_process_that_has_ended_is_abandoned(
     registry: str, changed: dict[str, object]
 ) -> None:
     path = abandoned(registry, of(this_process(), **changed))
-    assert sweep(registry) == [path]
+    assert recovered(registry) == [path]
 
 
-def test_a_job_of_another_host_is_swept_only_after_a_long_silence(registry: str) -> None:
+def test_a_workspace_of_another_host_is_abandoned_only_after_a_long_silence(registry: str) -> None:
     path = abandoned(registry, of(this_process(), host="another", boot="another"))
-    assert sweep(registry) == []
+    assert recovered(registry) == []
     os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS + 60,) * 2)
-    assert sweep(registry) == []
+    assert recovered(registry) == []
     os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS - 60,) * 2)
-    assert sweep(registry) == [path]
+    assert recovered(registry) == [path]
 
 
-def test_a_sign_of_life_breaks_the_silence(registry: str) -> None:
-    with new_workspace(registry) as job:
-        os.utime(job.lease.path, (0, 0))
-        job.renew()
-        assert time.time() - os.stat(job.lease.path).st_mtime < 60
+def test_a_renewal_breaks_the_silence(registry: str) -> None:
+    with new_workspace(registry) as made:
+        os.utime(made.lease.path, (0, 0))
+        made.renew()
+        assert time.time() - os.stat(made.lease.path).st_mtime < 60
 
 
-def test_an_unfinished_job_stays_and_the_next_sweep_gets_it_though_its_process_lives(
+def test_a_kept_workspace_is_abandoned_though_its_process_lives(
     registry: str,
 ) -> None:
-    with new_workspace(registry) as job:
-        Path(job.intent).write_text("{}")
-        job.keep = True
-    assert os.path.exists(job.intent)
-    assert sweep(registry) == [job.path]
+    with new_workspace(registry) as made:
+        Path(made.intent).write_text("{}")
+        made.keep = True
+    assert os.path.exists(made.intent)
+    assert recovered(registry) == [made.path]
     assert left(registry) == []
 
 
-def test_a_job_that_a_sweep_could_not_finish_stays_for_the_next(registry: str) -> None:
+def test_a_workspace_that_recovery_keeps_stays_for_the_next(registry: str) -> None:
     path = abandoned(registry, b"")
-    for job in abandoned_workspaces(registry):
-        job.keep = True
+    for made in abandoned_workspaces(registry):
+        made.keep = True
     assert os.path.isdir(path)
-    assert sweep(registry) == [path]
+    assert recovered(registry) == [path]
 
 
-def test_a_job_that_can_not_be_removed_stays_for_the_next_sweep(
+def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, new_workspace(registry) as job:
-        Path(job.path, "record").write_text("{}")
+    with monkeypatch.context() as patch, new_workspace(registry) as made:
+        Path(made.path, "record").write_text("{}")
         patch.setattr(workspace.shutil, "rmtree", lambda *arguments, **options: None)
     assert len(left(registry)) == 2
-    assert sweep(registry) == [job.path]
+    assert recovered(registry) == [made.path]
 
 
-def test_other_things_there_are_left_alone(registry: str) -> None:
+def test_other_files_are_left_alone(registry: str) -> None:
     Path(registry, "..incoming/note").write_text("by an administrator")
-    assert sweep(registry) == []
+    assert recovered(registry) == []
     assert left(registry) == ["note"]
 
 
 def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # With its intent, but without its tree, a job looks as if it had been published.
+    # With an intent, but without a tree, a change counts as committed.
     seen: list[bool] = []
     real = workspace.shutil.rmtree
 
@@ -226,8 +226,8 @@ def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.Monk
         real(path, **options)
 
     monkeypatch.setattr(workspace.shutil, "rmtree", look)
-    with new_workspace(registry) as job:
-        Path(job.intent).write_text("{}")
-        Path(job.tree).mkdir()
+    with new_workspace(registry) as made:
+        Path(made.intent).write_text("{}")
+        Path(made.tree).mkdir()
     assert seen == [False]
-    assert isinstance(job, Workspace)
+    assert isinstance(made, Workspace)

@@ -1,7 +1,7 @@
 """The command line. Each command is a module of its name with an object ``command``.
 
-Modules are loaded when their command is used, so that each starts fast. What a command
-prints on standard output is its result; everything else goes to standard error.
+A command loads its own module only, so it starts fast. It prints its result on standard
+output, and everything else on standard error.
 """
 
 from __future__ import annotations
@@ -16,39 +16,51 @@ from typing import Any, NoReturn
 import click
 
 from gobbler import __version__
-from gobbler.cli.signals import outcome
+from gobbler.cli.signals import signal_outcome
 from gobbler.errors import Code, GobblerError, os_error_code
 
-COMMANDS = {
-    "cache": "list, verify or prune what was downloaded",
-    "cat": "print the content of a file",
-    "clone": "start a next version as a tree of links",
-    "completion": "have the shell complete commands and addresses",
-    "config": "show or change which service is used",
-    "create-project": "make a new project",
-    "delete": "delete a project, an asset or a version",
-    "demo": "see it work: publish, fetch and compare a real directory",
-    "diff": "show what differs between two versions",
-    "doctor": "say whether two directories are fit for the service",
-    "fetch": "get a file, a directory or a version",
-    "index": "look after the index of a service",
-    "info": "show a service and its directories",
-    "jobs": "list, follow or cancel what one has asked for",
-    "ls": "list projects, assets, versions or files",
-    "permissions": "show or set owners and uploaders",
-    "probation": "list, approve or reject versions that are not final",
-    "refresh": "find the latest version or the usage anew",
-    "reindex": "make the records of a version anew from its files",
-    "reroute": "lead links around what is to be deleted",
-    "serve": "run the service",
-    "show": "show who published what, how much, and who may do what",
-    "tree": "show a project, an asset or a version as a tree",
-    "upload": "publish a directory as a new version",
-    "usage": "show how much projects take",
-    "worker": "carry out the jobs of a spool",
-    "validate": "compare a version with its records",
+GROUPS = {
+    "Read": {
+        "ls": "list projects, assets, versions or files",
+        "tree": "show a project, an asset or a version as a tree",
+        "show": "show details of a project, an asset or a version",
+        "fetch": "get a version, a directory or a file",
+        "cat": "print a file",
+        "diff": "compare two versions",
+        "usage": "show how much space projects take",
+    },
+    "Publish": {
+        "upload": "publish a directory as a new version",
+        "clone": "prepare the next version as a tree of links",
+        "jobs": "list, follow or cancel your jobs",
+        "probation": "list, approve or reject versions on probation",
+    },
+    "Manage projects": {
+        "create-project": "create a project",
+        "permissions": "show or change owners and uploaders",
+        "delete": "delete a project, an asset or a version",
+        "reroute": "redirect links before you delete their targets",
+        "validate": "verify versions against their records",
+        "reindex": "rebuild the records of a version from its files",
+        "refresh": "recompute the latest version or the usage",
+    },
+    "Run a service": {
+        "serve": "run a service",
+        "worker": "run jobs of a service on another host",
+        "doctor": "check that two directories are fit for a service",
+        "index": "show or rebuild the index of a service",
+        "demo": "publish, fetch and compare real data",
+    },
+    "Set up": {
+        "info": "show a service and its directories",
+        "config": "show or change which service commands use",
+        "cache": "list, verify or prune downloaded files",
+        "completion": "set up completion in your shell",
+    },
 }
-"""The commands, and what ``gobbler --help`` tells of them."""
+"""The commands with their one-line help, as ``gobbler --help`` groups them."""
+
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 
 class _Commands(click.Group):
@@ -68,32 +80,34 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # The reader of our output has seen enough. What is still buffered goes nowhere.
+            # The reader of the output has closed it. Discard what is still buffered.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl(sorted(COMMANDS.items()))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()), col_max=16)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gobbler")
 def cli() -> None:
-    """Versions of data that never change once published, on a shared filesystem.
+    """Publish versions of data that never change, on a shared filesystem.
 
     \b
-    Look around:      gobbler ls
-                      gobbler ls weather/stations
-    Get data:         gobbler fetch weather/stations/@latest
-    Publish data:     gobbler upload ./results weather/stations/1.3
-    Review it:        gobbler probation list weather
-    Run a service:    gobbler serve --staging /data/staging --registry /data/registry
+    List data:      gobbler ls
+                    gobbler ls weather/stations
+    Get data:       gobbler fetch weather/stations/@latest
+    Publish data:   gobbler upload ./results weather/stations/1.3
+    Review it:      gobbler probation list weather
+    Try a service:  gobbler serve
 
-    The service is found by --url, GOBBLER_URL or what 'gobbler config' tells. Exit codes:
-    0 done, 1 the service failed, 2 wrong usage, 3 refused, 4 not allowed, 5 not there, 6 no
-    service answers, 130 interrupted, 143 terminated.
+    Commands use the service that --url, GOBBLER_URL or 'gobbler config' names, otherwise the
+    one on this machine. Exit codes: 0 done, 1 the service failed, 2 wrong command line, 3
+    refused, 4 not allowed, 5 not found, 6 no service answers, 130 interrupted, 143
+    terminated.
     """
 
 
@@ -116,7 +130,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         _print_json_error(error.code, error.reason, error.hint, wanted=as_json)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
-        word, code = outcome(error)
+        word, code = signal_outcome(error)
         click.echo(word, err=True)
         _print_json_error(Code.CANCELLED, word, wanted=as_json)
         sys.exit(code)
@@ -130,9 +144,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _print_json_error(code: Code | str, reason: str, hint: str = "", *, wanted: bool) -> None:
-    """Print an error as the document of a command with ``--json``.
+    """Print an error as the JSON document of a command.
 
-    Whoever read the output may be gone, which is no further error.
+    A closed output is no further error.
     """
     if wanted:
         error = {"code": str(code), "reason": reason, "hint": hint}

@@ -1,7 +1,4 @@
-"""Lengths of time, moments and amounts as people write them: ``30d``, ``2026-11-20``, ``500GB``.
-
-What commands tell about versions: how much is in them, and what their summary says.
-"""
+"""Amounts on the command line: ages, moments and budgets; files and bytes of versions."""
 
 from __future__ import annotations
 
@@ -27,15 +24,15 @@ _BYTES = {
 
 
 def age(text: str) -> float:
-    """The seconds of a length of time such as ``12h`` or ``30d``; days without a unit."""
+    """The seconds of an age such as ``12h`` or ``30d``. The default unit is days."""
     seconds = _seconds(text if re.search(r"\D\Z", text) else f"{text}d")
     if seconds is None:
-        raise click.BadParameter(f"{quoted(text)} is not an age; write it like 12h, 30d or 2w.")
+        raise click.BadParameter(f"{quoted(text)} is not an age. Write it like 12h, 30d or 2w.")
     return seconds
 
 
 def moment(text: str) -> dt.datetime:
-    """The moment ``2026-11-20`` or ``2026-11-20T18:00`` (here), or so long ago: ``30d``."""
+    """The moment of ``2026-11-20`` or ``2026-11-20T18:00`` (local time), or of an age: ``30d``."""
     now = dt.datetime.now().astimezone()
     try:
         seconds = _seconds(text)
@@ -45,27 +42,27 @@ def moment(text: str) -> dt.datetime:
         found = dt.datetime.fromisoformat(re.sub(r"[zZ]\Z", "+00:00", text)).astimezone()
     except (ValueError, OverflowError):
         raise click.BadParameter(
-            f"{quoted(text)} is neither an age nor a date; write it like 30d or 2026-11-20."
+            f"{quoted(text)} is neither an age nor a date. Write it like 30d or 2026-11-20."
         ) from None
     if found > now:
-        raise click.BadParameter(f"{quoted(text)} is still to come.")
+        raise click.BadParameter(f"{quoted(text)} is in the future.")
     return found
 
 
 def budget(text: str) -> Budget:
-    """How much may be spent: ``90m``, ``2h``, ``1d``, or ``500GB``, ``2TiB``."""
+    """A budget of time (``90m``, ``2h``, ``1d``) or bytes (``500GB``, ``2TiB``)."""
     seconds = _seconds(text)
     match = re.fullmatch(r"(\d{1,12})([a-z]+)", text.lower(), re.ASCII)
     size = int(match[1]) * _BYTES[match[2]] if match and match[2] in _BYTES else None
     if not seconds and not size:
         raise click.BadParameter(
-            f"{quoted(text)} is no budget; write it like 2h, 90m, 500GB or 2TiB."
+            f"{quoted(text)} is not a budget. Write it like 2h, 90m, 500GB or 2TiB."
         )
     return Budget(seconds or None, size)
 
 
 def budgets(given: Sequence[Budget]) -> Budget:
-    """The budget of which all that are ``given`` are a part: the smallest of each kind counts."""
+    """The smallest time and the smallest size of all ``given`` budgets."""
     return Budget(
         min((b.seconds for b in given if b.seconds is not None), default=None),
         min((b.bytes for b in given if b.bytes is not None), default=None),
@@ -78,7 +75,7 @@ def _seconds(text: str) -> float | None:
 
 
 class Amount(NamedTuple):
-    """A number of files, and of bytes in them."""
+    """A number of files and their bytes."""
 
     files: int
     bytes: int
@@ -88,7 +85,7 @@ class Amount(NamedTuple):
 
 
 def count(*manifests: Manifest) -> tuple[Amount, Amount]:
-    """What of some versions is stored in them, and what is linked to other places."""
+    """How much some versions store, and how much they link to."""
     entries = [entry for manifest in manifests for entry in manifest.values()]
     return (
         _amount(e.size for e in entries if e.link is None and not e.is_directory),
@@ -102,14 +99,14 @@ def _amount(sizes: Iterable[int]) -> Amount:
 
 
 def below(client: Client, place: Address) -> Iterator[Version]:
-    """The versions in a project or an asset, or in the whole registry if it is neither."""
+    """The versions of an asset, a project, or the whole registry for an empty address."""
     for project in [client.project(place.project)] if place.project else client.projects():
         for asset in [project.asset(place.asset)] if place.asset else project.assets():
             yield from asset.versions()
 
 
 def describe(version: Version) -> dict[str, Any]:
-    """The summary of a version, or under ``problem`` why there is none to be shown."""
+    """The summary of a version; under ``problem`` why it can't be read."""
     try:
         summary = version.summary()
     except GobblerError as error:

@@ -1,7 +1,4 @@
-"""What the commands with ``--all`` share: options, a bar, and what is told in the end.
-
-``gobbler refresh --all`` and ``gobbler reindex --all``: what is told of them.
-"""
+"""What commands with ``--all`` share: options, a progress bar, and the report at the end."""
 
 from __future__ import annotations
 
@@ -27,10 +24,13 @@ from gobbler.model.records import format_time
 
 R = TypeVar("R")
 
-GO_ON = "What is done is kept: the same command goes on with the rest."
+RESUME = "The same command continues with the rest."
 
 everything = click.option(
-    "--all", "everything", is_flag=True, help="All versions, or those of PROJECT or PROJECT/ASSET."
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All versions of the registry, of PROJECT or of PROJECT/ASSET.",
 )
 
 parallel = click.option(
@@ -38,16 +38,17 @@ parallel = click.option(
     default=1,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="With --all: how many at a time.",
+    help="With --all: work on N at a time.",
+    metavar="N",
 )
 
 restart = click.option(
-    "--restart", is_flag=True, help="With --all: begin anew, rather than go on with what is begun."
+    "--restart", is_flag=True, help="With --all: start over instead of continuing."
 )
 
 
 def scope(address: str) -> tuple[str, str]:
-    """The project and the asset that ``--all`` is narrowed to, each empty if it is not."""
+    """The project and the asset that limit ``--all``; empty for no limit."""
     if not address:
         return "", ""
     place = parse_as(address, "project", "asset")
@@ -55,20 +56,20 @@ def scope(address: str) -> tuple[str, str]:
 
 
 def only_with_all(given: Mapping[str, object]) -> None:
-    """Refuse options that mean nothing without ``--all``."""
+    """Refuse options that need ``--all``."""
     context = click.get_current_context()
     default = {option.name: option.get_default(context) for option in context.command.params}
     for name, value in given.items():
         if value and value != default[name]:
-            raise click.UsageError(f"--{name.replace('_', '-')} goes with --all.")
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --all.")
 
 
-def tell_resumed(sweep: BulkRun[Any], note: Callable[[str], None] | None = None) -> None:
-    """Say that it is gone on with what was begun before; with ``note`` if there is a bar."""
-    if sweep.resumed is not None:
+def report_resumed(run: BulkRun[Any], note: Callable[[str], None] | None = None) -> None:
+    """Report that an earlier run continues; by ``note`` while there is a bar."""
+    if run.resumed is not None:
         text = (
-            f"going on with what was begun at {format_time(sweep.resumed)}: {sweep.done_before} "
-            f"done, {sweep.left} to go (--restart begins anew)"
+            f"continuing the run of {format_time(run.resumed)}: {run.done_before} "
+            f"done, {run.left} to go (--restart starts over)"
         )
         if note is None:
             click.echo(text, err=True)
@@ -106,25 +107,25 @@ class BulkBar:
         """Show the total."""
         with self._turn:
             self._counter.expect_versions(versions, size)
-            self._tell()
+            self._update()
 
     def advance_versions(self, versions: int) -> None:
         """Show how many versions are done."""
         with self._turn:
             self._counter.advance_versions(versions)
-            self._tell()
+            self._update()
 
     def advance(self, files: int, size: int) -> None:
         """Show what is done of files and bytes."""
         with self._turn:
             self._counter.advance(files, size)
-            self._tell()
+            self._update()
 
     def note(self, text: str) -> None:
-        """Say it, above the bar."""
+        """Print ``text`` above the bar."""
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def _tell(self) -> None:
+    def _update(self) -> None:
         counter = self._counter
         parts = [f"{counter.versions}/{counter.versions_expected} {self._unit}"]
         if counter.files:
@@ -154,7 +155,7 @@ class BulkBar:
         self.end()
 
     def end(self) -> None:
-        """Make room for what is told of the end."""
+        """Remove the bar."""
         self._progress.stop()
 
 
@@ -165,17 +166,17 @@ def _duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def told_when_broken_off(tell: Callable[[], None]) -> Iterator[None]:
-    """Call ``tell`` also where Ctrl-C, or a service that is away, ends the block."""
+def reported_on_failure(report: Callable[[], None]) -> Iterator[None]:
+    """Call ``report`` also if Ctrl-C, or a service that does not answer, ends the block."""
     try:
         yield
     except KeyboardInterrupt:
-        tell()
-        click.echo(GO_ON, err=True)
+        report()
+        click.echo(RESUME, err=True)
         raise
     except Unreachable as error:
-        tell()
-        raise Unreachable(error.reason, code=error.code, hint=GO_ON) from error
+        report()
+        raise Unreachable(error.reason, code=error.code, hint=RESUME) from error
 
 
 def number(count: int, what: str) -> str:
@@ -184,7 +185,7 @@ def number(count: int, what: str) -> str:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print what is wrong, if anything is."""
+    """Print a table unless it is empty."""
     if rows:
         common.print_table(columns, rows)
 
@@ -203,9 +204,9 @@ def repair(
     *,
     unit: str,
     as_json: bool,
-    confirm: Callable[[BulkRepair], None] = tell_resumed,
+    confirm: Callable[[BulkRepair], None] = report_resumed,
 ) -> int:
-    """Go over what ``plan`` answers, once ``confirm`` has returned; the exit code."""
+    """Carry out the repair that ``plan`` returns, after ``confirm``. Returns the exit code."""
     results: list[RepairResult] = []
     bar = BulkBar(doing, f"{unit}s")
     found = plan(bar)
@@ -213,21 +214,21 @@ def repair(
     started = time.monotonic()
     with bar:
 
-        def tell() -> None:
+        def report() -> None:
             bar.end()
             if not as_json:
-                _tell(found, results, done, unit, time.monotonic() - started)
+                _report(found, results, done, unit, time.monotonic() - started)
 
-        with told_when_broken_off(tell):
+        with reported_on_failure(report):
             results.extend(found)
     if as_json:
         common.print_json(_document(found, results, done, time.monotonic() - started))
     else:
-        tell()
+        report()
     return Fault.exit_code if any(result.problem for result in results) else 0
 
 
-def _tell(
+def _report(
     found: BulkRepair, results: list[RepairResult], done: str, unit: str, seconds: float
 ) -> None:
     failed = [result for result in results if result.problem]
@@ -243,9 +244,9 @@ def _tell(
     count = number(len(results) - len(failed), unit)
     facts = [(done, f"{count} in {seconds:.1f} s")]
     if found.left:
-        facts.append(("remaining", f"{found.left}: the same command goes on with them"))
+        facts.append(("remaining", f"{found.left}: the same command continues with them"))
     if found.done_before:
-        facts.append(("before", str(found.done_before)))
+        facts.append(("done before", str(found.done_before)))
     common.print_facts(facts, err=True)
     if failed:
         click.echo(f"error: {len(failed)} of {number(len(results), unit)} failed", err=True)

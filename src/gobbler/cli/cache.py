@@ -1,4 +1,4 @@
-"""``gobbler cache``: what was downloaded, and whether it is still whole."""
+"""``gobbler cache``: list, verify or prune downloaded files."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from gobbler.cli.amounts import age
 from gobbler.client import CacheEntry, Client, PruneResult
 
 DAMAGED = 1
-"""The exit code when there is damage."""
+"""The exit code for damaged files."""
 
 
 @click.group()
 def command() -> None:
-    """Look after the files that `gobbler fetch` and `cat` have downloaded.
+    """List, verify or prune the files that `gobbler fetch` and `gobbler cat` downloaded.
 
-    Where the registry is mounted nothing is downloaded. Everything in the cache can be
-    fetched again, so that it may be removed at any time. No service is asked.
+    You can remove the cache at any time: commands fetch what they need again. Where the
+    registry is mounted, commands download nothing. These commands work without a service.
 
     \b
     Examples:
@@ -31,14 +31,14 @@ def command() -> None:
     """
 
 
-@command.command(short_help="List what was downloaded.")
-@common.about_the_cache
+@command.command(short_help="List downloaded files.")
+@common.uses_cache
 @common.as_json
 def ls(client: Client, as_json: bool) -> None:
-    """List what was downloaded: its size, when it was last used, and where it is from.
+    """List downloads: size, last use and source.
 
-    Files that are the same take their space only once, so that the sum may be more than
-    the cache takes. Where the output is no terminal, sizes are in bytes.
+    Identical files take their space once, so the sum of sizes can exceed the size of the
+    cache. Sizes are in bytes unless the output is a terminal.
 
     \b
     Examples:
@@ -54,14 +54,14 @@ def ls(client: Client, as_json: bool) -> None:
     common.print_table([">size", ">files", "used", "what", "from"], rows)
 
 
-@command.command(short_help="Compare what was downloaded with its manifests.")
-@click.option("--remove", is_flag=True, help="Remove what is damaged, to be fetched again.")
-@common.about_the_cache
+@command.command(short_help="Compare downloaded files with their manifests.")
+@click.option("--remove", is_flag=True, help="Remove damaged files.")
+@common.uses_cache
 @common.as_json
 def verify(client: Client, remove: bool, as_json: bool) -> int:
     """Read every file in the cache and compare it with the manifest of its version.
 
-    Ends with 1 if something is damaged that was not removed.
+    Exit code 1: a damaged file remains.
 
     \b
     Examples:
@@ -84,31 +84,31 @@ def verify(client: Client, remove: bool, as_json: bool) -> int:
 
 def _conclude(client: Client, count: int, *, remove: bool) -> None:
     if not count:
-        click.echo(f"all is well in {common.printable(client.cache.path)}")
+        click.echo(f"no damage in {common.printable(client.cache.path)}")
     elif remove:
-        click.echo(f"removed what is damaged ({_entries(count)}); fetch it again")
+        click.echo(f"removed {_entries(count)} with damage; fetch again what you need")
     else:
         click.echo(f"error: {_entries(count)} of the cache {_are(count)} damaged", err=True)
-        click.echo("hint: gobbler cache verify --remove, then fetch again", err=True)
+        click.echo("hint: Remove the damage: gobbler cache verify --remove", err=True)
 
 
-@command.command(short_help="Remove what was not used for long.")
+@command.command(short_help="Remove old downloads.")
 @click.option(
     "--older-than",
     type=age,
     default="30d",
     show_default=True,
     metavar="AGE",
-    help="Not used for so long: 12h, 30d, 2w; 0 for everything.",
+    help="Last use longer ago than that: 12h, 30d, 2w; 0 for everything.",
 )
 @common.dry_run
-@common.about_the_cache
+@common.uses_cache
 @common.as_json
 def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> None:
-    """Remove what was not used for long, and what is left of downloads that were broken off.
+    """Remove downloads that you have not used for a while, and parts of interrupted ones.
 
-    Files that a program has open stay readable for it; one that opens them later by their
-    path finds them gone, so don't prune below running jobs.
+    A program that has a file open can still read it, but can't open it again: don't prune
+    while jobs use the cache.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
     """
     pruned = client.cache.prune(older_than, dry_run=dry_run)
     if as_json:
-        common.print_json(_told(client, pruned, dry_run=dry_run))
+        common.print_json(_pruned_document(client, pruned, dry_run=dry_run))
         return
     verb = "would remove" if dry_run else "removed"
     for entry in pruned.entries:
@@ -127,7 +127,7 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
     click.echo(f"{verb} {_entries(len(pruned.entries))}{left}: {decimal(pruned.freed)}")
 
 
-def _told(client: Client, pruned: PruneResult, *, dry_run: bool) -> dict[str, Any]:
+def _pruned_document(client: Client, pruned: PruneResult, *, dry_run: bool) -> dict[str, Any]:
     return {
         "cache": client.cache.path,
         "entries": [_described(entry) for entry in pruned.entries],

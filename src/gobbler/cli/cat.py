@@ -1,4 +1,4 @@
-"""``gobbler cat``: the content of a file."""
+"""``gobbler cat``: print a file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gobbler.errors import Code, Refused, quoted
 @common.address("address", metavar="PROJECT/ASSET/VERSION/PATH")
 @common.reads
 def command(client: Client, address: str) -> None:
-    """Print the content of a file as it is.
+    """Print a file of a version, unchanged.
 
-    Where the registry is not mounted the file is first fetched into the cache, whole.
+    Where the registry is not mounted, the command first fetches the whole file into the cache.
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def command(client: Client, address: str) -> None:
         raise Refused(
             f"{quoted(address)} is not the address of a file",
             code=Code.INVALID_ADDRESS,
-            hint=f"See what there is: gobbler ls {place}".rstrip(),
+            hint=f"List files: gobbler ls {place}".rstrip(),
         )
     with open(client.fetch_file(str(place)), "rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)

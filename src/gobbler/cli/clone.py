@@ -1,4 +1,4 @@
-"""``gobbler clone``: the start of a next version."""
+"""``gobbler clone``: prepare the next version as a tree of links."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from gobbler.client.export import check_free
 @common.reads
 @common.as_json
 def command(client: Client, address: str, directory: str, as_json: bool) -> None:
-    """Make DIRECTORY a tree of links to the files of a version, and print where it is.
+    """Fill DIRECTORY with links to the files of a version, and print its path.
 
-    That is the cheap start of a next version: remove the links of what changes, write new
-    files in their place, and upload the result. What is still a link takes no space. It
-    needs the registry to be mounted.
+    Use it to prepare the next version: replace the links to files that change, and upload
+    the result. The remaining links take no space. This needs the registry on this machine.
 
     \b
     Example:

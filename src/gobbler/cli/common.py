@@ -1,4 +1,4 @@
-"""What commands share: the options that say which service, and how results are shown."""
+"""What commands share: options that select a service, output, and progress bars."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +16,15 @@ import msgspec
 from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -30,7 +40,7 @@ Command = Callable[..., Any]
 
 
 def address(name: str, **options: Any) -> Callable[[Command], Command]:  # noqa: ANN401 - click's
-    """An argument that is an address, which the shell can complete."""
+    """An argument that is an address, with completion in the shell."""
     return click.argument(name, shell_complete=_completed, **options)
 
 
@@ -43,9 +53,9 @@ def _completed(
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
-dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; tell what would be done.")
+dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; show what would change.")
 
-spoof = click.option("--spoof", metavar="USER", help="Act for USER, where the service allows it.")
+spoof = click.option("--spoof", metavar="USER", help="Act for USER, if the service allows it.")
 
 
 def _uploader(text: str) -> Uploader:
@@ -63,7 +73,7 @@ uploaders = click.option(
     multiple=True,
     type=_uploader,
     metavar="USER|JSON",
-    help="Who else may upload: a user, or an entry like the one in the examples.",
+    help="Who else may upload: a user, or an entry as in the examples.",
 )
 
 jobs = click.option(
@@ -72,34 +82,35 @@ jobs = click.option(
     default=4,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="Files that are copied at a time.",
+    help="Copy N files at a time.",
+    metavar="N",
 )
 
-# Variables of the environment are not click's business: which of them count depends on the
-# others, and on the configuration files. See gobbler.client.resolve.
+# gobbler.client.resolve reads the environment, not click: which variables count depends on the
+# other options and on the configuration files.
 service = click.option(
     "--service",
     metavar="NAME",
-    help="Which service of those that are configured.  [GOBBLER_SERVICE]",
+    help="Name of a configured service.  [GOBBLER_SERVICE]",
 )
 _url = click.option("--url", metavar="URL", help="Address of the service.  [GOBBLER_URL]")
 _staging = click.option(
     "--staging",
     metavar="DIR",
-    help="Its staging directory; the service knows.  [GOBBLER_STAGING]",
+    help="Its staging directory, if mounted elsewhere here.  [GOBBLER_STAGING]",
 )
 _registry = click.option(
     "--registry",
     metavar="DIR",
-    help="Its registry; the service knows.  [GOBBLER_REGISTRY]",
+    help="Its registry, if mounted elsewhere here.  [GOBBLER_REGISTRY]",
 )
 _cache = click.option(
     "--cache",
     metavar="DIR",
-    help="Where downloads are kept; by default with your other data.  [GOBBLER_CACHE]",
+    help="Directory for downloads, by default among your data.  [GOBBLER_CACHE]",
 )
 _remote = click.option(
-    "--remote", is_flag=True, help="Read over HTTP even if the registry is mounted here."
+    "--remote", is_flag=True, help="Read over HTTP, even if the registry is mounted here."
 )
 
 
@@ -114,7 +125,7 @@ def _find_client(
     cache: str | None = None,
     force_remote: bool = False,
 ) -> Client:
-    """The client of the service that is meant; says so where that is the default."""
+    """The client of the service that the options select. Reports the default on stderr."""
     client = find_client(given, service=service, cache=cache, force_remote=force_remote)
     if client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
@@ -146,7 +157,7 @@ def _await_service(url: str) -> None:
 
 
 def reads(function: Command) -> Command:
-    """Give a command the options of whoever reads, and their client as ``client``."""
+    """Give a command that reads its options, and a ``client``."""
 
     @_url
     @service
@@ -170,8 +181,8 @@ def reads(function: Command) -> Command:
     return command
 
 
-def about_the_cache(function: Command) -> Command:
-    """Give a command the option that says which cache, and a ``client`` that has no service."""
+def uses_cache(function: Command) -> Command:
+    """Give a command the option ``--cache``, and a ``client`` for it."""
 
     @_cache
     @functools.wraps(function)
@@ -183,7 +194,7 @@ def about_the_cache(function: Command) -> Command:
 
 
 def changes(function: Command) -> Command:
-    """Give a command the options of whoever changes something, and their ``client``."""
+    """Give a command that changes something its options, and a ``client``."""
 
     @_url
     @service
@@ -206,12 +217,12 @@ def changes(function: Command) -> Command:
 
 
 def print_json(document: object) -> None:
-    """Print ``document`` as the one JSON document of a command."""
+    """Print ``document`` as the JSON document of a command."""
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
 
 
 def print_done(what: str, place: Address, *, as_json: bool) -> None:
-    """Print what was done with a project, an asset or a version."""
+    """Print what the command did with a project, an asset or a version."""
     if as_json:
         print_json(named(place))
     else:
@@ -219,35 +230,35 @@ def print_done(what: str, place: Address, *, as_json: bool) -> None:
 
 
 def named(place: Address) -> dict[str, object]:
-    """The names in an address, as JSON documents have them."""
+    """The names in an address, for JSON documents."""
     parts = {"project": place.project, "asset": place.asset, "version": place.version}
     return {what: name for what, name in parts.items() if name}
 
 
 def printable(name: str) -> str:
-    """``name`` as it is if it is safe to print, else quoted, with what is odd escaped."""
+    """``name``, quoted and escaped unless it is safe to print."""
     return name if name.isprintable() else quoted(name)
 
 
-def for_people() -> bool:
-    """Whether somebody looks at the output; else a script reads it."""
+def on_terminal() -> bool:
+    """Whether the output is a terminal; otherwise, a script reads it."""
     return sys.stdout.isatty()
 
 
 def size(count: int) -> str:
-    """A number of bytes for people, e.g. ``3.4 MB``; bare where a script reads it."""
-    return decimal(count) if for_people() else str(count)
+    """A number of bytes: ``3.4 MB`` on a terminal, plain digits for scripts."""
+    return decimal(count) if on_terminal() else str(count)
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, for_people: bool | None = None
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, on_terminal: bool | None = None
 ) -> None:
-    """Print rows: as a table for people, else as lines of fields between tabs.
+    """Print rows: as a table on a terminal, otherwise as lines of fields between tabs.
 
-    People are supposed where the output is a terminal, unless ``for_people`` knows. A
-    column whose name starts with ``>`` is of numbers.
+    ``on_terminal`` overrides the check for a terminal. A column whose name starts with ``>``
+    holds numbers.
     """
-    if not (sys.stdout.isatty() if for_people is None else for_people):
+    if not (sys.stdout.isatty() if on_terminal is None else on_terminal):
         for row in rows:
             click.echo("\t".join(printable(field) for field in row))
         return
@@ -266,8 +277,86 @@ def print_table(
 
 
 def print_facts(facts: Iterable[tuple[str, str]], *, err: bool = False) -> None:
-    """Print what is known about one thing, a line each: what it is, and how it is."""
+    """Print names and values, one pair per line."""
     listed = list(facts)
     width = max((len(what) for what, _ in listed), default=0)
     for what, how in listed:
         click.echo(f"{what:<{width}}  {printable(how)}", err=err)
+
+
+class _Phase:
+    """A later phase of work, shown by the same bar."""
+
+    def __init__(self, progress: Progress, task: TaskID, title: str) -> None:
+        self._progress = progress
+        self._task = task
+        self._title = title
+        self._done = 0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Set the total, and start at zero."""
+        self._done = 0
+        self._progress.reset(self._task, description=self._title, total=size, done=0, files=files)
+
+    def advance(self, files: int, size: int) -> None:
+        """Add to what is done."""
+        self._done += files
+        self._progress.update(self._task, advance=size, done=self._done)
+
+
+class Bar:
+    """A :class:`gobbler.model.progress.Progress` that draws a bar, and removes it at the end.
+
+    ``title`` names the work, ``afterwards`` what follows after the last file.
+    """
+
+    def __init__(self, title: str, afterwards: str = "") -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[done]}/{task.fields[files]} files"),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._title = title
+        self._afterwards = afterwards
+        self._files: int | None = None
+        self._done = 0
+        first = afterwards or title
+        self._task = self._progress.add_task(first, total=None, done=0, files="?")
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Set the total."""
+        self._files = files
+        self._progress.update(self._task, description=self._title, files=files, total=size)
+
+    def advance(self, files: int, size: int) -> None:
+        """Add to what is done."""
+        self._done += files
+        if self._afterwards and self._done == self._files:
+            self._progress.reset(
+                self._task, description=self._afterwards, total=None, done=0, files="?"
+            )
+        else:
+            self._progress.update(self._task, advance=size, done=self._done)
+
+    def next(self, title: str) -> _Phase:
+        """The progress of a later phase, under its own ``title``."""
+        return _Phase(self._progress, self._task, title)
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()

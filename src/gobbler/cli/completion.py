@@ -1,9 +1,7 @@
-"""``gobbler completion``: what a shell needs to complete commands, options and addresses.
+"""``gobbler completion``: set up completion of commands, options and addresses in a shell.
 
-Addresses that the shell completes: what is in the registry, as far as that is quick to say.
-
-Nobody who presses the tab key wants to wait or to read errors: what takes longer than a
-moment, or fails, completes to nothing.
+Completion must not keep the shell waiting or print errors: where the service is slow or
+fails, there are no candidates.
 """
 
 from __future__ import annotations
@@ -28,11 +26,10 @@ from gobbler.model.names import is_internal
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print a script that has SHELL complete commands, options and addresses.
+    """Print a script that makes SHELL complete commands, options and addresses.
 
-    Addresses are those of the service that commands would use (see 'gobbler config show'), or
-    that the options mean that are on the line already. Without an answer within two seconds
-    there is nothing to complete.
+    Addresses come from the service that the command line selects, see 'gobbler config show'.
+    If the service does not answer within two seconds, there are no candidates.
 
     \b
     Examples:
@@ -42,7 +39,7 @@ def command(context: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"click knows no completion for {shell}")
+        raise click.UsageError(f"click has no completion for {shell}")
     top = context.find_root()
     name = str(top.info_name)
     variable = f"_{name.replace('-', '_').upper()}_COMPLETE"
@@ -50,24 +47,24 @@ def command(context: click.Context, shell: str) -> None:
 
 
 SECONDS = 2.0
-"""For how long the shell may be kept waiting."""
+"""Seconds that the shell waits at most."""
 
 MANY = 1000
-"""Candidates that are offered at most; a shell asks before it shows a hundred."""
+"""Most candidates; a shell asks before it shows a hundred."""
 
 
 def completed(options: Mapping[str, Any], incomplete: str) -> list[CompletionItem]:
-    """What an address that begins with ``incomplete`` may be; ``options``: of the command."""
+    """Candidates for an ``incomplete`` address; ``options`` are those of the command line."""
     found: list[str] = []
 
-    def look() -> None:
+    def find() -> None:
         with contextlib.suppress(GobblerError, OSError):
             found.extend(candidates(_client(options), incomplete))
 
-    # A service that does not answer must not keep the shell, nor the end of this process.
-    looking = threading.Thread(target=look, daemon=True)
-    looking.start()
-    looking.join(SECONDS)
+    # A daemon thread, so that a service that does not answer can't keep this process alive.
+    search = threading.Thread(target=find, daemon=True)
+    search.start()
+    search.join(SECONDS)
     return [CompletionItem(address) for address in found[:MANY]]
 
 
@@ -81,10 +78,10 @@ def _client(options: Mapping[str, Any]) -> Client:
 
 
 def candidates(client: Client, incomplete: str) -> list[str]:
-    """The addresses that begin with ``incomplete``, one component further.
+    """The addresses that begin with ``incomplete``, one component longer.
 
-    What there is more in ends with a slash, but a version is complete without. A shell puts
-    a space behind the only candidate; where that is not the end, what is in it is told, too.
+    Everything but a version and a file ends with a slash. A shell adds a space after a single
+    candidate, so one that ends with a slash is replaced by its content.
     """
     if not client.connection.can_read:
         return []
@@ -98,7 +95,7 @@ def candidates(client: Client, incomplete: str) -> list[str]:
 
 
 def _names(client: Client, above: str) -> list[str]:
-    """The names in ``above``, which is complete; those with more in them with a slash."""
+    """The names in ``above``, a complete address; directories with a slash."""
     parts = above.split("/", 3) if above else []
     if any(not part or is_internal(part) for part in parts):
         return []

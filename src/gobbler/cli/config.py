@@ -1,4 +1,4 @@
-"""``gobbler config``: which service is used, and why; and changing that."""
+"""``gobbler config``: show or change which service commands use."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from gobbler.client.resolve import (
 )
 
 _site = click.option(
-    "--site", is_flag=True, help="In the file for all users of this machine, not in your own."
+    "--site", is_flag=True, help="Use the file for all users of this machine instead of yours."
 )
 
 
 class _Described(click.Group):
-    """Tells the settings below its help, from the one place that knows them."""
+    """Lists the settings below its help."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -36,11 +36,11 @@ class _Described(click.Group):
 
 @click.group("config", cls=_Described)
 def command() -> None:
-    """Show or change which service is used, and how it is reached.
+    """Show or change which service commands use.
 
-    The nearest counts: options such as --url, the environment (GOBBLER_URL, ...), your
-    configuration file, the file for all users. A directory counts only with the address
-    that it stands beside.
+    The first of these that has a setting counts: options such as --url, the environment
+    (GOBBLER_URL, ...), your configuration file, the file for all users. A directory counts
+    only together with the address beside it.
 
     \b
     Examples:
@@ -51,11 +51,11 @@ def command() -> None:
     """
 
 
-@command.command(short_help="Show each setting and where it comes from.")
+@command.command(short_help="Show each setting and its source.")
 @common.service
 @common.as_json
 def show(service: str | None, as_json: bool) -> None:
-    """Show each setting that would be used, and where it comes from.
+    """Show each setting that commands use, and its source.
 
     \b
     Examples:
@@ -89,9 +89,9 @@ def _settings(located: ServiceConfig, files: list[ConfigFile]) -> dict[str, Sett
 
 
 def _absent(name: str, located: ServiceConfig) -> Setting:
-    """What is told of a setting that has no value."""
+    """What ``show`` prints for a setting without a value."""
     if name in ("staging", "registry") and located.get("url") is not None:
-        return Setting("", "the service is asked")
+        return Setting("", "from the service")
     return Setting("", "not set")
 
 
@@ -99,7 +99,7 @@ def _absent(name: str, located: ServiceConfig) -> Setting:
 @_site
 @common.as_json
 def path(site: bool, as_json: bool) -> None:
-    """Print the path of your configuration file, which need not be there yet.
+    """Print the path of your configuration file. The file may not exist yet.
 
     \b
     Examples:
@@ -119,7 +119,7 @@ def path(site: bool, as_json: bool) -> None:
 @_site
 @common.as_json
 def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
-    """Write VALUE for SETTING into your configuration file; its comments stay.
+    """Write SETTING into your configuration file. Its comments stay.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
     """
     file = _path(site)
     config.set_value(file, setting, value, os.environ)
-    _tell(file, {"setting": setting, "value": value}, as_json=as_json)
+    _report(file, {"setting": setting, "value": value}, as_json=as_json)
 
 
 @command.command(short_help="Remove a setting from your configuration file.")
@@ -147,7 +147,7 @@ def unset(setting: str, site: bool, as_json: bool) -> None:
     """
     file = _path(site)
     config.unset_value(file, setting, os.environ)
-    _tell(file, {"setting": setting}, as_json=as_json)
+    _report(file, {"setting": setting}, as_json=as_json)
 
 
 def _path(site: bool) -> str:
@@ -155,7 +155,7 @@ def _path(site: bool) -> str:
     return files[0] if files else config.user_config(os.environ)
 
 
-def _tell(file: str, changed: dict[str, Any], *, as_json: bool) -> None:
+def _report(file: str, changed: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         common.print_json(changed | {"path": file})
     else:

@@ -1,4 +1,4 @@
-"""``gobbler create-project``: a new project."""
+"""``gobbler create-project``: create a project."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from gobbler.model.records import Uploader
 
 @click.command()
 @click.argument("project")
-@click.option(
-    "--owner", "owners", multiple=True, metavar="USER", help="Who owns it, by default you."
-)
+@click.option("--owner", "owners", multiple=True, metavar="USER", help="An owner, by default you.")
 @common.uploaders
 @common.changes
 @common.as_json
@@ -24,10 +22,10 @@ def command(
     uploaders: tuple[Uploader, ...],
     as_json: bool,
 ) -> None:
-    """Make the project PROJECT. Only administrators of the service may.
+    """Create the project PROJECT. Only administrators of the service can do this.
 
-    --owner and --uploader may be given several times. What an uploader publishes is on
-    probation until an owner approves it, unless the entry says that they are trusted.
+    You can repeat --owner and --uploader. What an uploader publishes is on probation until
+    an owner approves it, unless the entry says "trusted".
 
     \b
     Examples:
@@ -40,4 +38,4 @@ def command(
     if as_json:
         common.print_json({"project": project})
     else:
-        click.echo(f"made project {common.printable(project)}")
+        click.echo(f"created project {common.printable(project)}")

@@ -1,4 +1,4 @@
-"""``gobbler delete``: a project, an asset or a version goes for good."""
+"""``gobbler delete``: delete a project, an asset or a version."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ SHOWN_LINKS = 10
 
 @click.command()
 @common.address("address", metavar="PROJECT[/ASSET[/VERSION]]")
-@click.option("--yes", "-y", is_flag=True, help="Don't ask.")
+@click.option("--yes", "-y", is_flag=True, help="Don't ask for confirmation.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Also if records of it can't be read, or links of other versions would break.",
+    help="Delete even if records can't be read, or links of other versions would break.",
 )
 @common.dry_run
 @common.changes
@@ -31,11 +31,11 @@ SHOWN_LINKS = 10
 def command(
     client: Client, address: str, yes: bool, force: bool, dry_run: bool, as_json: bool
 ) -> None:
-    """Delete a project, an asset or a version, for good.
+    """Delete a project, an asset or a version permanently.
 
-    First it is found out what would go, and which links of other versions would break: then
-    nothing is deleted without --force. `gobbler reroute` leads such links elsewhere. Only
-    administrators of the service may.
+    If links of other versions would break, the command deletes nothing: redirect them with
+    `gobbler reroute` first, or let them break with --force. Only administrators of the
+    service can do this.
 
     \b
     Examples:
@@ -45,24 +45,24 @@ def command(
     """
     place = resolve(client, parse_as(address, "project", "asset", "version"))
     if not (dry_run or yes or sys.stdin.isatty()):
-        raise click.UsageError("There is nobody to ask whether to delete it: say --yes.")
+        raise click.UsageError("Confirm with --yes: the input is not a terminal.")
     survey = _survey(client, place)
     if dry_run:
-        _tell(place, survey, "would delete", as_json=as_json, dry_run=True)
+        _report(place, survey, "would delete", as_json=as_json, dry_run=True)
         return
     if not force:
         _check(place, survey)
     if not yes:
         _ask(place, survey)
     _delete(client, place, force=force)
-    _tell(place, survey, "deleted", as_json=as_json, dry_run=False)
+    _report(place, survey, "deleted", as_json=as_json, dry_run=False)
 
 
 @dataclass
 class _Survey:
-    """What goes with a project, an asset or a version.
+    """What a deletion removes.
 
-    ``problems`` tells what could not be found out; ``broken`` are links of other versions.
+    ``broken`` are links of other versions that would break; ``problems`` say what is unknown.
     """
 
     versions: list[Version]
@@ -88,15 +88,15 @@ def _survey(client: Client, place: Address) -> _Survey:
     except Forbidden as error:
         raise Forbidden(
             f"you may not delete {quoted(str(place))}",
-            hint="Only administrators of the service may.",
+            hint="Ask an administrator of the service.",
         ) from error
     except RequestFailed as error:
-        problems.append(f"the links into it are not known: {error.reason}")
+        problems.append(f"links from other versions are unknown: {error.reason}")
     return _Survey(versions, stored, linked, broken, problems)
 
 
 def _versions(client: Client, place: Address) -> list[Version]:
-    """The versions that ``place`` names; raises if it is not there."""
+    """The versions at ``place``. Raises :class:`~gobbler.errors.Missing` if it does not exist."""
     versions = list(below(client, place))
     if not place.version:
         return versions
@@ -107,26 +107,26 @@ def _versions(client: Client, place: Address) -> list[Version]:
 
 
 def _check(place: Address, survey: _Survey) -> None:
-    """Refuse to do harm that nobody has asked for."""
+    """Refuse a deletion with side effects, which needs ``--force``."""
     if survey.broken:
         number = len(survey.broken)
         links = "1 link" if number == 1 else f"{number} links"
         raise Refused(
             f"{links} of other versions would break, such as {quoted(survey.broken[0].path)}",
             code=Code.WOULD_BREAK_LINKS,
-            hint=f"Lead them elsewhere: gobbler reroute {place}. Or let them break: --force.",
+            hint=f"Redirect them: gobbler reroute {place}. Or let them break: --force.",
         )
     if survey.problems:
         raise Refused(
-            f"what would go is not all known: {'; '.join(survey.problems)}",
+            f"parts of the deletion are unknown: {'; '.join(survey.problems)}",
             code=Code.DAMAGED_RECORD,
-            hint="It can be deleted nevertheless: --force.",
+            hint="Delete it anyway with --force.",
         )
 
 
 def _ask(place: Address, survey: _Survey) -> None:
     common.print_facts(_facts(place, survey, "delete"), err=True)
-    if not click.confirm("Delete this for good?", err=True):
+    if not click.confirm("Delete this permanently?", err=True):
         raise Cancelled("nothing was deleted")
 
 
@@ -139,7 +139,7 @@ def _delete(client: Client, place: Address, *, force: bool) -> None:
         client.admin.delete_project(place.project)
 
 
-def _tell(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_run: bool) -> None:
+def _report(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_run: bool) -> None:
     if not as_json:
         common.print_facts(_facts(place, survey, what))
         return
@@ -167,4 +167,4 @@ def _facts(place: Address, survey: _Survey, what: str) -> list[tuple[str, str]]:
     facts += [("", f"{link.path} -> {link.source}") for link in survey.broken[:SHOWN_LINKS]]
     if len(survey.broken) > SHOWN_LINKS:
         facts.append(("", "..."))
-    return facts + [("not known", problem) for problem in survey.problems]
+    return facts + [("unknown", problem) for problem in survey.problems]

@@ -1,7 +1,4 @@
-"""``gobbler demo``: the whole way of real data, there and back.
-
-What the demonstration publishes, and how it compares what comes back.
-"""
+"""``gobbler demo``: publish, fetch and compare real data."""
 
 from __future__ import annotations
 
@@ -30,20 +27,19 @@ from gobbler.model.names import file_name_problem, is_internal
 
 PROJECT, ASSET = "python", "stdlib"
 CHANGED = "this.py"
-"""The file of the standard library that differs in the second version."""
+"""The file that differs in the second version."""
 
 JOBS = 4
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(as_json: bool) -> None:
-    """Publish this Python's standard library, fetch it back, and compare.
+    """Publish the standard library of this Python, fetch it and compare.
 
-    A real service is started on directories of its own in the temporary directory and a
-    free port of this machine. Nothing is left running and nothing is left behind, also
-    after an error or Ctrl-C. It takes well under a minute and about four times the space
-    of the standard library.
+    The command starts a real service on a free port, with directories of its own in the
+    temporary directory, and removes everything at the end, also after an error or Ctrl-C.
+    It takes less than a minute, and about four times the space of the standard library.
 
     \b
     Example:
@@ -67,14 +63,14 @@ def command(as_json: bool) -> None:
             ]
             for step in demo.steps
         ],
-        for_people=True,
+        on_terminal=True,
     )
-    click.echo("\nEverything came back as it went in. Nothing is left running or behind.")
+    click.echo("\nEvery file came back unchanged. Service and directories are removed.")
 
 
 @dataclass
 class Step:
-    """One line of the table in the end."""
+    """One line of the table at the end."""
 
     title: str
     files: int
@@ -84,18 +80,18 @@ class Step:
 
 @dataclass
 class Demo:
-    """The demonstration; ``steps`` fill as it goes."""
+    """The demonstration; it adds to ``steps``."""
 
     quiet: bool = False
     steps: list[Step] = field(default_factory=list)
 
     def say(self, text: str) -> None:
-        """Tell what goes on, unless only the result is wanted."""
+        """Print ``text`` unless only the result is wanted."""
         if not self.quiet:
             click.echo(text)
 
     def run(self, root: str) -> None:
-        """Go through it all in the directory ``root``."""
+        """Run all steps in the directory ``root``."""
         source = self.collect(os.path.join(root, "source"))
         staging, registry = os.path.join(root, "staging"), os.path.join(root, "registry")
         os.mkdir(staging)
@@ -104,16 +100,16 @@ class Demo:
         begun = time.monotonic()
         service = TestService(staging, registry)
         try:
-            self.say(f"A service runs at {service.url}, in a process of its own.")
+            self.say(f"Started a service at {service.url}")
             self.steps.append(Step("start the service", 0, 0, time.monotonic() - begun))
             self.use(Client(service.url), source, os.path.join(root, "cache"))
         finally:
             service.stop()
 
     def collect(self, source: str) -> str:
-        """Copy the standard library to ``source``, which may then be changed."""
+        """Copy the standard library to ``source``."""
         library = sysconfig.get_path("stdlib")
-        self.say(f"The data: {library}")
+        self.say(f"Data: {library}")
         copied = copy_tree(library, source)
         self.say(f"  {Amount(copied.files, copied.bytes)}")
         for reason, number in copied.left_out.items():
@@ -139,7 +135,7 @@ class Demo:
         self.fetch(remote, source, f"{PROJECT}/{ASSET}/{second}")
 
     def publish(self, client: Client, source: str, version: str) -> None:
-        """Publish ``source`` as ``version`` and tell what was stored and linked."""
+        """Publish ``source`` as ``version``, and print what was stored and linked."""
         begun = time.monotonic()
         published = client.upload(
             PROJECT, ASSET, version, source, ignore_dot=False, concurrent=JOBS
@@ -153,13 +149,13 @@ class Demo:
         self.steps.append(Step(f"publish {version}", files, size, seconds))
 
     def list(self, client: Client) -> None:
-        """Tell what the registry has."""
+        """Print the versions in the registry."""
         asset = client.asset(PROJECT, ASSET)
         latest = asset.latest()
         for version in asset:
             mark = "  (latest)" if version == latest else ""
             self.say(f"Listed {version}{mark}")
-        self.say(f"The project takes {decimal(client.project(PROJECT).usage())}.")
+        self.say(f"The project uses {decimal(client.project(PROJECT).usage())}.")
 
     def fetch(self, client: Client, source: str, version: str) -> None:
         """Fetch one file, then the whole version over HTTP, and compare with ``source``."""
@@ -167,9 +163,7 @@ class Demo:
         file = client.fetch_file(f"{version}/{CHANGED}")
         seconds = time.monotonic() - begun
         if not same_content(os.path.join(source, CHANGED), file):
-            raise Fault(
-                f"{CHANGED} came back with other content than it had", code=Code.CONTENT_MISMATCH
-            )
+            raise Fault(f"{CHANGED} came back with different content", code=Code.CONTENT_MISMATCH)
         self.steps.append(Step("fetch one file", 1, os.path.getsize(file), seconds))
         begun = time.monotonic()
         directory = client.fetch_directory(version, concurrent=JOBS)
@@ -183,7 +177,7 @@ class Demo:
         if found:
             listed = "\n  ".join(found[:10])
             raise Fault(
-                f"what came back differs in {len(found)} places:\n  {listed}",
+                f"the fetched version differs in {len(found)} places:\n  {listed}",
                 code=Code.CONTENT_MISMATCH,
             )
         self.say("Compared byte by byte: no difference")
@@ -200,24 +194,24 @@ def _temporary_directory() -> Iterator[str]:
 
 
 LEFT_OUT = ("site-packages", "dist-packages")
-"""Not part of the standard library, even where they stand in its directory."""
+"""Directories in the standard library that are not part of it."""
 
 
 @dataclass
 class Copied:
-    """What :func:`copy_tree` has copied, and what it left out and why."""
+    """What :func:`copy_tree` copied, and how many entries it left out for which reason."""
 
     files: int = 0
     bytes: int = 0
     left_out: dict[str, int] = field(default_factory=dict)
 
     def leave_out(self, reason: str) -> None:
-        """Count one more entry that is not copied."""
+        """Count an entry that is left out."""
         self.left_out[reason] = self.left_out.get(reason, 0) + 1
 
 
 def copy_tree(source: str, target: str) -> Copied:
-    """Copy ``source`` to ``target``, without what a registry does not take."""
+    """Copy ``source`` to ``target``, without entries that a registry refuses."""
     copied = Copied()
     pending = [""]
     os.mkdir(target)
@@ -240,11 +234,11 @@ def copy_tree(source: str, target: str) -> Copied:
 
 
 def _reason_against(entry: os.DirEntry[str]) -> str | None:
-    """Why ``entry`` is left out of the demonstration; ``None`` if it is taken."""
+    """Why the demonstration leaves out ``entry``; ``None`` if it does not."""
     if entry.name in LEFT_OUT:
         return "directories of installed packages"
     if is_internal(entry.name) or file_name_problem(entry.name):
-        return "names that a registry does not take"
+        return "names that a registry refuses"
     if entry.is_symlink():
         return "symbolic links"
     mode = entry.stat(follow_symlinks=False).st_mode
@@ -256,22 +250,22 @@ def _reason_against(entry: os.DirEntry[str]) -> str | None:
 
 
 def differences(expected: str, got: str) -> list[str]:
-    """Where the trees differ, byte by byte; a registry's own files in ``got`` don't count."""
+    """Where two trees differ, byte by byte, except for records of the registry in ``got``."""
     left, right = dict(_entries(expected)), dict(_entries(got))
     found = [f"{path} is missing" for path in sorted(left.keys() - right.keys())]
-    found += [f"{path} is too much" for path in sorted(right.keys() - left.keys())]
+    found += [f"{path} is unexpected" for path in sorted(right.keys() - left.keys())]
     for path in sorted(left.keys() & right.keys()):
         if left[path] != right[path]:
             found.append(f"{path} is a directory in one place and a file in the other")
         elif not left[path] and not same_content(
             os.path.join(expected, path), os.path.join(got, path)
         ):
-            found.append(f"{path} has other content")
+            found.append(f"{path} has different content")
     return found
 
 
 def same_content(one: str, other: str) -> bool:
-    """Whether two files are the same byte by byte."""
+    """Whether two files are equal byte by byte."""
     return filecmp.cmp(one, other, shallow=False)
 
 

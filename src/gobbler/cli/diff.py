@@ -1,4 +1,4 @@
-"""``gobbler diff``: what differs between two versions."""
+"""``gobbler diff``: compare two versions."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from gobbler.client import Client, Difference, Version
 from gobbler.model.records import Entry, plain
 
 DIFFERENT = 1
-"""The exit code of --exit-code when something differs."""
+"""The exit code for a difference, with ``--exit-code``."""
 
 
 @click.command()
 @common.address("before", metavar="PROJECT/ASSET/VERSION")
 @common.address("after", metavar="PROJECT/ASSET/VERSION")
-@click.option("--name-status", is_flag=True, help="Print only A, D or M, and the path.")
-@click.option("--exit-code", is_flag=True, help="End with 1 if something differs, else with 0.")
+@click.option("--name-status", is_flag=True, help="Print only A, D or M and the path.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if the versions differ, else with 0.")
 @common.reads
 @common.as_json
 def command(
     client: Client, before: str, after: str, name_status: bool, exit_code: bool, as_json: bool
 ) -> None:
-    """Show which files were added (A), deleted (D) or modified (M) from one version to another.
+    """Show files that were added (A), deleted (D) or modified (M) between two versions.
 
-    They are compared by the sizes and MD5s in the manifests; no file is read. Whether a file
-    is stored or linked makes no difference. Where the output is no terminal it is plain: a
-    line each, the letter, the path and the sizes in bytes before and after between tabs.
+    The command compares sizes and MD5s of the manifests, and reads no file. A linked file
+    equals a stored one. For scripts, it prints a line for each file: letter, path, and size
+    in bytes before and after, separated by tabs.
 
     \b
     Examples:
@@ -69,7 +69,7 @@ def _print(found: Difference) -> None:
     ]
     if rows:
         common.print_table(["", "path", ">before", ">after"], rows)
-    if common.for_people():
+    if common.on_terminal():
         click.echo(
             f"{len(found.added)} added, {len(found.removed)} deleted, "
             f"{len(found.changed)} modified, {len(found.same)} the same"

@@ -1,4 +1,4 @@
-"""``gobbler doctor``: are these directories fit for the service?"""
+"""``gobbler doctor``: check that two directories are fit for a service."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ _STYLES = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "bold 
 @click.option(
     "--user",
     metavar="NAME",
-    help="Probe as this account, the one that runs the service. Only root can.",
+    help="Examine as the account that runs the service. Needs root.",
 )
 @common.as_json
 def command(staging: str, registry: str, user: str | None, as_json: bool) -> int:
-    """Say what is wrong with a staging directory and a registry, and how to mend it.
+    """Check a staging directory and a registry, and show how to repair what is wrong.
 
-    Permissions, links, locks, clocks and names of both filesystems are tried out by the
-    account that runs this; what is made for that is removed again, and no version is
-    touched. It may be done while the service runs. Exit code 1: there is a fault.
+    The doctor tries out permissions, links, locks, clocks and names on both filesystems. It
+    removes its own files afterwards, and touches no version: you can run it while the
+    service runs. Exit code 1: there is a fault.
 
     \b
     Example:
@@ -68,14 +68,14 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
             }
         )
     elif sys.stdout.isatty():
-        _print_for_people(findings)
+        _print_table(findings)
     else:
         rows = [[f.verdict.value, f.where, f.what, f.sentence, f.remedy] for f in findings]
         common.print_table(["verdict", "where", "what", "found", "remedy"], rows)
     return int(verdict is Verdict.FAULT)
 
 
-def _print_for_people(findings: Sequence[Finding]) -> None:
+def _print_table(findings: Sequence[Finding]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("", "where", "what"):
         table.add_column(column, no_wrap=True)
@@ -95,11 +95,11 @@ def _summary(findings: Sequence[Finding]) -> str:
     counts = Counter(finding.verdict for finding in findings)
     faults, warnings = counts[Verdict.FAULT], counts[Verdict.WARNING]
     if not faults and not warnings:
-        return "All is well."
-    told = f"{_number(faults, 'fault')}, {_number(warnings, 'warning')}."
+        return "No problems."
+    counted = f"{_number(faults, 'fault')}, {_number(warnings, 'warning')}."
     if any(finding.refused for finding in findings):
-        return f"{told} With these directories, gobbler serve refuses to start."
-    return told
+        return f"{counted} With these directories, gobbler serve does not start."
+    return counted
 
 
 def _number(count: int, what: str) -> str:

@@ -1,11 +1,11 @@
-"""``gobbler fetch``: a file, a directory or a version, on this machine."""
+"""``gobbler fetch``: get a version, a directory or a file."""
 
 from __future__ import annotations
 
 import click
 
 from gobbler.cli import common
-from gobbler.cli.progress import Bar
+from gobbler.cli.common import Bar
 from gobbler.client import Client
 from gobbler.client.address import parse, resolve
 from gobbler.client.export import export
@@ -18,9 +18,9 @@ from gobbler.errors import Code, Refused, quoted
     "--to",
     "destination",
     metavar="PATH",
-    help="Copy it there: a directory that does not exist yet, or for a file also one that does.",
+    help="Copy it to PATH: a new path, or for a file, also an existing directory.",
 )
-@click.option("--overwrite", is_flag=True, help="Fetch again what is in the cache.")
+@click.option("--overwrite", is_flag=True, help="Replace files in the cache.")
 @common.jobs
 @common.reads
 @common.as_json
@@ -32,11 +32,11 @@ def command(
     jobs: int,
     as_json: bool,
 ) -> None:
-    """Get the version, directory or file ADDRESS and print where it is.
+    """Get the version, directory or file ADDRESS, and print its path.
 
-    Where the registry is mounted that is in the registry itself, and nothing is copied;
-    don't change it. Else it is downloaded into a cache, once, and complete or not at all.
-    With --to you get a copy of your own.
+    If the registry is mounted here, that is the path in the registry: don't change files
+    there. Otherwise the command downloads into a cache, once, whole or not at all. Use --to
+    for a copy of your own.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def command(
     place = parse(address)
     if place.depth < 3:
         raise Refused(
-            f"{quoted(address)} is not the address of a version, or of something in one",
+            f"{quoted(address)} is not the address of a version or of a file in one",
             code=Code.INVALID_ADDRESS,
             hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
         )

@@ -1,4 +1,4 @@
-"""``gobbler index``: look after the index of a service, on its host."""
+"""``gobbler index``: show or rebuild the index of a service, on its host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gobbler.registry.registry import Registry
 
 
 def _index(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that say which index, and the ``index``."""
+    """Give a command the options that select an index, and the ``index``."""
 
     @click.option("--registry", required=True, metavar="DIR", help="The registry.")
     @click.option("--index", "path", required=True, metavar="FILE", help="The file of the index.")
@@ -43,7 +43,7 @@ def _index(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _check_account(directory: str) -> None:
-    """Refuse to leave files that the service could not open."""
+    """Refuse to create files that the service can't open."""
     try:
         owner = os.stat(directory).st_uid
     except OSError as error:
@@ -52,18 +52,18 @@ def _check_account(directory: str) -> None:
         ) from None
     if owner != os.geteuid():
         raise Refused(
-            f"the directory {directory} belongs to another account, the service's",
+            f"the directory {directory} belongs to another account",
             code=Code.NOT_ALLOWED,
-            hint=f"Run this as that account: sudo -u '#{owner}' gobbler index ...",
+            hint=f"Run this as that account, the service's: sudo -u '#{owner}' gobbler index ...",
         )
 
 
 @click.group()
 def command() -> None:
-    """Look after the index of a service, on its host and as its account.
+    """Show or rebuild the index of a service, on its host and as its account.
 
-    The index is what `gobbler serve --index FILE` makes and keeps up to date by itself: a
-    cache of what all manifests say. It may be removed at any time.
+    `gobbler serve --index FILE` creates the index, a cache of all manifests, and keeps it up
+    to date. You can remove it at any time.
 
     \b
     Examples:
@@ -75,9 +75,9 @@ def command() -> None:
 @command.command()
 @_index
 def rebuild(index: Index) -> None:
-    """Make the index anew from the registry.
+    """Rebuild the index from the registry.
 
-    The service may run meanwhile: it goes without the index until that is done.
+    The service can run meanwhile: it works without the index until this ends.
 
     \b
     Example:
@@ -99,9 +99,9 @@ def rebuild(index: Index) -> None:
 @_index
 @common.as_json
 def status(index: Index, as_json: bool) -> None:
-    """Show how much is in the index, and how far it is behind the registry.
+    """Show the size of the index, and how many versions it is behind the registry.
 
-    Being behind does no harm: it is brought up to date before each use.
+    The service updates the index before each use, so being behind does no harm.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``gobbler info``: a service and its directories."""
+"""``gobbler info``: show a service and its directories."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def command(client: Client, as_json: bool) -> None:
     Example:
       gobbler info --url http://gobbler.example.org:8080
     """
-    client.info()  # before anything is said: is somebody there at all?
+    client.info()  # fails before any output if no service answers
     staging, registry = client.staging, client.registry
     can_change = os.access(staging, os.W_OK | os.X_OK)
     can_read = os.path.isdir(registry)
@@ -35,8 +35,8 @@ def command(client: Client, as_json: bool) -> None:
             }
         )
         return
-    change = "yours to write: changes work" if can_change else "not here: no changes"
-    read = "mounted: read directly" if can_read else "not here: read over HTTP"
+    change = "writable: changes work" if can_change else "not writable here: no changes"
+    read = "mounted: direct reads" if can_read else "not mounted here: reads over HTTP"
     click.echo(f"service   {client.url}")
     click.echo(f"staging   {common.printable(staging)} ({change})")
     click.echo(f"registry  {common.printable(registry)} ({read})")

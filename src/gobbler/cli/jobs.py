@@ -1,11 +1,11 @@
-"""``gobbler jobs``: what has become of one's requests."""
+"""``gobbler jobs``: list, follow or cancel your jobs."""
 
 from __future__ import annotations
 
 import click
 
 from gobbler.cli import common
-from gobbler.cli.progress import Bar
+from gobbler.cli.common import Bar
 from gobbler.client import Client
 from gobbler.errors import Cancelled, Code
 from gobbler.model.jobs import JobState
@@ -15,12 +15,11 @@ _job = click.argument("job")
 
 @click.group("jobs")
 def command() -> None:
-    """List, follow or cancel what you have asked for.
+    """List, follow or cancel your jobs.
 
-    A request that is not waited for, or that went through the filesystem alone, is a job.
-    It goes on when you log out, and when the service is restarted. JOB is its name as
-    'gobbler jobs ls' tells it, or the name of the request file. Answers are kept for seven
-    days.
+    A job is a request that no command waits for: see 'gobbler upload --no-wait'. It continues
+    when you log out, and when the service restarts. JOB is its name in 'gobbler jobs ls', or
+    the name of the request file. The service keeps answers for seven days.
 
     \b
     Examples:
@@ -32,7 +31,9 @@ def command() -> None:
 
 
 @command.command("ls")
-@click.option("--all", "everybodys", is_flag=True, help="Of all users (for administrators).")
+@click.option(
+    "--all", "everybodys", is_flag=True, help="List the jobs of all users (administrators)."
+)
 @common.as_json
 @common.changes
 def ls(client: Client, everybodys: bool, as_json: bool) -> None:
@@ -48,7 +49,9 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
     if as_json:
         common.print_json(jobs)
         return
-    rows = [(job.job, job.user, job.action, job.state, job.submitted, _told(job)) for job in jobs]
+    rows = [
+        (job.job, job.user, job.action, job.state, job.submitted, _details(job)) for job in jobs
+    ]
     common.print_table(("job", "user", "action", "state", "submitted", ""), rows)
 
 
@@ -57,7 +60,12 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
 @common.as_json
 @common.changes
 def show(client: Client, job: str, as_json: bool) -> None:
-    """Show how far a job is, or what came of it."""
+    """Show the state of a job, and its answer.
+
+    \b
+    Example:
+      gobbler jobs show 1000-request-upload-9ab1...
+    """
     state = client.jobs.get(job).state()
     if as_json:
         common.print_json(state)
@@ -69,7 +77,7 @@ def show(client: Client, job: str, as_json: bool) -> None:
         ("submitted", state.submitted),
         ("started", state.started or ""),
         ("finished", state.finished or ""),
-        ("", _told(state)),
+        ("", _details(state)),
     ]
     common.print_facts([fact for fact in facts if fact[1]])
 
@@ -79,10 +87,13 @@ def show(client: Client, job: str, as_json: bool) -> None:
 @common.as_json
 @common.changes
 def follow(client: Client, job: str, as_json: bool) -> None:
-    """Wait until a job has ended, and tell what came of it.
+    """Wait until a job ends. The exit code is that of the request.
 
-    The exit code is that of a command that had waited for the request. Ctrl-C ends the
-    wait; the job goes on.
+    Ctrl-C ends the wait, and the job continues.
+
+    \b
+    Example:
+      gobbler jobs follow 1000-request-upload-9ab1...
     """
     handle = client.jobs.get(job)
     with Bar(f"job {handle.name}") as bar:
@@ -98,9 +109,13 @@ def follow(client: Client, job: str, as_json: bool) -> None:
 @common.as_json
 @common.changes
 def cancel(client: Client, job: str, as_json: bool) -> None:
-    """Have a job given up; nothing of it stays.
+    """Cancel a job. It changes nothing then.
 
-    If it was about to be published it may succeed nevertheless: the state tells.
+    A job that is just being published can still succeed: check its state.
+
+    \b
+    Example:
+      gobbler jobs cancel 1000-request-upload-9ab1...
     """
     state = client.jobs.get(job).cancel()
     if as_json:
@@ -109,13 +124,13 @@ def cancel(client: Client, job: str, as_json: bool) -> None:
         click.echo(f"cancelled {common.printable(state.job)}")
     else:
         raise Cancelled(
-            f"job {state.job} could not be cancelled any more: it is {state.state}",
+            f"job {state.job} can't be cancelled: it is {state.state}",
             code=Code.JOB_ENDED,
         )
 
 
-def _told(job: JobState) -> str:
-    """What there is to say of a job besides its state."""
+def _details(job: JobState) -> str:
+    """The reason or the progress of a job."""
     if isinstance(job.answer, dict):
         return str(job.answer.get("reason", ""))
     progress = job.progress

@@ -1,4 +1,4 @@
-"""``gobbler ls``: what there is."""
+"""``gobbler ls``: list projects, assets, versions or files."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from gobbler.model.records import Entry, Manifest, plain
 @common.reads
 @common.as_json
 def command(client: Client, address: str, as_json: bool) -> None:
-    """List projects, or what is in the project, asset or version ADDRESS.
+    """List all projects, or the content of the project, asset or version ADDRESS.
 
-    Versions are marked as latest or on probation. Files are shown with their size and
-    with what they are linked to, if their content is stored elsewhere. Where the output
-    is no terminal it is plain: a line each, the fields between tabs, sizes in bytes.
+    The list marks the latest version and versions on probation. It shows the size of each
+    file, and the target of each link. For scripts, it prints lines of fields separated by
+    tabs, with sizes in bytes.
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def command(client: Client, address: str, as_json: bool) -> None:
       gobbler ls weather                      the assets of a project
       gobbler ls weather/stations             the versions of an asset
       gobbler ls weather/stations/@latest     the files of its latest version
-      gobbler ls weather/stations/1.2/2026    only those in a directory
+      gobbler ls weather/stations/1.2/2026    the files of a directory
     """
     place = resolve(client, parse(address))
     if place.depth == 0:
@@ -117,7 +117,7 @@ def _files(client: Client, place: Address, as_json: bool) -> None:
 
 
 def _below(manifest: Manifest, path: str) -> list[tuple[str, Entry]]:
-    """The entries at ``path`` and below, in order; all of them if it is empty."""
+    """The entries at and below ``path`` in order, or all if it is empty."""
     return sorted(
         (name, entry)
         for name, entry in manifest.items()

@@ -1,4 +1,4 @@
-"""``gobbler permissions``: who owns a project or an asset, and who may upload to it."""
+"""``gobbler permissions``: show or change owners and uploaders."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gobbler.model.records import Permissions, Uploader, plain
 
 @click.group()
 def command() -> None:
-    """Show or set who owns a project or an asset, and who may upload to it.
+    """Show or change who owns a project or an asset, and who may upload to it.
 
-    What an uploader publishes is on probation until an owner approves it, unless the
-    uploader's entry says that they are trusted. An asset may have owners and uploaders of
-    its own, beside those of its project.
+    What an uploader publishes is on probation until an owner approves it, unless the entry of
+    the uploader says "trusted". An asset can have further owners and uploaders, besides those
+    of its project.
 
     \b
     Examples:
@@ -37,12 +37,12 @@ _owners = click.option("--owner", "owners", multiple=True, metavar="USER", help=
 _global_write = click.option(
     "--global-write/--no-global-write",
     default=None,
-    help="Whether everybody may add an asset of their own to the project.",
+    help="Let every user add assets to the project.",
 )
 
 
 def _changing(function: common.Command) -> common.Command:
-    """Give a command the arguments of those that change permissions."""
+    """Give a command that changes permissions its arguments."""
 
     @_address
     @_owners
@@ -54,7 +54,7 @@ def _changing(function: common.Command) -> common.Command:
     @functools.wraps(function)
     def changing(**options: Any) -> None:  # noqa: ANN401 - passed on
         if not any(options.get(name) not in ((), None) for name in _PROPERTIES):
-            raise click.UsageError("Nothing to be changed is given; see --help.")
+            raise click.UsageError("Name an owner, an uploader or another right. See --help.")
         function(**options)
 
     return changing
@@ -68,7 +68,7 @@ _PROPERTIES = ("owners", "uploaders", "global_write")
 @common.reads
 @common.as_json
 def get(client: Client, address: str, as_json: bool) -> None:
-    """Show the permissions of a project, or those that an asset has of its own.
+    """Show the permissions of a project, or the further ones of an asset.
 
     \b
     Examples:
@@ -92,9 +92,9 @@ def set_(
     spoof: str | None,
     as_json: bool,
 ) -> None:
-    """Replace the owners, or the uploaders, or both. What is not given stays as it is.
+    """Replace owners or uploaders. The others stay.
 
-    --owner and --uploader may be given several times.
+    You can repeat --owner and --uploader.
 
     \b
     Examples:
@@ -112,7 +112,7 @@ def set_(
         spoof=spoof,
         dry_run=dry_run,
     )
-    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+    _report(client, place, sent, dry_run=dry_run, as_json=as_json)
 
 
 @command.command()
@@ -128,9 +128,9 @@ def add(
     spoof: str | None,
     as_json: bool,
 ) -> None:
-    """Add owners or uploaders to those that are there.
+    """Add owners or uploaders.
 
-    --owner and --uploader may be given several times.
+    You can repeat --owner and --uploader.
 
     \b
     Examples:
@@ -146,7 +146,7 @@ def add(
         spoof=spoof,
         dry_run=dry_run,
     )
-    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+    _report(client, place, sent, dry_run=dry_run, as_json=as_json)
 
 
 @command.command()
@@ -160,10 +160,10 @@ def remove(
     spoof: str | None,
     as_json: bool,
 ) -> None:
-    """Take owners or uploaders away from those that are there.
+    """Remove owners or uploaders.
 
-    A user as --uploader means all entries of that user; an entry means those that say all
-    that it says.
+    --uploader USER removes all entries of USER. --uploader JSON removes the entries that have
+    all fields of the given one.
 
     \b
     Examples:
@@ -180,7 +180,7 @@ def remove(
         spoof=spoof,
         dry_run=dry_run,
     )
-    _tell(client, place, sent, dry_run=dry_run, as_json=as_json)
+    _report(client, place, sent, dry_run=dry_run, as_json=as_json)
 
 
 def _owned(client: Client, place: Address) -> Project | Asset:
@@ -210,21 +210,21 @@ def _without_uploaders(
 
 
 def _says(entry: Uploader, asked: Uploader) -> bool:
-    """Whether ``entry`` says all that is asked for."""
+    """Whether ``entry`` has all fields of ``asked``."""
     return plain(asked).items() <= plain(entry).items()
 
 
 def _nobody(place: Address, user: str, what: str) -> Missing:
     return Missing(
-        f"{quoted(user)} is no such {what} of {quoted(str(place))}",
-        hint=f"See who there is: gobbler permissions get {place}",
+        f"{quoted(str(place))} has no such {what}: {quoted(user)}",
+        hint=f"List them: gobbler permissions get {place}",
     )
 
 
-def _tell(
+def _report(
     client: Client, place: Address, sent: NewPermissions, *, dry_run: bool, as_json: bool
 ) -> None:
-    """Show what would be stored, of what was given, or what now is, all of it."""
+    """Show what would be stored, or with ``dry_run`` off, all permissions."""
     if dry_run:
         _show(place, sent, as_json=as_json)
     else:
@@ -232,13 +232,13 @@ def _tell(
 
 
 def _show(place: Address, permissions: Permissions | NewPermissions, *, as_json: bool) -> None:
-    told = plain(permissions)
+    shown = plain(permissions)
     if as_json:
-        common.print_json(common.named(place) | told)
+        common.print_json(common.named(place) | shown)
         return
     fields = ("id", "asset", "version", "until")
-    rows = [["owner", owner, "", "", "", ""] for owner in told.get("owners", ())]
-    for entry in told.get("uploaders", ()):
+    rows = [["owner", owner, "", "", "", ""] for owner in shown.get("owners", ())]
+    for entry in shown.get("uploaders", ()):
         trusted = "trusted" if entry.get("trusted") else ""
         rows.append(["uploader", *(entry.get(field) or "" for field in fields), trusted])
     if permissions.global_write is not UNSET:

@@ -1,4 +1,4 @@
-"""``gobbler probation``: versions that are not final yet."""
+"""``gobbler probation``: list, approve or reject versions on probation."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from gobbler.errors import Code, Refused, quoted
 
 @click.group()
 def command() -> None:
-    """Review versions that are on probation: published and readable, but not final.
+    """Review versions on probation: published and readable, but not final.
 
-    Such a version is never the latest and nothing can link to it. Owners of its project or
-    of its asset approve or reject it; whoever uploaded it may reject it, too.
+    Such a version is never the latest, and no version can link to it. Owners of the project
+    or the asset approve or reject it. Its uploader can reject it, too.
 
     \b
     Examples:
@@ -33,7 +33,7 @@ def command() -> None:
 @common.reads
 @common.as_json
 def list_(client: Client, address: str, as_json: bool) -> None:
-    """List all versions on probation, of a project or an asset, or of the whole registry.
+    """List all versions on probation, of the registry, a project or an asset.
 
     \b
     Examples:
@@ -45,7 +45,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
         raise Refused(
             f"{quoted(address)} is not the address of a project or an asset",
             code=Code.INVALID_ADDRESS,
-            hint=f"About one version: gobbler show {place}",
+            hint=f"To see one version: gobbler show {place}",
         )
     found: list[dict[str, Any]] = []
     for version in below(client, place):
@@ -75,9 +75,9 @@ def list_(client: Client, address: str, as_json: bool) -> None:
 @common.changes
 @common.as_json
 def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> None:
-    """Make a version on probation final.
+    """Approve a version on probation: it becomes final.
 
-    It becomes the latest one, unless another that was uploaded later is final already.
+    It also becomes the latest version, unless a later upload is final already.
 
     \b
     Example:
@@ -90,12 +90,12 @@ def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> N
 
 @command.command()
 @common.address("address", metavar="PROJECT/ASSET/VERSION")
-@click.option("--force", is_flag=True, help="Also if records of it can't be read.")
+@click.option("--force", is_flag=True, help="Reject it even if its records can't be read.")
 @common.spoof
 @common.changes
 @common.as_json
 def reject(client: Client, address: str, force: bool, spoof: str | None, as_json: bool) -> None:
-    """Remove a version on probation, for good.
+    """Reject a version on probation: it is deleted permanently.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``gobbler refresh``: what is recorded about a project or an asset, found anew."""
+"""``gobbler refresh``: recompute the latest version or the usage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL = "--all"
 
 
 class _WithAll(click.Group):
-    """A group in which ``--all`` stands for a command, wherever it stands."""
+    """A group in which ``--all``, at any position, is a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         before = args[: args.index(ALL)] if ALL in args else args
@@ -25,9 +25,9 @@ class _WithAll(click.Group):
 
 @click.group(cls=_WithAll)
 def command() -> None:
-    """Find anew which version is the latest, or how much a project takes.
+    """Recompute the latest version of an asset, or the usage of a project.
 
-    That puts a damaged record right. Only administrators of the service may.
+    Use it to repair a damaged record. Only administrators of the service can do this.
 
     \b
     Examples:
@@ -37,18 +37,19 @@ def command() -> None:
     """
 
 
-@command.command(ALL, short_help="Both, of all projects and assets.")
+@command.command(ALL, short_help="Recompute both for all projects and assets.")
 @common.address("address", metavar="[PROJECT[/ASSET]]", default="")
 @bulk.parallel
 @bulk.restart
 @common.changes
 @common.as_json
 def everything(client: Client, address: str, parallel: int, restart: bool, as_json: bool) -> int:
-    """Find anew the usage of every project and the latest version of every asset.
+    """Recompute the usage of every project and the latest version of every asset.
 
-    Or those of PROJECT, or the latest version of PROJECT/ASSET. What is done is kept in your
-    state directory (XDG_STATE_HOME): the same command goes on where it was stopped. What
-    fails does not keep the rest from being done; it is told in the end, which is with 1 then.
+    Limit it to PROJECT, or to the latest version of PROJECT/ASSET. Your state directory
+    (XDG_STATE_HOME) records what is done: after an interruption, the same command continues.
+    Failures don't stop the rest; the command lists them at the end. Exit code 1: something
+    failed.
 
     \b
     Examples:
@@ -64,7 +65,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
         "refreshed",
         unit="record",
         as_json=as_json,
-        confirm=(lambda _: None) if as_json else bulk.tell_resumed,
+        confirm=(lambda _: None) if as_json else bulk.report_resumed,
     )
 
 
@@ -73,7 +74,7 @@ def everything(client: Client, address: str, parallel: int, restart: bool, as_js
 @common.changes
 @common.as_json
 def latest(client: Client, address: str, as_json: bool) -> None:
-    """Find anew which version of an asset is the latest, and print it.
+    """Recompute the latest version of an asset, and print it.
 
     \b
     Example:
@@ -84,7 +85,7 @@ def latest(client: Client, address: str, as_json: bool) -> None:
     if as_json:
         common.print_json(common.named(place) | {"version": version})
     elif version is None:
-        click.echo(f"{common.printable(str(place))} has no version that is final", err=True)
+        click.echo(f"{common.printable(str(place))} has no final version", err=True)
     else:
         click.echo(common.printable(version))
 
@@ -94,7 +95,7 @@ def latest(client: Client, address: str, as_json: bool) -> None:
 @common.changes
 @common.as_json
 def usage(client: Client, project: str, as_json: bool) -> None:
-    """Count anew how much a project takes, and print it.
+    """Recompute the usage of a project, and print it.
 
     \b
     Example:

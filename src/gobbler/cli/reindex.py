@@ -1,4 +1,4 @@
-"""``gobbler reindex``: the records of what is in a version, made anew."""
+"""``gobbler reindex``: rebuild the records of a version from its files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from gobbler.errors import Cancelled, Code, Refused, quoted
 @bulk.everything
 @bulk.parallel
 @bulk.restart
-@click.option("--yes", "-y", is_flag=True, help="With --all: don't ask.")
-@click.option(
-    "--dry-run", is_flag=True, help="With --all: change nothing; list what would be reindexed."
-)
+@click.option("--yes", "-y", is_flag=True, help="With --all: don't ask for confirmation.")
+@click.option("--dry-run", is_flag=True, help="With --all: change nothing; list the versions.")
 @common.changes
 @common.as_json
 def command(
@@ -35,16 +33,16 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> int:
-    """Make the manifest and the links of a version anew from the files that are there.
+    """Rebuild the manifest and the link records of a version from its files.
 
-    For when they are damaged, or after an administrator has put files into the version.
-    Usage is not counted anew: see `gobbler refresh`. Only administrators of the service may.
+    Use it when these records are damaged, or after an administrator added files to the
+    version. Then update the usage with `gobbler refresh usage`. Only administrators of the
+    service can do this.
 
-    With --all it goes over all versions of the registry, or of PROJECT or PROJECT/ASSET, and
-    asks first: files that are damaged would be recorded as they are now, so that nobody
-    could find out any more. Have them verified before: gobbler validate --all. What is done
-    is kept in your state directory: the same command goes on where it was stopped. It ends
-    with 1 if some could not be reindexed.
+    Before --all, run `gobbler validate --all`: reindexing records damaged files as they are,
+    and nobody can find the damage later. The command asks for confirmation. Your state
+    directory records what is done: after an interruption, the same command continues. Exit
+    code 1: some versions failed.
 
     \b
     Examples:
@@ -64,11 +62,11 @@ def command(
         _list(planned, as_json=as_json)
         return 0
     if not (yes or sys.stdin.isatty()):
-        raise click.UsageError("There is nobody to ask whether to reindex all: say --yes.")
+        raise click.UsageError("Confirm with --yes: the input is not a terminal.")
 
     def confirm(planned: BulkRepair) -> None:
         if not as_json:
-            bulk.tell_resumed(planned)
+            bulk.report_resumed(planned)
         if not yes and planned.tasks:
             _ask(planned)
 
@@ -91,7 +89,7 @@ def _list(planned: BulkRepair, *, as_json: bool) -> None:
             {"dry_run": True, "done_before": planned.done_before, "versions": addresses}
         )
         return
-    bulk.tell_resumed(planned)
+    bulk.report_resumed(planned)
     for address in addresses:
         click.echo(f"would reindex {common.printable(address)}")
 
@@ -99,8 +97,8 @@ def _list(planned: BulkRepair, *, as_json: bool) -> None:
 def _ask(planned: BulkRepair) -> None:
     number = bulk.number(len(planned.tasks), "version")
     click.echo(
-        f"{number} would be recorded as the files are now. What is damaged can't be told from "
-        "what was published any more.",
+        f"This records the present files of {number}. If some are damaged, nobody can find that "
+        "out later.",
         err=True,
     )
     if not click.confirm("Reindex them?", err=True):
@@ -109,12 +107,12 @@ def _ask(planned: BulkRepair) -> None:
 
 def _reindex(client: Client, address: str, *, as_json: bool) -> None:
     if not address:
-        raise click.UsageError("Say which version, or --all.")
+        raise click.UsageError("Name a version, or use --all.")
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
             code=Code.INVALID_ADDRESS,
-            hint=f"For all that are in it: gobbler reindex --all {address}",
+            hint=f"For all versions in it: gobbler reindex --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))
     version = client.version(place.project, place.asset, place.version)

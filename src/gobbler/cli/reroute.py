@@ -1,4 +1,4 @@
-"""``gobbler reroute``: lead links around what is going to be deleted."""
+"""``gobbler reroute``: redirect links before you delete their targets."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from gobbler.model.records import plain
 @common.changes
 @common.as_json
 def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
-    """Lead the links of other versions around projects, assets or versions.
+    """Redirect links of other versions away from projects, assets or versions.
 
-    Do this before these are deleted. A link is made to point to where its target was linked
-    to itself, or where nothing of that stays, it is replaced by a copy of the file. Each
-    link is printed with what becomes of it, the file that is going to be deleted, and the
-    bytes that this adds. Only administrators of the service may.
+    Do this before you delete these. Where the target of a link is itself a link, the link
+    then leads to the file behind it; otherwise, a copy of the file replaces the link. The
+    command prints each link, what it becomes, the file to be deleted, and the bytes that
+    this adds. Only administrators of the service can do this.
 
-    Name all that is to go in one call, and then delete the newest first: links between
-    them are left alone.
+    Name everything that you want to delete in one call: links between these stay. Then
+    delete the newest first.
 
     \b
     Examples:
@@ -41,7 +41,7 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
         common.print_json({"dry_run": dry_run, "changes": [plain(each) for each in changes]})
         return
     if not changes:
-        click.echo("no link of another version leads there", err=True)
+        click.echo("no other version has a link there", err=True)
         return
     rows = [
         [

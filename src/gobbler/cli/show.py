@@ -1,4 +1,4 @@
-"""``gobbler show``: what there is to know about one thing."""
+"""``gobbler show``: show details of a project, an asset or a version."""
 
 from __future__ import annotations
 
@@ -23,20 +23,18 @@ LABELS = {
 
 @click.command()
 @common.address("address", metavar="PROJECT[/ASSET[/VERSION]]")
-@click.option("--links", is_flag=True, help="What is linked to a version, or has its content.")
+@click.option("--links", is_flag=True, help="Show links into a version, and shared content.")
 @common.reads
 @common.as_json
 def command(client: Client, address: str, links: bool, as_json: bool) -> None:
-    """Show what there is to know about a project, an asset or a version.
+    """Show details of a project, an asset or a version.
 
-    That is who published it and when, how much is in it, and who may do what. For what is
-    in it, see `gobbler ls`.
+    These are publisher, dates, size and permissions. To list files, use `gobbler ls`.
 
-    With --links: each link of another version that leads into this one, whether a copy or
-    another link would have to take its place if this one were deleted, to which file it leads,
-    and the bytes that this would add; and the other versions that have some of the same
-    content, with how many different contents that are, their bytes, and how many of these are
-    stored there rather than linked.
+    With --links, the command shows each link of another version into this one, what
+    `gobbler reroute` would replace it with, its target, and the bytes that this adds. Then it
+    shows the other versions with the same content: how many different contents, their bytes,
+    and the bytes stored there.
 
     \b
     Examples:
@@ -50,16 +48,16 @@ def command(client: Client, address: str, links: bool, as_json: bool) -> None:
         return
     place = resolve(client, parse_as(address, "project", "asset", "version"))
     if place.version:
-        told = _version(client, place)
+        shown = _version(client, place)
     elif place.asset:
-        told = _asset(client, place)
+        shown = _asset(client, place)
     else:
-        told = _project(client, place)
-    told = common.named(place) | told | _permissions(client, place)
+        shown = _project(client, place)
+    shown = common.named(place) | shown | _permissions(client, place)
     if as_json:
-        common.print_json(told)
+        common.print_json(shown)
     else:
-        common.print_facts(_facts(told))
+        common.print_facts(_facts(shown))
 
 
 def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
@@ -75,19 +73,19 @@ def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
         [each.version, str(each.files), common.size(each.size), common.size(each.stored)]
         for each in found.shared
     ]
-    if not common.for_people():
-        # One list of lines for scripts that cut fields; the first tells what a line is about.
+    if not common.on_terminal():
+        # For scripts: the first field is the kind of the line.
         common.print_table([], [["link", *row] for row in links] + [["shared", *r] for r in shared])
         return
     if links:
         common.print_table(["link", "would become", "leads to", ">added"], links)
     else:
-        click.echo("no link of another version leads here")
+        click.echo("no other version has a link here")
     click.echo()
     if shared:
         common.print_table(["same content in", ">contents", ">size", ">stored there"], shared)
     else:
-        click.echo("no other version has any of this content")
+        click.echo("no other version has the same content")
 
 
 def _project(client: Client, place: Address) -> dict[str, Any]:
@@ -118,14 +116,14 @@ def _version(client: Client, place: Address) -> dict[str, Any]:
 
 
 def _permissions(client: Client, place: Address) -> dict[str, Any]:
-    told = {"permissions": plain(client.project(place.project).permissions())}
+    shown = {"permissions": plain(client.project(place.project).permissions())}
     if place.asset:
-        told["asset_permissions"] = plain(client.asset(place.project, place.asset).permissions())
-    return told
+        shown["asset_permissions"] = plain(client.asset(place.project, place.asset).permissions())
+    return shown
 
 
-def _facts(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in told.items():
+def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in shown.items():
         if name == "permissions":
             yield from _rights(value, "")
         elif name == "asset_permissions":

@@ -1,7 +1,7 @@
-"""Ending in good order on the signals that end a session or a cluster job.
+"""Cleaning up on the signals that end a session or a cluster job.
 
-Slurm's ``scancel`` sends SIGTERM, a terminal that is closed SIGHUP. What a command has begun
-is put back then, as after Ctrl-C.
+Slurm's ``scancel`` sends SIGTERM, and a closed terminal SIGHUP. Commands then clean up, as
+after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WORDS = {signal.SIGTERM: "terminated", signal.SIGHUP: "hung up", signal.SIGINT: 
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has come: its ``number``."""
+    """The signal ``number`` arrived."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -26,9 +26,9 @@ class Stopped(KeyboardInterrupt):
 
 @contextmanager
 def stopping_cleanly() -> Iterator[None]:
-    """Within the block, raise :class:`Stopped` where SIGTERM or SIGHUP would have killed.
+    """Raise :class:`Stopped` in the block on SIGTERM and SIGHUP, instead of being killed.
 
-    Who has a handler, or ignores the signal (``nohup``), keeps that.
+    A signal that has a handler already, or is ignored (``nohup``), stays as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,7 +37,7 @@ def stopping_cleanly() -> Iterator[None]:
 
     def stop(number: int, frame: object) -> None:
         del frame
-        for other in mine:  # both may come, one after the other; cleaning up is under way
+        for other in mine:  # a second signal must not interrupt the cleanup
             signal.signal(other, signal.SIG_IGN)
         raise Stopped(number)
 
@@ -50,8 +50,8 @@ def stopping_cleanly() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
-def outcome(error: BaseException) -> tuple[str, int]:
-    """A word for what ``error`` (or its cause) stopped, and the exit code: 128 and the signal."""
+def signal_outcome(error: BaseException) -> tuple[str, int]:
+    """A word for the signal behind ``error``, and the exit code: 128 plus the signal."""
     for found in (error, error.__cause__):
         if isinstance(found, Stopped):
             return WORDS[signal.Signals(found.number)], 128 + found.number

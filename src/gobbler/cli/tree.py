@@ -1,16 +1,17 @@
-"""``gobbler tree``: a project, an asset or a version with all that is in it."""
+"""``gobbler tree``: show a project, an asset or a version as a tree."""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import click
 
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, count, describe
-from gobbler.cli.drawing import Node, draw
 from gobbler.client import Asset, Client, Version
 from gobbler.client.address import Address, parse, resolve
 from gobbler.errors import Code, GobblerError, Refused
@@ -24,16 +25,16 @@ from gobbler.model.records import Entry, plain
     "-L",
     metavar="N",
     type=click.IntRange(min=1),
-    help="Go down N levels only.",
+    help="Show N levels.",
 )
 @common.reads
 @common.as_json
 def command(client: Client, address: str, level: int | None, as_json: bool) -> None:
-    """Show what is in a project, an asset, a version or a directory of one, as a tree.
+    """Show a project, an asset, a version or a directory as a tree.
 
-    A project shows its assets and their versions, a version its directories and files,
-    each with how many files and bytes are in it. Files whose content is stored elsewhere
-    point to where. Where the output is no terminal, sizes are in bytes.
+    A project shows its assets and their versions, a version its directories and files, with
+    the number of files and bytes. A link shows its target. Sizes are in bytes unless the
+    output is a terminal.
 
     \b
     Examples:
@@ -47,7 +48,7 @@ def command(client: Client, address: str, level: int | None, as_json: bool) -> N
         raise Refused(
             "a tree needs a project, an asset or a version",
             code=Code.INVALID_ADDRESS,
-            hint="For all projects: gobbler ls",
+            hint="List all projects: gobbler ls",
         )
     if place.version:
         _show_version(client, place, level, as_json)
@@ -122,7 +123,7 @@ def _version_note(version: dict[str, Any]) -> str:
 
 
 class _Line(NamedTuple):
-    """One thing in a version: its path, ``None`` for a directory, and the levels above it."""
+    """A file or directory (without an entry) of a version, and its level."""
 
     path: str
     entry: Entry | None
@@ -166,7 +167,7 @@ def _show_version(client: Client, place: Address, level: int | None, as_json: bo
 
 
 def _lines(version: Version, path: str, level: int | None) -> Iterator[_Line]:
-    """All that is below the directory ``path``, each directory before what is in it."""
+    """Everything below the directory ``path``, each directory before its content."""
     pending = [_Line(path, None, -1)]
     while pending:
         line = pending.pop()
@@ -187,7 +188,7 @@ class _Amounts(dict[str, Amount]):
 
 
 def _amounts(files: dict[str, Entry]) -> _Amounts:
-    """How much is in each directory, all that is below it included."""
+    """How much each directory holds, including subdirectories."""
     numbers: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for path, entry in files.items():
@@ -204,7 +205,7 @@ def _amount(files: int, size: int) -> str:
 
 
 def _bytes(size: int) -> str:
-    return common.size(size) if common.for_people() else f"{size} bytes"
+    return common.size(size) if common.on_terminal() else f"{size} bytes"
 
 
 def _file_note(entry: Entry) -> str:
@@ -212,3 +213,43 @@ def _file_note(entry: Entry) -> str:
     if entry.link is not None:
         note += f" -> {entry.link.key.file(entry.link.path)}"
     return note
+
+
+GUIDES = ("├── ", "└── ", "│   ", "    ")
+ASCII_GUIDES = ("|-- ", "`-- ", "|   ", "    ")
+
+
+@dataclass
+class Node:
+    """A name, what is said of it, and what is below it."""
+
+    name: str
+    note: str = ""
+    children: list[Node] = field(default_factory=list)
+
+
+def draw(top: Node) -> None:
+    """Print the tree below ``top``, however deep."""
+    branch, last_branch, trunk, nothing = _guides()
+    pending = [(top, "", "")]
+    while pending:
+        node, guide, indent = pending.pop()
+        note = click.style(f"  {common.printable(node.note)}", dim=True) if node.note else ""
+        click.echo(f"{guide}{common.printable(node.name)}{note}")
+        for child in reversed(node.children):
+            is_last = child is node.children[-1]
+            pending.append(
+                (
+                    child,
+                    indent + (last_branch if is_last else branch),
+                    indent + (nothing if is_last else trunk),
+                )
+            )
+
+
+def _guides() -> tuple[str, str, str, str]:
+    try:
+        "".join(GUIDES).encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return ASCII_GUIDES
+    return GUIDES

@@ -1,4 +1,4 @@
-"""``gobbler upload``: publish a directory."""
+"""``gobbler upload``: publish a directory as a new version."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.cli.amounts import count
-from gobbler.cli.progress import Bar
+from gobbler.cli.common import Bar
 from gobbler.client import Client
 from gobbler.client.address import LATEST, Address, parse_as
 from gobbler.client.upload import UploadPlan
@@ -19,19 +19,19 @@ from gobbler.errors import Code, Refused
 @click.command()
 @click.argument("directory", type=click.Path())
 @common.address("address", metavar="PROJECT/ASSET/VERSION")
-@click.option("--probation", is_flag=True, help="Publish it, but not as final: it needs approval.")
+@click.option("--probation", is_flag=True, help="Publish on probation: the version needs approval.")
 @click.option(
     "--consume/--no-consume",
     default=None,
-    help="Whether files may be moved out of DIRECTORY. By default no.",
+    help="Let the service move files out of DIRECTORY. Default: no.",
 )
 @click.option(
     "--ignore-dot/--keep-dot",
     default=True,
     show_default=True,
-    help="Whether to leave out names that start with a dot.",
+    help="Leave out names that start with a dot.",
 )
-@click.option("--no-wait", is_flag=True, help="Print the name of the job, and don't wait for it.")
+@click.option("--no-wait", is_flag=True, help="Don't wait; print the name of the job.")
 @common.dry_run
 @common.spoof
 @common.jobs
@@ -52,31 +52,31 @@ def command(
 ) -> None:
     """Publish DIRECTORY as a new version of an asset, whole or not at all.
 
-    Symbolic links to files of the registry, or to other files of DIRECTORY, become links.
-    So do files that the asset's latest version has, too: what is already there takes no
-    space. A version never changes once it is published.
+    Files that the latest version has, too, become links and take no space. So do symbolic
+    links to files of the registry, or to other files of DIRECTORY. A published version never
+    changes.
 
     \b
     Examples:
       gobbler upload ./results weather/stations/1.3
       gobbler upload ./results weather/stations/2.0-beta --probation
 
-    A DIRECTORY that stands in staging is used as it is; any other is copied there first,
-    and the copy is removed afterwards, also after Ctrl-C.
+    If DIRECTORY is in staging, the service reads it there. Otherwise, the command copies it
+    to staging, and removes the copy afterwards, also after Ctrl-C.
 
-    With --dry-run nothing is copied or asked: the command tells what would be stored, what
-    linked to which file, and fails as the upload would where something would be refused.
+    With --dry-run, the command shows which files the upload would store or link, and fails
+    where the service would refuse something. It copies nothing.
 
-    With --no-wait the command ends as soon as the service has the request, and prints the
-    name of its job: see 'gobbler jobs'. Where the service has no address (see 'gobbler
-    config show') requests go through the filesystem, to whoever works on --staging.
+    With --no-wait, the command ends when the service has the request, and prints the name of
+    its job: see 'gobbler jobs'. Without an address of a service (see 'gobbler config show'),
+    the request goes through --staging to any worker there.
     """
     place = parse_as(address, "version")
     if place.version == LATEST:
         raise Refused(
-            f"{LATEST} stands for a version that is there already",
+            f"{LATEST} is the name of an existing version",
             code=Code.INVALID_ADDRESS,
-            hint="Give the new version a name of its own.",
+            hint="Choose a name for the new version.",
         )
     if dry_run:
         plan = client.plan_upload(str(place), directory, ignore_dot=ignore_dot)
@@ -105,7 +105,7 @@ def _submit(client: Client, place: Address, as_json: bool, **options: Any) -> No
         click.echo(job.name)
         click.echo(f"Follow it with: gobbler jobs follow {job.name}", err=True)
     else:
-        click.echo(f"published {common.printable(str(place))}; the service knows no jobs")
+        click.echo(f"published {common.printable(str(place))}; this service has no jobs")
 
 
 def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on
@@ -126,7 +126,7 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
         }
         lines += [f"stored    {stored}", f"linked    {linked}"]
         if on_probation:
-            lines.append("The version is on probation: an owner of the project must approve it.")
+            lines.append(f"on probation; an owner can run: gobbler probation approve {place}")
     if as_json:
         common.print_json(common.named(place) | outcome | {"seconds": round(seconds, 3)})
     else:

@@ -1,4 +1,4 @@
-"""``gobbler usage``: how much projects take."""
+"""``gobbler usage``: show how much space projects take."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from gobbler.errors import GobblerError
 @common.reads
 @common.as_json
 def command(client: Client, project: str, as_json: bool) -> None:
-    """Show how much a project takes, or each of them. Links take nothing.
+    """Show how much space PROJECT takes, or each project. Links take no space.
 
-    Where the output is no terminal, sizes are in bytes.
+    Sizes are in bytes unless the output is a terminal.
 
     \b
     Examples:

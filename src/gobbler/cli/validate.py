@@ -1,7 +1,4 @@
-"""``gobbler validate``: is a version what it was? And all of them?
-
-``gobbler validate --all``: what is told of it.
-"""
+"""``gobbler validate``: verify versions against their records."""
 
 from __future__ import annotations
 
@@ -29,20 +26,20 @@ from gobbler.model.records import format_time
     "--since",
     type=amounts.moment,
     metavar="AGE|DATE",
-    help="With --all: only what was not verified since then: 12h, 30d, 2w; 2026-11-20.",
+    help="With --all: skip versions verified since then: 12h, 30d, 2w; 2026-11-20.",
 )
 @click.option(
     "--budget",
     type=amounts.budget,
     multiple=True,
     metavar="TIME|SIZE",
-    help="With --all: begin nothing more after so long, or so much: 90m, 2h; 500GB. "
-    "May be given twice.",
+    help="With --all: start no further version after that time or size: 90m, 2h; 500GB. "
+    "You can give both.",
 )
 @bulk.parallel
 @bulk.restart
 @click.option(
-    "--status", is_flag=True, help="With --all: only show when each was verified the last time."
+    "--status", is_flag=True, help="With --all: only show when each version was last verified."
 )
 @common.changes
 @common.as_json
@@ -57,17 +54,17 @@ def command(
     status: bool,
     as_json: bool,
 ) -> int:
-    """Compare a version with its records, every byte of it. Changes nothing.
+    """Verify every byte of a version against its records. Changes nothing.
 
-    Prints every problem on a line of its own and ends with 3 if there is one. Only
-    administrators of the service may.
+    The command prints a line for each problem. Exit code 3: there are problems. Only
+    administrators of the service can do this.
 
-    With --all it goes over all versions of the registry, or of PROJECT or PROJECT/ASSET: those
-    first that never were verified, then the one verified the longest ago. What is verified is
-    kept in your state directory (XDG_STATE_HOME): the same command goes on where it was
-    stopped, by Ctrl-C, the end of the --budget or a power cut. Several may run at a time, and
-    share the work. It prints what is wrong, a line a version, with the command to try next;
-    also what is known from before, until it is verified again and found well.
+    With --all, the command verifies all versions of the registry, of PROJECT or of
+    PROJECT/ASSET: first versions that were never verified, then the oldest verification.
+    Your state directory (XDG_STATE_HOME) records the results: after Ctrl-C, the end of the
+    --budget or a power cut, the same command continues. You can run several at a time to
+    share the work. The report has a line for each version with problems, and the command to
+    try next; it includes problems from earlier runs until the version is valid again.
 
     \b
     Examples:
@@ -87,20 +84,20 @@ def command(
         show_status(client, project, asset, as_json=as_json)
         return 0
     if restart and since is not None:
-        raise click.UsageError("--restart makes no sense with --since.")
+        raise click.UsageError("--restart and --since exclude each other.")
     options |= {"budget": amounts.budgets(budget)}
     del options["status"]
-    return scrub(client, project, asset, as_json=as_json, **options)
+    return validate_all(client, project, asset, as_json=as_json, **options)
 
 
 def _validate(client: Client, address: str, *, as_json: bool) -> int:
     if not address:
-        raise click.UsageError("Say which version, or --all.")
+        raise click.UsageError("Name a version, or use --all.")
     if parse(address).depth in (1, 2):
         raise Refused(
             f"{quoted(address)} is not the address of a version",
             code=Code.INVALID_ADDRESS,
-            hint=f"For all that are in it: gobbler validate --all {address}",
+            hint=f"For all versions in it: gobbler validate --all {address}",
         )
     place = resolve(client, parse_as(address, "version"))
     problems: list[str] = []
@@ -111,7 +108,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
         problems = error.problems
         if not problems:
             raise
-    keep(client, place, time.monotonic() - started, problems)
+    _record(client, place, time.monotonic() - started, problems)
     if as_json:
         common.print_json(common.named(place) | {"valid": not problems, "problems": problems})
     elif problems:
@@ -124,7 +121,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     return Refused.exit_code if problems else 0
 
 
-def scrub(
+def validate_all(
     client: Client,
     project: str,
     asset: str,
@@ -135,7 +132,7 @@ def scrub(
     restart: bool,
     as_json: bool,
 ) -> int:
-    """Verify what is due and tell what is wrong; the exit code."""
+    """Verify what is due and report problems. Returns the exit code."""
     started = time.monotonic()
     results: list[ValidationResult] = []
     with bulk.BulkBar("verifying", "versions") as bar:
@@ -149,31 +146,31 @@ def scrub(
             progress=bar,
         )
         if not as_json:
-            bulk.tell_resumed(found, bar.note)
+            bulk.report_resumed(found, bar.note)
 
-        def tell() -> None:
+        def report() -> None:
             bar.end()
             if not as_json:
-                _tell(found, results, time.monotonic() - started)
+                _report(found, results, time.monotonic() - started)
 
-        with bulk.told_when_broken_off(tell):
+        with bulk.reported_on_failure(report):
             results.extend(found)
     if as_json:
         common.print_json(_document(found, results, time.monotonic() - started))
     else:
-        tell()
+        report()
     return Refused.exit_code if _wrong(found, results) else 0
 
 
 def _wrong(found: BulkValidation, results: list[ValidationResult]) -> list[ValidationResult]:
-    """What is known to be wrong, be it since now or since an earlier run."""
+    """Versions with problems, from this run or an earlier one."""
     return [result for result in (*found.known_wrong, *results) if not result.is_valid]
 
 
-def _tell(found: BulkValidation, results: list[ValidationResult], seconds: float) -> None:
+def _report(found: BulkValidation, results: list[ValidationResult], seconds: float) -> None:
     wrong = _wrong(found, results)
     bulk.table(
-        ("version", "verified", ">problems", "the first", "try next"),
+        ("version", "verified", ">problems", "first problem", "try next"),
         [
             (
                 result.address,
@@ -191,9 +188,9 @@ def _tell(found: BulkValidation, results: list[ValidationResult], seconds: float
     facts = [("verified", f"{count} in {seconds:.1f} s: {files}, {size}")]
     if found.left:
         why = "the budget is used up; " if found.is_used_up else ""
-        facts.append(("remaining", f"{found.left}: {why}the same command goes on with them"))
+        facts.append(("remaining", f"{found.left}: {why}the same command continues with them"))
     if found.done_before:
-        facts.append(("before", f"{found.done_before}, which are not due"))
+        facts.append(("not due", str(found.done_before)))
     common.print_facts(facts, err=True)
     if wrong:
         verb = "has" if len(wrong) == 1 else "have"
@@ -230,8 +227,8 @@ def _described(result: ValidationResult) -> dict[str, Any]:
     }
 
 
-def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]) -> None:
-    """Know what came of verifying one version alone, too; say so if that can't be."""
+def _record(client: Client, place: Address, seconds: float, problems: Sequence[str]) -> None:
+    """Record the result of one validation; print a warning if that fails."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
         client.admin.record_validation(key, seconds, tuple(problems))
@@ -240,7 +237,7 @@ def keep(client: Client, place: Address, seconds: float, problems: Sequence[str]
 
 
 def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
-    """Tell when each version was verified the last time."""
+    """Show when each version was last verified."""
     known = client.admin.last_verified(project, asset)
     if as_json:
         common.print_json(
@@ -271,10 +268,10 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
 
 
 def next_command(address: str, problems: Sequence[str]) -> str:
-    """What to try with a version that has ``problems``.
+    """The command to try next for a version that has ``problems``.
 
-    Records that are damaged can be made anew from the files; anything else is to be looked
-    at first, for then the files may not be what was published.
+    Reindexing repairs damaged records. Other problems need a closer look first, because the
+    files may differ from the published ones.
     """
     name = shlex.quote(address)
     remade = (f"{MANIFEST} is damaged", f"{LINKS} is damaged")

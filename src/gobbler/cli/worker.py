@@ -1,4 +1,4 @@
-"""``gobbler worker``: carry out jobs on any host that mounts the directories."""
+"""``gobbler worker``: run jobs of a service on another host."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from gobbler.cli.service_options import OneDashToo, service_options
+from gobbler.cli.serve import OneDashToo, service_options
 from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import Settings
 
@@ -18,23 +18,23 @@ from gobbler.service.settings import Settings
     default=4,
     show_default=True,
     type=click.IntRange(1, 256),
-    help="Jobs that are carried out at a time.",
+    help="Jobs to run at a time.",
 )
 def command(settings: Settings, form: LogFormat, debug: bool, jobs: int) -> None:
-    """Carry out the jobs that users put into the spool of a staging directory.
+    """Run the jobs in the spool of a staging directory.
 
-    'gobbler serve' does that, too. Start workers on other hosts, as the same account and
-    with the same settings, to share the work; or one alone where there is no HTTP. When a
-    worker dies, another goes on with its jobs from where they were.
+    Start workers on other hosts that mount the directories, with the account and settings of
+    the service, to share its work. Or run a worker without a service where there is no HTTP.
+    When a worker dies, another one resumes its jobs.
 
-    It ends on SIGTERM or Ctrl-C: jobs under way may finish within the grace period, others
-    are left for the next worker.
+    Stop it with Ctrl-C or SIGTERM: running jobs may finish within the grace period, other
+    workers resume the rest.
 
     \b
     Example:
       gobbler worker --staging /data/staging --registry /data/registry --admin alice
     """
-    # What the work needs takes a moment to load that --help need not wait for.
+    # Here, because loading it is slow, and --help does not need it.
     from gobbler.service.worker_process import work  # noqa: PLC0415
 
     work(dataclasses.replace(settings, jobs=jobs), form, debug=debug)

@@ -8,7 +8,7 @@ class                  also is
 =====================  ===================================================
 RequestFailed          ``requests.HTTPError``
 NoAnswer               ``requests.ConnectionError``, ``errors.Unreachable``
-BrokenOff              the same; the answer had begun
+BrokenOff              the same; part of the answer arrived
 TooSlow                the same, and ``requests.Timeout``
 NotThere               ``FileNotFoundError``, ``errors.Missing``
 =====================  ===================================================

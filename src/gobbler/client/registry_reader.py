@@ -258,11 +258,11 @@ class RegistryReader:
         if local is not None:
             return local.file(key.file(path))
         cache = self.connection.cache
-        kept = cache.kept(entry)
+        kept = cache.find_content(entry)
         if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
             return kept
         try:
-            return cache.known(key.file(path), entry)
+            return cache.file_with_entry(key.file(path), entry)
         except ContentMismatch:
             # The manifest in the cache may be that of another version of this name.
             self.forget(key)

@@ -37,7 +37,7 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 """The address of ``gobbler serve`` without options, used where nothing is configured."""
 
 DEFAULT = "default"
-"""The source of a value that nobody chose."""
+"""The source of a default value."""
 
 
 class Setting(NamedTuple):

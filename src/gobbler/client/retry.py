@@ -39,7 +39,7 @@ TEMPORARY = frozenset({Code.STOPPING})
 
 
 def read_pause(failed: int) -> float:
-    """Seconds to wait after so many ``failed`` attempts to read."""
+    """Seconds to wait after ``failed`` attempts to read."""
     return float(READ_PAUSE * 2 ** (failed - 1))
 
 

@@ -143,6 +143,14 @@ class RemoteSource:
 NO_REGISTRY = "Pass the directory that the service uses as --registry; see: gobbler info"
 
 
+_KINDS = (
+    ("project", Code.PROJECT_NOT_FOUND),
+    ("asset", Code.ASSET_NOT_FOUND),
+    ("version", Code.VERSION_NOT_FOUND),
+    ("file", Code.FILE_NOT_FOUND),
+)
+
+
 class LocalSource:
     """The registry in the directory ``root``, read without a service."""
 
@@ -238,10 +246,10 @@ class LocalSource:
         for depth, part in enumerate(parts):
             here = os.path.join(here, part)
             if not os.path.exists(here):
-                what = ("project", "asset", "version", "file")[min(depth, 3)]
-                if part.startswith(".."):
-                    what = "file"
+                what, code = _KINDS[3 if part.startswith("..") else min(depth, 3)]
                 name = quoted("/".join(parts[: depth + 1]))
                 reason = f"{what} {name} is not in the registry {self.root}"
-                return NotThere(reason, self._join(path))
+                above = "/".join(parts[:depth])
+                hint = f"List what is there: gobbler ls {above}".rstrip()
+                return NotThere(reason, self._join(path), code=code, hint=hint)
         return NotThere(f"{quoted(path)} is not in the registry {self.root}", self._join(path))

@@ -21,7 +21,7 @@ from gobbler.client.http import Http
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ports import HOST, ReservedPort
 from gobbler.client.source import ServiceInfo
-from gobbler.errors import Fault
+from gobbler.errors import Code, Fault
 
 START_SECONDS = 30.0
 """Seconds that a service may take to start: on a busy machine far more than one."""
@@ -132,6 +132,7 @@ class TestService:
             time.sleep(0.02)
         raise Fault(
             f"the service did not answer within {seconds:g} seconds:\n{self.output()}",
+            code=Code.TIMEOUT,
             hint="See the output of the service above, or allow more seconds.",
         )
 

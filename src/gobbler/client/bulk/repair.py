@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from gobbler.client.bulk.ledger import Claims, Ledger
-from gobbler.client.bulk.request import Requester, TargetProgress, problems_in
-from gobbler.client.bulk.run import BulkProgress, BulkRun, NoBulkProgress
+from gobbler.client.bulk.run import (
+    BulkProgress,
+    BulkRun,
+    NoBulkProgress,
+    Requester,
+    TargetProgress,
+    problems_in,
+)
 from gobbler.client.bulk.targets import (
     BulkService,
     InvalidName,

@@ -100,7 +100,7 @@ class Targets:
         ]
 
     def _names(self, path: str, *above: str, existed: bool = False) -> list[str]:
-        """The valid names in ``path``; none if it ``existed`` before and is gone now."""
+        """The valid names in ``path``; none if it ``existed`` before and was deleted."""
         try:
             found = self._ask(partial(source.names, self._service.source, path))
         except Missing:

@@ -10,8 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import Struct
 
 from gobbler.client.bulk.ledger import Claims, Ledger, ValidationRecord
-from gobbler.client.bulk.request import Requester, TargetProgress, problems_in
-from gobbler.client.bulk.run import BulkProgress, BulkRun, NoBulkProgress
+from gobbler.client.bulk.run import (
+    BulkProgress,
+    BulkRun,
+    NoBulkProgress,
+    Requester,
+    TargetProgress,
+    problems_in,
+)
 from gobbler.client.bulk.targets import (
     BulkService,
     StoredFiles,
@@ -131,7 +137,7 @@ class BulkValidation(BulkRun[ValidationResult]):
             if record.problems and key.path not in self._keys
         )
         self._sizes = {key: self._known[key].bytes for key in keys if key in self._known}
-        self._begun_bytes = 0
+        self._started_bytes = 0
         super().__init__(
             registry,
             list(self._keys),
@@ -163,7 +169,7 @@ class BulkValidation(BulkRun[ValidationResult]):
             super()._begin(ledger)
 
     def _is_over_budget(self) -> bool:
-        return self._budget.is_used_up(time.monotonic() - self._started, self._begun_bytes)
+        return self._budget.is_used_up(time.monotonic() - self._started, self._started_bytes)
 
     def _is_done(self, ledger: Ledger, task: str) -> bool:
         key = self._keys[task]
@@ -172,7 +178,7 @@ class BulkValidation(BulkRun[ValidationResult]):
 
     def _carry_out(self, task: str, stop: Stop, claims: Claims) -> ValidationResult | None:
         key, service = self._keys[task], self._service
-        begun = time.monotonic()
+        started = time.monotonic()
         if key not in self._stamps:
             self._stamps[key] = self._requester.ask(lambda: read_stamp(service, key), stop)
         stored = self._requester.ask(lambda: read_stored_files(service, key), stop)
@@ -190,7 +196,7 @@ class BulkValidation(BulkRun[ValidationResult]):
             problems = problems_in(error)
         files, size = stored or (0, 0)
         target.reach(files, size)
-        seconds = round(time.monotonic() - begun, 3)
+        seconds = round(time.monotonic() - started, 3)
         record = ValidationRecord(self._stamps[key], time.time(), seconds, files, size, problems)
         return _result(key, record)
 
@@ -198,7 +204,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         """Count the bytes of a version that is being validated."""
         with self._lock:
             self._sizes[key] = stored.bytes if stored else 0
-            self._begun_bytes += self._sizes[key]
+            self._started_bytes += self._sizes[key]
             self._progress.expect_versions(len(self.tasks), self.size)
 
     def _record(self, ledger: Ledger, task: str, result: ValidationResult | None) -> None:

@@ -15,7 +15,7 @@ import platformdirs
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch, scratch_directory
-from gobbler.client.download import SMALL, download, download_small, write_file
+from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
@@ -62,13 +62,13 @@ class Cache:
                 self._fetch_file(path, target, overwrite, progress)
         return target
 
-    def kept(self, entry: Entry) -> str | None:
-        """The path of a local file with the content of ``entry``, wherever it came from."""
+    def find_content(self, entry: Entry) -> str | None:
+        """The path of a local file with the content of ``entry``, however it was fetched."""
         with cache_errors(self._top):
-            found = self._objects.kept(entry)
+            found = self._objects.find_content(entry)
         return found if found is not None and _use(found, os.path.isfile) else None
 
-    def known(self, path: str, entry: Entry) -> str:
+    def file_with_entry(self, path: str, entry: Entry) -> str:
         """The path of a local copy of the registry's file ``path``, which has this ``entry``.
 
         Other than :meth:`file` it reads no manifest, which saves time when a program opens many
@@ -79,7 +79,7 @@ class Cache:
         with cache_errors(self._top):
             if _use(target, os.path.isfile) and file_problem(Path(target), entry, Stop()) is None:
                 return target
-            if entry.size > SMALL:
+            if entry.size > SMALL_FILE:
                 self._put_file(path, target, entry, NoProgress())
             else:
                 with scratch_directory(Path(self._root)) as scratch:

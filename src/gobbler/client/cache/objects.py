@@ -43,7 +43,7 @@ class Objects:
         """Whether no file is stored here."""
         return not os.path.isdir(self._root)
 
-    def kept(self, entry: Entry) -> str | None:
+    def find_content(self, entry: Entry) -> str | None:
         """The path of the file with the content of ``entry``, if it is here; not compared."""
         path = self._path(entry)
         return path if _is_kept(entry) and os.path.isfile(path) else None

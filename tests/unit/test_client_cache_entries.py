@@ -118,7 +118,7 @@ def test_all_is_well(filled, run):
     assert list(filled.cache.verify()) == []
     code, out, err = run("verify")
     assert (code, err) == (0, "")
-    assert "all is well" in out
+    assert "no damage" in out
 
 
 DAMAGE = {
@@ -146,7 +146,9 @@ def test_damage_is_found_and_can_be_removed(filled, run, web, what):
     code, out, err = run("verify")
     assert code == 1
     assert out.count("\n") == 1
-    assert err.startswith("error: 1 entry of the cache is damaged\nhint: gobbler cache verify --r")
+    assert err.startswith(
+        "error: 1 entry of the cache is damaged\nhint: Remove the damage: gobbler cache verify --r"
+    )
     assert run("verify", "--json")[0] == 1
     code, out, err = run("verify", "--remove")
     assert (code, err) == (0, "")
