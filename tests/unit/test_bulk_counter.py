@@ -7,11 +7,10 @@ from gobbler.client.bulk.run import BulkCounter
 
 
 def test_next_command():
-    records = ["p/a/1/..manifest is damaged: odd", "p/a/1/x/..links is damaged: odd"]
-    assert next_command("p/a/1", records) == "gobbler reindex p/a/1 && gobbler validate p/a/1"
-    lost = [*records, '"foo" is missing']
-    assert next_command("p/a b/1", lost) == "gobbler validate 'p/a b/1'"
-    assert next_command("p/a/1", ["p/a/1/..summary is damaged: odd"]) == "gobbler validate p/a/1"
+    repair = "gobbler reindex p/a/1 && gobbler validate p/a/1"
+    assert next_command("p/a/1", "damaged-record") == repair
+    assert next_command("p/a b/1", "invalid-version") == "gobbler validate 'p/a b/1'"
+    assert next_command("p/a/1", "") == "gobbler validate p/a/1"
 
 
 def test_a_counter_estimates_the_rest():

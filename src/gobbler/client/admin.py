@@ -210,12 +210,14 @@ class Admin:
         """
         return last_validations(self._connection, *_checked(project, asset), retry_seconds)
 
-    def record_validation(self, key: VersionKey, seconds: float, problems: tuple[str, ...]) -> None:
+    def record_validation(
+        self, key: VersionKey, seconds: float, problems: tuple[str, ...], code: str = ""
+    ) -> None:
         """Keep the result of validating one version, as :meth:`validate_all` does.
 
-        ``seconds`` is how long it took.
+        ``seconds`` is how long it took; ``code`` is that of the service's error.
         """
-        record_validation(self._connection, key, seconds, problems)
+        record_validation(self._connection, key, seconds, problems, code)
 
     def refresh_all(
         self,

@@ -10,7 +10,7 @@ import secrets
 import shutil
 
 from gobbler.client.paths import listed_path
-from gobbler.errors import Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import INTERNAL_PREFIX, VersionKey
 from gobbler.model.records import Manifest
 
@@ -49,6 +49,7 @@ def check_free(destination: str) -> None:
     if os.path.lexists(destination) and not empty:
         raise Refused(
             f"{quoted(destination)} is already there",
+            code=Code.DESTINATION_EXISTS,
             hint="Nothing is ever overwritten; name another place, or remove it first.",
         )
 
