@@ -76,6 +76,17 @@ def test_what_a_user_may_not_do(service: Service) -> None:
     assert (response.status_code, code_of(response)) == (403, "not-allowed")
 
 
+def test_a_job(service: Service) -> None:
+    name = service.write_request("refresh_usage", {"project": "absent"})
+    job = service.http.post(f"{service.url}/new/{name}?wait=false", timeout=60).json()["job"]
+    deadline = time.monotonic() + 60
+    while "answer" not in (state := service.get(f"/jobs/{job}").json()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert state["answer"]["code"] == "project-not-found"
+    assert state["answer"]["http_status"] == 404
+
+
 def upload(**changes: Any) -> Callable[[Service, str], requests.Response]:
     """An upload to version 2 of a project, with ``changes``."""
 

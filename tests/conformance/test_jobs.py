@@ -182,14 +182,14 @@ def test_only_who_proves_to_be_its_owner_cancels_it(
     wait_until_it_runs(service, job)
     address = f"{service.url}/jobs/{job}"
     refused(service.http.delete(address, timeout=TIMEOUT), "only the owner", status=403)
-    refused(cancel(service, job, BOB), "another user's", status=403)
+    refused(cancel(service, job, BOB), "another user", status=403)
     other = service.write_request("health_check", {}, ALICE)
     wrong = service.http.delete(f"{address}?request={other}", timeout=TIMEOUT)
     refused(wrong, "cancel_job", status=400)
     missing = service.http.delete(f"{address}?request=request-cancel_job-no", timeout=TIMEOUT)
     refused(missing, "does not exist", status=400)
     assert state_of(service, job)["state"] == "running"
-    refused(service.submit("cancel_job", {"job": job}, BOB), "another user's", status=403)
+    refused(service.submit("cancel_job", {"job": job}, BOB), "another user", status=403)
     assert state_of(service, job)["state"] == "running"
     successful(cancel(service, job, ALICE))
     assert ended(service, job)["state"] == "cancelled"

@@ -19,7 +19,7 @@ from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import JobState, job_name
 from gobbler.model.requests import CancelJob
 from gobbler.service.scheduler import Scheduler
-from gobbler.spool.job_store import Record
+from gobbler.spool.job_store import JobRecord
 from gobbler.spool.spool import Spool
 
 from .operations import PLAIN, PLAIN_SOURCE, of_version, plant
@@ -56,16 +56,16 @@ def put(world: World, payload: object = UPLOAD, name: str = NAME) -> Path:
 def keep(world: World) -> None:
     """Do what the HTTP service does for a request that is not waited for."""
     data = json.dumps(UPLOAD).encode()
-    spool_of(world).accept(Record.of(os.geteuid(), ME, NAME, data))
+    spool_of(world).accept(JobRecord.of(os.geteuid(), ME, NAME, data))
 
 
 def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
     worker = Scheduler(world.service, f"{world.staging}/..requests", 2)
     for _ in range(looks):
-        worker._look()
+        worker.survey()
         for lane in worker._lanes:
-            while worker._take(lane):
+            while worker.take(lane):
                 for thread in tuple(lane.threads.values()):
                     thread.join()
 
@@ -138,9 +138,9 @@ def is_published(world: World) -> bool:
 
 
 def leftovers(world: World) -> list[str]:
-    """What nobody needs any more, and no sweep removes."""
+    """What nobody needs any more, and recovery does not remove."""
     spool = spool_of(world)
-    spool.sweep(time.time() + 1)
+    spool.recover(time.time() + 1)
     world.recover()
     found = [f"{name} is left in jobs" for name in os.listdir(spool.records.directory)]
     found += [f"{name} is left in new" for name in os.listdir(spool.new)]

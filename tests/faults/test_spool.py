@@ -22,7 +22,7 @@ from .world import World, violations
 
 @pytest.fixture(autouse=True)
 def _without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_runner, "PAUSE", 0)
+    monkeypatch.setattr(job_runner, "RETRY_PAUSE", 0)
 
 
 def a_world(worlds: Path, scene: Scene, name: str) -> World:

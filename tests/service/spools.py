@@ -56,7 +56,10 @@ class Workers:
     def ready(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until it works."""
         number = self.processes.index(process)
-        wait_for(f"a worker that works: {self.output()}", lambda: "works on" in self.log(number))
+        wait_for(
+            f"a worker that works: {self.output()}",
+            lambda: "carries out the jobs" in self.log(number),
+        )
 
     def log(self, number: int) -> str:
         return (self.place.top / f"worker-{number}.log").read_text()

@@ -159,7 +159,7 @@ def test_a_cluster_that_is_not_there_is_not_needed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(module, "SCHEDULER_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
     with ReservedPort() as port:
         address = f"tcp://{HOST}:{port.number}"
         check_cluster(address)

@@ -111,7 +111,7 @@ def test_a_worker_with_an_executor_of_ones_own(public_place: Place) -> None:
         )
     try:
         client = Client(staging=place.staging, registry=place.registry)
-        wait_for("a worker that works", lambda: "works on" in log.read_text())
+        wait_for("a worker that works", lambda: "carries out the jobs" in log.read_text())
         client.admin.create_project("p")
         client.upload("p", "a", "1", source)
         client.admin.validate_version("p", "a", "1")

@@ -121,7 +121,7 @@ def test_what_does_not_end_within_the_grace_period_waits_for_the_next(
         wait_for("it runs", lambda: noted(hall) >= 1, 60)
         workers.processes[0].send_signal(signal.SIGTERM)
         assert workers.processes[0].wait(30) == 0
-        assert "will be gone on with" in workers.output()
+        assert "will resume the jobs" in workers.output()
         assert state_of(hall, job)["state"] == "waiting"
         (hall.staging / large / "z-endless").unlink()
         workers.start()
@@ -214,7 +214,7 @@ def test_garbage_is_set_aside_while_the_rest_goes_on(hall: Place) -> None:
             stop.set()
             thread.join()
         refused = {"0": "a symbolic link", "1": "a FIFO", "2": "a directory", "3": "a directory"}
-        refused |= {"4": "not valid", "5": "can't be read"}
+        refused |= {"4": "not valid", "5": "may not read"}
         for number, reason in refused.items():
             answer = answer_of(hall, f"{alice}-request-upload-{number}", ALICE)
             assert reason in answer["reason"]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gobbler.model.progress import NeverCancelled
-from gobbler.service.archive import Contents, Links
-from gobbler.service.registry_files import Files
+from gobbler.service.archive import ArchiveContents, LinkMode
+from gobbler.service.registry_files import RegistryFiles
 
 VERSION = "p/a/1"
 
@@ -34,14 +34,16 @@ def top(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def files(top: Path) -> Iterator[Files]:
-    found = Files(f"{top}/registry", (f"{top}/archive",))
+def files(top: Path) -> Iterator[RegistryFiles]:
+    found = RegistryFiles(f"{top}/registry", (f"{top}/archive",))
     yield found
     os.close(found.directory)
 
 
-def packed(files: Files, links: Links = Links.FILES, max_size: int | None = None) -> bytes:
-    made = Contents(files, VERSION, links, max_size, NeverCancelled())
+def packed(
+    files: RegistryFiles, links: LinkMode = LinkMode.FILES, max_size: int | None = None
+) -> bytes:
+    made = ArchiveContents(files, VERSION, links, max_size, NeverCancelled())
     before = len(os.listdir("/proc/self/fd"))
     try:
         length = made.measure()

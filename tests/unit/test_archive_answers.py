@@ -14,9 +14,9 @@ import pytest
 
 from gobbler.errors import Missing, Refused
 from gobbler.service import archive
-from gobbler.service.archive import Contents, Links
-from gobbler.service.registry_files import Files
-from gobbler.service.routes.archive import Archiving, Wanted, wanted
+from gobbler.service.archive import ArchiveContents, LinkMode
+from gobbler.service.registry_files import RegistryFiles
+from gobbler.service.routes.archive import ArchiveRequest, ArchiveRoute, parse
 
 from .archived import (
     PLAIN,
@@ -31,10 +31,10 @@ __all__ = ["files", "top"]
 
 
 def test_what_is_asked_for() -> None:
-    assert wanted("p/a/1.tar", {}) == Wanted("p/a/1", Links.FILES, None)
+    assert parse("p/a/1.tar", {}) == ArchiveRequest("p/a/1", LinkMode.FILES, None)
     query = {"links": "links", "max_size": "10", "new": "1"}
-    assert wanted("p/a/1.2.tar/d.tar", query) == Wanted("p/a/1.2.tar/d", Links.LINKS, 10)
-    assert wanted("p/a/1.tar", {"length": "false"}).measured is False
+    assert parse("p/a/1.2.tar/d.tar", query) == ArchiveRequest("p/a/1.2.tar/d", LinkMode.LINKS, 10)
+    assert parse("p/a/1.tar", {"length": "false"}).has_length is False
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,19 @@ def test_what_is_asked_for() -> None:
 )
 def test_what_can_not_be_asked_for(path: str, query: dict[str, str], said: str) -> None:
     with pytest.raises(Refused, match=said):
-        wanted(path, query)
+        parse(path, query)
 
 
 def test_what_is_being_built_is_not_there() -> None:
     with pytest.raises(Missing):
-        wanted("..incoming/j/tree.tar", {})
+        parse("..incoming/j/tree.tar", {})
 
 
 class Client:
-    """Answers of an :class:`Archiving`, to one who may go away after some messages."""
+    """Answers of an :class:`ArchiveRoute`, to one who may go away after some messages."""
 
-    def __init__(self, files: Files, threads: ThreadPoolExecutor) -> None:
-        self.endpoint = Archiving(files, "/archive/", threads)
+    def __init__(self, files: RegistryFiles, threads: ThreadPoolExecutor) -> None:
+        self.endpoint = ArchiveRoute(files, "/archive/", threads)
         self.sent: list[Any] = []
 
     def ask(self, path: str, method: str = "GET", query: str = "", stay: int | None = None) -> int:
@@ -110,7 +110,7 @@ class Client:
 
 
 @pytest.fixture
-def client(files: Files) -> Iterator[Client]:
+def client(files: RegistryFiles) -> Iterator[Client]:
     with ThreadPoolExecutor(2) as threads:
         yield Client(files, threads)
 
@@ -138,7 +138,7 @@ def test_what_is_not_there_is_told_even_so(client: Client, path: str) -> None:
     assert client.ask(path, query="length=false") == 404
 
 
-@pytest.mark.parametrize("size", [1, 2 * archive.PART, 2 * archive.PART + 1])
+@pytest.mark.parametrize("size", [1, 2 * archive.READ_SIZE, 2 * archive.READ_SIZE + 1])
 @pytest.mark.parametrize("name", ["first", "d/last", "empty/last"])
 def test_all_is_sent_wherever_a_large_file_is(
     client: Client, top: Path, name: str, size: int
@@ -171,7 +171,7 @@ def test_refusals_are_json(client: Client, method: str, path: str, status: int) 
 def test_an_archive_that_breaks_off_is_not_ended(
     client: Client, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 3 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 3 * archive.READ_SIZE)
     real, done = os.read, []
 
     def read(descriptor: int, count: int) -> bytes:
@@ -187,7 +187,7 @@ def test_an_archive_that_breaks_off_is_not_ended(
 
 @pytest.mark.parametrize("stay", [0, 1, 2])
 def test_who_goes_away_leaves_nothing_open(client: Client, top: Path, stay: int) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 5 * archive.PART)
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 5 * archive.READ_SIZE)
     before = len(os.listdir("/proc/self/fd"))
     client.ask("p/a/1.tar", stay=stay)
     assert not any(message.get("more_body") is False for message in client.sent)
@@ -200,9 +200,9 @@ def test_who_goes_away_stops_the_look_at_what_there_is(
     for i in range(100):
         (top / f"registry/p/a/1/{i}").write_text("")
     begun, seen = threading.Event(), []
-    real = Contents._length_of
+    real = ArchiveContents._length_of
 
-    def slow(self: Contents, member: str, entry: os.DirEntry[str]) -> int:
+    def slow(self: ArchiveContents, member: str, entry: os.DirEntry[str]) -> int:
         seen.append(member)
         if len(seen) == 2:
             begun.set()
@@ -210,7 +210,7 @@ def test_who_goes_away_stops_the_look_at_what_there_is(
         return real(self, member, entry)
 
     stopping = threading.Event()
-    monkeypatch.setattr(Contents, "_length_of", slow)
+    monkeypatch.setattr(ArchiveContents, "_length_of", slow)
 
     async def receive() -> Any:
         await asyncio.get_running_loop().run_in_executor(None, begun.wait)

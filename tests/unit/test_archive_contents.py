@@ -11,8 +11,8 @@ import pytest
 from gobbler.errors import Missing
 from gobbler.model.progress import NeverCancelled
 from gobbler.service import archive
-from gobbler.service.archive import END, Contents, Links
-from gobbler.service.registry_files import Files
+from gobbler.service.archive import END, ArchiveContents, LinkMode
+from gobbler.service.registry_files import RegistryFiles
 
 from .archived import (
     CHANGES,
@@ -32,7 +32,7 @@ from .archived import (
 __all__ = ["files", "top"]
 
 
-def test_everything_is_in_it_and_the_records_come_first(files: Files) -> None:
+def test_everything_is_in_it_and_the_records_come_first(files: RegistryFiles) -> None:
     found = unpacked(packed(files))
     assert found == PLAIN
     assert list(found)[:3] == ["p/a/1", "p/a/1/..manifest", "p/a/1/!first"]
@@ -48,14 +48,14 @@ def test_everything_is_in_it_and_the_records_come_first(files: Files) -> None:
     ],
 )
 def test_links_are_files_or_links(
-    files: Files, top: Path, to: str, content: str, text: str
+    files: RegistryFiles, top: Path, to: str, content: str, text: str
 ) -> None:
     link(top, to)
     assert unpacked(packed(files)) == {**PLAIN, "p/a/1/link": content}
-    assert unpacked(packed(files, Links.LINKS)) == {**PLAIN, "p/a/1/link": text}
+    assert unpacked(packed(files, LinkMode.LINKS)) == {**PLAIN, "p/a/1/link": text}
 
 
-@pytest.mark.parametrize("links", Links)
+@pytest.mark.parametrize("links", LinkMode)
 @pytest.mark.parametrize(
     "to",
     [
@@ -77,7 +77,7 @@ def test_links_are_files_or_links(
     ],
 )
 def test_what_fetch_would_not_serve_is_told_before_anything_is_sent(
-    files: Files, top: Path, to: str, links: Links
+    files: RegistryFiles, top: Path, to: str, links: LinkMode
 ) -> None:
     (top / "archive/out").symlink_to(top / "secret/f")
     link(top, to)
@@ -87,7 +87,7 @@ def test_what_fetch_would_not_serve_is_told_before_anything_is_sent(
     assert "secret" not in caught.value.reason
 
 
-def test_a_fifo_blocks_nothing(files: Files, top: Path) -> None:
+def test_a_fifo_blocks_nothing(files: RegistryFiles, top: Path) -> None:
     os.mkfifo(top / "registry/p/a/1/fifo")
     with pytest.raises(Missing, match=r"p/a/1/fifo.* is a FIFO"):
         packed(files)
@@ -98,43 +98,43 @@ def test_a_fifo_blocks_nothing(files: Files, top: Path) -> None:
         packed(files)
 
 
-def test_directories_that_are_links_are_not_entered(files: Files, top: Path) -> None:
+def test_directories_that_are_links_are_not_entered(files: RegistryFiles, top: Path) -> None:
     for name in ("p/linked", "p/a/2"):
         (top / "registry" / name).symlink_to(top / "secret")
         with pytest.raises(Missing):
-            Contents(files, name, Links.FILES, None, NeverCancelled()).measure()
+            ArchiveContents(files, name, LinkMode.FILES, None, NeverCancelled()).measure()
 
 
-def test_large_files_are_left_out_on_request(files: Files, top: Path) -> None:
+def test_large_files_are_left_out_on_request(files: RegistryFiles, top: Path) -> None:
     link(top, "../0/old")
     found = unpacked(packed(files, max_size=2))
     assert found == {k: v for k, v in PLAIN.items() if v is None or len(v) <= 2}
 
 
-def test_a_file_larger_than_a_part(files: Files, top: Path) -> None:
-    for size in (archive.PART - 1, archive.PART, archive.PART * 2 + 100):
+def test_a_file_larger_than_a_part(files: RegistryFiles, top: Path) -> None:
+    for size in (archive.READ_SIZE - 1, archive.READ_SIZE, archive.READ_SIZE * 2 + 100):
         (top / "registry/p/a/1/large").write_bytes(b"x" * size)
         assert unpacked(packed(files)) == {**PLAIN, "p/a/1/large": "x" * size}
 
 
-def test_many_files_are_sent_in_few_parts(files: Files, top: Path) -> None:
+def test_many_files_are_sent_in_few_parts(files: RegistryFiles, top: Path) -> None:
     for i in range(1500):
         (top / f"registry/p/a/1/d/{i}").write_bytes(b"x" * 2000)
-    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
+    made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     made.measure()
     blocks = list(made.blocks())
     made.close()
     assert len(blocks) < 8
-    assert max(len(block) for block in blocks) < 4 * archive.PART
+    assert max(len(block) for block in blocks) < 4 * archive.READ_SIZE
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("parts", [0, 1])
 def test_a_version_that_changes_has_no_whole_archive(
-    files: Files, top: Path, change: Any, parts: int
+    files: RegistryFiles, top: Path, change: Any, parts: int
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
-    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
+    made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     length = made.measure()
     blocks = made.blocks()
     got = b"".join(next(blocks) for _ in range(parts))
@@ -150,20 +150,20 @@ def test_a_version_that_changes_has_no_whole_archive(
     assert len(got) < length
 
 
-def test_what_was_not_measured_is_the_same(files: Files, top: Path) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
+def test_what_was_not_measured_is_the_same(files: RegistryFiles, top: Path) -> None:
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
     whole = packed(files)
-    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
+    made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     assert b"".join(made.blocks()) == whole
     made.close()
 
 
 @pytest.mark.parametrize("change", [gone, another_version])
 def test_what_was_not_measured_has_no_end_either_if_it_changes(
-    files: Files, top: Path, change: Any
+    files: RegistryFiles, top: Path, change: Any
 ) -> None:
-    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.PART)
-    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
+    (top / "registry/p/a/1/!first").write_bytes(b"x" * 2 * archive.READ_SIZE)
+    made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     blocks = made.blocks()
     got = [next(blocks)]
     change(top / "registry" / VERSION)
@@ -174,8 +174,10 @@ def test_what_was_not_measured_has_no_end_either_if_it_changes(
 
 
 @pytest.mark.parametrize("change", [gone, without_a_file, other_content_of_a_directory])
-def test_what_changes_after_all_was_read_is_noticed(files: Files, top: Path, change: Any) -> None:
-    made = Contents(files, VERSION, Links.FILES, None, NeverCancelled())
+def test_what_changes_after_all_was_read_is_noticed(
+    files: RegistryFiles, top: Path, change: Any
+) -> None:
+    made = ArchiveContents(files, VERSION, LinkMode.FILES, None, NeverCancelled())
     length = made.measure()
     blocks = made.blocks()
     got = 0

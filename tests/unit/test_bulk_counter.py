@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gobbler.cli.bulk import BulkBar
 from gobbler.cli.validate import next_command
 from gobbler.client.bulk.run import BulkCounter
 
@@ -29,3 +30,15 @@ def test_a_counter_estimates_the_rest():
     counter.advance(8, 4000)
     assert counter.rate > 0
     assert counter.seconds_left == 0
+
+
+def test_a_bar_on_a_terminal_shows_the_versions(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with BulkBar("verifying", "versions") as bar:
+        bar.expect_versions(2, 10)
+        bar.advance(1, 5)
+        bar.advance_versions(1)
+        bar.note("a note")
+    err = capsys.readouterr().err
+    assert "1/2 versions, 1 file, 5 bytes/10 bytes" in err
+    assert "a note" in err

@@ -180,7 +180,7 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
-    monkeypatch.setattr("gobbler.client.bulk.ledger.FORMAT", 2)
+    monkeypatch.setattr("gobbler.client.bulk.ledger.LEDGER_FORMAT", 2)
     with Ledger("http://x", "/data") as later:
         later.record(KEY, KEPT)
     monkeypatch.undo()

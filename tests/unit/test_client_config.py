@@ -133,7 +133,7 @@ def test_files_that_cannot_be_read(around, tmp_path):
     path.write_bytes(b'\ndefault = "\xff"')
     with pytest.raises(InvalidConfiguration, match=r"config.toml, line 2: not UTF-8"):
         config.read_configs(around)
-    path.write_bytes(b"#" * (config.MAX_BYTES + 1))
+    path.write_bytes(b"#" * (config.MAX_CONFIG_BYTES + 1))
     with pytest.raises(InvalidConfiguration, match="larger than 1 MiB"):
         config.read_configs(around)
     nowhere = {"GOBBLER_CONFIG": str(tmp_path / "nowhere")}

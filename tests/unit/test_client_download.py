@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from gobbler.client.download import PIECE, SMALL, download, download_small
+from gobbler.client.download import PIECE_BYTES, SMALL_FILE, download, download_small
 from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import ContentMismatch, file_problem
 from gobbler.client.http import Http
@@ -16,7 +16,7 @@ from gobbler.client.parallel import Stop
 from gobbler.errors import Cancelled, Fault, Missing
 from gobbler.model.records import Entry
 
-DATA = os.urandom(3 * SMALL + 17)
+DATA = os.urandom(3 * SMALL_FILE + 17)
 PATH = "p/a/v/f"
 WHERE = "/fetch/p/a/v/f"
 TAG = '"one"'
@@ -76,24 +76,24 @@ def test_a_file_comes_and_can_not_be_written(web, fetch, told, tmp_path):
 
 @pytest.mark.parametrize("headers", [{"ETag": TAG}, {"Last-Modified": "yesterday"}])
 def test_it_goes_on_where_the_connection_broke(web, fetch, told, headers):
-    offer(web, **headers).breaks_after = [SMALL, SMALL, PIECE + 5, 5]
+    offer(web, **headers).breaks_after = [SMALL_FILE, SMALL_FILE, PIECE_BYTES + 5, 5]
     assert fetch() == DATA
-    ends = [SMALL, 2 * SMALL, 2 * SMALL + PIECE, 2 * SMALL + PIECE]
+    ends = [SMALL_FILE, 2 * SMALL_FILE, 2 * SMALL_FILE + PIECE_BYTES, 2 * SMALL_FILE + PIECE_BYTES]
     assert web.ranges == [None, *(f"bytes={end}-" for end in ends)]
     assert (told.files, told.bytes) == (1, len(DATA))
 
 
 def test_a_connection_that_brings_nothing_is_given_up(web, fetch, told, tmp_path):
-    offer(web).breaks_after = [SMALL] + [0] * 9
+    offer(web).breaks_after = [SMALL_FILE] + [0] * 9
     with pytest.raises(NoAnswer):
         fetch()
     assert len(web.seen) == 3
-    assert (tmp_path / "content").read_bytes() == DATA[:SMALL]
+    assert (tmp_path / "content").read_bytes() == DATA[:SMALL_FILE]
 
 
 @pytest.mark.parametrize("headers", [{"ETag": 'W/"weak"'}, {"Content-Type": "x/y"}])
 def test_without_a_validator_it_begins_anew(web, fetch, told, headers):
-    offer(web, **headers).breaks_after = [SMALL]
+    offer(web, **headers).breaks_after = [SMALL_FILE]
     assert fetch() == DATA
     assert web.ranges == [None, None]
     assert (told.files, told.bytes) == (1, len(DATA))
@@ -101,10 +101,10 @@ def test_without_a_validator_it_begins_anew(web, fetch, told, headers):
 
 def test_another_attempt_goes_on(web, fetch, told, tmp_path):
     offer(web)
-    (tmp_path / "content").write_bytes(DATA[:SMALL])
+    (tmp_path / "content").write_bytes(DATA[:SMALL_FILE])
     (tmp_path / "validator").write_text(TAG)
     assert fetch() == DATA
-    assert web.ranges == [f"bytes={SMALL}-"]
+    assert web.ranges == [f"bytes={SMALL_FILE}-"]
     assert (told.files, told.bytes) == (1, len(DATA))
 
 
@@ -119,10 +119,10 @@ def test_a_file_that_changed_begins_anew(web, fetch, told, tmp_path):
 
 def test_what_was_glued_together_wrongly_begins_anew(web, fetch, told, tmp_path):
     offer(web)
-    (tmp_path / "content").write_bytes(b"x" * SMALL)
+    (tmp_path / "content").write_bytes(b"x" * SMALL_FILE)
     (tmp_path / "validator").write_text(TAG)
     assert fetch() == DATA
-    assert web.ranges == [f"bytes={SMALL}-", None]
+    assert web.ranges == [f"bytes={SMALL_FILE}-", None]
     assert (told.files, told.bytes) == (1, len(DATA))
 
 

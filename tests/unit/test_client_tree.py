@@ -13,8 +13,8 @@ import pytest
 
 from gobbler.client import Client
 from gobbler.client.archive import MARKER_SECONDS
-from gobbler.client.cache.directory import LARGE
-from gobbler.client.download import SMALL
+from gobbler.client.cache.directory import LARGE_FILE
+from gobbler.client.download import SMALL_FILE
 from gobbler.client.errors import NoAnswer, RequestFailed
 from gobbler.client.expected import ContentMismatch
 from gobbler.errors import Fault, Missing
@@ -110,17 +110,17 @@ def test_few_files_are_no_archive(web, client):
 
 
 def test_large_files_come_by_themselves(web, client):
-    large = {"large": os.urandom(LARGE + 1)}
+    large = {"large": os.urandom(LARGE_FILE + 1)}
     records = {"..manifest": manifest_of({**FILES, **large})}
     offer(web, {**FILES, **large}, records)
-    web.put(f"{ARCHIVE}&max_size={LARGE}", archive_of({**records, **FILES}), **TAR)
+    web.put(f"{ARCHIVE}&max_size={LARGE_FILE}", archive_of({**records, **FILES}), **TAR)
     got = everything(client.fetch_directory("p/a/v"))
     assert got == {**FILES, **large, **records, "empty": None}
-    assert web.seen == [MANIFEST, f"{ARCHIVE}&max_size={LARGE}", LIST, "/fetch/p/a/v/large"]
+    assert web.seen == [MANIFEST, f"{ARCHIVE}&max_size={LARGE_FILE}", LIST, "/fetch/p/a/v/large"]
 
 
 def test_files_of_middle_size_come_with_the_others(web, client):
-    middle = {"middle": os.urandom(SMALL * 2 + 5), "..x": os.urandom(SMALL + 1)}
+    middle = {"middle": os.urandom(SMALL_FILE * 2 + 5), "..x": os.urandom(SMALL_FILE + 1)}
     records = {"..manifest": manifest_of({**FILES, "middle": middle["middle"]})}
     web.put(MANIFEST, records["..manifest"])
     web.put(ARCHIVE, archive_of({**records, **FILES, **middle}), **TAR)
@@ -164,7 +164,7 @@ def test_a_version_that_is_gone_says_nothing_about_archives(web, client, cache):
 
 
 def test_what_an_archive_did_not_bring_comes_file_by_file(web, client, monkeypatch):
-    monkeypatch.setattr("gobbler.client.archive.PIECE", 1000)
+    monkeypatch.setattr("gobbler.client.archive.PIECE_BYTES", 1000)
     offer(web)
     whole = archive_of({**RECORDS, **FILES})
     web.put(ARCHIVE, whole, **TAR)
@@ -195,10 +195,10 @@ def test_an_archive_with_wrong_content_is_refused(web, client, cache, content):
 
 
 def test_a_large_file_in_an_archive_is_compared_too(web, client, cache):
-    files = {**FILES, "middle": b"x" * (SMALL + 1)}
+    files = {**FILES, "middle": b"x" * (SMALL_FILE + 1)}
     records = {"..manifest": manifest_of(files)}
     web.put(MANIFEST, records["..manifest"])
-    web.put(ARCHIVE, archive_of({**records, **files, "middle": b"y" * (SMALL + 1)}), **TAR)
+    web.put(ARCHIVE, archive_of({**records, **files, "middle": b"y" * (SMALL_FILE + 1)}), **TAR)
     with pytest.raises(ContentMismatch, match="p/a/v/middle"):
         client.fetch_directory("p/a/v")
     assert complete(cache) == []
@@ -293,7 +293,7 @@ def test_what_is_the_same_within_a_version_is_one_file(web, client):
 
 
 def test_what_is_here_is_not_fetched_again(web, client):
-    large = {"large": os.urandom(SMALL * 2)}
+    large = {"large": os.urandom(SMALL_FILE * 2)}
     offer(web, large, {"..manifest": manifest_of(large)})
     client.fetch_file("p/a/v/large")
     client.fetch_directory("p/a/v")
@@ -321,23 +321,23 @@ def test_without_hard_links_all_goes_well(web, client, monkeypatch):
 
 
 def test_a_large_file_goes_on_in_another_process(web, client, cache):
-    large = {"large": os.urandom(SMALL * 4)}
+    large = {"large": os.urandom(SMALL_FILE * 4)}
     offer(web, large, {"..manifest": manifest_of(large)})
     answer = web.answers["/fetch/p/a/v/large"]
     answer.ranges, answer.headers = True, {"ETag": '"1"'}
-    answer.breaks_after = [SMALL * 3, 0, 0]
+    answer.breaks_after = [SMALL_FILE * 3, 0, 0]
     with pytest.raises(NoAnswer):
         client.fetch_directory("p/a/v")
     assert list(cache.glob("*/temp/*")) == []
     web.ranges.clear()
     other = Client(web.url, cache=cache, force_remote=True)
     assert Path(other.fetch_file("p/a/v/large")).read_bytes() == large["large"]
-    assert web.ranges[-1] == f"bytes={SMALL * 3}-"
+    assert web.ranges[-1] == f"bytes={SMALL_FILE * 3}-"
     assert list(cache.glob("*/partial/*")) == []
 
 
 def test_large_files_that_came_are_kept_if_others_do_not(web, client):
-    large = {"a": os.urandom(LARGE), "b": b"later"}
+    large = {"a": os.urandom(LARGE_FILE), "b": b"later"}
     offer(web, large, {"..manifest": manifest_of(large)})
     del web.answers["/fetch/p/a/v/b"]
     with pytest.raises(Missing):

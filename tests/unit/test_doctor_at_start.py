@@ -132,7 +132,8 @@ def test_somebody_who_is_quicker_gains_nothing(
 def test_own_directories_that_can_not_be_made_are_named(told, world: World) -> None:
     with small(world.registry.path, more=",nr_inodes=1"), pytest.raises(Misconfigured) as caught:
         told()
-    assert "..logs can't be made: No space left on device" in caught.value.reason
+    assert "could not make the directory" in caught.value.reason
+    assert "..logs: No space left on device" in caught.value.reason
 
 
 def test_a_full_disk_is_told_but_served(told, world: World) -> None:

@@ -24,7 +24,7 @@ from gobbler.index.index import IndexUpdater
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link, LogEntry, encode
 from gobbler.registry.registry import Registry
-from gobbler.rules.dedup import Shared
+from gobbler.rules.relations import Shared
 
 from .registries import KEYS, Registries, doomed, registries, rerouted, site_of, stored, write
 
@@ -235,7 +235,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def held(index: Index, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody writes for longer than anybody waits."""
     index.bring_up_to_date("q", follow=quietly)
-    monkeypatch.setattr(database, "INDEX_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield

@@ -12,7 +12,7 @@ from gobbler.fs.flush import Durability
 from gobbler.registry.recovery import recover, recover_workspace, remove_workspace
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import new_workspace, new_workspace_name
-from gobbler.spool.job_store import Record
+from gobbler.spool.job_store import JobRecord
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_resumable_workspace_is_recovered_without_a_listing(
 
 
 def test_a_record_keeps_the_name_of_its_workspace_where_earlier_releases_had_it() -> None:
-    record = Record.of(1000, "alice", "request-upload-1", b"{}")
+    record = JobRecord.of(1000, "alice", "request-upload-1", b"{}")
     stored = msgspec.json.decode(msgspec.json.encode(record))
     assert stored["task"] == record.workspace
-    assert msgspec.json.decode(msgspec.json.encode(stored), type=Record) == record
+    assert msgspec.json.decode(msgspec.json.encode(stored), type=JobRecord) == record

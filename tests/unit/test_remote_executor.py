@@ -25,7 +25,7 @@ from gobbler.transfer import dispatch as execute
 from gobbler.transfer.batch import (
     Batch,
     IngestedFile,
-    StagedSource,
+    Source,
     put_in_place,
     remove_run_directories,
     run_batch_in_run_directory,
@@ -43,7 +43,7 @@ class Place:
         self.top, self.job = top, job
         self.path = top / "staging/source"
         status = self.path.stat()
-        self.source = StagedSource(
+        self.source = Source(
             str(top / "staging"), "source", status.st_dev, status.st_ino, status.st_uid, True
         )
         self.files = {

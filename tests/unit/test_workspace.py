@@ -200,7 +200,7 @@ def test_a_workspace_that_recovery_keeps_stays_for_the_next(registry: str) -> No
     assert recovered(registry) == [path]
 
 
-def test_a_workspace_that_can_not_be_removed_stays_for_the_next_recovered(
+def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch, new_workspace(registry) as made:

@@ -29,7 +29,7 @@ from gobbler.fs.lock import cancellable
 from gobbler.model import requests
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
-from gobbler.rules.permissions import may_spoof
+from gobbler.rules.spoof import may_spoof
 
 
 def health_check(context: RequestContext, request: requests.HealthCheck) -> dict[str, object]:

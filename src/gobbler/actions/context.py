@@ -19,7 +19,7 @@ from gobbler.registry.locks import check_asset
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.permissions import Spoofable
+from gobbler.rules.spoof import Spoofable
 from gobbler.transfer.dispatch import Dispatcher
 
 

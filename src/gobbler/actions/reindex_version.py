@@ -5,13 +5,7 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.context import RequestContext, check_admin, existing_version
-from gobbler.actions.version_scan import (
-    VersionScan,
-    links_file,
-    look_at,
-    published_versions,
-    targets_of,
-)
+from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
@@ -75,9 +69,7 @@ def _content(
     return entries
 
 
-def _stage(
-    journal: Journal, key: VersionKey, found: VersionScan, plan: Plan, manifest: Manifest
-) -> None:
+def _stage(journal: Journal, key: VersionKey, found: Found, plan: Plan, manifest: Manifest) -> None:
     """Prepare what differs: symbolic links, ``..links``, and the manifest last."""
     wanted = {
         path: symlink_text(key, path, entry.link)

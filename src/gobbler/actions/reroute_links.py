@@ -13,7 +13,7 @@ from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
-from gobbler.index.search import Choose, Fingerprints, LinkingVersions, Search
+from gobbler.index.search import Choose, Fingerprints, Linking, Search
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.progress import CancelToken
 from gobbler.model.records import Manifest, decode_manifest, encode
@@ -55,7 +55,7 @@ class Manifests:
 class LinkImpact:
     """What becomes of links, as of the state of the registry that ``linking`` tells."""
 
-    linking: LinkingVersions
+    linking: Linking
     changes: list[Change]
 
     def to_dict(self) -> list[dict[str, object]]:

@@ -6,14 +6,14 @@ import os
 from contextlib import suppress
 
 from gobbler.actions.context import RequestContext, check_admin, existing_version
-from gobbler.actions.version_scan import VersionScan, look_at, places_of
+from gobbler.actions.version_scan import Found, look_at, places_of
 from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
 from gobbler.model.requests import OfVersion
 from gobbler.registry.registry import Registry
-from gobbler.rules.comparison import ScannedVersion, problems_of, summary_problems
+from gobbler.rules.comparison import Version, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, Locator
 from gobbler.rules.upload_plan import MAX_PROBLEMS_TOLD
 from gobbler.transfer.hash_files import hash_files, hash_listed
@@ -64,7 +64,7 @@ def _problems(context: RequestContext, key: VersionKey) -> tuple[list[str], Code
     with_path = registry.path(key.path)
     links = {**found.links, **dict.fromkeys(found.damaged)}
     gone = _gone(context, manifest)
-    version = ScannedVersion(key, with_path, found.scan, hashes, links, linked, gone)
+    version = Version(key, with_path, found.scan, hashes, links, linked, gone)
     others = [*unreadable, *unhashed, *problems_of(version, manifest, places)]
     is_damaged = bool(found.damaged) and not problems_of_summary and not others
     code = Code.DAMAGED_RECORD if is_damaged else Code.INVALID_VERSION
@@ -112,7 +112,7 @@ def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
 
 
 def _hashes(
-    context: RequestContext, key: VersionKey, found: VersionScan
+    context: RequestContext, key: VersionKey, found: Found
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
     registry = context.service.registry
     hashes: dict[str, tuple[int, str]] = {}
@@ -132,9 +132,7 @@ def _hashes(
     return hashes, problems
 
 
-def _whitelisted(
-    context: RequestContext, key: VersionKey, found: VersionScan
-) -> dict[str, InWhitelist]:
+def _whitelisted(context: RequestContext, key: VersionKey, found: Found) -> dict[str, InWhitelist]:
     locator = Locator(places_of(context, key))
     root = context.service.registry.path(key.path)
     located = {

@@ -19,7 +19,7 @@ from gobbler.transfer.scan import scan
 
 
 @dataclass(frozen=True)
-class VersionScan:
+class Found:
     """What is on disk: the entries, and the ``..links`` of each directory.
 
     ``damaged``: what is wrong with each ``..links`` that can't be read, by directory.
@@ -30,7 +30,7 @@ class VersionScan:
     damaged: dict[str, str]
 
 
-def look_at(context: RequestContext, key: VersionKey) -> VersionScan:
+def look_at(context: RequestContext, key: VersionKey) -> Found:
     """Scan the version ``key`` and read its ``..links``."""
     registry = context.service.registry
     top = registry.path(key.path)
@@ -54,7 +54,7 @@ def look_at(context: RequestContext, key: VersionKey) -> VersionScan:
             continue
         except Fault as error:
             damaged[directory_path] = error.reason
-    return VersionScan(found, links, damaged)
+    return Found(found, links, damaged)
 
 
 def links_file(directory: str) -> str:
@@ -62,7 +62,7 @@ def links_file(directory: str) -> str:
     return f"{directory}/{LINKS}" if directory else LINKS
 
 
-def targets_of(context: RequestContext, key: VersionKey, found: VersionScan) -> dict[str, Target]:
+def targets_of(context: RequestContext, key: VersionKey, found: Found) -> dict[str, Target]:
     """Where each symbolic link leads. One that ``..links`` explains keeps its parent."""
     registry = context.service.registry
     locator = Locator(places_of(context, key))

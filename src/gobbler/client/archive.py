@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 import requests
 
-from gobbler.client.download import FILE_MODE, PIECE, SMALL
+from gobbler.client.download import FILE_MODE, PIECE_BYTES, SMALL_FILE
 from gobbler.client.errors import BrokenOff
 from gobbler.client.http import NOT_A_SERVICE, Http
 from gobbler.client.paths import listed_path
@@ -29,7 +29,7 @@ from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5
 
-BLOCK = 512
+TAR_BLOCK = 512
 
 _HEADER_LIMIT = 1 << 20
 """Bytes of a pax header at most."""
@@ -61,7 +61,7 @@ class Untar:
         self._left = 0
 
     def __iter__(self) -> Iterator[Member]:
-        while (header := self._take(BLOCK)) != bytes(BLOCK):
+        while (header := self._take(TAR_BLOCK)) != bytes(TAR_BLOCK):
             member = self._member(header)
             self._left = member.size
             yield member
@@ -71,11 +71,11 @@ class Untar:
     def content(self) -> bytes:
         """The content of the file."""
         size, self._left = self._left, 0
-        return self._take(size + -size % BLOCK)[:size]
+        return self._take(size + -size % TAR_BLOCK)[:size]
 
     def pieces(self) -> Iterator[bytes]:
         """The content of the file, piece by piece."""
-        padding = -self._left % BLOCK
+        padding = -self._left % TAR_BLOCK
         while self._left:
             if self._at == len(self._buffer):
                 self._more()
@@ -114,8 +114,8 @@ class Untar:
             size = _number(header[124:136])
             if size > _HEADER_LIMIT:
                 raise _unreadable("one of its headers is too long")
-            records |= _pax(self._take(size + -size % BLOCK)[:size])
-            header = self._take(BLOCK)
+            records |= _pax(self._take(size + -size % TAR_BLOCK)[:size])
+            header = self._take(TAR_BLOCK)
             kind = _checked(header)
         if kind not in (b"0", b"\0", b"5"):
             raise _unreadable("one of its members is neither a file nor a directory")
@@ -234,12 +234,12 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
     if max_size is not None:
         params["max_size"] = str(max_size)
     with _requested(http, path, params) as response:
-        untar = Untar(response.iter_content(PIECE), path)
+        untar = Untar(response.iter_content(PIECE_BYTES), path)
         number = itertools.count()
         for member in untar:
             if member.is_directory:
                 sink.directory(member.path)
-            elif member.size <= SMALL:
+            elif member.size <= SMALL_FILE:
                 sink.small(member.path, untar.content())
             else:
                 file = temp / f"large-{next(number)}"

@@ -231,7 +231,7 @@ CONFIG_FILE = "gobbler/config.toml"
 
 SITE_DIRECTORY = "/etc"
 
-MAX_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 20
 
 
 def user_config(environment: Mapping[str, str]) -> str:
@@ -274,7 +274,7 @@ def service_names(files: Iterable[ConfigFile]) -> list[str]:
 def _text(path: str) -> str | None:
     try:
         with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(MAX_CONFIG_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -282,7 +282,7 @@ def _text(path: str) -> str | None:
             f"the configuration file {path} can't be read: {error.strerror}",
             hint="Correct its permissions, or set GOBBLER_CONFIG to another file.",
         ) from None
-    if len(data) > MAX_BYTES:
+    if len(data) > MAX_CONFIG_BYTES:
         raise InvalidConfiguration(
             f"the configuration file {path} is larger than 1 MiB",
             hint="Is it the right file? See its path with: gobbler config path",

@@ -25,13 +25,13 @@ from gobbler.fs.atomic_write import write_all
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
-PIECE = 1 << 17
+PIECE_BYTES = 1 << 17
 """Bytes that are read from a connection at a time; at most these are lost when it breaks."""
 
 FILE_MODE = 0o444
 """Files in the cache are shared: writing into one by mistake fails."""
 
-SMALL = 1 << 20
+SMALL_FILE = 1 << 20
 """Bytes up to which a file is fetched in one piece; a larger one can be resumed."""
 
 
@@ -130,7 +130,7 @@ class _Receiver:
             except NoAnswer as error:
                 if self._file.tell() == 0 and not isinstance(error, BrokenOff):
                     raise  # a connection that can't be opened has been tried several times
-                if self._file.tell() >= reached + PIECE:
+                if self._file.tell() >= reached + PIECE_BYTES:
                     # Without ranges each attempt starts over, and might do so forever.
                     failed, reached = 0 if self.resumed else failed, self._file.tell()
                 failed += 1
@@ -156,7 +156,7 @@ class _Receiver:
             else:
                 self._start_over()
                 self._remember(response)
-            for chunk in response.iter_content(PIECE):
+            for chunk in response.iter_content(PIECE_BYTES):
                 self._stop.check()
                 self._file.write(chunk)
                 self._progress.advance(0, len(chunk))

@@ -10,37 +10,22 @@ from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadP
 from itertools import islice
 from typing import TypeVar
 
-from gobbler.errors import Cancelled
+from gobbler.model.progress import CancelFlag
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Stop:
-    """Ends tasks that run in other threads: a :class:`~gobbler.model.progress.CancelToken`."""
-
-    def __init__(self) -> None:
-        self._event = threading.Event()
+class Stop(CancelFlag):
+    """Ends tasks that run in other threads, and the pauses that they make."""
 
     def set(self) -> None:
         """Let every task end at its next check."""
-        self._event.set()
-
-    def is_set(self) -> bool:
-        """Whether the tasks should end."""
-        return self._event.is_set()
-
-    def check(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` if the tasks should end.
-
-        A long task calls this between its pieces.
-        """
-        if self._event.is_set():
-            raise Cancelled("stopped")
+        self.cancel("the work was stopped")
 
     def wait(self, seconds: float) -> None:
         """Pause for ``seconds``; raise as :meth:`check` does if the tasks should end."""
-        self._event.wait(seconds)
+        self.wait_set(seconds)
         self.check()
 
 

@@ -17,7 +17,7 @@ from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import Code, Fault, quoted
 
-BUFFER = 1 << 20
+BUFFER_BYTES = 1 << 20
 """Bytes that a sequential reader requests at a time."""
 
 

@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable
 
 from gobbler.client.errors import NotThere
-from gobbler.client.ranges import BUFFER, FileChanged, RangesFile
+from gobbler.client.ranges import BUFFER_BYTES, FileChanged, RangesFile
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import quoted
 from gobbler.model.names import VersionKey
@@ -70,7 +70,7 @@ def open_file(reader: RegistryReader, key: VersionKey, path: str) -> VersionFile
     if file is not None:
         return file
     raw = RangesFile(reader.ranges(key, path), key.file(path))
-    return VersionFile(raw, BUFFER, reader, key, path)
+    return VersionFile(raw, BUFFER_BYTES, reader, key, path)
 
 
 def open_here(reader: RegistryReader, key: VersionKey, path: str) -> VersionFile | None:

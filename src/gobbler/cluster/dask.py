@@ -24,7 +24,7 @@ from typing import Any
 
 from gobbler.errors import Misconfigured
 
-SCHEDULER_CONNECT_SECONDS = 3.0
+CONNECT_SECONDS = 3.0
 """Seconds in which the scheduler must answer."""
 
 RETRY_AFTER = 10.0
@@ -33,7 +33,7 @@ RETRY_AFTER = 10.0
 NO_WORKER_SECONDS = 60.0
 """Seconds that batches wait for a worker while the cluster has none; one may be starting."""
 
-WORKER_CHECK_SECONDS = 1.0
+LOOK_EVERY = 1.0
 """Seconds between two looks whether there are workers."""
 
 _ADDRESS = re.compile(
@@ -72,7 +72,7 @@ def check_cluster(address: str) -> None:
             address,
         )
     try:
-        socket.create_connection((host, int(found["port"])), SCHEDULER_CONNECT_SECONDS).close()
+        socket.create_connection((host, int(found["port"])), CONNECT_SECONDS).close()
     except OSError as error:
         logger.warning(
             "no Dask scheduler answers at %s (%s): until one does, batches are run here",
@@ -183,7 +183,7 @@ class DaskExecutor(Executor):
             now = time.monotonic()
             if now < self._next_try:
                 return None
-            self._next_try = now + SCHEDULER_CONNECT_SECONDS + RETRY_AFTER
+            self._next_try = now + CONNECT_SECONDS + RETRY_AFTER
             stale, self._client = self._client, None
         # Outside of the lock: what is handed out meanwhile need not wait for this.
         if stale is not None:
@@ -191,7 +191,7 @@ class DaskExecutor(Executor):
         try:
             client = importlib.import_module("distributed").Client(
                 self._address,
-                timeout=SCHEDULER_CONNECT_SECONDS,
+                timeout=CONNECT_SECONDS,
                 set_as_default=False,
                 name=self._prefix,
             )
@@ -230,7 +230,7 @@ class DaskExecutor(Executor):
                     self._had_workers = time.monotonic()
             if not self._has_workers():
                 self._take_back("it has no worker")
-            time.sleep(WORKER_CHECK_SECONDS)
+            time.sleep(LOOK_EVERY)
         self._take_back("its scheduler is gone")
 
     def _take_back(self, reason: str) -> None:
@@ -256,4 +256,4 @@ class DaskExecutor(Executor):
 
 def _close(client: Any) -> None:  # noqa: ANN401 - a library's class
     with suppress(Exception):
-        client.close(timeout=SCHEDULER_CONNECT_SECONDS)
+        client.close(timeout=CONNECT_SECONDS)

@@ -21,6 +21,10 @@ _OPENAT2 = 437
 _NO_SYMLINKS = 0x04
 """``RESOLVE_NO_SYMLINKS``: fail with ``ELOOP`` at any symbolic link."""
 
+_CACHED = 0x20 | 0x01
+"""``RESOLVE_CACHED | RESOLVE_NO_XDEV``: fail with ``EAGAIN`` where the kernel would have to wait
+for a filesystem, and with ``EXDEV`` at the mount point of another one."""
+
 
 class _How(ctypes.Structure):
     _fields_ = (
@@ -36,8 +40,8 @@ Opener = Callable[[int, str, int], int]
 
 
 @functools.cache
-def _how(flags: int) -> _How:
-    return _How(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, _NO_SYMLINKS)
+def _how(flags: int, resolve: int) -> _How:
+    return _How(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve)
 
 
 def _find_syscall() -> Callable[..., int]:
@@ -54,18 +58,27 @@ def _find_syscall() -> Callable[..., int]:
 _syscall = _find_syscall()
 
 
-def _openat2(directory: int, path: str, flags: int) -> int:
+def _openat2(directory: int, path: str, flags: int, resolve: int = _NO_SYMLINKS) -> int:
     name = os.fsencode(path)
     if b"\0" in name:
         raise ValueError("embedded null byte")  # as os.open says
     while True:
-        descriptor = _syscall(_OPENAT2, directory, name, _how(flags), _SIZE)
+        descriptor = _syscall(_OPENAT2, directory, name, _how(flags, resolve), _SIZE)
         if descriptor >= 0:
             return descriptor
         number = ctypes.get_errno()
         # EAGAIN is an error: the holder of a lease on the file could repeat it for ever.
         if number != errno.EINTR:
             raise OSError(number, os.strerror(number), path)
+
+
+def _open_cached(directory: int, path: str, flags: int) -> int:
+    try:
+        return _openat2(directory, path, flags, _NO_SYMLINKS | _CACHED)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            raise BlockingIOError(errno.EAGAIN, "another filesystem", path) from None
+        raise
 
 
 def read_link(directory: int, path: str) -> str:
@@ -93,3 +106,20 @@ def opener() -> Opener:
     except OSError:
         return open_beneath
     return _openat2
+
+
+@functools.cache
+def cached_opener() -> Opener | None:
+    """Like :func:`opener`, for paths that the kernel has in its cache: it never waits.
+
+    Raises ``BlockingIOError`` for any other path, and where another filesystem is mounted on the
+    way. That the open itself does not wait holds for local filesystems: others ask a server.
+    ``None`` where the kernel is older than 5.12 or a container forbids the call.
+    """
+    try:
+        os.close(_open_cached(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))
+    except BlockingIOError:
+        return _open_cached
+    except OSError:
+        return None
+    return _open_cached

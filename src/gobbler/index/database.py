@@ -23,7 +23,7 @@ from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.lock import try_lock
 from gobbler.fs.open import closing
 
-INDEX_BUSY_SECONDS = 5.0
+BUSY_SECONDS = 5.0
 """How long to wait for another process that writes; each does for a moment only."""
 
 SCHEMA = 1
@@ -81,10 +81,7 @@ class Database:
             connection = None
             try:
                 connection = sqlite3.connect(
-                    self.path,
-                    timeout=INDEX_BUSY_SECONDS,
-                    isolation_level=None,
-                    check_same_thread=True,
+                    self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=True
                 )
                 self._prepare(connection)
                 yield connection

@@ -33,7 +33,7 @@ T = TypeVar("T")
 Follow = Callable[[int, int], None]
 """Told again and again how many manifests of how many have been read; it may raise."""
 
-INDEX_ATTEMPTS = 5
+READ_ATTEMPTS = 5
 """How often to look again at a registry that changes meanwhile."""
 
 PATIENCE = 10.0
@@ -120,7 +120,7 @@ class Index:
         follow: Follow,
     ) -> T:
         with self._database.connected() as connection:
-            for _ in range(INDEX_ATTEMPTS):
+            for _ in range(READ_ATTEMPTS):
                 fingerprints = self._registry.fingerprints(*within)
                 wanted = _told(fingerprints)
                 # One transaction: what is asked is what was compared.
@@ -173,7 +173,7 @@ def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes,
     return known.get(path) != wanted[path]
 
 
-MANY_VERSIONS = 100
+MANY = 100
 """Projects and assets that have changed, from which on all versions are looked at."""
 
 
@@ -193,7 +193,7 @@ class IndexUpdater:
         """
         names = set(os.listdir(self._registry.path(LOGS)))
         places = {()} if self._seen is None else self._changed(names - self._seen)
-        if len(places) > MANY_VERSIONS:
+        if len(places) > MANY:
             places = {()}
         for place in sorted(places):
             self._index.bring_up_to_date(*place, follow=lambda *_: None)

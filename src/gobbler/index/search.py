@@ -21,15 +21,8 @@ from gobbler.model.names import AssetKey, VersionKey
 from gobbler.model.progress import CancelToken
 from gobbler.model.records import Link, Manifest, decode_manifest
 from gobbler.registry.registry import Registry
-from gobbler.rules.dedup import (
-    Content,
-    Dedup,
-    DedupCandidates,
-    VersionCandidates,
-    contents_of,
-    shared,
-)
-from gobbler.rules.links import versions_linked
+from gobbler.rules.dedup import Dedup, DedupCandidates, VersionCandidates
+from gobbler.rules.relations import Content, contents_of, shared, versions_linked
 
 T = TypeVar("T")
 
@@ -43,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class LinkingVersions:
+class Linking:
     """The versions with links into ``doomed``, in order, as of the state ``fingerprints``.
 
     Only those: ``doomed`` itself is not among them.
@@ -66,16 +59,16 @@ class Search:
         self._index = index
         self._links: dict[VersionKey, tuple[Fingerprint, set[VersionKey]]] = {}
 
-    def linking_into(self, choose: Choose, follow: Follow) -> LinkingVersions:
+    def linking_into(self, choose: Choose, follow: Follow) -> Linking:
         """The versions with a link whose parent or ancestor is in a chosen one."""
 
-        def question(tables: Tables, fingerprints: Fingerprints) -> LinkingVersions:
+        def question(tables: Tables, fingerprints: Fingerprints) -> Linking:
             doomed = frozenset(choose(fingerprints))
             sources = tables.linking_into(doomed)
             for key, manifest in self._odd(tables):
                 if versions_linked(manifest) & doomed:
                     sources.add(key)
-            return LinkingVersions(fingerprints, doomed, sorted(sources - doomed))
+            return Linking(fingerprints, doomed, sorted(sources - doomed))
 
         found = self._asked(question, follow=follow)
         if found is not None:
@@ -83,7 +76,7 @@ class Search:
         fingerprints = self._registry.fingerprints()
         doomed = frozenset(choose(fingerprints))
         sources = [key for key, links in self._all_links(fingerprints, follow) if links & doomed]
-        return LinkingVersions(fingerprints, doomed, [key for key in sources if key not in doomed])
+        return Linking(fingerprints, doomed, [key for key in sources if key not in doomed])
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
         """The other versions that have contents of the version ``key``, in order.

@@ -15,8 +15,7 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest
-from gobbler.rules.dedup import Content, contents_of
-from gobbler.rules.links import versions_linked
+from gobbler.rules.relations import Content, contents_of, versions_linked
 
 _MAX_SIZE = 2**63 - 1
 """Bytes of the largest file that can be told in SQLite."""

@@ -32,7 +32,7 @@ TMP, NEW, CUR, JOBS = "tmp", "new", "cur", "jobs"
 STATE_SUFFIX = ".state"
 ANSWER_SUFFIX = ".answer"
 
-MAX_JOB_NAME_BYTES = 200
+MAX_NAME_BYTES = 200
 """Of a request file in the spool; what is kept of its job has a longer one."""
 
 # One way to write a number: another spelling would be another job of the same owner.
@@ -107,7 +107,7 @@ def is_valid_request_file(name: str) -> bool:
     return (
         file_name_problem(name) is None
         and name not in (".", "..")
-        and len(name.encode()) <= MAX_JOB_NAME_BYTES
+        and len(name.encode()) <= MAX_NAME_BYTES
         and not name.endswith((STATE_SUFFIX, ANSWER_SUFFIX))
     )
 

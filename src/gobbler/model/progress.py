@@ -79,6 +79,14 @@ class CancelFlag:
         self._reason, self._code, self._hint = reason, code, hint
         self._set.set()
 
+    def is_set(self) -> bool:
+        """Whether the flag is set."""
+        return self._set.is_set()
+
+    def wait_set(self, seconds: float) -> bool:
+        """Wait until the flag is set, for ``seconds`` at most; return whether it is set."""
+        return self._set.wait(seconds)
+
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the flag is set."""
         if self._set.is_set():

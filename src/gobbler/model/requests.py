@@ -20,7 +20,7 @@ from gobbler.model.records import LoosePermissions, describe
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """A larger request file is refused unread."""
 
-REQUEST_PREFIX = "request-"
+PREFIX = "request-"
 
 SEND_AGAIN = "Nothing was changed; send the request again."
 """How the reason ends when a request was given up though nothing is wrong with it."""
@@ -174,9 +174,9 @@ R = TypeVar("R", bound=Struct)
 
 def check_request_name(name: str) -> None:
     """Refuse what can't be the name of a request file."""
-    if not name.startswith(REQUEST_PREFIX):
+    if not name.startswith(PREFIX):
         raise Refused(
-            f"the name of a request file starts with `{REQUEST_PREFIX}`, not {quoted(name)}",
+            f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}",
             code=Code.INVALID_NAME,
         )
     if "/" in name or "\\" in name:
@@ -189,9 +189,9 @@ def check_request_name(name: str) -> None:
 
 def action_of(name: str) -> str | None:
     """The action that a request file's name asks for, or ``None`` if it is no such name."""
-    if not name.startswith(REQUEST_PREFIX):
+    if not name.startswith(PREFIX):
         return None
-    action, dash, _ = name[len(REQUEST_PREFIX) :].partition("-")
+    action, dash, _ = name[len(PREFIX) :].partition("-")
     return action if dash else None
 
 

@@ -23,7 +23,7 @@ from gobbler.rules.upload_plan import Scan
 
 
 @dataclass(frozen=True)
-class ScannedVersion:
+class Version:
     """A version on disk and what is known about it.
 
     ``at``: its absolute path. ``hashes``: size in bytes and MD5 of its files and of the
@@ -42,7 +42,7 @@ class ScannedVersion:
     gone: Collection[Link]
 
 
-def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> Iterator[str]:
+def problems_of(version: Version, manifest: Manifest, places: Places) -> Iterator[str]:
     """Every difference, as a sentence that begins with the path."""
     for path, problem in version.scan.odd.items():
         yield f"{quoted(path)} {problem}"
@@ -56,9 +56,7 @@ def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> 
     yield from _links_problems(version, manifest)
 
 
-def _entry_problems(
-    version: ScannedVersion, path: str, entry: Entry, places: Places
-) -> Iterator[str]:
+def _entry_problems(version: Version, path: str, entry: Entry, places: Places) -> Iterator[str]:
     scan = version.scan
     if entry.is_directory:
         if path not in scan.empty:
@@ -73,7 +71,7 @@ def _entry_problems(
         yield from _content_problems(version, path, entry)
 
 
-def _content_problems(version: ScannedVersion, path: str, entry: Entry) -> Iterator[str]:
+def _content_problems(version: Version, path: str, entry: Entry) -> Iterator[str]:
     found = version.hashes.get(path)
     if found is None:
         return  # that it can't be read was told already
@@ -84,9 +82,7 @@ def _content_problems(version: ScannedVersion, path: str, entry: Entry) -> Itera
         yield f"has the checksum {md5sum}, but the manifest lists {entry.md5sum}"
 
 
-def _kept_problems(
-    version: ScannedVersion, path: str, entry: Entry, places: Places
-) -> Iterator[str]:
+def _kept_problems(version: Version, path: str, entry: Entry, places: Places) -> Iterator[str]:
     text = version.scan.symlinks[path]
     directory = f"{version.at}/{path}".rpartition("/")[0]
     target = locate(absolute_target(directory, text), places)
@@ -101,7 +97,7 @@ def _kept_problems(
         yield from _content_problems(version, path, entry)
 
 
-def _link_problems(version: ScannedVersion, path: str, entry: Entry, link: Link) -> Iterator[str]:
+def _link_problems(version: Version, path: str, entry: Entry, link: Link) -> Iterator[str]:
     if (problem := link_problem(link)) is not None:
         yield f"has a link that is not valid: {problem}"
         return
@@ -114,7 +110,7 @@ def _link_problems(version: ScannedVersion, path: str, entry: Entry, link: Link)
     yield from _linked_problems(version, entry, link)
 
 
-def _target_problem(version: ScannedVersion, path: str, text: str, wanted: str) -> str:
+def _target_problem(version: Version, path: str, text: str, wanted: str) -> str:
     if text.startswith("/"):
         return f"is a link whose target {quoted(text)} is not relative"
     directory = f"{version.at}/{path}".rpartition("/")[0]
@@ -124,7 +120,7 @@ def _target_problem(version: ScannedVersion, path: str, text: str, wanted: str) 
     return f"is a link to {quoted(text)}, but the manifest's link leads to {quoted(wanted)}"
 
 
-def _linked_problems(version: ScannedVersion, entry: Entry, link: Link) -> Iterator[str]:
+def _linked_problems(version: Version, entry: Entry, link: Link) -> Iterator[str]:
     ends = {link.end: link.end.key.file(link.end.path), bare(link): link.key.file(link.path)}
     for linked, where in ends.items():
         manifest = version.linked.get(linked.key)
@@ -141,7 +137,7 @@ def _linked_problems(version: ScannedVersion, entry: Entry, link: Link) -> Itera
             yield f"links to {quoted(where)}, which does not lead to the same file"
 
 
-def _links_problems(version: ScannedVersion, manifest: Manifest) -> Iterator[str]:
+def _links_problems(version: Version, manifest: Manifest) -> Iterator[str]:
     wanted = links_by_directory(manifest)
     for directory in sorted({*wanted, *version.links}):
         expected, found = wanted.get(directory, {}), version.links.get(directory, {})

@@ -7,17 +7,14 @@ Size and checksum only *nominate*: before a link replaces content, the bytes are
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
 from gobbler.rules.links import link_to
-
-Content = tuple[int, str]
-"""What is in a file: its size in bytes, and its MD5."""
+from gobbler.rules.relations import Content
 
 
 class Dedup(enum.Enum):
@@ -78,25 +75,3 @@ class VersionCandidates:
     def of_size(self, size: int) -> dict[str, str]:
         """Paths by checksum, of the files of ``size`` bytes."""
         return self._by_size.get(size, {})
-
-
-def contents_of(manifest: Manifest) -> dict[Content, bool]:
-    """The contents of the files of ``manifest``; whether it is links alone that have each."""
-    found: dict[Content, bool] = {}
-    for entry in manifest.values():
-        if not entry.is_directory:
-            content = (entry.size, entry.md5sum)
-            found[content] = entry.link is not None and found.get(content, True)
-    return found
-
-
-def shared(own: Collection[Content], key: VersionKey, other: Mapping[Content, bool]) -> Shared:
-    """What the version ``key`` with the contents ``other`` has of ``own``."""
-    files = size = stored = 0
-    for content in own:
-        linked = other.get(content)
-        if linked is not None and content[0] > 0:
-            files += 1
-            size += content[0]
-            stored += 0 if linked else content[0]
-    return Shared(key.path, files, size, stored)

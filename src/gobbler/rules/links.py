@@ -11,9 +11,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from msgspec import Struct
-from msgspec.structs import replace
+from typing import NamedTuple
 
 from gobbler.model.names import (
     VersionKey,
@@ -26,20 +24,20 @@ from gobbler.model.names import (
 from gobbler.model.records import Link, Links, Manifest
 
 
-class InSource(Struct, frozen=True, gc=False):
+class InSource(NamedTuple):
     """The target is below the source directory; ``path`` is relative to it."""
 
     path: str
 
 
-class InRegistry(Struct, frozen=True):
+class InRegistry(NamedTuple):
     """The target is a file of a version."""
 
     key: VersionKey
     path: str
 
 
-class InWhitelist(Struct, frozen=True, gc=False):
+class InWhitelist(NamedTuple):
     """The target is below a whitelisted directory; ``root`` and ``path`` make it up."""
 
     root: str
@@ -51,7 +49,7 @@ class InWhitelist(Struct, frozen=True, gc=False):
         return posixpath.join(self.root, self.path)
 
 
-class Nowhere(Struct, frozen=True, gc=False):
+class Nowhere(NamedTuple):
     """The link can't be taken, because its target ``problem``."""
 
     problem: str
@@ -142,7 +140,7 @@ class Locator:
         found = locate(f"{there}/x", self._places)
         if there in self._above or not isinstance(found, InSource | InRegistry):
             return None
-        return replace(found, path=found.path[:-1])
+        return found._replace(path=found.path[:-1])
 
 
 def _in_registry(path: str) -> Target:
@@ -248,14 +246,3 @@ def links_by_directory(manifest: Manifest) -> dict[str, Links]:
 def usage_of(manifest: Manifest) -> int:
     """Bytes that a version takes: the sizes of its entries that are not linked."""
     return sum(entry.size for entry in manifest.values() if entry.link is None)
-
-
-def versions_linked(manifest: Manifest) -> set[VersionKey]:
-    """The versions that links of ``manifest`` name, be it as parent or as ancestor."""
-    found = set()
-    for entry in manifest.values():
-        if (link := entry.link) is not None:
-            found.add((link.project, link.asset, link.version))
-            if (end := link.ancestor) is not None:
-                found.add((end.project, end.asset, end.version))
-    return {VersionKey(*names) for names in found}

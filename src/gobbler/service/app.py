@@ -1,8 +1,7 @@
-"""The HTTP application of one worker process."""
+"""The HTTP application of one HTTP worker: which endpoint answers a request."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
@@ -14,70 +13,70 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gobbler import __version__
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
-from gobbler.service import openapi
 from gobbler.service.context import make_executor, make_service_context
-from gobbler.service.registry_files import Files
-from gobbler.service.request_intake import Intake
+from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.responses import CORS, failure, json_answer
-from gobbler.service.routes.archive import Archiving
-from gobbler.service.routes.fetch import Fetching
-from gobbler.service.routes.jobs import Following
-from gobbler.service.routes.links import LINKS, Linking
-from gobbler.service.routes.list import list_directory
-from gobbler.service.routes.new import Submitting
+from gobbler.service.routes.archive import ArchiveRoute
+from gobbler.service.routes.fetch import FetchRoute
+from gobbler.service.routes.info import info_routes
+from gobbler.service.routes.jobs import JobsRoute
+from gobbler.service.routes.links import LINKS_ROUTE, LinksRoute
+from gobbler.service.routes.list import ListRoute
+from gobbler.service.routes.new import NewRoute
 from gobbler.service.settings import Settings
 from gobbler.spool.replay_guard import ReplayGuard
+from gobbler.spool.request_file import RequestIntake
 
 REQUEST_THREADS = 256
-"""Requests that one worker carries out at a time; each waits most of its time."""
+"""Requests for changes that run at a time in one HTTP worker; each mostly waits."""
 
-READING_THREADS = 32
-"""Directories and parts of files that are read at a time."""
+READ_THREADS = 32
+"""Directories and parts of files that one HTTP worker reads at a time.
+
+If a mount hangs they may all be waiting for it; what needs no thread is still answered.
+"""
 
 logger = logging.getLogger(__name__)
 
 
 class Application:
-    """The endpoints of protocol and their means; an ASGI application."""
+    """The endpoints of the protocol; an ASGI application.
+
+    ``new`` and ``jobs`` are the routes that the service ends when it stops.
+    """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._description = openapi.description(settings.prefix)
         service = make_service_context(settings, make_executor(settings, settings.concurrency))
-        intake = Intake(
+        intake = RequestIntake(
             settings.staging,
             ReplayGuard(settings.replay_guard),
             FilesystemClock(settings.replay_guard),
         )
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
-        self.new = Submitting(service, intake, threads, settings.prefix)
-        self._readers = ThreadPoolExecutor(READING_THREADS, thread_name_prefix="read")
+        readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
-        files = Files(settings.registry, settings.whitelist)
-        self.jobs = Following(service, intake, self._readers, threads)
-        self._posting = f"{prefix}/new/"
-        self._reading: dict[str, ASGIApp] = {
-            route: endpoint(files, route, self._readers)
+        files = RegistryFiles(settings.registry, settings.whitelist)
+        self.new = NewRoute(service, intake, threads, prefix)
+        self.jobs = JobsRoute(service, intake, readers, threads)
+        self._new = f"{prefix}/new/"
+        self._reads: dict[str, ASGIApp] = {
+            route: endpoint(files, route, readers)
             for route, endpoint in (
-                (f"{prefix}/fetch/", Fetching),
-                (f"{prefix}/archive/", Archiving),
+                (f"{prefix}/fetch/", FetchRoute),
+                (f"{prefix}/archive/", ArchiveRoute),
             )
         }
         self._rest: ASGIApp = Starlette(
             routes=[
-                Route(f"{prefix}/info", self._info),
-                Route(f"{prefix}/list", self._list),
-                Route(f"{prefix}{openapi.ROUTE}", self._openapi),
-                Route(f"{prefix}/", self._root),
-                *([Route(prefix, self._root)] if prefix else []),
-                Route(f"{prefix}{LINKS}{{path:path}}", Linking(service, self._readers).answer),
+                *info_routes(settings),
+                Route(f"{prefix}/list", ListRoute(settings.registry, readers).answer),
+                Route(f"{prefix}{LINKS_ROUTE}{{path:path}}", LinksRoute(service, readers).answer),
                 *self.jobs.routes(prefix),
-                # What these methods ask does not come here; other methods are told of them.
-                *(Route(f"{r}{{path:path}}", self._root, methods=["GET"]) for r in self._reading),
-                Route(f"{self._posting}{{path:path}}", self._root, methods=["POST"]),
+                # For the answer to other methods: these never get here.
+                *(Route(f"{r}{{path:path}}", _unreachable, methods=["GET"]) for r in self._reads),
+                Route(f"{self._new}{{path:path}}", _unreachable, methods=["POST"]),
             ],
             exception_handlers={
                 HTTPException: _http_error,
@@ -94,36 +93,14 @@ class Application:
                 await _options(scope, receive, send)
                 return
             if method in ("GET", "HEAD"):
-                for route, endpoint in self._reading.items():
+                for route, endpoint in self._reads.items():
                     if path.startswith(route):
                         await endpoint(scope, receive, send)
                         return
-            if path.startswith(self._posting) and method == "POST":
+            if path.startswith(self._new) and method == "POST":
                 await self.new(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
-
-    async def _info(self, request: Request) -> Response:
-        del request
-        return json_answer({"staging": self._settings.staging, "registry": self._settings.registry})
-
-    async def _root(self, request: Request) -> Response:
-        del request
-        return json_answer({"name": "gobbler API", "version": __version__})
-
-    async def _openapi(self, request: Request) -> Response:
-        del request
-        return json_answer(self._description)
-
-    async def _list(self, request: Request) -> Response:
-        query = request.query_params
-        recursive = query.get("recursive", "false").lower() in ("true", "1")
-        path = query.get("path", "")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._readers,
-            lambda: list_directory(self._settings.registry, path, recursive=recursive),
-        )
-        return json_answer(found)
 
 
 async def _options(scope: Scope, receive: Receive, send: Send) -> None:
@@ -134,6 +111,10 @@ async def _options(scope: Scope, receive: Receive, send: Send) -> None:
         "access-control-expose-headers": "*",
     }
     await Response(status_code=204, headers=headers)(scope, receive, send)
+
+
+async def _unreachable(request: Request) -> Response:
+    raise AssertionError(request.url.path)
 
 
 def _gobbler_error(request: Request, error: Exception) -> Response:

@@ -1,8 +1,14 @@
-"""What an archive of a version, or of a directory in one, consists of.
+"""Archives of a version, or of a directory in one: their content, and the tar format.
 
-The tree is walked twice: once to find out what is there, and how long the archive will be;
-and once to read it. What is not the same the second time ends the archive with an error: a
-version never changes, so it is being removed or replaced.
+The tree is walked twice: once to measure the archive, and once to read it. If the second walk
+finds anything else, the archive ends with an error: a version never changes, so it is being
+removed or replaced.
+
+Archives are POSIX.1-1988 (ustar), with the extensions of POSIX.1-2001 (pax) where they are needed.
+Nearly every member of a version has a short name in ASCII and less than 8 GiB; its header is
+made here, since the standard library takes several times as long. It makes all other headers.
+Owners are left out, so that unpacked files belong to the account that unpacks them, and a
+version gives the same archive on every host.
 """
 
 from __future__ import annotations
@@ -19,43 +25,47 @@ from gobbler.fs.open import DIRECTORY, Beneath, closing, open_beneath
 from gobbler.model.names import is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import relative_target
-from gobbler.service.registry_files import FLAGS, Files, checked, no_file, not_there
-
-PART = 1024 * 1024
-"""Bytes that are read and handed on at a time; small files are put together."""
+from gobbler.service.registry_files import (
+    FLAGS,
+    READ_SIZE,
+    RegistryFiles,
+    checked,
+    no_file,
+    not_there,
+)
 
 PIECES = 2048
-"""Pieces that are put together at most: many empty files are little to send, but slow."""
+"""Pieces that are joined at most: many empty files are little to send, but slow to read."""
 
 Stamp = tuple[int, int, int, int]
-"""Device, inode and times of change of a directory: other ones, other entries."""
+"""Device, inode and times of change of a directory; they change with its entries."""
 
 Listed = tuple[str, int, list["os.DirEntry[str]"]]
-"""Path of a directory in the registry, its descriptor, and what is in it but directories."""
+"""Path of a directory in the registry, its descriptor, and its entries but directories."""
 
 
 _BY_NAME = operator.attrgetter("name")
 
 
-class Links(str, enum.Enum):
-    """What stands in an archive for a link: the file that it leads to, or a link."""
+class LinkMode(str, enum.Enum):
+    """How an archive stores a link: as the file that it leads to, or as a link."""
 
     FILES = "files"
     LINKS = "links"
 
 
-class Contents:
+class ArchiveContents:
     """The directory ``top`` of the registry as an archive; for one thread at a time.
 
-    Files of more than ``max_size`` bytes are left out. ``cancel`` ends the walk. Close it in
-    the end.
+    Files of more than ``max_size`` bytes are left out. ``cancel`` ends the walk. Close it when
+    you are done.
     """
 
     def __init__(
         self,
-        files: Files,
+        files: RegistryFiles,
         top: str,
-        links: Links,
+        links: LinkMode,
         max_size: int | None,
         cancel: CancelToken,
     ) -> None:
@@ -69,14 +79,14 @@ class Contents:
         self._length: int | None = None
 
     def close(self) -> None:
-        """Close what is kept open."""
+        """Close all directories."""
         self._beneath.close()
 
     def measure(self) -> int:
-        """Look at all that is there; answer the length of the archive in bytes.
+        """Walk the tree, and return the length of the archive in bytes.
 
-        Raises :class:`~gobbler.errors.Missing`, naming the path, where there is no such
-        directory, or where a file in it is such that ``/fetch`` would not serve it.
+        Raises :class:`~gobbler.errors.Missing`, naming the path, if there is no such
+        directory, or if ``/fetch`` would not serve a file in it.
         """
         length = len(END)
         for path, descriptor, entries in self._directories():
@@ -108,10 +118,10 @@ class Contents:
         return file_header_length(member, size, _modified(status)) + size + padding(size)
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """The bytes of the archive; as many as :meth:`measure` told, if that was called before.
+        """The bytes of the archive; as many as :meth:`measure` returned, if it was called.
 
-        Raises :class:`~gobbler.errors.GobblerError` or ``OSError``, before the archive is at
-        its end, where it would not be what was measured, or what was there at the beginning.
+        Raises :class:`~gobbler.errors.GobblerError` or ``OSError``, before the end of the
+        archive, if the tree is not the one that was measured, or changes meanwhile.
         """
         left = 0 if self._length is None else self._length - len(END)
         for block in self._files_and_all():
@@ -152,14 +162,14 @@ class Contents:
                     if self._max_size is not None and size > self._max_size:
                         continue
                     pieces.append(file_header(member, size, _modified(status)))
-                    if size < PART:
+                    if size < READ_SIZE:
                         pieces += (_whole(member, file, size), bytes(padding(size)))
                         gathered += size
                     else:
                         yield b"".join(pieces)
                         yield from self._parts(member, file, size)
                         pieces, gathered = [bytes(padding(size))], 0
-                if gathered >= PART or len(pieces) >= PIECES:
+                if gathered >= READ_SIZE or len(pieces) >= PIECES:
                     yield b"".join(pieces)
                     pieces, gathered = [], 0
         if any(pieces):
@@ -169,7 +179,7 @@ class Contents:
         left = size
         while left:
             self._cancel.check()
-            part = os.read(file, min(PART, left))
+            part = os.read(file, min(READ_SIZE, left))
             if not part:
                 raise _changed(member)
             left -= len(part)
@@ -185,19 +195,19 @@ class Contents:
             raise not_there(error, member) from None
 
     def _link(self, member: str, status: os.stat_result) -> bytes | None:
-        """The header of a link, if it is to be one: ``None`` if its file takes its place."""
-        if self._links is Links.FILES:
+        """The header of a link; ``None`` if it is stored as its file."""
+        if self._links is LinkMode.FILES:
             return None
         inner = self._files.link(member)
-        if inner is None:  # what is whitelisted is not at the same place where this is unpacked
+        if inner is None:  # a whitelisted directory is elsewhere on the host that unpacks
             return None
         return link_header(member, relative_target(member, inner), _modified(status))
 
     def _directories(self) -> Iterator[Listed]:
-        """All directories from ``top`` on, each open while it is looked at.
+        """All directories from ``top`` on, each open while it is current.
 
-        The service's own files come first in each, so that whoever reads the archive knows
-        the manifest before the files.
+        The service's own files come first in each, so that a reader knows the manifest before
+        the files.
         """
         waiting = [self._top]
         while waiting:
@@ -248,11 +258,11 @@ def _changed(path: str) -> Fault:
     return Fault(f"{quoted(path)} changed while it was read", code=Code.VERSION_CHANGED)
 
 
-BLOCK = 512
-"""Bytes of a header; what a file holds is filled up to a multiple of it."""
+TAR_BLOCK = 512
+"""Bytes of a header; the content of a file is padded to a multiple of it."""
 
-END = bytes(2 * BLOCK)
-"""What stands at the end of a whole archive."""
+END = bytes(2 * TAR_BLOCK)
+"""The end of a whole archive."""
 
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
@@ -269,7 +279,7 @@ _FIXED_SUM = sum(_IDS) + sum(_TAIL) + 8 * ord(" ")
 
 
 def file_header(name: str, size: int, modified: int) -> bytes:
-    """The header of a file of ``size`` bytes, changed at ``modified`` (seconds)."""
+    """The header of a file of ``size`` bytes; ``modified`` is in seconds since the epoch."""
     split = _split(name) if size < _SIZE and 0 <= modified < _TIME else None
     if split is None:
         return _library(name, tarfile.REGTYPE, _FILE_MODE, modified, size=size)
@@ -287,9 +297,9 @@ def file_header(name: str, size: int, modified: int) -> bytes:
 
 
 def file_header_length(name: str, size: int, modified: int) -> int:
-    """How many bytes :func:`file_header` has."""
+    """The length of :func:`file_header` in bytes."""
     if len(name) <= _NAME and name.isascii() and size < _SIZE and 0 <= modified < _TIME:
-        return BLOCK
+        return TAR_BLOCK
     return len(file_header(name, size, modified))
 
 
@@ -304,8 +314,8 @@ def link_header(name: str, target: str, modified: int) -> bytes:
 
 
 def padding(size: int) -> int:
-    """How many bytes fill up a file of ``size`` bytes."""
-    return -size % BLOCK
+    """Bytes of padding after a file of ``size`` bytes."""
+    return -size % TAR_BLOCK
 
 
 def _split(name: str) -> tuple[bytes, bytes] | None:

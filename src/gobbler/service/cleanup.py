@@ -1,11 +1,8 @@
-"""What the service removes by itself, at its start and then daily.
+"""Cleanup and recovery, which a service does in the background.
 
-Request files and source directories in staging, answers in the spool, and logs, that are
-older than seven days;
-versions that have been on probation for too long.
-
-
-What goes on in the background of a service or a worker: recovery, and tidying up.
+Cleanup, at the start and then daily, removes what is older than seven days: request files and
+source directories in staging, answers in the spool, and logs. It ends the probation of versions
+that have been on it for too long. Recovery removes or completes what a crash left behind.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from gobbler.index.index import IndexUpdater
 from gobbler.model.jobs import ANSWER_SUFFIX, STATE_SUFFIX
 from gobbler.model.names import INCOMING, LOGS, VersionKey, is_internal
 from gobbler.model.records import parse_time
-from gobbler.model.requests import REQUEST_PREFIX
+from gobbler.model.requests import PREFIX
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
 from gobbler.service.settings import Settings
@@ -39,39 +36,54 @@ from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
 DAY = 86_400.0
-KEPT_FOR = 7 * DAY
-"""Seconds for which staging and logs are kept."""
+
+KEEP_SECONDS = 7 * DAY
+"""Seconds for which staging, answers and logs are kept."""
+
+CLEANUP_INTERVAL = DAY
+"""Seconds between two cleanups."""
+
+RECOVERY_INTERVAL = 60.0
+"""Seconds between two recoveries from crashes of processes here or on other hosts."""
+
+WRITE_TIMEOUT = 600.0
+"""Seconds after which no process still writes a small file."""
+
+INDEX_UPDATE_INTERVAL = 60.0
+"""Seconds between two updates of the index."""
 
 logger = logging.getLogger(__name__)
 
 
-def tidy(settings: Settings) -> None:
-    """Do one round. What fails is logged, and the rest goes on."""
+def clean_up(settings: Settings) -> None:
+    """Remove what is old. An error is logged, and the rest goes on."""
     for what, task in (
-        ("staging", tidy_staging),
-        ("the spool", tidy_spool),
-        ("logs", tidy_logs),
-        ("probation", end_probation),
+        ("staging", clean_up_staging),
+        ("the spool", clean_up_spool),
+        ("the logs", clean_up_logs),
+        ("versions on probation", end_probation),
     ):
         try:
             task(settings, time.time())
         except (GobblerError, OSError):
-            logger.exception("could not tidy up %s", what)
+            logger.exception("could not clean up %s", what)
 
 
-def tidy_staging(settings: Settings, now: float) -> None:
+def clean_up_staging(settings: Settings, now: float) -> None:
     """Remove old request files and source directories."""
     with closing(open_directory(settings.staging)) as staging:
         with os.scandir(staging) as entries:
             names = [entry.name for entry in entries if not is_internal(entry.name)]
         for name in names:
-            if _is_ours_to_tidy(staging, name) and is_older(staging, name, now - KEPT_FOR):
+            if _may_be_removed(staging, name) and is_older(staging, name, now - KEEP_SECONDS):
                 done = remove(staging, name)
-                logger.info("%s old %s in staging", _told(done), quoted(name))
+                logger.info(
+                    "%s old %s in staging", "removed" if done else "could not remove", quoted(name)
+                )
 
 
-def _is_ours_to_tidy(staging: int, name: str) -> bool:
-    if name.startswith(REQUEST_PREFIX):
+def _may_be_removed(staging: int, name: str) -> bool:
+    if name.startswith(PREFIX):
         return True
     try:
         return stat.S_ISDIR(os.stat(name, dir_fd=staging, follow_symlinks=False).st_mode)
@@ -79,35 +91,35 @@ def _is_ours_to_tidy(staging: int, name: str) -> bool:
         return False
 
 
-def tidy_spool(settings: Settings, now: float) -> None:
-    """Remove old answers, what was set aside, and what was begun but never asked for.
+def clean_up_spool(settings: Settings, now: float) -> None:
+    """Remove old answers, what was set aside, and requests that never left ``tmp``.
 
-    A job that is not answered is never too old, nor is a request that nobody has taken yet.
+    An unanswered job never expires, nor does a request that waits in the inbox.
     """
     spool = Spool(settings.staging, settings.durability)
-    unanswered = spool.records.all()
+    unanswered, _ = spool.records.all()
     for directory in (spool.tmp, spool.cur):
         with closing(open_directory(directory)) as space:
             with os.scandir(space) as entries:
                 names = [entry.name for entry in entries]
             for name in names:
                 job = name.removesuffix(ANSWER_SUFFIX).removesuffix(STATE_SUFFIX)
-                if job not in unanswered and is_older(space, name, now - KEPT_FOR):
+                if job not in unanswered and is_older(space, name, now - KEEP_SECONDS):
                     remove(space, name)
 
 
-def tidy_logs(settings: Settings, now: float) -> None:
+def clean_up_logs(settings: Settings, now: float) -> None:
     """Remove old log entries."""
     with closing(open_directory(f"{settings.registry}/{LOGS}")) as logs:
         with os.scandir(logs) as entries:
             names = [entry.name for entry in entries]
         for name in names:
-            if is_older(logs, name, now - KEPT_FOR):
+            if is_older(logs, name, now - KEEP_SECONDS):
                 remove(logs, name)
 
 
 def end_probation(settings: Settings, now: float) -> None:
-    """Remove versions that have been on probation for longer than is allowed."""
+    """Remove versions whose probation has expired."""
     if settings.probation_days < 0:
         return
     registry = Registry(settings.registry)
@@ -116,7 +128,7 @@ def end_probation(settings: Settings, now: float) -> None:
         try:
             if _is_expired(registry, key, limit):
                 _remove(settings, registry, key, limit)
-                logger.info("removed %s: on probation for too long", quoted(key.path))
+                logger.info("removed version %s: its probation has expired", quoted(key.path))
         except (GobblerError, OSError) as error:
             logger.error("could not end the probation of %s: %s", quoted(key.path), error)
 
@@ -144,42 +156,25 @@ def _remove(settings: Settings, registry: Registry, key: VersionKey, limit: floa
     remove_from_probation(registry, settings.durability, key, check)
 
 
-def _told(done: bool) -> str:
-    return "removed" if done else "could not remove"
-
-
-SWEEP_EVERY = 60.0
-"""Seconds between two looks for what crashed workers, here or elsewhere, have left."""
-
-WRITTEN_WITHIN = 600.0
-"""Seconds after which nobody goes on writing a small file."""
-
-TIDY_EVERY = 86_400.0
-"""Seconds between two rounds of removing what is old."""
-
-
-def start_background_tasks(settings: Settings) -> None:
-    """Begin with it, in threads that end with the process."""
-    for task in (_sweep_now_and_then, _tidy_daily):
-        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
-
-
 def recover_after_crash(settings: Settings) -> None:
-    """Put right what a crash may have left. What fails is logged."""
+    """Complete or roll back what a crash left behind. Errors are logged."""
+    limit = time.time() - WRITE_TIMEOUT
     try:
-        finished, swept = recover(Registry(settings.registry), settings.durability)
+        completed, removed = recover(Registry(settings.registry), settings.durability)
         ReplayGuard(settings.replay_guard).forget_old()
-        _remove_probes(settings, time.time() - WRITTEN_WITHIN)
-        Spool(settings.staging, settings.durability).sweep(time.time() - WRITTEN_WITHIN)
+        _remove_probes(settings, limit)
+        Spool(settings.staging, settings.durability).recover(limit)
     except (GobblerError, OSError):
-        logger.exception("could not look for what a crash may have left")
+        logger.exception("could not recover from a crash, if there was one")
         return
-    if finished or swept:
-        logger.warning("recovered from a crash: %d finished, %d swept", finished, swept)
+    if completed or removed:
+        logger.warning(
+            "recovered from a crash: completed %d changes, rolled back %d", completed, removed
+        )
 
 
 def _remove_probes(settings: Settings, limit: float) -> None:
-    """Remove what the probes at the start of a service leave if it is killed meanwhile."""
+    """Remove files by which a service probed the filesystem when it was killed."""
     incoming = f"{settings.registry}/{INCOMING}"
     for name in os.listdir(incoming):
         if name.startswith(scratch.PREFIX):
@@ -188,32 +183,35 @@ def _remove_probes(settings: Settings, limit: float) -> None:
                     shutil.rmtree(f"{incoming}/{name}")
 
 
-def _sweep_now_and_then(settings: Settings) -> None:
-    # A process that was killed may take seconds to be gone, its locks with it.
-    for pause in chain((1, 5, 15), repeat(SWEEP_EVERY)):
+def start_background_tasks(settings: Settings) -> None:
+    """Start cleanup and recovery in threads that end with the process."""
+    for task in (_recover_repeatedly, _clean_up_repeatedly):
+        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
+
+
+def _recover_repeatedly(settings: Settings) -> None:
+    # A process that was killed may take seconds to vanish, and its locks with it.
+    for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
         recover_after_crash(settings)
 
 
-def _tidy_daily(settings: Settings) -> None:
+def _clean_up_repeatedly(settings: Settings) -> None:
     while True:
-        tidy(settings)
-        time.sleep(TIDY_EVERY)
-
-
-INDEX_UPDATE_SECONDS = 60.0
-"""Seconds between two updates of the index."""
+        clean_up(settings)
+        time.sleep(CLEANUP_INTERVAL)
 
 
 def keep_index(settings: Settings) -> None:
-    """Keep the index up to date, for ever. What fails is logged."""
+    """Keep the index up to date, and never return. Errors are logged."""
     if settings.index is None:
         return
-    index = Index(settings.index, Registry(settings.registry))
-    keeper = IndexUpdater(Registry(settings.registry), index)
+    registry = Registry(settings.registry)
+    index = Index(settings.index, registry)
+    updater = IndexUpdater(registry, index)
     while True:
         try:
-            keeper.look()
+            updater.look()
         except (UnusableIndex, GobblerError, OSError) as error:
-            logger.warning("the index %s could not be brought up to date: %s", index.path, error)
-        time.sleep(INDEX_UPDATE_SECONDS)
+            logger.warning("could not update the index %s: %s", index.path, error)
+        time.sleep(INDEX_UPDATE_INTERVAL)

@@ -1,4 +1,8 @@
-"""The installation that settings describe, and what its batches are run by."""
+"""The service context that settings describe: registry, rules, executor and index.
+
+:class:`InProcess` carries out requests in this process, with no service: for administrators and
+tests. The checks, and the result on disk, are those of a service, which may run beside.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +27,10 @@ from gobbler.transfer.dispatch import RemoteExecutor
 
 
 def make_executor(settings: Settings, threads: int, executor: Executor | None = None) -> Executor:
-    """The executor that ``settings`` ask for, with so many ``threads`` of this process.
+    """The executor for batches of files, with this many ``threads`` of this process.
 
-    ``executor`` takes its place, if it is given. Any but a thread pool is taken to have other
-    processes, which may die, and to run a batch anew when one does.
+    ``executor`` takes its place if it is given. Any but a thread pool is assumed to have other
+    processes, which may die, and to run a batch again when one does.
     """
     if executor is not None:
         if isinstance(executor, ThreadPoolExecutor | RemoteExecutor):
@@ -41,48 +45,44 @@ def make_executor(settings: Settings, threads: int, executor: Executor | None = 
 
 
 def make_service_context(settings: Settings, executor: Executor) -> ServiceContext:
-    """The installation that ``settings`` describe, with its batches run by ``executor``."""
+    """The context of a service with these ``settings``; ``executor`` runs its batches."""
+    registry = Registry(settings.registry)
     return ServiceContext(
         staging=settings.staging,
-        registry=Registry(settings.registry),
+        registry=registry,
         admins=settings.admins,
         whitelist=settings.whitelist,
         spoofing=dict(settings.spoofing),
         durability=settings.durability,
         executor=executor,
         width=settings.concurrency,
-        index=index_of(settings),
+        index=Index(settings.index, registry) if settings.index else None,
         dedup=settings.dedup,
     )
 
 
-def index_of(settings: Settings) -> Index | None:
-    """The index, if there is to be one."""
-    return Index(settings.index, Registry(settings.registry)) if settings.index else None
-
-
 class InProcess:
-    """The installation that ``settings`` describe, to be worked on from here.
+    """Carries out requests in this process, as a service with these ``settings`` would.
 
-    Batches of files are run by ``executor``: any ``concurrent.futures.Executor`` whose
-    processes run as this account, with this version of gobbler, and see the same directories;
-    by threads of this process, or the cluster that ``settings`` name, if there is none given.
+    Batches of files run on ``executor``: any ``concurrent.futures.Executor`` whose processes run
+    as this account, with this version of gobbler, and see the same directories. Without one, they
+    run in threads of this process, or on the cluster that ``settings`` name.
     ``settings.concurrency`` batches of one request run at a time.
 
-    This process must run as the account that owns the registry. Use it as a context manager;
-    an ``executor`` that was given is not shut down.
+    This process must run as the account that owns the registry. Use it as a context manager; it
+    does not shut down an ``executor`` that it was given.
 
-    Raises :class:`~gobbler.service.settings.Misconfigured` if the directories don't allow it.
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories don't allow it.
     """
 
     def __init__(self, settings: Settings, executor: Executor | None = None) -> None:
         check_directories(settings)
         check_index(settings)
-        os.umask(0o022)  # what is published is for everybody to read
+        os.umask(0o022)  # everybody must be able to read what is published
         recover_after_crash(settings)
         self._own = None if executor is not None else make_executor(settings, settings.concurrency)
         chosen = self._own or make_executor(settings, settings.concurrency, executor)
-        self._site: ServiceContext = make_service_context(settings, chosen)
+        self._service = make_service_context(settings, chosen)
 
     def carry_out(
         self,
@@ -95,29 +95,27 @@ class InProcess:
         """Carry out a request of the account that this process runs as; fields of the answer.
 
         ``action`` and ``request`` are those of a request file, e.g. ``"validate_version"``
-        and ``{"project": "p", "asset": "a", "version": "1"}``. ``progress`` follows
-        the work, and ``cancel`` may end it.
+        and ``{"project": "p", "asset": "a", "version": "1"}``. ``progress`` follows the work,
+        and ``cancel`` may end it. Only an administrator in the settings may do what
+        administrators may.
 
-
-        Raises :class:`~gobbler.errors.GobblerError` when the request is wrong, not allowed or
-        fails; nothing has changed then. What is for administrators is allowed to those
-        of the settings alone.
+        Raises :class:`~gobbler.errors.GobblerError` if the request is wrong, not allowed or
+        fails; nothing has changed then.
         """
         uid = os.geteuid()
         requester = Requester(uid, account_name(uid, "this process"))
         name = f"request-{action}-{secrets.token_hex(6)}"
-        data = msgspec.json.encode(request)
         return carry_out(
-            self._site,
+            self._service,
             name,
-            data,
+            msgspec.json.encode(request),
             requester,
             progress=progress or NoProgress(),
             cancel=cancel or NeverCancelled(),
         )
 
     def close(self) -> None:
-        """Shut down what was not given."""
+        """Shut down the executor, unless it was given."""
         if self._own is not None:
             self._own.shutdown()
 

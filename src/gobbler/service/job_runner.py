@@ -1,4 +1,7 @@
-"""Performing one job of the spool: carried out, followed, answered; once, whoever dies."""
+"""The job runner: carries out one job of the spool, reports its progress, and answers it.
+
+The change is made once, however often workers die on the way.
+"""
 
 from __future__ import annotations
 
@@ -24,80 +27,82 @@ from gobbler.model.records import format_time
 from gobbler.registry.recovery import recover_workspace, remove_workspace
 from gobbler.registry.workspace import WorkspaceInUse
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
-from gobbler.spool.job_store import Record
+from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
 
-TELL_EVERY = 0.5
-"""Seconds between two reports of progress, and between two looks for a cancellation."""
+REPORT_INTERVAL = 0.5
+"""Seconds between two reports of progress, and between two checks for a cancellation."""
 
-PAUSE = 1.0
-"""Seconds before a job that could not be begun or answered now is tried again."""
-
-MAX_ATTEMPTS = 10
-"""After so many workers have died of it a job is given up."""
+RETRY_PAUSE = 1.0
+"""Seconds before a job that could not begin or be answered is retried."""
 
 logger = logging.getLogger(__name__)
 
 
 class JobMonitor:
-    """The progress and the cancel token of a job: reports the one, and looks for the other."""
+    """The progress and the cancel token of a job: writes its state, and checks its mark."""
 
     def __init__(self, spool: Spool, lease: Lease, state: JobState) -> None:
         self.state = state
         self._spool = spool
-        self._presence = lease
+        self._lease = lease
         self._begun = time.monotonic()
-        self._next = self._begun + TELL_EVERY
+        self._next = self._begun + REPORT_INTERVAL
         self._files = self._size = 0
         self._expected: tuple[int, int | None] | None = None
-        self._told = JobProgress()
+        self._reported = JobProgress()
 
     def expect(self, files: int, size: int | None) -> None:
-        """Know what there is to do."""
+        """Set the total."""
         self._expected = files, size
         self._files = self._size = 0
 
     def advance(self, files: int, size: int) -> None:
-        """Know what is done."""
+        """Add to what is done."""
         self._files += files
         self._size += size
 
     def check(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` once the owner wants the job no more."""
+        """Raise :class:`~gobbler.errors.Cancelled` once the owner has cancelled the job.
+
+        Renews the lease and reports progress, too.
+        """
         moment = time.monotonic()
         if moment < self._next:
             return
-        self._next = moment + TELL_EVERY
-        self._presence.renew()
+        self._next = moment + REPORT_INTERVAL
+        self._lease.renew()
         if self._spool.records.is_cancelled(self.state.job):
-            raise Cancelled(CANCELLED, hint="Nothing was changed.")
+            raise _cancelled()
         progress = self.progress()
-        if progress != self._told:
-            self._told = progress
-            with suppress(OSError):  # a full disk must not end what may need no more space
-                self._spool.answers.tell(msgspec.structs.replace(self.state, progress=progress))
+        if progress != self._reported:
+            self._reported = progress
+            with suppress(OSError):  # a full disk must not end a job that may need no more space
+                self._spool.answers.write_state(
+                    msgspec.structs.replace(self.state, progress=progress)
+                )
 
     def progress(self) -> JobProgress:
-        """What is known of it now."""
+        """The progress now."""
         seconds = time.monotonic() - self._begun
         files, size = self._files, self._size
         if self._expected is not None:
-            # A file that was compared in vain is counted once more when it is copied.
+            # A file that turned out not to be a duplicate is counted again when it is copied.
             files = min(files, self._expected[0])
             if self._expected[1] is not None:
                 size = min(size, self._expected[1])
         return progress_after(seconds, files, size, self._expected)
 
 
-class Performer:
-    """Performs jobs of ``spool`` on ``site``, in the calling thread."""
+class JobRunner:
+    """Runs jobs of ``spool``, each in the thread that calls it."""
 
     def __init__(self, service: ServiceContext, spool: Spool) -> None:
-        self._site = service
+        self._service = service
         self._spool = spool
 
-    def perform(self, lease: Lease, record: Record, attempt: int) -> None:
-        """Carry out the job of ``record``, begun for the ``attempt``-th time, and answer it."""
+    def run(self, lease: Lease, record: JobRecord, attempt: int) -> None:
+        """Run the job of ``record`` for the ``attempt``-th time, answer it, and release it."""
         state = msgspec.structs.replace(
             record.state(), state="running", started=format_time(now()), attempts=attempt
         )
@@ -105,46 +110,45 @@ class Performer:
         started = time.monotonic()
         try:
             if self._spool.answers.has(record.job):
-                # Somebody was killed right after answering it.
+                # The worker was killed right after it had answered.
                 self._spool.answers.complete(record.state())
                 self._end(record, attempt)
                 return
-            self._spool.answers.tell(state)
+            self._spool.answers.write_state(state)
             outcome = self._outcome(record, attempt, monitor)
             if isinstance(outcome.error, WorkspaceInUse):
                 self._give_back(record, attempt, outcome.error)
             else:
-                self._finish(record, monitor, attempt, outcome)
+                self._answer(record, monitor, attempt, outcome)
                 log_outcome(record.name, record.user, outcome, started)
         except (OSError, GobblerError) as error:
-            # What was done will not be done again but answered.
+            # A change that was made is not made again: the next attempt only answers it.
             self._give_back(record, attempt, error)
         except Exception as error:
-            logger.exception("job %s: an error that nobody has thought of", quoted(record.job))
+            logger.exception("job %s: unexpected error", quoted(record.job))
             self._give_back(record, attempt, error)
         finally:
             lease.release()
 
-    def _give_back(self, record: Record, attempt: int, error: Exception) -> None:
-        logger.warning("job %s will be tried again: %s", quoted(record.job), error)
-        time.sleep(PAUSE)
-        with suppress(OSError):  # it has ended, but for a last step; or has one attempt less
+    def _give_back(self, record: JobRecord, attempt: int, error: Exception) -> None:
+        logger.warning("could not begin or answer job %s; retrying: %s", quoted(record.job), error)
+        time.sleep(RETRY_PAUSE)
+        with suppress(OSError):  # then it is answered, or has one attempt less
             self._spool.records.give_back(record.job, attempt)
 
-    def leave(self, record: Record, attempt: int) -> None:
-        """Leave a job that is under way to the next worker: that this one ends is no fault of it.
+    def abandon(self, record: JobRecord, attempt: int) -> None:
+        """Leave a running job to the next worker, without counting this attempt.
 
-        Whatever still happens to it here is like what happens right before a crash.
+        What its thread still does is like what happens right before a crash.
         """
         with suppress(OSError, GobblerError):
             self._spool.records.give_back(record.job, attempt)
-            self._spool.answers.tell(record.state())
+            self._spool.answers.write_state(record.state())
 
-    def _outcome(self, record: Record, attempt: int, monitor: JobMonitor) -> Outcome:
+    def _outcome(self, record: JobRecord, attempt: int, monitor: JobMonitor) -> Outcome:
+        registry, durability = self._service.registry, self._service.durability
         try:
-            earlier = recover_workspace(
-                self._site.registry, self._site.durability, record.workspace
-            )
+            earlier = recover_workspace(registry, durability, record.workspace)
         except WorkspaceInUse as error:
             return failed(error)
         if earlier is not None:
@@ -152,25 +156,26 @@ class Performer:
         if attempt > MAX_ATTEMPTS:
             return failed(
                 Fault(
-                    f"the job was begun {MAX_ATTEMPTS} times, and each time its worker died",
+                    f"the job began {MAX_ATTEMPTS} times, and each time its worker died",
                     code=Code.WORKER_DIED,
-                    hint="The logs of the workers tell more.",
+                    hint="The logs of the workers say more.",
                 )
             )
         if self._spool.records.is_cancelled(record.job):
-            return failed(Cancelled(CANCELLED, hint="Nothing was changed."))
-        requester = Requester(record.uid, record.user)
+            return failed(_cancelled())
         return outcome_of(
-            self._site,
+            self._service,
             record.name,
             record.data,
-            requester,
+            Requester(record.uid, record.user),
             progress=monitor,
             cancel=monitor,
             workspace_name=record.workspace,
         )
 
-    def _finish(self, record: Record, monitor: JobMonitor, attempt: int, outcome: Outcome) -> None:
+    def _answer(
+        self, record: JobRecord, monitor: JobMonitor, attempt: int, outcome: Outcome
+    ) -> None:
         answer = job_answer(outcome.body, outcome.status)
         state = msgspec.structs.replace(
             monitor.state,
@@ -179,10 +184,14 @@ class Performer:
             progress=monitor.progress(),
             answer=answer,
         )
-        self._spool.answers.finish(state)
+        self._spool.answers.write_answer(state)
         self._end(record, attempt)
 
-    def _end(self, record: Record, attempt: int) -> None:
-        # The record goes last: by it the rest is found after a crash.
-        remove_workspace(self._site.registry, self._site.durability, record.workspace)
-        self._spool.tidy_away(record.job, attempt)
+    def _end(self, record: JobRecord, attempt: int) -> None:
+        # The record goes last: after a crash it leads to the rest.
+        remove_workspace(self._service.registry, self._service.durability, record.workspace)
+        self._spool.remove(record.job, attempt)
+
+
+def _cancelled() -> Cancelled:
+    return Cancelled(CANCELLED, hint="Nothing was changed.")

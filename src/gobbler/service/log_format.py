@@ -1,4 +1,4 @@
-"""What the service tells its administrator: lines of text, or one JSON object a line."""
+"""The format of log lines: text, or one JSON object a line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 
 class LogFormat(str, enum.Enum):
-    """How log lines look."""
+    """The format of log lines."""
 
     TEXT = "text"
     JSON = "json"
@@ -24,14 +24,14 @@ class TextFormatter(logging.Formatter):
         super().__init__("%(asctime)s %(levelname)-7s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The line of ``record``, in which nothing that users name can start another line."""
+        """The line of ``record``, safe from names of files that would start another line."""
         line = super().formatMessage(record)
         if line.isprintable():
             return line
         return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
-        """The time of ``record`` with the host's offset; ``datefmt`` has no say."""
+        """The time of ``record`` with the host's offset; ignores ``datefmt``."""
         del datefmt
         return _time(record)
 
@@ -45,7 +45,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            # What is not UTF-8 in a name must not cost the line.
+            # A name that is not UTF-8 must not suppress the line.
             "message": record.getMessage().encode(errors="backslashreplace").decode(),
         }
         if record.exc_info:
@@ -76,7 +76,7 @@ def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:
         },
         "loggers": {
             "gobbler": {**console, "level": level},
-            # Its notes on processes starting and stopping tell an administrator nothing.
+            # Its lines on processes that start and stop are of no use to an administrator.
             "_granian": {**console, "level": level if debug else "WARNING"},
             "granian.access": {**console, "level": level},
         },

@@ -1,4 +1,4 @@
-"""Carrying out a request to its end: whatever happens becomes an answer, and a log line."""
+"""The outcome of a request: every result and error becomes an answer and a log line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger("gobbler.model.requests")
 
 
 class Outcome(NamedTuple):
-    """The body of an answer, and the ``error`` that it tells, if it does."""
+    """The body of an answer, and the ``error`` that it reports, if there is one."""
 
     body: dict[str, object]
     error: GobblerError | None = None
@@ -61,12 +61,12 @@ def outcome_of(
 
 
 def failed(error: GobblerError) -> Outcome:
-    """The outcome that is ``error``."""
+    """The outcome of a request that fails with ``error``."""
     return Outcome(error.answer(), error)
 
 
 def log_outcome(name: str, user: str, outcome: Outcome, started: float) -> None:
-    """Log how a request ended that was ``started`` then (monotonic seconds)."""
+    """Log how a request ended, and how long it took since ``started`` (monotonic seconds)."""
     logger.log(
         logging.INFO if outcome.status < 500 else logging.ERROR,
         "%s by %s: %d in %.3f s: %s",

@@ -1,9 +1,9 @@
-"""One service at an address, though its port could be shared.
+"""The port guard: one service at an address, though its port can be shared.
 
-Workers share a port (``SO_REUSEPORT``, see ``socket(7)``), which the kernel lets all processes
-of one account do: two services that start at the same moment would each get half of the
-requests, and neither would be told. So the supervisor holds a name of the abstract namespace
-(``unix(7)``), which goes when it ends, however it ends.
+HTTP workers share a port (``SO_REUSEPORT``, see ``socket(7)``), and the kernel lets all processes
+of one account do so: two services that start at the same moment would each get half of the
+requests, without an error. So the supervisor holds a name in the abstract namespace of
+``unix(7)``, which vanishes with its process.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 
 BACKLOG = 64
-"""Of those who come too late. When it is full, the port is long in use, which is seen as well."""
+"""Services that came too late and wait; when it is full, the port itself is in use."""
 
 LISTENS_WITHIN = 0.1
-"""Seconds after which whoever has taken a name listens; no service takes so long."""
+"""Seconds in which a service that has bound a name surely listens."""
 
 
 @contextmanager
 def alone_at(host: str, port: int) -> Iterator[bool]:
-    """Whether no other service of this account is, or is about to be, at ``host`` and ``port``.
+    """Whether no other service of this account starts at ``host`` and ``port``.
 
-    None can come for as long as the block lasts. That one of them is at all addresses (such as
-    ``0.0.0.0``) and the other at one is not noticed. A service that already listens is another
-    matter: see :func:`check_address`.
+    None can start while the block lasts. It does not notice that one of them is at all addresses
+    (such as ``0.0.0.0``) and the other at one; see also :func:`check_address`.
     """
     name = _name(os.geteuid(), host, port)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
@@ -44,7 +43,7 @@ def alone_at(host: str, port: int) -> Iterator[bool]:
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            # Anybody may take any name; only our own account can share the port.
+            # Anybody may bind any name; only our own account can share the port.
             yield not _is_held_by(os.geteuid(), name)
             return
         held.listen(BACKLOG)
@@ -52,7 +51,7 @@ def alone_at(host: str, port: int) -> Iterator[bool]:
 
 
 def _name(user: int, host: str, port: int) -> str:
-    # Names are short, of hosts they need not be.
+    # A name is short; that of a host may be long.
     address = hashlib.blake2b(f"{host} {port}".encode(), digest_size=16).hexdigest()
     return f"\0gobbler-serve-{user}-{address}"
 
@@ -70,18 +69,21 @@ def _is_held_by(user: int, name: str) -> bool:
 
 
 def check_address(host: str, port: int) -> None:
-    """Make sure that the service can listen at ``host`` and ``port``."""
+    """Check that the service can listen at ``host`` and ``port``.
+
+    Raises :class:`~gobbler.errors.Misconfigured`.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-            # Only a listening socket finds out about one that may share the port.
+            # Only a listening socket notices another one that shares the port.
             probe.listen(1)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise in_use(host, port) from None
-        raise Misconfigured(f"can't listen at {host}, port {port}: {error.strerror}") from None
+        raise Misconfigured(f"could not listen at {host}, port {port}: {error.strerror}") from None
 
 
 def in_use(host: str, port: int) -> Misconfigured:

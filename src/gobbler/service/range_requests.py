@@ -1,6 +1,6 @@
-"""Conditional requests and ranges: RFC 9110, sections 13 and 14, as functions on values.
+"""Range and conditional requests: RFC 9110, sections 13 and 14, as functions on values.
 
-One range is served; a request for several gets the whole file, as the RFC allows.
+A request for one range gets it; a request for several gets the whole file, as the RFC allows.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 
 
 @dataclass(frozen=True)
-class File:
-    """What is known of a file: size in bytes, time of change in ns, and inode."""
+class FileState:
+    """The state of a file that is served: size in bytes, time of change in ns, and inode."""
 
     size: int
     modified: int
@@ -24,7 +24,7 @@ class File:
 
     @property
     def etag(self) -> str:
-        """A strong validator: it changes whenever the file is replaced or changed."""
+        """A strong validator: it changes whenever the file is replaced or modified."""
         return f'"{self.inode:x}-{self.modified:x}-{self.size:x}"'
 
     @property
@@ -40,14 +40,14 @@ def _date(seconds: int) -> str:
 
 @dataclass(frozen=True)
 class Decision:
-    """How to answer: the status, and which bytes (``stop`` is not among them)."""
+    """The status of an answer, and its bytes: from ``start`` up to, but without, ``stop``."""
 
     status: int
     start: int
     stop: int
 
 
-def decide(headers: Mapping[str, str], file: File) -> Decision:
+def decide(headers: Mapping[str, str], file: FileState) -> Decision:
     """How to answer a ``GET`` or ``HEAD`` with ``headers`` (names in lower case)."""
     nothing = (0, 0)
     match = headers.get("if-match")
@@ -75,7 +75,7 @@ def _matches(header: str, etag: str, *, strongly: bool) -> bool:
     return "*" in tags or etag in tags
 
 
-def _is_newer(date: str | None, file: File) -> bool | None:
+def _is_newer(date: str | None, file: FileState) -> bool | None:
     """Whether the file was changed after ``date``; ``None`` if that is no date."""
     seconds = None if date is None else _seconds(date)
     return None if seconds is None else file.modified // 1_000_000_000 > seconds
@@ -91,7 +91,7 @@ def _seconds(date: str) -> int | None:
         return None
 
 
-def _range_applies(condition: str | None, file: File) -> bool:
+def _range_applies(condition: str | None, file: FileState) -> bool:
     if condition is None:
         return True
     condition = condition.strip()
@@ -104,7 +104,7 @@ def _range(header: str, size: int) -> Decision:
     match = _RANGE.fullmatch(header)
     if match is None or match.group(1, 2) == ("", ""):
         return Decision(200, 0, size)
-    # More than 18 digits are beyond any file, and a long number is slow to read.
+    # A number of more than 18 digits is beyond any file, and slow to parse.
     digits = (text.lstrip("0")[:19] or "0" if text else None for text in match.groups())
     first, last = (None if text is None else int(text) for text in digits)
     if first is None:

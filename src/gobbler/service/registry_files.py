@@ -1,8 +1,8 @@
-"""The files of a registry, as whoever reads over HTTP may have them.
+"""The files of a registry that anyone may read over HTTP.
 
-One rule for every endpoint: a file is opened once, following no link but those that lead
-to a file of the registry or below a whitelisted directory, and no link on the way there.
-All that is sent comes from the descriptor that was checked.
+One rule for every endpoint: a file is opened once. A link is followed only if it leads to a file
+of the registry or below a whitelisted directory, and no directory on the way may be a link. All
+that is sent comes from the descriptor that was checked.
 """
 
 from __future__ import annotations
@@ -11,64 +11,118 @@ import errno
 import os
 import posixpath
 import stat
+from collections.abc import Callable
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
+from gobbler.fs import mounts
 from gobbler.fs.open import Beneath, closing, kind_of, open_beneath, open_directory
-from gobbler.fs.openat2 import opener, read_link
+from gobbler.fs.openat2 import cached_opener, opener, read_link
 from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below
 
-HOPS = 8
+MAX_HOPS = 8
 """Links of links that are followed at most; what the service writes needs one."""
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
+READ_SIZE = 1024 * 1024
+"""Bytes of a file that are read and sent at a time."""
+
+_LOCAL = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"))
+"""Filesystems that open a file without asking anybody, once its path is in the kernel's cache."""
+
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 
 
-class Files:
+class _NotCachedError(Exception):
+    """To open it might take a while."""
+
+
+class RegistryFiles:
     """Opens the files of the registry ``registry``; paths are relative to it."""
 
     def __init__(self, registry: str, whitelist: tuple[str, ...]) -> None:
         self._registry = registry
         self._whitelist = whitelist
         self._open = opener()
+        self._open_cached = cached_opener() if _is_local(registry) else None
         self.directory = open_directory(registry)
 
     def open(self, path: str, beneath: Beneath | None = None) -> int:
-        """Open the file at ``path`` for reading.
+        """Open the file at ``path`` for reading; it takes as long as the filesystem takes.
 
-        With ``beneath``, the directories on the way are those that it keeps open. Raises
-        :class:`~gobbler.errors.Missing` for what is not there, is no file, or is a link to
-        elsewhere.
+        With ``beneath``, its open directories serve as the way there. Raises
+        :class:`~gobbler.errors.Missing` if the file is not there, is no regular file, or is a
+        link that must not be followed.
         """
-        where = path
-        for _ in range(HOPS):
+        if beneath is not None:
+            return self._follow(path, lambda where: beneath.open(where, FLAGS), self._read_link)
+        return self._follow(
+            path, lambda where: self._open(self.directory, where, FLAGS), self._read_link
+        )
+
+    def open_cached(self, path: str) -> int | None:
+        """Like :meth:`open`, but never waits; ``None`` where it might have to.
+
+        It does not have to on a local filesystem if the kernel has ``path`` in its cache.
+        """
+        call = self._open_cached
+        if call is None:
+            return None
+
+        def enter(where: str, flags: int = FLAGS) -> int:
             try:
-                if beneath is not None:
-                    return checked(beneath.open(where, FLAGS), path)
-                return checked(self._open(self.directory, where, FLAGS), path)
+                return call(self.directory, where, flags)
+            except BlockingIOError:
+                raise _NotCachedError from None
+
+        def read(where: str) -> str:
+            with closing(enter(where, os.O_PATH)) as link:
+                return os.readlink("", dir_fd=link)
+
+        try:
+            return self._follow(path, enter, read, whitelisted=False)
+        except _NotCachedError:
+            return None
+
+    def link(self, path: str) -> str | None:
+        """Where the link at ``path`` leads in the registry; ``None`` if out of it.
+
+        Raises :class:`~gobbler.errors.Missing` if it leads to what must not be served.
+        """
+        return self._inner(self._target(path, path, self._read_link), path)
+
+    def _follow(
+        self,
+        path: str,
+        enter: Callable[[str], int],
+        read: Callable[[str], str],
+        *,
+        whitelisted: bool = True,
+    ) -> int:
+        where = path
+        for _ in range(MAX_HOPS):
+            try:
+                return checked(enter(where), path)
             except OSError as error:
                 if error.errno != errno.ELOOP:
                     raise not_there(error, path) from None
-            target = self._target(where, path)
+            target = self._target(where, path, read)
             inner = self._inner(target, path)
             if inner is None:
+                if not whitelisted:
+                    raise _NotCachedError
                 return self._open_whitelisted(target, path)
             where = inner
         raise _leads_nowhere(path)
 
-    def link(self, path: str) -> str | None:
-        """Where the link at ``path`` leads to in the registry; ``None`` if out of it.
+    def _read_link(self, where: str) -> str:
+        return read_link(self.directory, where)
 
-        Raises :class:`~gobbler.errors.Missing` where that is nothing that may be served.
-        """
-        return self._inner(self._target(path, path), path)
-
-    def _target(self, where: str, path: str) -> str:
+    def _target(self, where: str, path: str, read: Callable[[str], str]) -> str:
         try:
-            text = read_link(self.directory, where)
+            text = read(where)
         except OSError as error:
             raise not_there(error, path) from None
         return absolute_target(posixpath.dirname(f"{self._registry}/{where}"), text)
@@ -95,15 +149,23 @@ class Files:
         )
 
 
+def _is_local(directory: str) -> bool:
+    try:
+        mount = mounts.mount_of(mounts.read(), os.path.realpath(directory))
+    except OSError:
+        return False
+    return mount is not None and mount.kind in _LOCAL
+
+
 def not_there(error: OSError, path: str) -> GobblerError:
-    """The answer to whoever asked for ``path``, which could not be opened."""
+    """The error for a ``path`` that could not be opened."""
     if error.errno in _ABSENT:
-        return Missing(f"{quoted(path)} does not exist in the registry", code=Code.FILE_NOT_FOUND)
+        return absent(path)
     return Fault(f"could not read {quoted(path)}: {error.strerror}", code=code_of(error))
 
 
 def checked(descriptor: int, path: str) -> int:
-    """``descriptor`` if it is of a regular file; else it is closed and refused."""
+    """``descriptor`` if it is that of a regular file; else it is closed and refused."""
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
@@ -112,7 +174,7 @@ def checked(descriptor: int, path: str) -> int:
 
 
 def no_file(mode: int, path: str) -> Missing:
-    """The answer to whoever asked for ``path``, which is no file but of ``mode``."""
+    """The error for a ``path`` that is no regular file but of ``mode``."""
     hint = "Use /list to see what is in it." if stat.S_ISDIR(mode) else ""
     return Missing(
         f"{quoted(path)} is {kind_of(mode)}, not a file", code=Code.NOT_A_FILE, hint=hint
@@ -129,7 +191,7 @@ def _leads_nowhere(path: str) -> Missing:
 def registry_path(path: str) -> str:
     """``path`` relative to the registry, in its plainest form (``""``: the registry).
 
-    Raises :class:`~gobbler.errors.Refused` when it leaves the registry, and
+    Raises :class:`~gobbler.errors.Refused` if it leaves the registry, and
     :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
     """
     if "\0" in path:

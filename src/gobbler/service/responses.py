@@ -1,7 +1,4 @@
-"""Answers as JSON.
-
-Small things about ASGI, the interface to the HTTP server.
-"""
+"""JSON answers, and what to do when the client disconnects."""
 
 from __future__ import annotations
 
@@ -25,7 +22,7 @@ def json_answer(value: object, status: int = 200) -> Response:
 
 
 def failure(error: GobblerError) -> Response:
-    """The answer that tells an error: its reason, and the hint behind it if there is one."""
+    """The answer for an error, with its reason and code."""
     return json_answer(error.answer(), error.status)
 
 
@@ -33,16 +30,16 @@ T = TypeVar("T")
 
 
 async def disconnected(receive: Receive) -> None:
-    """Return when the client is gone.
+    """Return when the client has disconnected.
 
-    What it still sends is of no interest; it is read so that nothing piles up.
+    A body is read and dropped, so that it does not pile up.
     """
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-async def while_there(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
-    """Await ``work``, which is cancelled when the client goes away; then ``None``.
+async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
+    """Await ``work``; if the client disconnects, cancel it and return ``None``.
 
     Sending to a client that is gone would wait for ever, and keep files open.
     """

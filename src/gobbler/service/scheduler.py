@@ -1,6 +1,7 @@
-"""The worker: takes jobs from the spool, a few at a time, beside the HTTP service or without.
+"""The scheduler: takes jobs from the spool and runs a few at a time.
 
-Any number of workers may serve one spool, on any hosts that mount its directories.
+It runs in a worker process, below a service or alone. Any number of them may share one spool, on
+any hosts that mount its directories.
 """
 
 from __future__ import annotations
@@ -9,35 +10,44 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from gobbler.actions.context import ServiceContext
 from gobbler.errors import GobblerError, quoted
 from gobbler.fs.lease import Lease
 from gobbler.model.requests import action_of
 from gobbler.rules.fairness import UserTurns, Waiting
-from gobbler.service.job_runner import Performer
+from gobbler.service.job_runner import JobRunner
 from gobbler.spool.inbox import Inbox
-from gobbler.spool.job_store import Record
+from gobbler.spool.job_store import JobRecord, PendingJob, next_attempt
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
-LOOK_EVERY = 0.1
-"""Seconds between two looks into the spool."""
+SURVEY_INTERVAL = 0.1
+"""Seconds between two surveys of the spool."""
 
-LOOK_SHARE = 4
-"""Of its time, a worker looks for no more than one part in so many, however much waits."""
+SURVEY_SHARE = 4
+"""A scheduler spends at most one part in this many of its time on surveys."""
 
-AT_ONCE = {"cancel_job", "list_jobs", "health_check"}
+QUICK_ACTIONS = {"cancel_job", "list_jobs", "health_check"}
 """Actions that take no time, and must not wait for those that do."""
 
 QUICK_SLOTS = 4
-"""Jobs of these actions that are carried out at a time."""
+"""Jobs of these actions that run at a time."""
 
 logger = logging.getLogger(__name__)
 
 
+class Begun(NamedTuple):
+    """A job that has begun here for the ``attempt``-th time."""
+
+    lease: Lease
+    record: JobRecord
+    attempt: int
+
+
 class Lane:
-    """Jobs of one kind, ``slots`` of which are carried out at a time."""
+    """Jobs of one kind, ``slots`` of which run at a time."""
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
@@ -46,8 +56,8 @@ class Lane:
         self._running: dict[int, int] = {}
         self._served: dict[int, float] = {}
 
-    def see(self, waiting: Iterable[Waiting], running: dict[int, int]) -> None:
-        """Know what waits, and how many jobs of each user run, wherever."""
+    def update(self, waiting: Iterable[Waiting], running: dict[int, int]) -> None:
+        """Set which jobs wait, and how many jobs of each user run anywhere."""
         self._turns = UserTurns(waiting)
         self._running = dict(running)
 
@@ -60,142 +70,162 @@ class Lane:
         return job
 
     def count(self, uid: int, more: int) -> None:
-        """Know that a user has so many ``more`` running jobs."""
+        """Add ``more`` to the number of running jobs of a user."""
         self._running[uid] = max(0, self._running.get(uid, 0) + more)
 
 
 class Scheduler:
-    """Carries out the jobs of one spool, ``slots`` of them at a time."""
+    """Runs the jobs of one spool, ``slots`` of them at a time."""
 
     def __init__(self, service: ServiceContext, replay_guard: str, slots: int) -> None:
         self._spool = Spool(service.staging, service.durability)
         self._inbox = Inbox(self._spool, ReplayGuard(replay_guard))
-        self._performer = Performer(service, self._spool)
+        self._runner = JobRunner(service, self._spool)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
         self._files: dict[str, str] = {}
-        self._under_way: dict[str, tuple[Record, int]] = {}
+        self._jobs: dict[str, PendingJob] = {}
+        self._running: dict[str, Begun] = {}
         self._changed = threading.Condition()
-        self._look_at = 0.0
+        self._next_survey = 0.0
         self._has_ended = False
         self._stopped = False
-        self._trouble: dict[str, str] = {}
+        self._problems: dict[str, str] = {}
 
     def run(self) -> None:
-        """Work until :meth:`stop`."""
+        """Run jobs until :meth:`stop`."""
         while not self._stopped:
-            if time.monotonic() >= self._look_at:
-                self._look()
-            tried = [self._take(lane) for lane in self._lanes]
+            if time.monotonic() >= self._next_survey:
+                self.survey()
+            tried = [self.take(lane) for lane in self._lanes]
             if not any(tried):
                 with self._changed:
-                    left = max(0.0, self._look_at - time.monotonic())
+                    left = max(0.0, self._next_survey - time.monotonic())
                     self._changed.wait_for(lambda: self._stopped or self._has_ended, left)
                     self._has_ended = False
 
     def stop(self, grace: float) -> bool:
-        """Take no more jobs; whether those under way ended within ``grace`` seconds.
+        """Take no more jobs; whether those that run ended within ``grace`` seconds.
 
-        Others are left to whoever takes them up next, which goes on with them.
+        Another worker resumes the others.
         """
         deadline = time.monotonic() + grace
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-            while self._under_way and (left := deadline - time.monotonic()) > 0:
+            while self._running and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
-            for record, attempt in self._under_way.values():
-                self._performer.leave(record, attempt)
-            return not self._under_way
+            for begun in self._running.values():
+                self._runner.abandon(begun.record, begun.attempt)
+            return not self._running
 
-    def _look(self) -> None:
-        """Find out what waits."""
+    def survey(self) -> None:
+        """Find out which jobs wait."""
         began = time.monotonic()
         try:
-            seen = self._spool.look()
-            arrived = self._inbox.waiting(besides=seen.known)
+            found = self._spool.survey()
+            arrived = self._inbox.waiting(besides=found.jobs)
         except (OSError, GobblerError) as error:
-            self._tell_trouble("", f"could not look into the spool: {error}")
-            self._look_at = time.monotonic() + 10 * LOOK_EVERY
+            self._log_once("", f"could not list the spool {self._spool.new}: {error}")
+            self._next_survey = time.monotonic() + 10 * SURVEY_INTERVAL
             return
-        self._files = {known.job: name for name, known in arrived.items()}
-        self._trouble = {
-            job: told
-            for job, told in self._trouble.items()
-            if job in seen.known or job in self._files
+        self._jobs = found.jobs
+        self._files = {waiting.job: name for name, waiting in arrived.items()}
+        self._problems = {
+            job: message
+            for job, message in self._problems.items()
+            if job in found.jobs or job in self._files
         }
-        waiting = [*arrived.values(), *seen.free]
-        quick = [job for job in waiting if _is_quick(job) or job.job in seen.cancelled]
+        waiting = [*arrived.values(), *found.free]
+        quick = [job for job in waiting if _is_quick(job) or job.job in found.cancelled]
         chosen = {job.job for job in quick}
         with self._changed:
-            self._quick.see(quick, {})
-            self._long.see([job for job in waiting if job.job not in chosen], seen.running)
+            self._quick.update(quick, {})
+            self._long.update([job for job in waiting if job.job not in chosen], found.running)
         took = time.monotonic() - began
-        self._look_at = began + max(LOOK_EVERY, LOOK_SHARE * took)
+        self._next_survey = began + max(SURVEY_INTERVAL, SURVEY_SHARE * took)
 
-    def _take(self, lane: Lane) -> bool:
-        """Try to begin the next job; whether there was one to try."""
+    def take(self, lane: Lane) -> bool:
+        """Try to begin the next job of ``lane``; whether there was one to try."""
         with self._changed:
             waiting = lane.next()
         if waiting is None or self._stopped:
             return False
         try:
-            self._begin(waiting, lane)
+            self._start(waiting, lane)
         except (OSError, GobblerError) as error:
-            # One that can't be begun must not be in the way of the others.
-            self._tell_trouble(
-                waiting.job, f"could not begin job {quoted(waiting.job)} yet: {error}"
+            # A job that can't begin must not hold up the others.
+            self._log_once(
+                waiting.job,
+                f"could not begin job {quoted(waiting.job)}; the next survey retries it: {error}",
             )
         return True
 
-    def _tell_trouble(self, job: str, message: str) -> None:
-        if self._trouble.get(job) != message:
-            self._trouble[job] = message
+    def _log_once(self, job: str, message: str) -> None:
+        if self._problems.get(job) != message:
+            self._problems[job] = message
             logger.error("%s", message)
 
-    def _begin(self, waiting: Waiting, lane: Lane) -> None:
-        job: str | None = waiting.job
-        if waiting.job in self._files:
-            job = self._inbox.claim(self._files.pop(waiting.job))
-        lease = None if job is None else self._spool.hold(job)
-        if job is None or lease is None:
-            return
-        try:
-            begun = self._begin_held(job)
-        except BaseException:
-            lease.release()
-            raise
+    def _start(self, waiting: Waiting, lane: Lane) -> None:
+        begun = self._begin(waiting)
         if begun is None:
-            lease.release()
             return
+        job = begun.record.job
         thread = threading.Thread(
-            target=self._perform, args=(lane, lease, *begun), name=f"job {job}", daemon=True
+            target=self._run, args=(lane, begun), name=f"job {job}", daemon=True
         )
         with self._changed:
             lane.threads[job] = thread
             lane.count(waiting.uid, 1)
-            self._under_way[job] = begun
+            self._running[job] = begun
         thread.start()
 
-    def _begin_held(self, job: str) -> tuple[Record, int] | None:
-        known = self._spool.records.of(job)
-        if known is not None and known.claimed is not None:
-            self._inbox.go_on(job, known.claimed, has_record=known.attempts is not None)
-            known = self._spool.records.of(job)
-        if known is None or known.attempts is None:
+    def _begin(self, waiting: Waiting) -> Begun | None:
+        """Acquire the lease of a job, once, and begin it."""
+        job, pending = waiting.job, self._jobs.get(waiting.job, PendingJob())
+        if (name := self._files.pop(job, None)) is not None:
+            claimed = self._inbox.claim(name)
+            if claimed is None:
+                return None
+            job, lease = claimed
+            pending = PendingJob(attempts=0)
+        elif (acquired := self._spool.acquire(job)) is not None:
+            lease = acquired
+        else:
             return None
-        record = self._spool.begin(job, known.attempts)
-        return None if record is None else (record, known.attempts + 1)
-
-    def _perform(self, lane: Lane, lease: Lease, record: Record, attempt: int) -> None:
+        begun: Begun | None = None
         try:
-            self._performer.perform(lease, record, attempt)
+            begun = self._begin_held(job, pending, lease)
+        finally:
+            if begun is None:
+                lease.release()
+        return begun
+
+    def _begin_held(self, job: str, pending: PendingJob, lease: Lease) -> Begun | None:
+        attempts = pending.attempts
+        if pending.claim is not None:
+            try:
+                has_record = self._inbox.complete_claim(
+                    job, pending.claim, has_record=attempts is not None
+                )
+            except FileNotFoundError:
+                return None  # another worker completed it since the survey
+            attempts = (attempts or 0) if has_record else None
+        if attempts is None:
+            return None
+        record = self._spool.begin(job, attempts)
+        return None if record is None else Begun(lease, record, next_attempt(attempts))
+
+    def _run(self, lane: Lane, begun: Begun) -> None:
+        record = begun.record
+        try:
+            self._runner.run(begun.lease, record, begun.attempt)
         finally:
             with self._changed:
-                del lane.threads[record.job], self._under_way[record.job]
+                del lane.threads[record.job], self._running[record.job]
                 lane.count(record.uid, -1)
                 self._has_ended = True
                 self._changed.notify_all()
 
 
 def _is_quick(job: Waiting) -> bool:
-    return action_of(job.job.partition("-")[2]) in AT_ONCE
+    return action_of(job.job.partition("-")[2]) in QUICK_ACTIONS

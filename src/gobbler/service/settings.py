@@ -1,4 +1,4 @@
-"""How a service is set up, and whether its directories allow it to work."""
+"""The settings of a service, and the checks of its directories and its index."""
 
 from __future__ import annotations
 
@@ -26,21 +26,20 @@ from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.permissions import Spoofable, parse_spoofing
+from gobbler.rules.spoof import Spoofable, parse_spoofing
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that ``gobbler serve`` can be told; see its ``--help``.
+    """The settings of ``gobbler serve`` and ``gobbler worker``; see their ``--help``.
 
-    Paths are absolute. ``concurrency`` is the number of batches of files that one HTTP
-    worker copies at a time, and each job of the spool; ``grace`` is in seconds; with
-    ``probation_days`` below 0, versions may stay on probation for ever. ``jobs`` of the spool
-    are carried out at a time. ``index``: the file of the index, if there is to be one; ``dedup``
-    beyond the latest version needs it. ``dask`` is the address of the scheduler of a Dask cluster
-    that batches are sent to; empty: there is none.
+    Paths are absolute. ``concurrency`` is how many batches of files one HTTP worker, or one job
+    of the spool, runs at a time; ``jobs`` is how many jobs run at a time. ``grace`` is in
+    seconds. With ``probation_days`` below 0, probation never expires. ``index`` is the file of
+    the index, or ``None``; ``dedup`` beyond the latest version needs it. ``dask`` is the address
+    of a Dask scheduler that runs batches, or empty.
     """
 
     staging: str
@@ -63,12 +62,12 @@ class Settings:
 
     @property
     def replay_guard(self) -> str:
-        """Where begun requests are remembered."""
+        """The directory of the replay guard."""
         return f"{self.staging}/{REQUESTS}"
 
     @property
     def places(self) -> tuple[Place, Place]:
-        """Staging and registry, for probing them."""
+        """Staging and registry, for the probes of the doctor."""
         return Place("staging", self.staging), Place("registry", self.registry)
 
 
@@ -103,8 +102,10 @@ def default_settings() -> Settings:
 
 
 def read_whitelist(path: str) -> tuple[str, ...]:
-    """The directories of a whitelist file, one absolute path a line; each as it is given
-    and with its own links resolved.
+    """The directories of a whitelist file, which has one absolute path a line.
+
+    Each is returned as it is given, and with its own links resolved. Raises
+    :class:`~gobbler.errors.Misconfigured`.
     """
     found: list[str] = []
     for number, line in enumerate(_lines(path, "whitelist"), 1):
@@ -121,7 +122,7 @@ def read_whitelist(path: str) -> tuple[str, ...]:
 
 
 def read_spoofing(path: str) -> tuple[tuple[str, Spoofable], ...]:
-    """The rules of a spoof file."""
+    """The rules of a spoof file. Raises :class:`~gobbler.errors.Misconfigured`."""
     try:
         return tuple(parse_spoofing(_lines(path, "spoof")).items())
     except Misconfigured:
@@ -142,10 +143,10 @@ def _lines(path: str, what: str) -> list[str]:
 
 
 def check_directories(settings: Settings) -> None:
-    """Make sure that staging and registry are there and allow the service to work.
+    """Check that staging and registry exist and suit a service; make its directories in them.
 
-    Makes the service's own directories in them. Raises :class:`Misconfigured` where nothing
-    would be safe, or nothing would work; what else is wrong is logged.
+    Raises :class:`~gobbler.errors.Misconfigured` if a service would be unsafe, or would not work
+    at all. Other problems are logged.
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
@@ -153,7 +154,7 @@ def check_directories(settings: Settings) -> None:
     for place, directories in zip((staging, registry), own, strict=True):
         for path, mode in directories:
             _make_own(path, mode)
-        _refuse(own_directories(place))  # somebody may have been quicker
+        _refuse(own_directories(place))  # another user may have made it
     _heed(quick(registry), f"{registry}: ")
 
 
@@ -165,7 +166,7 @@ def _heed(findings: Iterable[Finding], prefix: str = "") -> None:
 
 
 def _refuse(findings: Iterable[Finding], prefix: str = "") -> list[Finding]:
-    found = list(findings)  # to the end: only then are probes cleaned up after
+    found = list(findings)  # all of them: the last step removes the probes
     for finding in found:
         if finding.refused:
             raise Misconfigured(prefix + finding.sentence, hint=finding.remedy)
@@ -175,18 +176,18 @@ def _refuse(findings: Iterable[Finding], prefix: str = "") -> list[Finding]:
 def _make_own(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
-        os.chmod(path, mode)  # the umask took from it, and not every mkdir heeds the sticky bit
+        os.chmod(path, mode)  # despite the umask; and some systems' mkdir ignores the sticky bit
     except FileExistsError:
         return
     except OSError as error:
-        raise Misconfigured(f"{path} can't be made: {error.strerror}") from None
+        raise Misconfigured(f"could not make the directory {path}: {error.strerror}") from None
 
 
 def check_index(settings: Settings) -> None:
-    """Make sure that nobody else can write the index, and that it is of this registry.
+    """Check that only this account can write the index, and that it is of this registry.
 
-    Raises :class:`~gobbler.service.settings.Misconfigured`; what only keeps the index from
-    being used is logged.
+    Raises :class:`~gobbler.errors.Misconfigured`. A problem that only makes the index unusable is
+    logged.
     """
     if settings.index is None:
         return
@@ -201,35 +202,33 @@ def check_index(settings: Settings) -> None:
     _check_owner(directory, index.path)
     if not reports_all_changes(directory):
         logger.warning(
-            "the index %s is not known to be on a local disk: locks of network filesystems may "
-            "not be good enough for SQLite",
+            "the index %s may be on a network filesystem, whose locks may be too weak for SQLite; "
+            "keep it on a local disk",
             index.path,
         )
     try:
         index.probe()
     except ForeignIndex as error:
         raise Misconfigured(
-            f"the index {index.path} can't be used: {error}",
-            hint="Give each registry a file of its own, or remove this one.",
+            f"could not use the index {index.path}: {error}",
+            hint="Give each registry an index of its own with --index, or remove this one.",
         ) from None
     except UnusableIndex as error:
-        logger.warning("the index %s can't be used yet: %s", index.path, error)
+        logger.warning("could not use the index %s yet: %s", index.path, error)
 
 
 def _check_owner(directory: str, path: str) -> None:
-    own = "Make it one of the service's own, which nobody else can write."
+    own = "Use a directory that only the service can write."
     try:
         status = os.stat(directory)
     except OSError as error:
         raise Misconfigured(
-            f"the directory {directory} of the index can't be used: {error.strerror}", hint=own
+            f"could not use the directory {directory} of the index: {error.strerror}", hint=own
         ) from None
     if not stat.S_ISDIR(status.st_mode):
-        raise Misconfigured(f"{directory}, where the index is to be, is not a directory")
+        raise Misconfigured(f"{directory}, which should hold the index, is not a directory")
     if status.st_mode & stat.S_IWOTH:
-        raise Misconfigured(
-            f"the directory {directory} of the index can be written by everybody", hint=own
-        )
+        raise Misconfigured(f"everybody can write the directory {directory} of the index", hint=own)
     try:
         owner = os.lstat(path).st_uid
     except FileNotFoundError:
@@ -237,5 +236,5 @@ def _check_owner(directory: str, path: str) -> None:
     if owner != os.geteuid():
         raise Misconfigured(
             f"the index {path} belongs to another account",
-            hint="Remove it: the service makes one of its own.",
+            hint="Remove it: the service makes a new one.",
         )

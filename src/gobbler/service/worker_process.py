@@ -97,7 +97,7 @@ def _run(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    ready()  # not before: whoever reads that may send a signal
+    ready()  # only now: a reader of the log may send a signal
     scheduler.run()
     ended.wait()
     if not idle:

@@ -1,10 +1,10 @@
-"""Request files that users have put into ``staging/..spool/new``, made into jobs.
+"""The inbox: request files that users put into ``staging/..spool/new``, made into jobs.
 
-Everybody can write there, and put anything there at any moment. A file is opened once,
-and whose it is and what it says is read from that descriptor; it is claimed by renaming it
-into a directory that only the service can enter, under a name that tells which file was
-opened, so that whoever goes on after a crash takes no other one. Another one that was moved
-instead goes back. All of it is done by whoever holds the job of that name.
+Everybody can write there, and put anything there at any moment. A file is opened once; its owner
+and content come from that descriptor. Its record is drafted, with the inode that was opened.
+Then the file is claimed: renamed into a directory that only the service can enter. If another
+file was moved instead, it goes back; after a crash, the draft says which file it must be. All of
+it happens under the lease of the job of that name.
 
 What is no request is set aside in ``cur``, with an answer that says why.
 """
@@ -16,22 +16,31 @@ import os
 import stat
 from collections.abc import Collection
 from contextlib import suppress
+from typing import NamedTuple
 
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly
+from gobbler.fs.lease import Lease
 from gobbler.fs.open import READ, account_name, closing, exists, open_directory, open_users_file
 from gobbler.model.jobs import is_valid_request_file, job_name, split_job
 from gobbler.rules.fairness import Waiting
-from gobbler.spool.job_store import Claimed, Record
+from gobbler.spool.job_store import ClaimedFile, JobRecord
 from gobbler.spool.replay_guard import ReplayGuard
-from gobbler.spool.request_file import EXPIRES_AFTER, check_size, read_request
+from gobbler.spool.request_file import EXPIRES_AFTER, check_size, read_content
 from gobbler.spool.spool import Spool, check_job_name
 
 logger = logging.getLogger(__name__)
 
 
+class ClaimedJob(NamedTuple):
+    """A job that was claimed from the inbox, and its lease, which the caller releases."""
+
+    job: str
+    lease: Lease
+
+
 class Inbox:
-    """The files in ``new`` of one spool. ``replay_guard`` knows what was asked over HTTP."""
+    """The files in ``new`` of one spool; ``replay_guard`` knows the requests over HTTP."""
 
     def __init__(self, spool: Spool, replay_guard: ReplayGuard) -> None:
         self._spool = spool
@@ -39,7 +48,7 @@ class Inbox:
         self._immovable: set[tuple[int, int]] = set()
 
     def waiting(self, *, besides: Collection[str]) -> dict[str, Waiting]:
-        """What waits in ``new``, by the name of the file, ``besides`` the jobs of these names."""
+        """What waits in ``new``, by file name, without the jobs ``besides``."""
         found = {}
         immovable = set()
         with os.scandir(self._spool.new) as entries:
@@ -54,11 +63,11 @@ class Inbox:
         self._immovable = immovable
         return found
 
-    def claim(self, name: str) -> str | None:
-        """Make the file ``name`` a job, and answer the job's name.
+    def claim(self, name: str) -> ClaimedJob | None:
+        """Make the file ``name`` a job that has a record, and acquire its lease.
 
-        ``None`` if it is gone, another process is at it, or it was set aside; or if a job
-        of the same name must end first.
+        ``None`` if the file is gone, another process works on it, it was set aside, or a job of
+        the same name must end first.
         """
         with closing(open_directory(self._spool.new)) as new:
             try:
@@ -66,45 +75,51 @@ class Inbox:
             except FileNotFoundError:
                 return None
             job = _job_of(name, status)
-            lease = self._spool.hold(job)
+            lease = self._spool.acquire(job)
             if lease is None:
                 return None
+            claimed = False
             try:
-                if self._spool.records.of(job) is not None:
-                    return None
-                try:
-                    return self._claim(new, name, job, status)
-                except GobblerError as error:
-                    self._set_aside(new, name, job, status, error)
-                    return None
+                claimed = self._try_claim(new, name, job, status)
             finally:
-                lease.release()
+                if not claimed:
+                    lease.release()
+            return ClaimedJob(job, lease) if claimed else None
 
-    def _claim(self, new: int, name: str, job: str, seen: os.stat_result) -> str | None:
+    def _try_claim(self, new: int, name: str, job: str, status: os.stat_result) -> bool:
+        if self._spool.records.exists(job):
+            return False
+        try:
+            return self._claim(new, name, job, status)
+        except GobblerError as error:
+            self._set_aside(new, name, job, status, error)
+            return False
+
+    def _claim(self, new: int, name: str, job: str, seen: os.stat_result) -> bool:
         check_job_name(name)
         descriptor, status = open_users_file(new, name, "request file")
         with closing(descriptor):
             if not os.path.samestat(status, seen):
-                return None  # it is looked at again
+                return False  # the next survey finds it
             self._check(name, status)
-            data = read_request(name, descriptor)
+            data = read_content(name, descriptor)
             user = account_name(status.st_uid, f"request file {quoted(name)}")
-            record = Record.of(status.st_uid, user, name, data)
-            self._forget_former(job, status)
-            # Told before it is taken: it is always known, to whoever asks for it.
-            self._spool.answers.tell(record.state())
-            claimed = self._spool.records.claimed_path(job, status)
-            if not self._move(new, name, claimed, status):
-                self._spool.answers.forget(job)
-                return None
-            self._record(record, claimed, status)
-            return job
+            record = JobRecord.of(status.st_uid, user, name, data, status)
+            self._remove_former(job, status)
+            # The state comes before the claim, so that its owner always finds the job.
+            self._spool.answers.write_state(record.state())
+            self._spool.records.write_draft(record)
+            if not self._move(new, name, self._spool.records.request(job), status):
+                self._spool.records.remove_draft(job)
+                self._spool.answers.remove(job)
+                return False
+            self._publish(job, status)
+            return True
 
     def _check(self, name: str, status: os.stat_result) -> None:
         check_size(name, status)
-        # Moving it is the last change of the file itself; how long it waits here does not
-        # matter. An old file that somebody else
-        # has given another name must not be carried out again.
+        # The move to `new` was the last change of the file; how long it waits here does not
+        # matter. An old file to which somebody gave another name must not be carried out again.
         if status.st_ctime - status.st_mtime >= EXPIRES_AFTER or self._replay_guard.knows(status):
             raise Refused(
                 f"request file is expired: {quoted(name)} was written a minute or more "
@@ -113,18 +128,18 @@ class Inbox:
                 hint="Write a new request file and move it at once.",
             )
 
-    def _forget_former(self, job: str, status: os.stat_result) -> None:
-        """Forget an earlier job of the same name, and that it was to be cancelled."""
-        self._spool.answers.forget(job)
+    def _remove_former(self, job: str, status: os.stat_result) -> None:
+        """Remove the answer to an earlier job of the same name, and its cancellation."""
+        self._spool.answers.remove(job)
         mark = self._spool.records.cancel_mark(job)
         with suppress(FileNotFoundError):
             if os.lstat(mark).st_mtime < status.st_ctime:
                 remove_quietly(mark)
 
     def _move(self, new: int, name: str, target: str, status: os.stat_result) -> bool:
-        """Move the file of that ``status`` away; whether it was still there.
+        """Move the file with that ``status`` away; whether it was still there.
 
-        A file that somebody has put in its place meanwhile goes back.
+        Another file that stands in its place by now goes back.
         """
         try:
             os.rename(name, target, src_dir_fd=new)
@@ -142,60 +157,70 @@ class Inbox:
             back = f"{self._spool.cur}/{_refused(status)}"
         os.rename(path, back)
 
-    def _record(self, record: Record, claimed: str, status: os.stat_result) -> None:
+    def _publish(self, job: str, status: os.stat_result) -> None:
         self._replay_guard.note(status)
-        self._spool.records.write(record)
-        os.rename(claimed, f"{self._spool.cur}/{record.job}")
+        self._spool.records.publish(job)
+        os.rename(self._spool.records.request(job), f"{self._spool.cur}/{job}")
 
-    def go_on(self, job: str, claimed: Claimed, *, has_record: bool) -> None:
-        """Complete what was interrupted between claiming a file and writing its record.
+    def complete_claim(self, job: str, claim: ClaimedFile, *, has_record: bool) -> bool:
+        """Complete a claim that a crash interrupted; whether the job has a record now.
 
-        The caller holds the job.
+        The caller holds the lease of the job.
         """
         if has_record:
-            os.rename(claimed.path, f"{self._spool.cur}/{job}")
-            return
-        uid, name = split_job(job)
-        status = os.lstat(claimed.path)
-        if (status.st_ino, status.st_mtime_ns, status.st_uid) != (*claimed[1:], uid):
-            self._put_back(claimed.path, name)
-            self._spool.answers.forget(job)
-            return
+            os.rename(claim.path, f"{self._spool.cur}/{job}")
+            self._spool.records.remove_draft(job)
+            return True
+        status = os.lstat(claim.path)
         try:
-            record, status = _reread(job, claimed)
-            self._spool.answers.tell(record.state())
-            self._record(record, claimed.path, status)
+            record = (
+                _reread(job, claim, status) if claim.inode else self._spool.records.read_draft(job)
+            )
         except GobblerError as error:
             self._spool.answers.refuse(job, error)
-            os.rename(claimed.path, f"{self._spool.cur}/{_refused(status)}")
+            os.rename(claim.path, f"{self._spool.cur}/{_refused(status)}")
+            return False
+        if record is None or not record.is_of(status):
+            self._put_back(claim.path, split_job(job)[1])
+            self._spool.records.remove_draft(job)
+            self._spool.answers.remove(job)
+            return False
+        self._spool.answers.write_state(record.state())
+        if claim.inode:
+            self._spool.records.write_draft(record)
+            os.rename(claim.path, self._spool.records.request(job))
+        self._publish(job, status)
+        return True
 
     def _set_aside(
         self, new: int, name: str, job: str, status: os.stat_result, error: GobblerError
     ) -> None:
         with suppress(FileNotFoundError):
-            # It may have gone, and that be the error; then there is nothing to tell.
+            # If the file is gone, that may be the error; then there is nothing to answer.
             if not os.path.samestat(os.stat(name, dir_fd=new, follow_symlinks=False), status):
                 return
             self._spool.answers.refuse(job, error)
-            logger.info("%s of user %d was set aside: %s", quoted(name), status.st_uid, error)
+            logger.info(
+                "set aside %s of user %d in the inbox: %s", quoted(name), status.st_uid, error
+            )
             try:
                 self._move(new, name, f"{self._spool.cur}/{_refused(status)}", status)
             except PermissionError as problem:
                 self._remove(new, name, status, problem)
 
     def _remove(self, new: int, name: str, status: os.stat_result, problem: OSError) -> None:
-        """Remove a directory of somebody else, which can't be moved."""
+        """Remove a directory of another user, which can't be moved."""
         try:
             os.rmdir(name, dir_fd=new)
         except OSError:
-            # There is something in it: it stays where it is.
+            # It is not empty, so it stays where it is.
             self._immovable.add((status.st_ino, status.st_ctime_ns))
-            logger.warning("could not set aside %s: %s", quoted(name), problem)
+            logger.warning("could not set aside %s in the inbox: %s", quoted(name), problem)
 
 
 def _job_of(name: str, status: os.stat_result) -> str:
-    """The job under whose name the file ``name`` is answered."""
-    # Who has given another's file one more name must not answer that one's jobs.
+    """The job that answers for the file ``name``."""
+    # A second name for another user's file must not answer that user's jobs.
     is_doubtful = status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode)
     return (
         job_name(status.st_uid, name)
@@ -205,20 +230,23 @@ def _job_of(name: str, status: os.stat_result) -> str:
 
 
 def _refused(status: os.stat_result) -> str:
-    """The name of what is no request, whatever it is called."""
+    """The name under which a file that is no request is set aside."""
     return job_name(status.st_uid, f"refused-{status.st_ino:x}")
 
 
-def _reread(job: str, claimed: Claimed) -> tuple[Record, os.stat_result]:
+def _reread(job: str, claim: ClaimedFile, seen: os.stat_result) -> JobRecord | None:
+    """The record of a request file that is named by its inode; ``None`` if it is another one."""
     uid, name = split_job(job)
+    if (seen.st_ino, seen.st_mtime_ns, seen.st_uid) != (claim.inode, claim.modified, uid):
+        return None
     try:
-        descriptor = os.open(claimed.path, READ)
+        descriptor = os.open(claim.path, READ)
     except PermissionError:
         raise Refused(
             f"the service may not read request file {quoted(name)}", code=Code.UNREADABLE
         ) from None
     with closing(descriptor):
         status = os.fstat(descriptor)
-        data = read_request(name, descriptor)
+        data = read_content(name, descriptor)
     user = account_name(uid, f"request file {quoted(name)}")
-    return Record.of(uid, user, name, data), status
+    return JobRecord.of(uid, user, name, data, status)

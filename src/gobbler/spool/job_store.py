@@ -1,19 +1,20 @@
-"""The jobs that are not answered yet: ``staging/..spool/jobs``, the service's own.
+"""The job store: records of unanswered jobs, and states and answers of all.
 
-::
+``staging/..spool/jobs`` is the service's own::
 
-    {job}.{n}.job                   its record, begun n times
-    {job}.{inode}-{time}.claimed    a request file that has no record yet
-    {job}.lock                      the presence of whoever is at it
-    {job}.cancel                    its owner wants it no more
+    {job}.{n}.job   its record; the job has begun n times
+    {job}.draft     its record while it is written
+    {job}.request   a request file that was claimed and has no record yet
+    {job}.lock      the lease of the process that works on the job
+    {job}.cancel    its owner has cancelled it
 
-**A job is begun by a rename**, of its record from ``n`` to ``n + 1``: of several who try, one
-succeeds, also where locks succeed for everybody. The presence tells whether whoever began
-it lives; when not, the next one begins it again, as the same *task* (see
-:mod:`gobbler.registry.workspace`), so that its change is made once.
+**A job begins by a rename** of its record from ``n`` to ``n + 1``: of several processes that try,
+one succeeds, even where locks exclude nobody. The lease shows whether the process that began a
+job still lives. If not, the next one begins the job again in the same *workspace* (see
+:mod:`gobbler.registry.workspace`), so that the change is made once.
 
-
-What is told of jobs, and what came of them: ``staging/..spool/cur``.
+One job is found by these names alone; only a survey of all jobs lists the directory. Users read
+``{job}.state`` and ``{job}.answer`` in ``staging/..spool/cur``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import msgspec
 from msgspec import Struct, field
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
-from gobbler.fs.atomic_write import remove_quietly, replace, write_new
+from gobbler.fs.atomic_write import remove_quietly, replace
 from gobbler.fs.clock import now, time_at
 from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import account_name, exists, read_file
@@ -53,16 +54,29 @@ from gobbler.registry.workspace import new_workspace_name
 
 LOCK_SUFFIX = ".lock"
 CANCEL_SUFFIX = ".cancel"
+RECORD_DRAFT_SUFFIX = ".draft"
+REQUEST_SUFFIX = ".request"
 
-TEMPORARY = "..tmp-"
-"""Begins the names of files that are still being written."""
+MAX_ATTEMPTS = 10
+"""After this many workers have died of a job it fails."""
+LAST_ATTEMPT = MAX_ATTEMPTS + 1  # in which the job is only answered
+
+TEMPORARY_PREFIX = "..tmp-"
+"""Starts the names of states and answers that are being written."""
 
 _RECORD = re.compile(r"((?:0|[1-9][0-9]*)-.+)\.([0-9]+)\.job", re.DOTALL)
-_CLAIMED = re.compile(r"((?:0|[1-9][0-9]*)-.+)\.([0-9a-f]+)-([0-9a-f]+)\.claimed", re.DOTALL)
+_REQUEST = re.compile(
+    r"((?:0|[1-9][0-9]*)-.+)\.(?:request|([0-9a-f]+)-([0-9a-f]+)\.claimed)", re.DOTALL
+)
+"""The second form is that of services before there were drafts."""
 
 
-class Record(Struct, frozen=True):
-    """A request that was taken: by whom, and all that it says."""
+class JobRecord(Struct, frozen=True):
+    """A request that was accepted: who made it, and all that it says.
+
+    ``inode`` and ``modified`` (nanoseconds) are those of the request file, if it came from the
+    inbox.
+    """
 
     job: str
     workspace: str = field(name="task")
@@ -71,147 +85,194 @@ class Record(Struct, frozen=True):
     name: str
     data: bytes
     submitted: str
+    inode: int = 0
+    modified: int = 0
 
     @classmethod
-    def of(cls, uid: int, user: str, name: str, data: bytes) -> Record:
-        """A record made now."""
+    def of(
+        cls, uid: int, user: str, name: str, data: bytes, file: os.stat_result | None = None
+    ) -> JobRecord:
+        """A new record of the request ``name``; ``file`` is the status of its file."""
         return cls(
-            job_name(uid, name), new_workspace_name(), uid, user, name, data, format_time(now())
+            job_name(uid, name),
+            new_workspace_name(),
+            uid,
+            user,
+            name,
+            data,
+            format_time(now()),
+            0 if file is None else file.st_ino,
+            0 if file is None else file.st_mtime_ns,
         )
 
     def state(self) -> JobState:
-        """The state of the job before it is begun."""
+        """The state of the job before it begins."""
         action = action_of(self.name) or ""
         return JobState(self.job, action, self.user, "waiting", self.submitted)
 
+    def is_of(self, file: os.stat_result) -> bool:
+        """Whether it was made from the request file with this status."""
+        facts = (file.st_ino, file.st_mtime_ns, file.st_uid)
+        return facts == (self.inode, self.modified, self.uid)
 
-class Claimed(NamedTuple):
-    """A request file without a record, or beside it: which file it must be."""
+
+class ClaimedFile(NamedTuple):
+    """A claimed request file. A service before there were drafts named it by inode and time."""
 
     path: str
-    inode: int
-    modified: int
+    inode: int = 0
+    modified: int = 0
 
 
-class Unanswered(NamedTuple):
-    """What there is of one job: ``attempts`` so often (``None``: no record yet).
+class PendingJob(NamedTuple):
+    """An unanswered job: how often it has begun (``None``: it has no record yet).
 
-    ``is_held``: somebody is, or was, at it. ``since``: seconds since the epoch.
+    ``is_held``: a process works on it, or did when it died. ``since``: seconds since the epoch.
     """
 
     attempts: int | None = None
-    claimed: Claimed | None = None
+    claim: ClaimedFile | None = None
     is_held: bool = False
     since: float = 0.0
 
 
-class Records:
-    """The files in ``directory``."""
+class JobRecords:
+    """The files in ``directory``. Changes to a job are made by the holder of its lease."""
 
     def __init__(self, directory: str, durability: Durability) -> None:
         self._durability = durability
         self.directory = directory
 
     def lock(self, job: str) -> str:
-        """The path of the presence of whoever is at ``job``."""
+        """The path of the lease of ``job``."""
         return f"{self.directory}/{job}{LOCK_SUFFIX}"
 
     def cancel_mark(self, job: str) -> str:
-        """The path of the mark that ``job`` is wanted no more."""
+        """The path of the mark that ``job`` is cancelled."""
         return f"{self.directory}/{job}{CANCEL_SUFFIX}"
 
-    def claimed_path(self, job: str, status: os.stat_result) -> str:
-        """The path of the request file of ``job`` before there is a record of it."""
-        return f"{self.directory}/{job}.{status.st_ino:x}-{status.st_mtime_ns:x}.claimed"
+    def request(self, job: str) -> str:
+        """The path of the claimed request file of ``job``."""
+        return f"{self.directory}/{job}{REQUEST_SUFFIX}"
 
-    def write(self, record: Record) -> None:
+    def exists(self, job: str) -> bool:
+        """Whether ``job`` is unanswered. The caller holds its lease."""
+        names = [self._path(job, attempts) for attempts in range(LAST_ATTEMPT + 1)]
+        return any(exists(path) for path in (*names, self.request(job)))
+
+    def write(self, record: JobRecord) -> None:
         """Make the record of a job that has none; it is on disk when this returns.
 
         Raises :class:`~gobbler.errors.Refused` if it has one.
         """
-        beside = f"{self.directory}/{TEMPORARY}{record.workspace}"
+        self.write_draft(record)
         try:
-            write_new(beside, msgspec.json.encode(record))
-            if self._durability is Durability.FULL:
-                _flush_file(beside)
-            os.link(beside, self._path(record.job, 0))
+            self.publish(record.job)
+        except BaseException:
+            self.remove_draft(record.job)
+            raise
+
+    def write_draft(self, record: JobRecord) -> None:
+        """Write a record that does not count yet."""
+        full, text = self._durability is Durability.FULL, msgspec.json.encode(record)
+        replace(self._draft(record.job), text, flush=full, workspace=self.directory)
+
+    def read_draft(self, job: str) -> JobRecord | None:
+        """The draft of a record, if there is one that can be read."""
+        path = self._draft(job)
+        try:
+            return decode(read_file(path, path), JobRecord, path)
+        except GobblerError:
+            return None
+
+    def remove_draft(self, job: str) -> None:
+        """Remove the draft of a record."""
+        remove_quietly(self._draft(job))
+
+    def publish(self, job: str) -> None:
+        """Make the draft of ``job`` its record; it is on disk when this returns.
+
+        Raises :class:`~gobbler.errors.Refused` if the job has a record.
+        """
+        try:
+            os.link(self._draft(job), self._path(job, 0))
         except FileExistsError:
-            raise in_progress(record.name) from None
-        finally:
-            remove_quietly(beside)
+            raise in_progress(split_job(job)[1]) from None
         try:
             flush_directory(self.directory, self._durability)
         except OSError:
-            os.unlink(self._path(record.job, 0))  # whoever asked is told that it failed
+            os.unlink(self._path(job, 0))  # the client gets an error
             raise
+        self.remove_draft(job)
 
-    def begin(self, job: str, attempts: int) -> Record | None:
-        """Begin a job that was ``attempts`` so often before; ``None`` if somebody else did.
+    def begin(self, job: str, attempts: int) -> JobRecord | None:
+        """Begin a job that has begun ``attempts`` times; ``None`` if another process did.
 
-        The caller holds it. Raises :class:`~gobbler.errors.GobblerError` if it is damaged.
+        Raises :class:`~gobbler.errors.GobblerError` if its record is damaged.
         """
-        path = self._path(job, attempts + 1)
+        path = self._path(job, next_attempt(attempts))
         try:
             os.rename(self._path(job, attempts), path)
         except FileNotFoundError:
             return None
-        return decode(read_file(path, path), Record, path)
+        return decode(read_file(path, path), JobRecord, path)
 
     def give_back(self, job: str, attempts: int) -> None:
-        """Let a job be begun again as if it had not been. The caller holds it."""
+        """Let a job begin again as if it had not begun."""
         os.rename(self._path(job, attempts), self._path(job, attempts - 1))
 
     def remove(self, job: str, attempts: int) -> None:
-        """Forget a job that is answered. The caller holds it."""
+        """Remove the record of a job that is answered."""
         for path in (self._path(job, attempts), self.cancel_mark(job)):
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
     def is_cancelled(self, job: str) -> bool:
-        """Whether its owner wants a job no more."""
+        """Whether the owner of ``job`` has cancelled it."""
         return exists(self.cancel_mark(job))
 
-    def cancelled(self) -> set[str]:
-        """The jobs that their owners want no more, be they taken already or not."""
+    def all(self) -> tuple[dict[str, PendingJob], set[str]]:
+        """All unanswered jobs by name, and the names of those that are cancelled.
+
+        Jobs that still wait in the inbox may be among the cancelled ones.
+        """
         names = os.listdir(self.directory)
-        return {n.removesuffix(CANCEL_SUFFIX) for n in names if n.endswith(CANCEL_SUFFIX)}
+        cancelled = {n.removesuffix(CANCEL_SUFFIX) for n in names if n.endswith(CANCEL_SUFFIX)}
+        return _pending(names, self.directory), cancelled
 
-    def of(self, job: str) -> Unanswered | None:
-        """What there is of ``job``, if it is unanswered."""
-        names = [name for name in os.listdir(self.directory) if name.startswith(f"{job}.")]
-        return _gathered(names, self.directory).get(job)
-
-    def all(self) -> dict[str, Unanswered]:
-        """All that is under way or waits to be begun (again), by the name of the job."""
-        return _gathered(os.listdir(self.directory), self.directory)
+    def _draft(self, job: str) -> str:
+        return f"{self.directory}/{job}{RECORD_DRAFT_SUFFIX}"
 
     def _path(self, job: str, attempts: int) -> str:
         return f"{self.directory}/{job}.{attempts}.job"
 
 
-def _gathered(names: list[str], directory: str) -> dict[str, Unanswered]:
-    found: dict[str, Unanswered] = {}
+def next_attempt(attempts: int) -> int:
+    """The number of the attempt after ``attempts`` of them."""
+    return min(attempts + 1, LAST_ATTEMPT)
+
+
+def _pending(names: list[str], directory: str) -> dict[str, PendingJob]:
+    found: dict[str, PendingJob] = {}
     others = set(names)
     for name in names:
         path = f"{directory}/{name}"
-        record, claimed = _RECORD.fullmatch(name), _CLAIMED.fullmatch(name)
-        match = record or claimed
+        record, request = _RECORD.fullmatch(name), _REQUEST.fullmatch(name)
+        match = record or request
         if match is None:
             continue
         with suppress(FileNotFoundError):  # answered meanwhile
-            known = found.get(match[1], Unanswered())._replace(since=os.lstat(path).st_mtime)
+            job = found.get(match[1], PendingJob())._replace(since=os.lstat(path).st_mtime)
             if record:
-                found[match[1]] = known._replace(attempts=int(record[2]))
-            elif claimed:
-                file = Claimed(path, int(claimed[2], 16), int(claimed[3], 16))
-                found[match[1]] = known._replace(claimed=file)
-    return {
-        job: known._replace(is_held=job + LOCK_SUFFIX in others) for job, known in found.items()
-    }
+                found[match[1]] = job._replace(attempts=int(record[2]))
+            elif request:
+                claim = ClaimedFile(path, int(request[2] or "0", 16), int(request[3] or "0", 16))
+                found[match[1]] = job._replace(claim=claim)
+    return {name: job._replace(is_held=name + LOCK_SUFFIX in others) for name, job in found.items()}
 
 
 def in_progress(name: str) -> Refused:
-    """The error for a request file whose name is that of an unanswered job."""
+    """The error for a request file that has the name of an unanswered job."""
     return Refused(
         f"path is already being processed: {quoted(name)}",
         code=Code.REPEATED_REQUEST,
@@ -219,15 +280,7 @@ def in_progress(name: str) -> Refused:
     )
 
 
-def _flush_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class Answers:
+class JobAnswers:
     """States and answers of the jobs of one staging directory."""
 
     def __init__(self, staging: str, durability: Durability) -> None:
@@ -236,46 +289,44 @@ class Answers:
         self._cur = f"{staging}/{SPOOL}/{CUR}"
         self._jobs = f"{staging}/{SPOOL}/{JOBS}"
 
-    def tell(self, state: JobState) -> None:
-        """Let readers know how far a job is."""
-        told = msgspec.structs.replace(state, answer=msgspec.UNSET)
-        replace(
-            self._path(state.job, STATE_SUFFIX), _lines(told), flush=False, workspace=self._jobs
-        )
+    def write_state(self, state: JobState) -> None:
+        """Let users read the state of a job; not flushed to disk."""
+        text = _lines(msgspec.structs.replace(state, answer=msgspec.UNSET))
+        replace(self._path(state.job, STATE_SUFFIX), text, flush=False, workspace=self._jobs)
 
-    def finish(self, state: JobState) -> None:
-        """Let readers know what came of a job; on disk when this returns."""
+    def write_answer(self, state: JobState) -> None:
+        """Let users read the answer in ``state``; it is on disk when this returns."""
         full = self._durability is Durability.FULL
         path = self._path(state.job, ANSWER_SUFFIX)
         replace(path, _lines(state.answer), flush=full, workspace=self._jobs)
-        self.tell(state)
+        self.write_state(state)
         flush_directory(self._cur, self._durability)
 
     def has(self, job: str) -> bool:
         """Whether ``job`` is answered."""
         return exists(self._path(job, ANSWER_SUFFIX))
 
-    def forget(self, job: str) -> None:
-        """Remove what came of an earlier job of the same name."""
-        # A state that tells of an answer must not be seen without it.
+    def remove(self, job: str) -> None:
+        """Remove state and answer of an earlier job of the same name."""
+        # Nobody may see a final state without its answer.
         for suffix in (STATE_SUFFIX, ANSWER_SUFFIX):
             with suppress(FileNotFoundError):
                 os.unlink(self._path(job, suffix))
 
     def refuse(self, job: str, error: GobblerError) -> None:
-        """Answer a job, or what was set aside as one, that can't be carried out."""
-        told = format_time(now())
+        """Answer with ``error`` a job, or what was set aside as one."""
+        time = format_time(now())
         action = action_of(split_job(job)[1]) or ""
         answer = job_answer(error.answer(), error.status)
-        self.finish(JobState(job, action, "", "failed", told, told, told, answer=answer))
+        self.write_answer(JobState(job, action, "", "failed", time, time, time, answer=answer))
 
     def complete(self, state: JobState) -> None:
-        """Let the state of an answered job tell so; ``state`` if none was told."""
+        """Make the state of an answered job final; ``state`` if none can be read."""
         answer = self._answer(state.job)
         with suppress(GobblerError):
-            state = self._told(state.job)
+            state = self._state(state.job)
         if not state.is_final:
-            self.tell(
+            self.write_state(
                 msgspec.structs.replace(
                     state, state=final_state(answer), finished=format_time(now())
                 )
@@ -283,23 +334,23 @@ class Answers:
         flush_directory(self._cur, self._durability)
 
     def state(self, job: str) -> JobState:
-        """How far a job is, and the answer if it has ended.
+        """The state of a job, with its answer if it has ended.
 
-        Raises :class:`~gobbler.errors.Missing` if nothing is known of it.
+        Raises :class:`~gobbler.errors.Missing` if there is no such job.
         """
         uid, name = split_job(job)
         try:
-            state = self._told(job)
+            state = self._state(job)
         except Missing:
-            return self._in_new(job, uid, name)
+            return self._in_inbox(job, uid, name)
         except Fault:
-            # It is not flushed as it goes, so a power cut may have damaged it.
+            # A state is not flushed to disk, so a power cut may have damaged it.
             state = JobState(job, action_of(name) or "", "", "waiting", "")
             if self.has(job):
                 state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
         return msgspec.structs.replace(state, answer=self._answer(job)) if state.is_final else state
 
-    def _told(self, job: str) -> JobState:
+    def _state(self, job: str) -> JobState:
         path = self._path(job, STATE_SUFFIX)
         return decode(read_file(path, path), JobState, path)
 
@@ -310,7 +361,7 @@ class Answers:
         except Missing:
             raise no_such_job(job) from None
 
-    def _in_new(self, job: str, uid: int, name: str) -> JobState:
+    def _in_inbox(self, job: str, uid: int, name: str) -> JobState:
         try:
             status = os.lstat(f"{self._new}/{name}")
         except OSError:
@@ -323,8 +374,8 @@ class Answers:
         )
 
     def states(self, uid: int | None) -> Iterator[JobState]:
-        """The states of the jobs of the user ``uid``, or of everybody's (``None``)."""
-        taken = [
+        """The states of all jobs of the user ``uid``, or of every user (``None``)."""
+        known = [
             name.removesuffix(STATE_SUFFIX)
             for name in os.listdir(self._cur)
             if name.endswith(STATE_SUFFIX)
@@ -332,12 +383,12 @@ class Answers:
         waiting = []
         with os.scandir(self._new) as entries:
             for entry in entries:
-                with suppress(FileNotFoundError):  # taken meanwhile
+                with suppress(FileNotFoundError):  # claimed meanwhile
                     owner = entry.stat(follow_symlinks=False).st_uid
                     waiting.append(job_name(owner, entry.name))
-        for job in sorted({*taken, *waiting}):
+        for job in sorted({*known, *waiting}):
             if uid is None or job.startswith(f"{uid}-"):
-                with suppress(GobblerError):  # it went meanwhile, or is no job at all
+                with suppress(GobblerError):  # it vanished meanwhile, or is no job at all
                     yield self.state(job)
 
     def _path(self, job: str, suffix: str) -> str:

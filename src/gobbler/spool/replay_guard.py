@@ -1,12 +1,11 @@
-"""Which requests were begun: a request is carried out at most once.
+"""The replay guard: a request is carried out at most once.
 
-A request is remembered as the file that it is (device, inode, change time), under which
-name ever, by an empty file that is created exclusively; so it holds across threads,
-processes, hosts and restarts. A corrected request is another state of the file, and new.
+It remembers each request as the state of a file (device, inode, change time), whatever its name,
+by an empty file that is created exclusively. So it holds across threads, processes, hosts and
+restarts. A corrected request is another state of the file, hence a new request.
 
-These files are second names of one that stands beside them, where the filesystem has such: an
-inode for each takes longer to make, and far longer where many are removed (ext4 without a journal
-does not use one again for minutes).
+Where the filesystem has hard links, these marks are names of one common file: an inode for each
+takes longer to make, and ext4 without a journal does not reuse a freed inode for minutes.
 """
 
 from __future__ import annotations
@@ -19,26 +18,25 @@ from contextlib import suppress
 from gobbler.errors import Code, Refused, quoted
 
 FORGET_AFTER = 600.0
-"""Seconds; far beyond the age at which a request is expired anyway."""
-
+"""Seconds after which a mark is removed; by then its request has long expired."""
 
 MARK = "mark"
-"""The file that marks are second names of."""
+"""The file that marks are further names of."""
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What filesystems without hard links say."""
+"""Errors of filesystems without hard links."""
 
 
 class ReplayGuard:
-    """The memory, in a ``directory`` that only the service's account can enter."""
+    """Remembers requests in a ``directory`` that only the service's account can enter."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
 
     def begin(self, name: str, status: os.stat_result) -> None:
-        """Note that the request file ``name`` is being carried out.
+        """Record that the request file ``name`` with this ``status`` begins.
 
-        Raises :class:`~gobbler.errors.Refused` if it was noted before.
+        Raises :class:`~gobbler.errors.Refused` if it has begun before.
         """
         mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
         try:
@@ -47,7 +45,7 @@ class ReplayGuard:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
                 code=Code.REPEATED_REQUEST,
-                hint="To ask again, write a new request file.",
+                hint="To repeat the request, write a new request file.",
             ) from None
 
     def _make(self, path: str) -> None:
@@ -63,17 +61,17 @@ class ReplayGuard:
                     return os.close(os.open(path, flags, 0o600))
                 if error.errno != errno.EMLINK:
                     raise
-                with suppress(FileNotFoundError):  # another service begins a new one, too
+                with suppress(FileNotFoundError):  # another service starts a new one, too
                     os.unlink(common)
 
     def note(self, status: os.stat_result) -> None:
-        """Note that a request file in the spool was taken, which may be said again."""
+        """Record that a request file was taken from the inbox; may be called again."""
         mark = f"{_file(status)}taken{_written(status)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
 
     def knows(self, status: os.stat_result) -> bool:
-        """Whether that file was begun, under which name ever, and not written since."""
+        """Whether that file has begun, under any name, and has not been written since."""
         start, end = _file(status), _written(status)
         with os.scandir(self._directory) as entries:
             return any(
@@ -81,18 +79,18 @@ class ReplayGuard:
             )
 
     def forget_old(self) -> None:
-        """Remove what is too old to matter."""
+        """Remove marks that are too old to matter."""
         limit = time.time() - FORGET_AFTER
         with os.scandir(self._directory) as entries:
             found = list(entries)
         for entry in found:
-            with suppress(FileNotFoundError):  # another service forgets, too
+            with suppress(FileNotFoundError):  # another service removes them, too
                 if entry.name != MARK and _time(entry) < limit:
                     os.unlink(entry.path)
 
 
 def _time(entry: os.DirEntry[str]) -> float:
-    """When the request was written that a mark is about; when any other file was."""
+    """When the request of a mark was written; of any other file, when it was."""
     try:
         return int(entry.name.split("-")[2], 16) / 1e9
     except (IndexError, ValueError):

@@ -1,16 +1,82 @@
-"""What is asked of every request file that is open, whichever way it came."""
+"""From the name of a request file to its owner and content.
+
+The file is opened once. Owner, kind, age and content all come from that descriptor, so its owner
+gains nothing by swapping it meanwhile.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import read_all
+from gobbler.fs.clock import FilesystemClock
+from gobbler.fs.open import account_name, closing, open_directory, open_users_file, read_all
 from gobbler.fs.os_errors import raising_fault
-from gobbler.model.requests import MAX_REQUEST_BYTES
+from gobbler.model.requests import MAX_REQUEST_BYTES, check_request_name
+from gobbler.spool.replay_guard import ReplayGuard
 
 EXPIRES_AFTER = 60.0
 """Seconds after its last change at which a request file is refused."""
+
+LOOKUPS = 3
+LOOKUP_PAUSE = 0.02
+"""How often, and with what pause in seconds, a missing file is looked up: NFS may be late."""
+
+
+class RequestFile(NamedTuple):
+    """A request file that was read: the user ID and login of its owner, and its content."""
+
+    uid: int
+    user: str
+    data: bytes
+
+
+class RequestIntake:
+    """Takes the request files that lie directly in ``staging``.
+
+    ``clock`` is that of the filesystem: the clocks of the users' hosts may differ.
+    """
+
+    def __init__(self, staging: str, replay_guard: ReplayGuard, clock: FilesystemClock) -> None:
+        self._staging = staging
+        self._replay_guard = replay_guard
+        self._clock = clock
+
+    def take(self, name: str) -> RequestFile:
+        """Read the request file ``name``, and record that it has begun.
+
+        Raises :class:`~gobbler.errors.GobblerError` if it is not acceptable, or has begun before.
+        """
+        check_request_name(name)
+        with closing(open_directory(self._staging)) as staging:
+            descriptor, status = _open(staging, name)
+        with closing(descriptor):
+            self._check_age(name, status)
+            check_size(name, status)
+            owner = account_name(status.st_uid, f"request file {quoted(name)}")
+            self._replay_guard.begin(name, status)
+            return RequestFile(status.st_uid, owner, read_content(name, descriptor))
+
+    def _check_age(self, name: str, status: os.stat_result) -> None:
+        # The owner can set the modification time, but not the change time: a modification time
+        # in the future keeps no request alive.
+        changed = min(status.st_mtime, status.st_ctime)
+        if self._clock.now() - changed >= EXPIRES_AFTER:
+            raise Refused(
+                f"request file is expired: {quoted(name)} was written a minute or more ago",
+                code=Code.EXPIRED_REQUEST,
+                hint="Write a new request file and send it at once.",
+            )
+
+
+def _open(staging: int, name: str) -> tuple[int, os.stat_result]:
+    for _ in range(LOOKUPS - 1):
+        if os.access(name, os.F_OK, dir_fd=staging, follow_symlinks=False):
+            break
+        time.sleep(LOOKUP_PAUSE)
+    return open_users_file(staging, name, "request file")
 
 
 def check_size(name: str, status: os.stat_result) -> None:
@@ -19,8 +85,8 @@ def check_size(name: str, status: os.stat_result) -> None:
         raise _too_large(name)
 
 
-def read_request(name: str, descriptor: int) -> bytes:
-    """The content of an open request file; refused if it has become too large."""
+def read_content(name: str, descriptor: int) -> bytes:
+    """The content of an open request file; refused if it has grown too large."""
     with raising_fault("read request file", name):
         data = read_all(descriptor, MAX_REQUEST_BYTES)
     if len(data) > MAX_REQUEST_BYTES:

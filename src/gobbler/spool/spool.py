@@ -1,7 +1,7 @@
-"""The spool of a staging directory: jobs that are accepted, held, ended, cancelled.
+"""The spool of a staging directory: jobs are accepted, begun, cancelled and removed.
 
-The record of a job (see :mod:`gobbler.spool.job_store`) goes only after the answer has been
-written, so no job is lost; where both are found, the job had been answered.
+The record of a job (see :mod:`gobbler.spool.job_store`) is removed only after the answer was
+written, so no job is lost. Where both are found, the job is answered.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gobbler.model.jobs import (
     ANSWER_SUFFIX,
     CUR,
     JOBS,
-    MAX_JOB_NAME_BYTES,
+    MAX_NAME_BYTES,
     NEW,
     SPOOL,
     STATE_SUFFIX,
@@ -33,23 +33,27 @@ from gobbler.rules.fairness import Waiting
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
     LOCK_SUFFIX,
-    TEMPORARY,
-    Answers,
-    Record,
-    Records,
+    RECORD_DRAFT_SUFFIX,
+    TEMPORARY_PREFIX,
+    JobAnswers,
+    JobRecord,
+    JobRecords,
+    PendingJob,
     in_progress,
+    next_attempt,
 )
 
 
-class Look(NamedTuple):
-    """What was seen: jobs that nobody is at, and how many of each user somebody is at.
+class Survey(NamedTuple):
+    """The unanswered jobs of a spool at one moment.
 
-    ``known``: the names of all jobs. ``cancelled``: of those that are wanted no more.
+    ``free``: those that no process works on. ``running``: how many are worked on, by user.
+    ``cancelled``: names of jobs that are cancelled.
     """
 
+    jobs: dict[str, PendingJob]
     free: list[Waiting]
     running: dict[int, int]
-    known: set[str]
     cancelled: set[str]
 
 
@@ -60,54 +64,54 @@ class Spool:
         self.tmp = f"{staging}/{SPOOL}/{TMP}"
         self.new = f"{staging}/{SPOOL}/{NEW}"
         self.cur = f"{staging}/{SPOOL}/{CUR}"
-        self.records = Records(f"{staging}/{SPOOL}/{JOBS}", durability)
-        self.answers = Answers(staging, durability)
+        self.records = JobRecords(f"{staging}/{SPOOL}/{JOBS}", durability)
+        self.answers = JobAnswers(staging, durability)
 
-    def accept(self, record: Record) -> None:
-        """Keep a request until it is carried out; it is on disk when this returns.
+    def accept(self, record: JobRecord) -> None:
+        """Make a request a job; it is on disk when this returns.
 
         Raises :class:`~gobbler.errors.Refused` while a job of that name is unanswered.
         """
         check_job_name(record.name)
-        lease = self.hold(record.job)
+        lease = self.acquire(record.job)
         if lease is None:
             raise in_progress(record.name)
         try:
-            if self.records.of(record.job) is not None:
+            if self.records.exists(record.job):
                 raise in_progress(record.name)
-            self.answers.forget(record.job)
-            remove_quietly(self.records.cancel_mark(record.job))  # that was for another
+            self.answers.remove(record.job)
+            remove_quietly(self.records.cancel_mark(record.job))  # it was for an earlier job
             try:
-                self.answers.tell(record.state())
+                self.answers.write_state(record.state())
                 self.records.write(record)
             except BaseException:
-                self.answers.forget(record.job)
+                self.answers.remove(record.job)
                 raise
         finally:
             lease.release()
 
-    def look(self) -> Look:
-        """See what there is to do."""
+    def survey(self) -> Survey:
+        """Find all unanswered jobs, in one listing."""
         free: list[Waiting] = []
         running: dict[int, int] = {}
-        unanswered = self.records.all()
-        for job, known in unanswered.items():
-            uid, _ = split_job(job)
-            if known.is_held and not self._is_given_up(job):
+        jobs, cancelled = self.records.all()
+        for name, job in jobs.items():
+            uid, _ = split_job(name)
+            if job.is_held and not self._is_abandoned(name):
                 running[uid] = running.get(uid, 0) + 1
             else:
-                free.append(Waiting(job, uid, known.since))
-        return Look(free, running, set(unanswered), self.records.cancelled())
+                free.append(Waiting(name, uid, job.since))
+        return Survey(jobs, free, running, cancelled)
 
-    def _is_given_up(self, job: str) -> bool:
+    def _is_abandoned(self, job: str) -> bool:
         lease = take_over(self.records.lock(job))
         if lease is None:
             return not exists(self.records.lock(job))
         lease.close()
         return True
 
-    def hold(self, job: str) -> Lease | None:
-        """Be the one who is at ``job``; ``None`` if somebody else is."""
+    def acquire(self, job: str) -> Lease | None:
+        """Acquire the lease of ``job``; ``None`` if a living process holds it."""
         path = self.records.lock(job)
         try:
             return acquire(path)
@@ -117,28 +121,28 @@ class Spool:
                 lease.write_holder()
             return lease
 
-    def begin(self, job: str, attempts: int) -> Record | None:
-        """Begin a job that was ``attempts`` so often before; ``None`` if somebody else did.
+    def begin(self, job: str, attempts: int) -> JobRecord | None:
+        """Begin a job that has begun ``attempts`` times; ``None`` if another process did.
 
-        The caller holds it. One whose record is damaged is answered so.
+        The caller holds its lease. A job whose record is damaged is answered so.
         """
         try:
             return self.records.begin(job, attempts)
         except GobblerError as error:
             self.answers.refuse(job, error)
-            self.tidy_away(job, attempts + 1)
+            self.remove(job, next_attempt(attempts))
             return None
 
-    def tidy_away(self, job: str, attempts: int) -> None:
-        """Remove what is left of a job that has been answered. The caller holds it."""
+    def remove(self, job: str, attempts: int) -> None:
+        """Remove what is left of a job that is answered. The caller holds its lease."""
         with suppress(FileNotFoundError):
             os.unlink(f"{self.cur}/{job}")
         self.records.remove(job, attempts)
 
     def cancel(self, job: str, uid: int | None) -> None:
-        """Have a job given up; ``uid`` is its owner's (``None``: anybody's).
+        """Cancel a job of the user ``uid``, or of any user (``None``).
 
-        Raises :class:`~gobbler.errors.GobblerError` if it is another's, or has ended.
+        Raises :class:`~gobbler.errors.GobblerError` if it belongs to another user, or has ended.
         """
         owner, name = split_job(job)
         if uid is not None and owner != uid:
@@ -148,34 +152,40 @@ class Spool:
         mark = self.records.cancel_mark(job)
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         os.close(os.open(mark, flags, PRIVATE_FILE_MODE))
-        # It may have ended meanwhile; the mark must not wait for the next of its name.
-        if self.records.of(job) is None and not exists(f"{self.new}/{name}"):
+        # It may have ended meanwhile; the mark must not wait for the next job of its name.
+        if not self.records.exists(job) and not exists(f"{self.new}/{name}"):
             remove_quietly(mark)
             raise _has_ended(job)
 
-    def sweep(self, limit: float) -> None:
-        """Remove what workers that died have left besides jobs.
+    def recover(self, limit: float) -> None:
+        """Remove what processes that died have left beside jobs.
 
-        What they were writing goes if it is older than ``limit`` (seconds since the epoch).
+        Files that were being written are removed if they are older than ``limit``, in seconds
+        since the epoch.
         """
-        unanswered = self.records.all()
+        jobs, _ = self.records.all()
         for name in os.listdir(self.records.directory):
             path = f"{self.records.directory}/{name}"
             with suppress(FileNotFoundError):
-                if name.startswith((TEMPORARY, CLOCK)):
-                    if os.lstat(path).st_mtime < limit:
-                        os.unlink(path)
-                elif name.endswith(LOCK_SUFFIX):
-                    if name.removesuffix(LOCK_SUFFIX) not in unanswered:
-                        _remove_if_given_up(path)
-                elif name.endswith(CANCEL_SUFFIX):
-                    job = name.removesuffix(CANCEL_SUFFIX)
-                    waits = job in unanswered or exists(f"{self.new}/{split_job(job)[1]}")
-                    if not waits and os.lstat(path).st_mtime < limit:
-                        os.unlink(path)
+                if name.endswith(LOCK_SUFFIX):
+                    if name.removesuffix(LOCK_SUFFIX) not in jobs:
+                        _remove_if_abandoned(path)
+                elif self._is_left_over(name, jobs) and os.lstat(path).st_mtime < limit:
+                    os.unlink(path)
+
+    def _is_left_over(self, name: str, jobs: dict[str, PendingJob]) -> bool:
+        if name.startswith((TEMPORARY_PREFIX, CLOCK)):
+            return True
+        if name.endswith(RECORD_DRAFT_SUFFIX):
+            job = jobs.get(name.removesuffix(RECORD_DRAFT_SUFFIX))
+            return job is None or job.claim is None
+        if name.endswith(CANCEL_SUFFIX):
+            job_name = name.removesuffix(CANCEL_SUFFIX)
+            return job_name not in jobs and not exists(f"{self.new}/{split_job(job_name)[1]}")
+        return False
 
 
-def _remove_if_given_up(path: str) -> None:
+def _remove_if_abandoned(path: str) -> None:
     lease = take_over(path)
     if lease is not None:
         lease.release()
@@ -186,8 +196,8 @@ def check_job_name(name: str) -> None:
     check_request_name(name)
     if not is_valid_request_file(name):
         raise Refused(
-            f"the name of the request file {quoted(name)} is longer than "
-            f"{MAX_JOB_NAME_BYTES} bytes or ends with {STATE_SUFFIX} or {ANSWER_SUFFIX}",
+            f"the name of the request file {quoted(name)} is longer than {MAX_NAME_BYTES} bytes "
+            f"or ends with {STATE_SUFFIX} or {ANSWER_SUFFIX}",
             code=Code.INVALID_NAME,
         )
 

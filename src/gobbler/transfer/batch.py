@@ -23,15 +23,15 @@ from gobbler.fs.os_errors import raising_fault
 from gobbler.fs.removal import remove_tree
 from gobbler.model.progress import Progress
 from gobbler.registry.workspace import Workspace
-from gobbler.transfer.scan import FOREIGN_LINK, StagedSource, is_foreign_link, refusal
+from gobbler.transfer.scan import FOREIGN_LINK, Source, is_foreign_link, refusal
 
-RUN_DIRECTORIES_PREFIX = "apart-"
+PREFIX = "apart-"
 
 MOVERS = 8
 """Threads that rename files into place."""
 
 
-CANCEL_CHECK_SECONDS = 0.2
+CHECK_EVERY = 0.2
 """Seconds between two checks of whether the job of a batch was cancelled."""
 
 
@@ -71,7 +71,7 @@ class BatchProgress:
         if now >= self._next:
             if not exists(self._path):
                 raise _workspace_gone(self._path)
-            self._next = now + CANCEL_CHECK_SECONDS
+            self._next = now + CHECK_EVERY
 
 
 def _workspace_gone(path: str) -> Cancelled:
@@ -138,7 +138,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
 @contextmanager
 def run_directories(workspace: Workspace) -> Iterator[str]:
     """A directory in ``workspace`` for runs of batches, as long as the block lasts."""
-    path = f"{workspace.path}/{RUN_DIRECTORIES_PREFIX}{secrets.token_hex(8)}"
+    path = f"{workspace.path}/{PREFIX}{secrets.token_hex(8)}"
     os.mkdir(path, DIRECTORY_MODE)
     try:
         yield path
@@ -192,7 +192,7 @@ class Batch:
     empty, they are made in the tree.
     """
 
-    source: StagedSource
+    source: Source
     tree: str
     files: dict[str, int]
     candidates: dict[str, DedupCandidate]
@@ -241,13 +241,13 @@ def _run(batch: Batch, own: Own | None, progress: BatchProgress) -> list[Ingeste
                 for name in names:
                     progress.check()
                     path = f"{directory}/{name}" if directory else name
-                    place = _FilePlace(opened, name, into, own, path)
+                    place = _At(opened, name, into, own, path)
                     ingested.append(_take(batch, place, progress))
                     progress.end_file(ingested[-1].size)
     return ingested
 
 
-class _FilePlace(NamedTuple):
+class _At(NamedTuple):
     """Where one file is: ``name`` in the open directories of source and tree; its path."""
 
     source: int
@@ -270,7 +270,7 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile:
+def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
     path = place.path
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
@@ -317,9 +317,7 @@ def _is_whole(into: int, name: str, earlier: IngestedFile, progress: Progress) -
         return False
 
 
-def _copy(
-    batch: Batch, opened: int, place: _FilePlace, size: int, progress: Progress
-) -> tuple[int, str]:
+def _copy(batch: Batch, opened: int, place: _At, size: int, progress: Progress) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     directory, name = place.into
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
@@ -328,7 +326,7 @@ def _copy(
         return copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
 
 
-def _adopt(place: _FilePlace, before: os.stat_result) -> bool:
+def _adopt(place: _At, before: os.stat_result) -> bool:
     """Hard-link the service's own file instead of copying it; whether that was done.
 
     The source stays whole until the version is published; then its name is removed.

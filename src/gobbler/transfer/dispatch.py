@@ -20,21 +20,21 @@ from gobbler.transfer.batch import (
     run_directories,
 )
 
-MAX_BATCH_FILES = 1000
+MAX_FILES = 1000
 """Files in one batch."""
 
-MIN_BATCH_FILES = 16
+MIN_FILES = 16
 """Files for which a batch is worth its own cost, which is that of about one file; light work
 is done in batches of so many.
 """
 
-BATCHES_PER_SLOT = 4
+TURNS = 4
 """Batches for each of those that run at a time, so that all end at about the same time."""
 
-MAX_BATCH_BYTES = 128 * 1024 * 1024
+MAX_BYTES = 128 * 1024 * 1024
 """Bytes in one batch, unless a single file is larger."""
 
-LONG_FILE_BYTES = 16 * 1024 * 1024
+LONG = 16 * 1024 * 1024
 """Bytes of a file that takes so long that others had better be done meanwhile."""
 
 LIGHT_BYTES = 4 * 1024 * 1024
@@ -46,7 +46,7 @@ LIGHT_SECONDS = 0.1
 LEFT_AFTER = 1.0
 """Seconds that given up batches have to end, if nobody need wait for them."""
 
-DISPATCH_POLL_SECONDS = 0.1
+LOOK_EVERY = 0.1
 """Seconds between two looks whether the caller still wants the result."""
 
 B = TypeVar("B")
@@ -120,10 +120,10 @@ def batch_size(files: int, width: int) -> int:
     Where each call takes long (NFS, Lustre) only those that run at a time make it fast, so
     there must be enough of them, but none so small that its own cost matters.
     """
-    return min(MAX_BATCH_FILES, max(MIN_BATCH_FILES, -(-files // (width * BATCHES_PER_SLOT))))
+    return min(MAX_FILES, max(MIN_FILES, -(-files // (width * TURNS))))
 
 
-def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str, int]]:
+def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]]:
     """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``.
 
     Those that take long come first, the longest before the others: one that came last would
@@ -132,7 +132,7 @@ def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str
     batch: dict[str, int] = {}
     size = 0
     for path, bytes_ in _long_first(files):
-        if batch and (len(batch) >= most or size + bytes_ > MAX_BATCH_BYTES):
+        if batch and (len(batch) >= most or size + bytes_ > MAX_BYTES):
             yield batch
             batch, size = {}, 0
         batch[path] = bytes_
@@ -142,18 +142,14 @@ def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str
 
 
 def _long_first(files: dict[str, int]) -> Iterator[tuple[str, int]]:
-    long = sorted(
-        (item for item in files.items() if item[1] >= LONG_FILE_BYTES), key=lambda item: -item[1]
-    )
+    long = sorted((item for item in files.items() if item[1] >= LONG), key=lambda item: -item[1])
     yield from long
-    yield from (
-        (item for item in files.items() if item[1] < LONG_FILE_BYTES) if long else files.items()
-    )
+    yield from (item for item in files.items() if item[1] < LONG) if long else files.items()
 
 
 def is_light(files: dict[str, int]) -> bool:
     """Whether ``files`` (sizes in bytes by path) are so few that nobody need wait in line."""
-    return len(files) <= MAX_BATCH_FILES and sum(files.values()) <= LIGHT_BYTES
+    return len(files) <= MAX_FILES and sum(files.values()) <= LIGHT_BYTES
 
 
 def run_here(
@@ -214,7 +210,7 @@ def run_all(
                 reported = files, size
             if not running:
                 return
-            done, _ = wait(running, timeout=DISPATCH_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
             ready = [future.result() for future in done]
             for future in done:
                 counter = running.pop(future)
@@ -251,7 +247,7 @@ class Dispatcher:
 
     def cut(self, files: dict[str, int]) -> Iterator[dict[str, int]]:
         """Cut ``files`` (sizes in bytes by path) into batches for this executor."""
-        size = MIN_BATCH_FILES if is_light(files) else batch_size(len(files), self.width)
+        size = MIN_FILES if is_light(files) else batch_size(len(files), self.width)
         return cut(files, size)
 
     def check(self) -> None:
@@ -283,7 +279,7 @@ def dispatch(
 
 
 @dataclass(frozen=True)
-class FileWork(Generic[B, R]):
+class Files(Generic[B, R]):
     """Work that makes files below the directory ``top``.
 
     ``run`` makes the files of a batch in place, ``run_in_run_directory`` in a directory of
@@ -298,7 +294,7 @@ class FileWork(Generic[B, R]):
 
 
 def make_files(
-    dispatcher: Dispatcher, files: FileWork[B, R], *, is_expected: bool = False
+    dispatcher: Dispatcher, files: Files[B, R], *, is_expected: bool = False
 ) -> Iterator[R]:
     """Make files; like :func:`dispatch`, wherever the executor runs the batches."""
     if not isinstance(dispatcher.executor, RemoteExecutor):

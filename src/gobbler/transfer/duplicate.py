@@ -16,7 +16,7 @@ from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.batch import BatchProgress, Made, Own, run_directory
-from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, Files, is_light, make_files
 
 
 class Duplicate(NamedTuple):
@@ -111,7 +111,7 @@ def duplicate_all(
                 workspace.tree, workspace.path, chosen, whitelist, run_directories_path
             )
 
-    work = FileWork(
+    work = Files(
         run_duplicate_batch,
         run_duplicate_batch_in_run_directory,
         batches,

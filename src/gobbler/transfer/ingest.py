@@ -13,7 +13,8 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import READ, closing
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest
-from gobbler.rules.dedup import Content, DedupCandidates
+from gobbler.rules.dedup import DedupCandidates
+from gobbler.rules.relations import Content
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
     Batch,
@@ -24,13 +25,13 @@ from gobbler.transfer.batch import (
     run_batch,
     run_batch_in_run_directory,
 )
-from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, Files, dispatch, is_light, make_files
 from gobbler.transfer.hash_files import hash_kept
 from gobbler.transfer.resume import bring_back, resume_notes
-from gobbler.transfer.scan import StagedSource
+from gobbler.transfer.scan import Source
 
 CONTENTS_AT_A_TIME = 100_000
-"""Contents that are looked up at a time, so that memory stays flat."""
+"""Files for which the same published ones are looked for at a time, so that memory stays flat."""
 
 
 class Ingested(NamedTuple):
@@ -42,7 +43,7 @@ class Ingested(NamedTuple):
 
 def ingest_files(
     dispatcher: Dispatcher,
-    source: StagedSource,
+    source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
     *,
@@ -82,7 +83,7 @@ def ingest_files(
 
 def _taken(
     dispatcher: Dispatcher,
-    source: StagedSource,
+    source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -100,7 +101,7 @@ def _taken(
             adopt=adopt,
         )
 
-    files = FileWork(
+    files = Files(
         run_batch,
         run_batch_in_run_directory,
         batches,
@@ -152,7 +153,7 @@ def _make_directories(tree: str, directories: list[str]) -> None:
 
 def _batches(
     dispatcher: Dispatcher,
-    source: StagedSource,
+    source: Source,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],

@@ -25,7 +25,7 @@ from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
-MAX_SCAN_DEPTH = 256
+MAX_DEPTH = 256
 """Directories within directories; each takes a descriptor while the scan is below it."""
 
 MAX_PATH_BYTES = 3000
@@ -33,7 +33,7 @@ MAX_PATH_BYTES = 3000
 
 
 @dataclass(frozen=True)
-class StagedSource:
+class Source:
     """A directory in staging that was identified: where it is, which one, and whose.
 
     ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
@@ -48,7 +48,7 @@ class StagedSource:
     is_inside: bool = False
 
     @classmethod
-    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> StagedSource:
+    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> Source:
         """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
@@ -120,7 +120,7 @@ class _Scanner:
                             if isinstance(look, str):
                                 self.found.symlinks[path] = look
                             else:
-                                place = _EntryPlace(opened.descriptor, name, opening, path, depth)
+                                place = _At(opened.descriptor, name, opening, path, depth)
                                 problem = self._entry(place, look)
                     except OSError as error:
                         problem = vanished(error, path)
@@ -133,7 +133,7 @@ class _Scanner:
     def _is_ignored(self, name: str) -> bool:
         return is_internal(name) or (self.ignore_dot and name.startswith("."))
 
-    def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
+    def _entry(self, place: _At, status: os.stat_result) -> str | None:
         """Note an entry; what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
@@ -142,8 +142,8 @@ class _Scanner:
         elif stat.S_ISLNK(status.st_mode):  # the directory did not tell
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):
-            if place.depth == MAX_SCAN_DEPTH:
-                return f"is nested in more than {MAX_SCAN_DEPTH} directories"
+            if place.depth == MAX_DEPTH:
+                return f"is nested in more than {MAX_DEPTH} directories"
             self._subdirectory(place)
         else:
             return (
@@ -152,7 +152,7 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, place: _EntryPlace) -> None:
+    def _subdirectory(self, place: _At) -> None:
         opened = place.opening.open(place.name)
         with closing(opened.descriptor):
             self.found.directories.append(place.path)
@@ -160,7 +160,7 @@ class _Scanner:
                 self.found.empty.append(place.path)
 
 
-class _EntryPlace(NamedTuple):
+class _At(NamedTuple):
     """One entry: ``name`` in the open directory ``parent``."""
 
     parent: int

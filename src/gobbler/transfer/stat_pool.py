@@ -23,8 +23,8 @@ from gobbler.fs.open import DIRECTORY
 FIRST_LOOKS = 8
 """Looks from which it is told how long one takes."""
 
-PART_ENTRIES = 1000
-"""Entries that are looked up before the first of them is used."""
+PART = 1000
+"""Files that are looked at before the first of them is used."""
 
 AHEAD = 64
 """Directories that are open before it is their turn, of all those that are being scanned."""
@@ -198,10 +198,10 @@ def _open(parent: int, name: str, *, with_looks: bool) -> Directory:
 
 
 def parts(names: list[str]) -> Iterator[list[str]]:
-    """Cut ``names`` into parts of at most :data:`PART_ENTRIES`; the first measures the latency."""
+    """``names`` in parts of at most :data:`PART`; the first is for finding out what it takes."""
     yield names[:FIRST_LOOKS]
-    for i in range(FIRST_LOOKS, len(names), PART_ENTRIES):
-        yield names[i : i + PART_ENTRIES]
+    for i in range(FIRST_LOOKS, len(names), PART):
+        yield names[i : i + PART]
 
 
 def is_directory(look: Look | None) -> bool:

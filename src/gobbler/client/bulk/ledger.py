@@ -37,7 +37,7 @@ from gobbler.model.names import VersionKey
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+LEDGER_FORMAT = 1
 
 BUSY_SECONDS = 60.0
 """How long to wait for another process that writes."""
@@ -102,7 +102,7 @@ class Ledger:
     """
 
     def __init__(self, url: str | None, registry: str) -> None:
-        self._file = StateFile(ledger_path(url, registry), _TABLES, FORMAT)
+        self._file = StateFile(ledger_path(url, registry), _TABLES, LEDGER_FORMAT)
         self.path = self._file.path
         self.transaction = self._file.transaction
         known = self._file.rows("SELECT 1 FROM about")

@@ -15,7 +15,7 @@ import platformdirs
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch, scratch_directory
-from gobbler.client.download import SMALL, download, download_small, write_file
+from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
@@ -79,7 +79,7 @@ class Cache:
         with cache_errors(self._top):
             if _use(target, os.path.isfile) and file_problem(Path(target), entry, Stop()) is None:
                 return target
-            if entry.size > SMALL:
+            if entry.size > SMALL_FILE:
                 self._put_file(path, target, entry, NoProgress())
             else:
                 with scratch_directory(Path(self._root)) as scratch:

@@ -15,7 +15,7 @@ from types import TracebackType
 from gobbler.client.archive import MIN_FILES, NoArchives, offers_none, remember_none, unpack
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch
-from gobbler.client.download import SMALL, download, download_small, write_file
+from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
 from gobbler.client.http import Http
@@ -28,7 +28,7 @@ from gobbler.model.names import MANIFEST
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
-LARGE = 8 << 20
+LARGE_FILE = 8 << 20
 """Size above which a file is fetched on its own, so that it can be resumed."""
 
 FLUSHED_FILES = 1024
@@ -76,11 +76,11 @@ class DirectoryFetch:
         ``root`` is the cache of the service.
         """
         sizes = [entry.size for entry in self._entries.values() if not entry.is_directory]
-        small = sum(size <= LARGE for size in sizes)
+        small = sum(size <= LARGE_FILE for size in sizes)
         complete = no_archives = False
         if small >= MIN_FILES and not offers_none(root):
             self._progress.expect(len(sizes), sum(sizes))
-            max_size = None if small == len(sizes) else LARGE
+            max_size = None if small == len(sizes) else LARGE_FILE
             try:
                 unpack(self._http, self._path, max_size, self._scratch.path, self)
                 complete = max_size is None
@@ -140,7 +140,7 @@ class DirectoryFetch:
         entry = self._entries.get(name)
         if entry is not None and self._objects.reuse(entry, local, stop):
             self._progress.advance(1, entry.size)
-        elif entry is not None and entry.size <= SMALL:
+        elif entry is not None and entry.size <= SMALL_FILE:
             download_small(self._http, path, Path(local), entry, self._progress)
         else:
             with self._scratch.part(digest(path)) as part:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gobbler.client.download import SMALL
+from gobbler.client.download import SMALL_FILE
 from gobbler.fs.lease import Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
@@ -136,7 +136,7 @@ def _taken_over(directory: Path) -> Iterator[bool]:
 def _keep(root: Path, part: Path) -> None:
     """Move a part to where the next download finds it, if it is worth resuming."""
     with contextlib.suppress(OSError):
-        if not (part / "validator").exists() or (part / "content").stat().st_size <= SMALL:
+        if not (part / "validator").exists() or (part / "content").stat().st_size <= SMALL_FILE:
             return
         kept = root / "partial" / part.name.removeprefix(_PART)
         kept.parent.mkdir(exist_ok=True)

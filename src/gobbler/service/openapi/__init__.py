@@ -9,7 +9,7 @@ from gobbler.actions import ACTIONS
 from gobbler.errors import Code
 from gobbler.model.answers import ACTION_DOCS, Accepted, Failure, Info, LinksFound, Root
 from gobbler.model.jobs import JobState
-from gobbler.service.archive import Links
+from gobbler.service.archive import LinkMode
 from gobbler.service.openapi.schemas import (
     TEXT,
     Operation,
@@ -28,20 +28,23 @@ ROUTE = "/openapi.json"
 _ABOUT = """\
 A versioned data registry on a shared filesystem.
 
-Changes are asked for by files: write a JSON file `request-{action}-{anything}` directly into
-the staging directory, `POST` its name within a minute, and remove it after the answer. The
-owner of the file is the requester; there is no other authentication. `x-actions` tells the
-actions: who may ask, the schema of the file, and the schema of the answer. In a request file
-unknown fields are ignored, and `null` is the same as absent.
+To request a change, write a JSON file `request-{action}-{anything}` directly into the staging
+directory, `POST` its name within a minute, and remove the file after the answer. The owner of
+the file is the requester; there is no other authentication. `x-actions` lists the actions: who
+may request each, the schema of the file, and the schema of the answer. The service ignores
+unknown fields in a request file, and `null` means the same as an absent field.
 
-Everything else only reads. Components of paths are percent-encoded once.
+An answer that reports an error has a `code`, which is one of `x-codes` and never changes its
+meaning. Its `reason` is for people and may change.
+
+All other endpoints only read. Percent-encode the components of a path once.
 """
 
 TAGS = {
-    "reading": "What anybody may ask.",
-    "changing": "Having a request file carried out.",
-    "jobs": "Requests that are not waited for.",
-    "all endpoints": "What every endpoint answers alike.",
+    "reading": "What anybody may read.",
+    "changing": "Requests for changes.",
+    "jobs": "Requests whose client does not wait for the answer.",
+    "all endpoints": "What every endpoint answers.",
 }
 
 
@@ -99,16 +102,16 @@ def paths() -> dict[str, dict[str, Operation]]:
 
 def _root() -> Operation:
     answers = {200: json_response("The service's name.", reference(Root))}
-    return operation("root", "reading", "Which service this is", "", answers)
+    return operation("root", "reading", "The name of the service", "", answers)
 
 
 def _info() -> Operation:
-    answers = {200: json_response("Its directories.", reference(Info))}
+    answers = {200: json_response("The directories.", reference(Info))}
     return operation(
         "info",
         "reading",
-        "Where staging and the registry are",
-        "Clients put requests into staging, and read the registry where it is mounted.",
+        "The directories of the service",
+        "Clients put requests into staging. Where the registry is mounted, they read it directly.",
         answers,
     )
 
@@ -123,23 +126,23 @@ def _list() -> Operation:
     return operation(
         "list",
         "reading",
-        "What is in a directory of the registry",
-        "Paths are relative to `path`, in order. The service's own files are among them. Links "
-        "are listed like files; none is followed.",
+        "The content of a directory of the registry",
+        "Paths are relative to `path`, sorted, and include the service's own files. Links are "
+        "listed like files and not followed.",
         {200: json_response("The paths.", names)},
         (400, 404),
         (
             parameter(
                 "path",
                 "query",
-                "The directory, relative to the registry, which it is if absent.",
+                "The directory, relative to the registry; by default, the registry itself.",
                 {**TEXT, "default": ""},
             ),
             parameter(
                 "recursive",
                 "query",
-                "`true` or `1`: every file, and empty directories with a trailing `/`. Else the "
-                "entries of the directory alone, directories with a trailing `/`.",
+                "`true` or `1`: every file, and empty directories with a trailing `/`. Otherwise "
+                "only the entries of the directory, directories with a trailing `/`.",
                 {"enum": ["true", "false", "1", "0"], "default": "false"},
             ),
         ),
@@ -147,16 +150,16 @@ def _list() -> Operation:
 
 
 def _fetch() -> Operation:
-    condition = "As RFC 9110 tells, section 13."
+    condition = "See RFC 9110, section 13."
     length = {"Content_Length": {"description": "Bytes of the body.", "schema": TEXT}}
     anything = "*/*"
     return operation(
         "fetch",
         "reading",
         "A file of the registry",
-        "A link is followed to a file of the registry or below a whitelisted directory, and "
-        "nowhere else. One range is served; a request for several gets the whole file. The "
-        "media type is guessed by the file's name; records of the service are "
+        "A link is followed only to a file of the registry or below a whitelisted directory. A "
+        "request for one range gets it; a request for several gets the whole file. The media "
+        "type is guessed from the name of the file; records of the service are "
         "`application/json`.",
         {
             200: response("The file.", anything, **_named(_FILE_HEADERS), **length),
@@ -165,9 +168,12 @@ def _fetch() -> Operation:
                 anything,
                 **_named(_FILE_HEADERS),
                 **length,
-                Content_Range={"description": "Which bytes of how many.", "schema": TEXT},
+                Content_Range={
+                    "description": "The bytes that were sent, and the size of the file.",
+                    "schema": TEXT,
+                },
             ),
-            304: response("It is the one that you have.", **_named(_FILE_HEADERS)),
+            304: response("The file has not changed.", **_named(_FILE_HEADERS)),
             412: json_response(
                 "A condition does not hold.", reference(Failure), ETag=_FILE_HEADERS["ETag"]
             ),
@@ -183,7 +189,7 @@ def _fetch() -> Operation:
             parameter(
                 "path",
                 "path",
-                "The file, relative to the registry. Slashes may stand as they are.",
+                "The file, relative to the registry. Do not encode slashes.",
             ),
             parameter("Range", "header", "The bytes wanted, such as `bytes=1000-1999`."),
             parameter("If-Match", "header", condition),
@@ -191,14 +197,16 @@ def _fetch() -> Operation:
             parameter("If-Modified-Since", "header", condition),
             parameter("If-Unmodified-Since", "header", condition),
             parameter(
-                "If-Range", "header", "The `ETag` or date for which `Range` holds; else the file."
+                "If-Range",
+                "header",
+                "The `ETag` or date for which `Range` is meant; else the answer is the whole file.",
             ),
         ),
     )
 
 
 def _named(headers: Schema) -> Schema:
-    return {name.replace("-", "_"): told for name, told in headers.items()}
+    return {name.replace("-", "_"): header for name, header in headers.items()}
 
 
 def _archive() -> Operation:
@@ -206,10 +214,10 @@ def _archive() -> Operation:
         "archive",
         "reading",
         "A version as one archive",
-        "Everything in a version, or in a directory of one, as one stream in the format pax: "
-        "what `/list` and `/fetch` would bring. Each directory's own files come first; members "
-        "are named by their path in the registry. If the version changes meanwhile the "
-        "connection breaks off before `Content-Length` bytes. Ranges are not served.",
+        "Everything in a version, or in a directory of one, as one stream in the pax format: all "
+        "that `/list` and `/fetch` return. The service's own files come first in each directory. "
+        "Members are named by their path in the registry. If the version changes meanwhile, the "
+        "connection breaks off before `Content-Length` bytes. Ranges are not supported.",
         {
             200: response(
                 "The archive.",
@@ -222,27 +230,26 @@ def _archive() -> Operation:
             parameter(
                 "path",
                 "path",
-                "`{project}/{asset}/{version}`, or a directory in it. Slashes may stand as they "
-                "are.",
+                "`{project}/{asset}/{version}`, or a directory in it. Do not encode slashes.",
             ),
             parameter(
                 "links",
                 "query",
-                "`files`: each link is a file with the content that it leads to. `links`: it is a "
-                "relative symbolic link, as in the registry.",
-                {"enum": [choice.value for choice in Links], "default": Links.FILES.value},
+                "`files`: a link is stored as the file that it leads to. `links`: as a relative "
+                "symbolic link, as in the registry.",
+                {"enum": [choice.value for choice in LinkMode], "default": LinkMode.FILES.value},
             ),
             parameter(
                 "max_size",
                 "query",
-                "Leave out files that are larger, in bytes.",
+                "Leave out files that are larger than this, in bytes.",
                 {"type": "integer", "minimum": 0},
             ),
             parameter(
                 "length",
                 "query",
-                "`true`: tell how long the archive will be, for which all in it is looked at "
-                "beforehand. `false`: begin at once.",
+                "`true`: send `Content-Length`, for which the service walks the whole tree first. "
+                "`false`: begin at once.",
                 {"type": "boolean", "default": True},
             ),
         ),
@@ -253,39 +260,39 @@ def _links() -> Operation:
     return operation(
         "links",
         "reading",
-        "What is linked to a version",
-        "Which links of other versions lead into it, so that they would break if it were deleted; "
-        "and which versions have some of the same content. Where the service has no index, all "
-        "manifests are read for that.",
+        "Links to a version, and shared content",
+        "The links of other versions that would break if this one were deleted, and the versions "
+        "that have some of the same content. A service without an index reads all manifests "
+        "for it.",
         {200: json_response("What was found.", reference(LinksFound))},
         (400, 404),
         (
             parameter(
                 "path",
                 "path",
-                "`{project}/{asset}/{version}`. Slashes may stand as they are.",
+                "`{project}/{asset}/{version}`. Do not encode slashes.",
             ),
         ),
     )
 
 
 def _new() -> Operation:
-    kinds = {told.answer.__name__: told.answer for told in ACTION_DOCS.values()}
+    kinds = {doc.answer.__name__: doc.answer for doc in ACTION_DOCS.values()}
     answers: Schema = {"anyOf": [reference(kind) for _, kind in sorted(kinds.items())]}
     return operation(
         "new",
         "changing",
         "Carry out a request",
-        "The request is a file in staging whose owner is the requester; the body of this call "
-        "is empty. What the file may hold, and which answer an action has, is told in "
-        "`x-actions` of this document. Without `wait=false` the answer comes when the change is "
-        "complete; a client that goes away ends its request, and everything is put back.",
+        "The request is a file in staging whose owner is the requester; the body of this call is "
+        "empty. `x-actions` of this document says what the file holds, and what the answer is. "
+        "Without `wait=false` the answer comes when the change is complete. If the client "
+        "disconnects, the service cancels the request and puts everything back.",
         {
-            200: json_response("It is done.", answers),
+            200: json_response("The request is carried out.", answers),
             202: json_response(
-                "With `wait=false`: the request is kept as a job.",
+                "With `wait=false`: the request is a job now.",
                 reference(Accepted),
-                Location={"description": "The job, as `address` tells it.", "schema": TEXT},
+                Location={"description": "The job, like `address`.", "schema": TEXT},
             ),
         },
         (400, 403, 404),
@@ -293,28 +300,30 @@ def _new() -> Operation:
             parameter(
                 "request",
                 "path",
-                "Name of the request file: `request-{action}-{anything}`.",
+                "The name of the request file: `request-{action}-{anything}`.",
             ),
             parameter(
                 "wait",
                 "query",
-                "`false`, `0` or `no`: answer at once, with the name of a job.",
+                "`false`, `0` or `no`: do not wait, but answer with the name of a job.",
                 {"enum": ["true", "false", "1", "0", "no"], "default": "true"},
             ),
         ),
     )
 
 
-_JOB = parameter("job", "path", "Name of the job: `{user id}-{name of the request file}`.")
+_JOB = parameter("job", "path", "The name of the job: `{user ID}-{name of the request file}`.")
 
 
 def _job() -> Operation:
-    answers = {200: json_response("How far it is, or what came of it.", reference(JobState))}
+    answers = {
+        200: json_response("Its state, with the answer if it has ended.", reference(JobState))
+    }
     return operation(
         "job",
         "jobs",
-        "How far a job is",
-        "Answers are kept for seven days. Whoever knows the name of a job may ask.",
+        "The state of a job",
+        "Answers are kept for seven days. Anyone who knows the name of a job may read its state.",
         answers,
         (404,),
         (_JOB,),
@@ -325,9 +334,9 @@ def _events() -> Operation:
     return operation(
         "events",
         "jobs",
-        "How far a job is, as it goes",
-        "Server-sent events: one at once, one at each change, named by the state, with the "
-        "state as JSON in its data. The stream ends with the job.",
+        "The state of a job as a stream",
+        "Server-sent events: one at once, and one at each change. Each is named after the state "
+        "and has it as JSON in its data. The stream ends with the job.",
         {200: response("The events.", "text/event-stream", TEXT)},
         (404,),
         (_JOB,),
@@ -338,17 +347,18 @@ def _cancel() -> Operation:
     return operation(
         "cancel",
         "jobs",
-        "Give a job up",
-        "All of it is put back; it may still succeed if it was about to be published.",
-        {200: json_response("It is being given up.", reference(ACTION_DOCS["cancel_job"].answer))},
+        "Cancel a job",
+        "The service puts everything back. The job may still succeed if it is about to be "
+        "published.",
+        {200: json_response("The job is cancelled.", reference(ACTION_DOCS["cancel_job"].answer))},
         (400, 403, 404),
         (
             _JOB,
             parameter(
                 "request",
                 "query",
-                "Name of a request file `request-cancel_job-{anything}` in staging, empty or not, "
-                "whose owner is that of the job, or an administrator. Without it: 403.",
+                "The name of a request file `request-cancel_job-{anything}` in staging, empty or "
+                "not, whose owner is the owner of the job or an administrator. Without it: 403.",
             ),
         ),
     )

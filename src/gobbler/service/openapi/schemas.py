@@ -34,15 +34,15 @@ FILES: dict[str, tuple[Any, str]] = {
         "by file name.",
     ),
 }
-"""Records that are maps, which have no name or text of their own."""
+"""Records that are maps, whose types have no name or text."""
 
 _ELSEWHERE = {"LoosePermissions": "NewPermissions", "LooseUploader": "NewUploader"}
-"""Names of types whose own says what reading them is like rather than what they are."""
+"""Better names for types that are named after how they are decoded."""
 
 _TEXTS = {
-    "NewPermissions": "Permissions as they are asked for; what is absent or null stays as it is.",
-    "NewUploader": "Who may upload what, until when (RFC 3339), and whether it needs approval. "
-    "What is null is absent.",
+    "NewPermissions": "Permissions in a request; what is absent or null stays as it is.",
+    "NewUploader": "Who may upload what, until when (RFC 3339), and whether without approval. "
+    "`null` means absent.",
     "OfVersion": "A request about one version: `reindex_version`, `validate_version`.",
 }
 
@@ -56,7 +56,7 @@ def components() -> dict[str, Schema]:
     """The schemas by name, each with a description."""
     kinds: list[Any] = [
         *(Info, Root, Accepted, Failure, JobState, LinksFound),
-        *(told.answer for told in ACTION_DOCS.values()),
+        *(doc.answer for doc in ACTION_DOCS.values()),
         *(action.request for action in ACTIONS.values()),
         *(Summary, Latest, Permissions, LooseUploader, Usage, Quota, LogEntry),
         *(kind for kind, _ in FILES.values()),
@@ -111,13 +111,13 @@ _CORS: Schema = {"Access-Control-Allow-Origin": {"schema": {"const": "*"}}}
 FAILURES = {
     400: "The request is wrong; the reason names the field, the file or the path.",
     403: "The user may not do that.",
-    404: "What was asked for is not there.",
+    404: "The project, asset, version, file or job does not exist.",
     500: "The service or its filesystem failed; nothing was changed.",
 }
 
 
 def completed(operations: dict[str, Operation]) -> dict[str, Operation]:
-    """The operations of an endpoint with those that all endpoints have."""
+    """The operations of an endpoint, with ``HEAD`` and ``OPTIONS``."""
     made = dict(operations)
     if "get" in operations:
         made["head"] = _head(operations["get"])
@@ -129,9 +129,11 @@ def completed(operations: dict[str, Operation]) -> dict[str, Operation]:
     made["options"] = {
         "tags": ["all endpoints"],
         "operationId": "options_" + str(next(iter(operations.values()))["operationId"]),
-        "summary": "What browsers ask beforehand",
+        "summary": "The preflight request of browsers",
         **({"parameters": parameters} if parameters else {}),
-        "responses": {"204": {"description": "Pages of any origin may ask.", "headers": _CORS}},
+        "responses": {
+            "204": {"description": "Pages of any origin may send requests.", "headers": _CORS}
+        },
     }
     return made
 
@@ -158,7 +160,7 @@ def operation(
     failures: tuple[int, ...] = (),
     parameters: tuple[Schema, ...] = (),
 ) -> Operation:
-    """One operation: its answers, and the ``failures`` that are told as :data:`FAILURES`."""
+    """One operation: its answers, and those of :data:`FAILURES` with these statuses."""
     responses = dict(answers)
     for status in (*failures, 500):
         responses[status] = json_response(FAILURES[status], reference(Failure))
@@ -175,10 +177,13 @@ def operation(
 def response(
     description: str, media_type: str = "", schema: Schema | None = None, **headers: Schema
 ) -> Schema:
-    """One answer: its meaning, the type and schema of its body, and its headers."""
+    """One answer: its description, the type and schema of its body, and its headers."""
     made: Schema = {
         "description": description,
-        "headers": {**_CORS, **{name.replace("_", "-"): told for name, told in headers.items()}},
+        "headers": {
+            **_CORS,
+            **{name.replace("_", "-"): header for name, header in headers.items()},
+        },
     }
     if media_type:
         made["content"] = {media_type: {"schema": schema} if schema else {}}
@@ -192,5 +197,5 @@ def json_response(description: str, schema: Schema, **headers: Schema) -> Schema
 
 def parameter(name: str, where: str, description: str, schema: Schema = TEXT) -> Schema:
     """One parameter; those in the path must be given."""
-    told = {"name": name, "in": where, "description": description, "schema": schema}
-    return {**told, "required": True} if where == "path" else told
+    made = {"name": name, "in": where, "description": description, "schema": schema}
+    return {**made, "required": True} if where == "path" else made

@@ -1,7 +1,11 @@
-"""``GET /fetch/{path}``: files of the registry.
+"""``GET /fetch/{path}``: the files of a registry.
 
-A bare ASGI endpoint, for this is the hot path. Which links are followed is told in
-:mod:`gobbler.service.registry_files`; all that is sent comes from the descriptor that it opened.
+The event loop never waits for a filesystem, so a mount that hangs keeps no other answer back. It
+opens and reads a file itself only if the kernel has path and content in its cache; everything
+else happens in threads. Which links are followed is decided in
+:mod:`gobbler.service.registry_files`.
+
+A bare ASGI endpoint, because this is the hot path.
 """
 
 from __future__ import annotations
@@ -12,19 +16,17 @@ import functools
 import mimetypes
 import os
 import posixpath
-from concurrent.futures import Executor
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.names import LOGS, is_internal
-from gobbler.service.range_requests import Decision, File, decide
-from gobbler.service.registry_files import Files, registry_path
-from gobbler.service.responses import CORS, failure, json_answer, while_there
-
-PART = 1024 * 1024
-"""Bytes that are read and sent at a time."""
+from gobbler.service.range_requests import Decision, FileState, decide
+from gobbler.service.registry_files import READ_SIZE, RegistryFiles, not_there, registry_path
+from gobbler.service.responses import CORS, failure, json_answer, while_connected
 
 CONDITIONAL = {
     name.encode(): name
@@ -33,60 +35,147 @@ CONDITIONAL = {
         *("if-range", "range"),
     )
 }
-"""The headers that matter for what is sent."""
+"""The headers that decide what is sent."""
 
 _ALWAYS = ((CORS[0].encode(), CORS[1].encode()), (b"accept-ranges", b"bytes"))
 
-AT_ONCE = 64 * 1024
-"""Bytes that are read in the event loop itself: going to a thread would take longer."""
+ONE_MESSAGE = 64 * 1024
+"""Bytes up to which a file is sent in one message."""
+
+Read = Callable[[int, int, int], "bytes | None"]
+"""Reads from a descriptor a number of bytes at an offset; ``None``: not all are at hand."""
 
 
-class Fetching:
-    """Serves ``files`` below ``route``; large ones are read in ``threads``."""
+class OpenFile:
+    """A file that is being sent, and how; its descriptor is closed after the last read."""
 
-    def __init__(self, files: Files, route: str, threads: Executor) -> None:
+    def __init__(
+        self, descriptor: int, conditions: Mapping[str, str], *, has_body: bool, read: Read
+    ) -> None:
+        self._descriptor = descriptor
+        self._reading: Future[bytes] | None = None
+        status = os.fstat(descriptor)
+        self.state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+        self.decision = decide(conditions, self.state)
+        count = self.decision.stop - self.decision.start
+        self.body: bytes | None = None
+        if not has_body or self.decision.status == 304 or count == 0:
+            self.body = b""
+        elif count <= ONE_MESSAGE:
+            self.body = read(descriptor, count, self.decision.start)
+
+    def read(self, threads: ThreadPoolExecutor, offset: int) -> asyncio.Future[bytes]:
+        """Read a part in a thread; one at a time."""
+        count = min(READ_SIZE, self.decision.stop - offset)
+        self._reading = threads.submit(_read, self._descriptor, count, offset)
+        return asyncio.wrap_future(self._reading)
+
+    def close(self) -> None:
+        """Close the file, or leave that to the thread that still reads from it."""
+        if self._reading is None:
+            os.close(self._descriptor)
+        else:
+            self._reading.cancel()
+            self._reading.add_done_callback(lambda _: os.close(self._descriptor))
+
+
+class FetchRoute:
+    """Serves ``files`` below ``route``; ``threads`` open and read them."""
+
+    def __init__(self, files: RegistryFiles, route: str, threads: ThreadPoolExecutor) -> None:
         self._files = files
         self._route = route
         self._threads = threads
+        mimetypes.init()  # not in the event loop: it reads files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        try:
-            path = self._path(scope["raw_path"])
-            descriptor = self._files.open(path)
-        except GobblerError as error:
-            await failure(error)(scope, receive, send)
-            return
-        try:
-            await self._send(scope, receive, send, descriptor, path)
-        finally:
-            os.close(descriptor)
-
-    async def _send(
-        self, scope: Scope, receive: Receive, send: Send, descriptor: int, path: str
-    ) -> None:
-        status = os.fstat(descriptor)
-        file = File(status.st_size, status.st_mtime_ns, status.st_ino)
-        headers = {
+        conditions = {
             CONDITIONAL[name]: value.decode("latin-1")
             for name, value in scope["headers"]
             if name in CONDITIONAL
         }
-        decision = decide(headers, file)
-        if decision.status in (412, 416):
-            await _refuse(scope, receive, send, decision, file)
+        has_body = scope["method"] != "HEAD"
+        try:
+            path = self._path(scope["raw_path"])
+            file = self._open_cached(path, conditions, has_body=has_body)
+        except GobblerError as error:
+            await failure(error)(scope, receive, send)
+            return
+        if file is None:
+            await while_connected(
+                receive, self._answer(scope, receive, send, path, conditions, has_body=has_body)
+            )
+            return
+        try:
+            if file.body is not None:
+                await self._send(scope, receive, send, path, file)
+            else:
+                await while_connected(receive, self._send(scope, receive, send, path, file))
+        finally:
+            file.close()
+
+    async def _answer(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        path: str,
+        conditions: Mapping[str, str],
+        *,
+        has_body: bool,
+    ) -> None:
+        opening = self._threads.submit(self._open, path, conditions, has_body=has_body)
+        try:
+            file = await asyncio.wrap_future(opening)
+        except GobblerError as error:
+            await failure(error)(scope, receive, send)
+            return
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
+        try:
+            await self._send(scope, receive, send, path, file)
+        finally:
+            self._threads.submit(file.close)
+
+    def _open_cached(
+        self, path: str, conditions: Mapping[str, str], *, has_body: bool
+    ) -> OpenFile | None:
+        descriptor = self._files.open_cached(path)
+        if descriptor is None:
+            return None
+        return _opened(descriptor, path, conditions, has_body=has_body, read=_read_cached)
+
+    def _open(self, path: str, conditions: Mapping[str, str], *, has_body: bool) -> OpenFile:
+        descriptor = self._files.open(path)
+        return _opened(descriptor, path, conditions, has_body=has_body, read=_read)
+
+    async def _send(
+        self, scope: Scope, receive: Receive, send: Send, path: str, file: OpenFile
+    ) -> None:
+        if file.decision.status in _REFUSALS:
+            await _refuse(scope, receive, send, file)
             return
         await send(
             {
                 "type": "http.response.start",
-                "status": decision.status,
-                "headers": _headers(decision, file, path),
+                "status": file.decision.status,
+                "headers": _headers(file.decision, file.state, path),
             }
         )
-        if decision.status == 304 or scope["method"] == "HEAD" or decision.start == decision.stop:
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            await _send_part(receive, send, self._threads, descriptor, decision)
+        if file.body is not None:
+            await send({"type": "http.response.body", "body": file.body})
+            return
+        offset, stop = file.decision.start, file.decision.stop
+        reading = file.read(self._threads, offset)
+        while offset < stop:
+            part = await reading
+            offset += len(part)
+            more = offset < stop
+            if more:
+                reading = file.read(self._threads, offset)  # while this part is sent
+            await send({"type": "http.response.body", "body": part, "more_body": more})
 
     def _path(self, raw: bytes) -> str:
         try:
@@ -96,7 +185,24 @@ class Fetching:
         return registry_path(path)
 
 
-def _headers(decision: Decision, file: File, path: str) -> list[tuple[bytes, bytes]]:
+def _opened(
+    descriptor: int, path: str, conditions: Mapping[str, str], *, has_body: bool, read: Read
+) -> OpenFile:
+    try:
+        return OpenFile(descriptor, conditions, has_body=has_body, read=read)
+    except BaseException as error:
+        os.close(descriptor)
+        if isinstance(error, OSError):
+            raise not_there(error, path) from None
+        raise
+
+
+def _close_opened(opening: Future[OpenFile]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+def _headers(decision: Decision, file: FileState, path: str) -> list[tuple[bytes, bytes]]:
     found = [
         *_ALWAYS,
         (b"etag", file.etag.encode()),
@@ -137,48 +243,14 @@ _REFUSALS = {
 }
 
 
-async def _refuse(
-    scope: Scope, receive: Receive, send: Send, decision: Decision, file: File
-) -> None:
-    code, reason = _REFUSALS[decision.status]
+async def _refuse(scope: Scope, receive: Receive, send: Send, file: OpenFile) -> None:
+    code, reason = _REFUSALS[file.decision.status]
     body = {"status": "ERROR", "reason": reason, "code": code.value}
-    answer = json_answer(body, decision.status)
-    answer.headers["etag"] = file.etag
-    if decision.status == 416:
-        answer.headers["content-range"] = f"bytes */{file.size}"
+    answer = json_answer(body, file.decision.status)
+    answer.headers["etag"] = file.state.etag
+    if file.decision.status == 416:
+        answer.headers["content-range"] = f"bytes */{file.state.size}"
     await answer(scope, receive, send)
-
-
-async def _send_part(
-    receive: Receive, send: Send, threads: Executor, descriptor: int, decision: Decision
-) -> None:
-    count = decision.stop - decision.start
-    if count <= AT_ONCE:
-        part = _read(descriptor, count, decision.start)
-        await send({"type": "http.response.body", "body": part})
-        return
-    await while_there(receive, _send_parts(send, threads, descriptor, decision))
-
-
-async def _send_parts(send: Send, threads: Executor, descriptor: int, decision: Decision) -> None:
-    loop = asyncio.get_running_loop()
-
-    def read(offset: int) -> asyncio.Future[bytes]:
-        count = min(PART, decision.stop - offset)
-        return loop.run_in_executor(threads, _read, descriptor, count, offset)
-
-    offset = decision.start
-    reading = read(offset)
-    try:
-        while offset < decision.stop:
-            part = await reading
-            offset += len(part)
-            more = offset < decision.stop
-            if more:
-                reading = read(offset)  # while this part is sent
-            await send({"type": "http.response.body", "body": part, "more_body": more})
-    finally:
-        reading.cancel()
 
 
 def _read(descriptor: int, count: int, offset: int) -> bytes:
@@ -186,3 +258,13 @@ def _read(descriptor: int, count: int, offset: int) -> bytes:
     if not part:
         raise OSError(errno.EIO, "the file became shorter while it was sent")
     return part
+
+
+def _read_cached(descriptor: int, count: int, offset: int) -> bytes | None:
+    """What ``_read`` returns, if the kernel has all of it in its cache."""
+    buffer = bytearray(count)
+    try:
+        found = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
+    except OSError:  # not in the cache, or a filesystem that can't say so
+        return None
+    return bytes(buffer) if found == count else None

@@ -1,4 +1,4 @@
-"""``/jobs/{job}``: how far a job is, at once or as it goes, and giving it up."""
+"""``/jobs/{job}``: the state of a job, at once or as a stream, and its cancellation."""
 
 from __future__ import annotations
 
@@ -12,45 +12,45 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gobbler.actions.context import ServiceContext
+from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.jobs import JobState
 from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import action_of
 from gobbler.service.outcome import failed, log_outcome, outcome_of
-from gobbler.service.request_intake import Intake
 from gobbler.service.responses import CORS, json_answer
-from gobbler.spool.job_store import Answers
+from gobbler.spool.job_store import JobAnswers
+from gobbler.spool.request_file import RequestIntake
 
-LOOK_EVERY = 0.25
-"""Seconds between two looks at a job that is followed."""
+STREAM_INTERVAL = 0.25
+"""Seconds between two readings of the state of a job that a client follows."""
 
-RENEW_SECONDS = 15.0
-"""Seconds after which a silent stream shows that it is still there."""
+KEEP_ALIVE = 15.0
+"""Seconds after which a silent stream sends a comment."""
 
 CANCEL = "cancel_job"
 
 
-class Following:
-    """Answers requests about jobs."""
+class JobsRoute:
+    """Answers requests about jobs: ``readers`` read states, ``threads`` cancel."""
 
     def __init__(
         self,
         service: ServiceContext,
-        intake: Intake,
+        intake: RequestIntake,
         readers: Executor,
         threads: ThreadPoolExecutor,
     ) -> None:
-        self._site = service
+        self._service = service
         self._intake = intake
-        self._answers = Answers(service.staging, service.durability)
+        self._answers = JobAnswers(service.staging, service.durability)
         self._readers = readers
         self._threads = threads
         self._is_ending = False
 
     def end_streams(self) -> None:
-        """End all streams: who follows a job must not keep the service from stopping."""
+        """End all streams: a client that follows a job must not keep the service from stopping."""
         self._is_ending = True
 
     def routes(self, prefix: str) -> list[Route]:
@@ -61,15 +61,15 @@ class Following:
             Route(f"{prefix}/jobs/{{job}}/events", self._events, methods=["GET"]),
         ]
 
-    async def _look(self, job: str) -> JobState:
+    async def _read(self, job: str) -> JobState:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._answers.state, job)
 
     async def _state(self, request: Request) -> Response:
-        return json_answer(await self._look(request.path_params["job"]))
+        return json_answer(await self._read(request.path_params["job"]))
 
     async def _events(self, request: Request) -> Response:
-        first = await self._look(request.path_params["job"])
+        first = await self._read(request.path_params["job"])
         headers = {CORS[0]: CORS[1], "cache-control": "no-store"}
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=headers)
@@ -78,19 +78,19 @@ class Following:
         )
 
     async def _changes(self, state: JobState) -> AsyncIterator[bytes]:
-        told, spoken = None, time.monotonic()
+        sent, sent_at = None, time.monotonic()
         while True:
-            if state != told:
+            if state != sent:
                 yield _event(state)
-                told, spoken = state, time.monotonic()
-            elif time.monotonic() - spoken > RENEW_SECONDS:
+                sent, sent_at = state, time.monotonic()
+            elif time.monotonic() - sent_at > KEEP_ALIVE:
                 yield b": still there\n\n"
-                spoken = time.monotonic()
+                sent_at = time.monotonic()
             if state.is_final or self._is_ending:
                 return
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(STREAM_INTERVAL)
             try:
-                state = await self._look(state.job)
+                state = await self._read(state.job)
             except GobblerError:
                 return
 
@@ -110,19 +110,18 @@ class Following:
                 )
             if action_of(proof) != CANCEL:
                 raise Refused(f"{quoted(proof)} is not the name of a request to {CANCEL}")
-            requester, _ = self._intake.take(proof)
+            taken = self._intake.take(proof)
         except GobblerError as error:
             outcome = failed(error)
         except OSError as error:
             outcome = failed(fault_from(error, f"take request file {quoted(proof or '')}"))
         else:
-            user = requester.name
-            data = msgspec.json.encode({"job": job})
+            user = taken.user
             outcome = outcome_of(
-                self._site,
+                self._service,
                 proof,
-                data,
-                requester,
+                msgspec.json.encode({"job": job}),
+                Requester(taken.uid, user),
                 progress=NoProgress(),
                 cancel=NeverCancelled(),
             )

@@ -1,4 +1,4 @@
-"""``/links/{project}/{asset}/{version}``: what is linked to a version, or shares content."""
+"""``GET /links/{project}/{asset}/{version}``: links to a version, and shared content."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelFlag, CancelToken
-from gobbler.service.responses import json_answer, while_there
+from gobbler.service.responses import json_answer, while_connected
 
-LINKS = "/links/"
+LINKS_ROUTE = "/links/"
 
-AT_A_TIME = 2
-"""Answers that one process works on: without an index, each reads all manifests."""
+MAX_SEARCHES = 2
+"""Searches that run at a time in one process: without an index, each reads all manifests."""
 
 
-class Linking:
-    """Answers what ``reroute_links`` would change, and where else the content is."""
+class LinksRoute:
+    """Says what ``reroute_links`` would change, and which versions share content."""
 
-    def __init__(self, service: ServiceContext, readers: Executor) -> None:
-        self._site = service
-        self._readers = readers
-        self._free = asyncio.Semaphore(AT_A_TIME)
+    def __init__(self, service: ServiceContext, threads: Executor) -> None:
+        self._service = service
+        self._threads = threads
+        self._free = asyncio.Semaphore(MAX_SEARCHES)
 
     async def answer(self, request: Request) -> Response:
-        """Answer a request."""
+        """Answer one request."""
         key = _version(request.path_params["path"])
-        answer = await while_there(request.receive, self._answered(key))
+        answer = await while_connected(request.receive, self._answer(key))
         return Response() if answer is None else answer
 
-    async def _answered(self, key: VersionKey) -> Response:
-        gone = CancelFlag()
+    async def _answer(self, key: VersionKey) -> Response:
+        cancel = CancelFlag()
         async with self._free:
             try:
                 return await asyncio.get_running_loop().run_in_executor(
-                    self._readers, self._found, key, gone
+                    self._threads, self._find, key, cancel
                 )
             finally:
-                gone.cancel("the client went away", code=Code.CLIENT_GONE)
+                cancel.cancel("the client went away", code=Code.CLIENT_GONE)
 
-    def _found(self, key: VersionKey, cancel: CancelToken) -> Response:
+    def _find(self, key: VersionKey, cancel: CancelToken) -> Response:
         try:
             return json_answer(self._search(key, cancel))
         except OSError as error:
             raise fault_from(error, "search the registry") from error
 
     def _search(self, key: VersionKey, cancel: CancelToken) -> dict[str, object]:
-        registry, search = self._site.registry, self._site.search
+        registry, search = self._service.registry, self._service.search
         if not registry.has(key.manifest):
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()

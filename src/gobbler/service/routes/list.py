@@ -1,21 +1,47 @@
-"""``GET /list``: what stands in a directory of the registry."""
+"""``GET /list``: the content of a directory of the registry."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+from concurrent.futures import Executor
+
+from starlette.requests import Request
+from starlette.responses import Response
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING
 from gobbler.service.registry_files import absent, registry_path
+from gobbler.service.responses import json_answer
+
+
+class ListRoute:
+    """Lists directories of ``registry`` in ``threads``."""
+
+    def __init__(self, registry: str, threads: Executor) -> None:
+        self._registry = registry
+        self._threads = threads
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        query = request.query_params
+        recursive = query.get("recursive", "false").lower() in ("true", "1")
+        path = query.get("path", "")
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: list_directory(self._registry, path, recursive=recursive)
+        )
+        return json_answer(found)
 
 
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
     """Paths below ``path``, relative to it, in order.
 
-    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file,
-    and empty directories with a trailing ``/``. Links are files; none is followed. What is
+    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file, and
+    empty directories with a trailing ``/``. Links count as files and are not followed. What is
     being built is left out.
+
+    Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing`.
     """
     relative = registry_path(path)
     directory = f"{registry}/{relative}" if relative else registry
@@ -56,7 +82,7 @@ def _entries(directory: str) -> list[str]:
 
 
 def _whole_tree(top: str) -> list[str]:
-    # When a version vanishes in mid-walk, what was found of it must not be told: look anew.
+    # If a version vanishes during the walk, none of it may be listed: walk again.
     while True:
         try:
             return _tree(top)

@@ -1,6 +1,6 @@
-"""``POST /new/{request}``: carried out in a thread, given up when the client goes away.
+"""``POST /new/{request}``: carry out a request in a thread, until the client disconnects.
 
-With ``?wait=false`` it is kept in the spool instead, for a worker to carry out.
+With ``?wait=false`` the request becomes a job of the spool instead.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import SEND_AGAIN
 from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
-from gobbler.service.request_intake import Intake
 from gobbler.service.responses import disconnected, json_answer
-from gobbler.spool.job_store import Record
+from gobbler.spool.job_store import JobRecord
+from gobbler.spool.request_file import RequestFile, RequestIntake
 from gobbler.spool.spool import Spool
 
 WATCH_AFTER = 0.1
-"""Seconds after which it is looked whether the client of a request is still there."""
+"""Seconds after which the service starts to watch whether the client is still connected."""
 
 
-async def _give_up_with(receive: Receive, cancel: CancelFlag) -> None:
+async def _cancel_if_disconnected(receive: Receive, cancel: CancelFlag) -> None:
     await disconnected(receive)
     cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
 
@@ -40,13 +40,17 @@ def _has_body(scope: Scope) -> bool:
     )
 
 
-class Submitting:
+class NewRoute:
     """Answers requests for changes."""
 
     def __init__(
-        self, service: ServiceContext, intake: Intake, threads: ThreadPoolExecutor, prefix: str
+        self,
+        service: ServiceContext,
+        intake: RequestIntake,
+        threads: ThreadPoolExecutor,
+        prefix: str,
     ) -> None:
-        self._site = service
+        self._service = service
         self._intake = intake
         self._threads = threads
         self._route = f"{prefix}/new/"
@@ -55,7 +59,7 @@ class Submitting:
         self._running: set[CancelFlag] = set()
 
     def cancel_all(self, reason: str) -> None:
-        """Give up every request that is being carried out."""
+        """Cancel every request that is being carried out, because the service stops."""
         for cancel in tuple(self._running):
             cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)
 
@@ -65,14 +69,14 @@ class Submitting:
         self._running.add(cancel)
         loop = asyncio.get_running_loop()
         waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
-        answer = self._keep if waits.lower() in ("false", "0", "no") else self._carry_out
+        answer = self._accept if waits.lower() in ("false", "0", "no") else self._carry_out
         work = loop.run_in_executor(self._threads, answer, scope["raw_path"], cancel)
         watching: list[asyncio.Task[None]] = []
 
         def watch() -> None:
-            watching.append(loop.create_task(_give_up_with(receive, cancel)))
+            watching.append(loop.create_task(_cancel_if_disconnected(receive, cancel)))
 
-        # Most requests have ended by then; whoever sends a body wants it to be read.
+        # Most requests end before; but a body must be read at once.
         timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, watch)
         try:
             response = await work
@@ -86,40 +90,44 @@ class Submitting:
     def _carry_out(self, raw: bytes, cancel: CancelFlag) -> Response:
         """Carry out a request now."""
         started = time.monotonic()
-        name, ingested = self._take(raw)
-        if isinstance(ingested, Outcome):
-            outcome, user = ingested, "?"
+        name, taken = self._take(raw)
+        if isinstance(taken, Outcome):
+            outcome, user = taken, "?"
         else:
-            (requester, data), user = ingested, ingested[0].name
+            user = taken.user
             outcome = outcome_of(
-                self._site, name, data, requester, progress=NoProgress(), cancel=cancel
+                self._service,
+                name,
+                taken.data,
+                Requester(taken.uid, user),
+                progress=NoProgress(),
+                cancel=cancel,
             )
         log_outcome(name, user, outcome, started)
         return json_answer(outcome.body, outcome.status)
 
-    def _keep(self, raw: bytes, cancel: CancelFlag) -> Response:
-        """Keep a request in the spool, for a worker."""
+    def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
+        """Make a request a job of the spool."""
         del cancel
         started = time.monotonic()
-        name, ingested = self._take(raw)
-        if isinstance(ingested, Outcome):
-            log_outcome(name, "?", ingested, started)
-            return json_answer(ingested.body, ingested.status)
-        requester, data = ingested
+        name, taken = self._take(raw)
+        if isinstance(taken, Outcome):
+            log_outcome(name, "?", taken, started)
+            return json_answer(taken.body, taken.status)
         try:
-            record = Record.of(requester.uid, requester.name, name, data)
+            record = JobRecord.of(taken.uid, taken.user, name, taken.data)
             self._spool.accept(record)
         except GobblerError as error:
             return json_answer(error.answer(), error.status)
         except OSError as error:
-            fault = fault_from(error, f"keep request file {quoted(name)}")
+            fault = fault_from(error, f"accept request file {quoted(name)}")
             return json_answer(fault.answer(), fault.status)
         address = self._jobs + quote(record.job)
         response = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
         response.headers["location"] = address
         return response
 
-    def _take(self, raw: bytes) -> tuple[str, tuple[Requester, bytes] | Outcome]:
+    def _take(self, raw: bytes) -> tuple[str, RequestFile | Outcome]:
         name = raw.decode("latin-1")
         try:
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +16,9 @@ import pytest
 
 from gobbler.errors import Missing
 from gobbler.fs.open import closing
-from gobbler.service.registry_files import HOPS, Files
+from gobbler.service.registry_files import MAX_HOPS, RegistryFiles
 from gobbler.service.routes import fetch as fetching
-from gobbler.service.routes.fetch import Fetching
+from gobbler.service.routes.fetch import FetchRoute
 
 
 @pytest.fixture
@@ -32,9 +33,9 @@ def top(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fetch(top: Path) -> Iterator[Fetching]:
-    files = Files(f"{top}/registry", (f"{top}/archive",))
-    yield Fetching(files, "/fetch/", ThreadPoolExecutor(1))
+def fetch(top: Path) -> Iterator[FetchRoute]:
+    files = RegistryFiles(f"{top}/registry", (f"{top}/archive",))
+    yield FetchRoute(files, "/fetch/", ThreadPoolExecutor(1))
     os.close(files.directory)
 
 
@@ -44,7 +45,7 @@ def link(top: Path, to: str, name: str = "link") -> str:
     return f"p/a/1/{name}"
 
 
-def content(fetch: Fetching, path: str) -> str:
+def content(fetch: FetchRoute, path: str) -> str:
     with closing(fetch._files.open(path)) as descriptor:
         return os.read(descriptor, 1000).decode()
 
@@ -62,7 +63,7 @@ def content(fetch: Fetching, path: str) -> str:
     ],
 )
 def test_links_to_files_of_the_registry_and_the_whitelist_are_followed(
-    fetch: Fetching, top: Path, to: str, expected: str
+    fetch: FetchRoute, top: Path, to: str, expected: str
 ) -> None:
     assert content(fetch, link(top, to)) == f"content of {expected}"
 
@@ -92,7 +93,7 @@ def test_links_to_files_of_the_registry_and_the_whitelist_are_followed(
         "/dev/zero",
     ],
 )
-def test_links_to_anything_else_are_not(fetch: Fetching, top: Path, to: str) -> None:
+def test_links_to_anything_else_are_not(fetch: FetchRoute, top: Path, to: str) -> None:
     path = link(top, to)
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Missing) as caught:
@@ -101,7 +102,9 @@ def test_links_to_anything_else_are_not(fetch: Fetching, top: Path, to: str) -> 
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_directories_on_the_way_that_are_links_are_not_followed(fetch: Fetching, top: Path) -> None:
+def test_directories_on_the_way_that_are_links_are_not_followed(
+    fetch: FetchRoute, top: Path
+) -> None:
     for to in ("d", "{top}/secret", "{top}/archive"):
         link(top, to)
         with pytest.raises(Missing):
@@ -111,7 +114,7 @@ def test_directories_on_the_way_that_are_links_are_not_followed(fetch: Fetching,
 
 @pytest.mark.parametrize("inside", ["f", "d/f"])
 def test_links_below_a_whitelisted_directory_are_not_followed(
-    fetch: Fetching, top: Path, inside: str
+    fetch: FetchRoute, top: Path, inside: str
 ) -> None:
     path = link(top, f"{{top}}/archive/x/{inside}")
     (top / "archive/x").mkdir()
@@ -121,34 +124,34 @@ def test_links_below_a_whitelisted_directory_are_not_followed(
         fetch._files.open(path)
 
 
-def test_a_chain_of_links_is_followed_to_a_limit(fetch: Fetching, top: Path) -> None:
+def test_a_chain_of_links_is_followed_to_a_limit(fetch: FetchRoute, top: Path) -> None:
     link(top, "d/f", "l0")
-    for i in range(1, HOPS + 2):
+    for i in range(1, MAX_HOPS + 2):
         link(top, f"l{i - 1}", f"l{i}")
-    assert content(fetch, f"p/a/1/l{HOPS - 2}") == "content of registry/p/a/1/d/f"
+    assert content(fetch, f"p/a/1/l{MAX_HOPS - 2}") == "content of registry/p/a/1/d/f"
     with pytest.raises(Missing):
-        fetch._files.open(f"p/a/1/l{HOPS + 1}")
+        fetch._files.open(f"p/a/1/l{MAX_HOPS + 1}")
 
 
 @pytest.mark.parametrize("path", ["", "p", "p/a/1/d", "p/x", "p/..usage/x", "x" * 300])
-def test_what_is_no_file_is_missing(fetch: Fetching, path: str) -> None:
+def test_what_is_no_file_is_missing(fetch: FetchRoute, path: str) -> None:
     with pytest.raises(Missing):
         fetch._files.open(path)
 
 
-def test_a_fifo_is_missing_and_blocks_nothing(fetch: Fetching, top: Path) -> None:
+def test_a_fifo_is_missing_and_blocks_nothing(fetch: FetchRoute, top: Path) -> None:
     os.mkfifo(top / "registry/p/fifo")
     with pytest.raises(Missing, match="FIFO"):
         fetch._files.open("p/fifo")
 
 
-def test_internal_files_are_served_but_nothing_unfinished(fetch: Fetching) -> None:
+def test_internal_files_are_served_but_nothing_unfinished(fetch: FetchRoute) -> None:
     assert content(fetch, "p/..usage") == "content of registry/p/..usage"
     assert answer(fetch, "/fetch/..incoming/j/f")[0] == 404
 
 
 def answer(
-    fetch: Fetching, target: str, method: str = "GET", **headers: str
+    fetch: FetchRoute, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of a request."""
     sent: list[Any] = []
@@ -171,7 +174,7 @@ def answer(
     return start["status"], found, b"".join(m.get("body", b"") for m in sent[1:])
 
 
-def test_headers_tell_kind_size_and_validators(fetch: Fetching) -> None:
+def test_headers_tell_kind_size_and_validators(fetch: FetchRoute) -> None:
     status, headers, body = answer(fetch, "/fetch/p/a/1/d/f")
     assert (status, body) == (200, b"content of registry/p/a/1/d/f")
     assert headers["content-length"] == str(len(body))
@@ -181,7 +184,7 @@ def test_headers_tell_kind_size_and_validators(fetch: Fetching) -> None:
     assert answer(fetch, "/fetch/p/..usage")[1]["content-type"] == "application/json"
 
 
-def test_a_range_is_sent_with_its_place(fetch: Fetching) -> None:
+def test_a_range_is_sent_with_its_place(fetch: FetchRoute) -> None:
     status, headers, body = answer(fetch, "/fetch/p/a/1/d/f", range="bytes=0-6")
     assert (status, body, headers["content-range"]) == (206, b"content", "bytes 0-6/29")
     status, headers, body = answer(fetch, "/fetch/p/a/1/d/f", range="bytes=29-")
@@ -189,7 +192,7 @@ def test_a_range_is_sent_with_its_place(fetch: Fetching) -> None:
     assert json.loads(body)["code"] == "invalid-range"
 
 
-def test_no_descriptor_stays_open_whatever_the_answer(fetch: Fetching) -> None:
+def test_no_descriptor_stays_open_whatever_the_answer(fetch: FetchRoute) -> None:
     before = len(os.listdir("/proc/self/fd"))
     for target in ("p/a/1/d/f", "p", "x", "%ff", "..", "%2e%2e/x", "p%00"):
         for method in ("GET", "HEAD"):
@@ -200,24 +203,132 @@ def test_no_descriptor_stays_open_whatever_the_answer(fetch: Fetching) -> None:
 
 
 def test_a_large_file_is_sent_in_parts(
-    fetch: Fetching, top: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = os.urandom(fetching.PART * 2 + 100)
+    data = os.urandom(fetching.READ_SIZE * 2 + 100)
     (top / "registry/p/large").write_bytes(data)
     status, headers, body = answer(fetch, "/fetch/p/large")
     assert (status, headers["content-length"]) == (200, str(len(data)))
     assert body == data
     assert (
-        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.PART}-")[2] == data[fetching.PART :]
+        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.READ_SIZE}-")[2]
+        == data[fetching.READ_SIZE :]
     )
 
 
 def test_a_file_that_becomes_shorter_ends_the_answer_with_an_error(
-    fetch: Fetching, top: Path, monkeypatch: pytest.MonkeyPatch
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * (fetching.PART + 1))
+    (top / "registry/p/large").write_bytes(b"x" * (fetching.READ_SIZE + 1))
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda d, n, o: b"" if o else real(d, n, o))
     with pytest.raises(OSError, match="shorter") as caught:
         answer(fetch, "/fetch/p/large")
     assert caught.value.errno == errno.EIO
+
+
+class Hanging:
+    """An open that hangs, as on a mount whose server is gone, until it is released."""
+
+    def __init__(self, files: RegistryFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.release = threading.Event()
+        self.entered = threading.Semaphore(0)
+        self._real = files.open
+        monkeypatch.setattr(files, "open_cached", lambda path: None)
+        monkeypatch.setattr(files, "open", self.open)
+
+    def open(self, path: str) -> int:
+        self.entered.release()
+        assert self.release.wait(30)
+        return self._real(path)
+
+
+def test_the_event_loop_goes_on_while_every_reading_thread_hangs(
+    fetch: FetchRoute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that disconnects meanwhile leaves no file open."""
+    hanging = Hanging(fetch._files, monkeypatch)
+    before = len(os.listdir("/proc/self/fd"))
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        gone = asyncio.Event()
+
+        async def receive() -> Any:
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": "GET", "raw_path": b"/fetch/p/a/1/d/f", "headers": []}
+        fetches = [asyncio.create_task(fetch(scope, receive, send)) for _ in range(3)]
+        while not hanging.entered.acquire(blocking=False):
+            await asyncio.sleep(0.001)  # the loop goes on
+        gone.set()
+        await asyncio.wait_for(asyncio.gather(*fetches), 5)
+
+    asyncio.run(run())
+    assert sent == []
+    hanging.release.set()
+    fetch._threads.shutdown()  # waits for what it does
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_file_is_not_closed_while_a_thread_reads_from_it(
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (top / "registry/p/large").write_bytes(b"x" * fetching.READ_SIZE * 3)
+    reading, finish = threading.Event(), threading.Event()
+    real, problems = os.pread, []
+
+    def slow(descriptor: int, count: int, offset: int) -> bytes:
+        if offset:
+            reading.set()
+            assert finish.wait(30)
+        try:
+            return real(descriptor, count, offset)
+        except OSError as error:
+            problems.append(error)
+            raise
+
+    monkeypatch.setattr(os, "pread", slow)
+
+    async def run() -> None:
+        async def receive() -> Any:
+            while not reading.is_set():
+                await asyncio.sleep(0.001)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            del message
+
+        scope = {"type": "http", "method": "GET", "raw_path": b"/fetch/p/large", "headers": []}
+        before = len(os.listdir("/proc/self/fd"))
+        await asyncio.wait_for(fetch(scope, receive, send), 5)
+        assert len(os.listdir("/proc/self/fd")) == before + 1  # the thread still reads
+        finish.set()
+        await asyncio.get_running_loop().run_in_executor(fetch._threads, int)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    asyncio.run(run())
+    assert problems == []
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_answers_are_the_same_whether_the_kernel_has_a_file_in_its_cache(
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
+) -> None:
+    link(top, "d/f")
+    link(top, "{top}/archive/d/f", "white")
+    if not cached:
+        monkeypatch.setattr(fetch._files, "_open_cached", None)
+        monkeypatch.setattr(fetching, "_read_cached", lambda *_: None)
+    content = b"content of registry/p/a/1/d/f"
+    for _ in range(2):
+        assert answer(fetch, "/fetch/p/a/1/d/f")[2] == content
+        assert answer(fetch, "/fetch/p/a/1/link")[2] == content
+        assert answer(fetch, "/fetch/p/a/1/white")[2] == b"content of archive/d/f"
+        assert answer(fetch, "/fetch/p/a/1/d/f", range="bytes=3-5")[2] == content[3:6]
+        assert answer(fetch, "/fetch/p/a/1/d/f", method="HEAD")[2] == b""
+        assert answer(fetch, "/fetch/p/a/1/absent")[0] == 404

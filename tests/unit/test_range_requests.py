@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.service.range_requests import Decision, File, decide
+from gobbler.service.range_requests import Decision, FileState, decide
 
 SECOND = 1_000_000_000
 SIZE = 100
-FILE = File(SIZE, 784_111_777 * SECOND + 5, 42)
+FILE = FileState(SIZE, 784_111_777 * SECOND + 5, 42)
 AT = "Sun, 06 Nov 1994 08:49:37 GMT"
 BEFORE, AFTER = "Sun, 06 Nov 1994 08:49:36 GMT", "Sun, 06 Nov 1994 08:49:38 GMT"
 TAG, OTHER = FILE.etag, '"other"'
@@ -23,8 +23,8 @@ NOT_MODIFIED, FAILED, UNSATISFIABLE = 304, 412, 416
 
 def test_validators_tell_states_of_a_file_apart() -> None:
     assert FILE.last_modified == AT
-    others = [File(SIZE + 1, FILE.modified, 42), File(SIZE, FILE.modified + 1, 42)]
-    others.append(File(SIZE, FILE.modified, 43))
+    others = [FileState(SIZE + 1, FILE.modified, 42), FileState(SIZE, FILE.modified + 1, 42)]
+    others.append(FileState(SIZE, FILE.modified, 43))
     assert len({FILE.etag, *(file.etag for file in others)}) == 4
     assert TAG[0] == TAG[-1] == '"'
 
@@ -132,7 +132,7 @@ ranges = st.builds("bytes={}-{}".format, numbers, numbers) | st.text(max_size=12
 
 @given(ranges, sizes)
 def test_what_is_served_is_always_within_the_file(wanted: str, size: int) -> None:
-    decision = decide({"range": wanted}, File(size, 0, 1))
+    decision = decide({"range": wanted}, FileState(size, 0, 1))
     assert decision.status in (200, 206, 416)
     if decision.status == 206:
         assert 0 <= decision.start < decision.stop <= size
@@ -143,13 +143,13 @@ def test_what_is_served_is_always_within_the_file(wanted: str, size: int) -> Non
 @given(st.integers(0, 10**13), st.integers(0, 10**13), st.integers(1, 10**13))
 def test_a_range_within_the_file_is_served_exactly(one: int, other: int, size: int) -> None:
     first, last = sorted((one % size, other % size))
-    decision = decide({"range": f"bytes={first}-{last}"}, File(size, 0, 1))
+    decision = decide({"range": f"bytes={first}-{last}"}, FileState(size, 0, 1))
     assert decision == Decision(206, first, last + 1)
 
 
 @given(st.integers(0, 2**34), st.integers(0, SECOND - 1))
 def test_who_sends_back_a_validator_gets_nothing_new(seconds: int, rest: int) -> None:
-    file = File(SIZE, seconds * SECOND + rest, 7)
+    file = FileState(SIZE, seconds * SECOND + rest, 7)
     assert decide({"if-none-match": file.etag}, file).status == NOT_MODIFIED
     assert decide({"if-modified-since": file.last_modified}, file).status == NOT_MODIFIED
     assert decide({"if-unmodified-since": file.last_modified}, file).status == 200

@@ -44,7 +44,11 @@ class Desk:
         return written.rename(self.new / name)
 
     def claim(self, name: str = NAME) -> str | None:
-        return self.arrivals.claim(name)
+        claimed = self.arrivals.claim(name)
+        if claimed is None:
+            return None
+        claimed.lease.release()
+        return claimed.job
 
     def reason(self, job: str = JOB) -> str:
         state = self.spool.answers.state(job)
@@ -83,11 +87,11 @@ def test_it_waits_for_one_of_its_name_that_is_not_answered(desk: Desk) -> None:
     desk.put()
     desk.claim()
     desk.put(b'{"second": 1}')
-    known = set(desk.spool.records.all())
+    known = desk.spool.survey().jobs
     assert desk.arrivals.waiting(besides=known) == {}
     assert desk.claim() is None
     assert (desk.new / NAME).exists()
-    desk.spool.tidy_away(JOB, 0)
+    desk.spool.remove(JOB, 0)
     assert desk.claim() == JOB
 
 
@@ -95,7 +99,7 @@ def test_whoever_comes_too_late_leaves_the_answer_alone(desk: Desk) -> None:
     desk.put()
     assert desk.claim() == JOB
     desk.spool.answers.refuse(JOB, ENDED)
-    desk.spool.tidy_away(JOB, 0)
+    desk.spool.remove(JOB, 0)
     assert desk.claim() is None
     assert desk.reason() == "what came of it"
 
@@ -177,7 +181,7 @@ def test_a_file_with_two_names_is_never_answered_as_its_owners_job(desk: Desk) -
     desk.put()
     assert desk.claim() == JOB
     desk.spool.answers.refuse(JOB, ENDED)
-    desk.spool.tidy_away(JOB, 0)
+    desk.spool.remove(JOB, 0)
     _linked(desk.new / NAME)
     assert desk.claim() is None
     assert desk.reason() == "what came of it"
@@ -194,7 +198,7 @@ def test_a_request_is_not_taken_twice_through_another_name_of_its_file(desk: Des
     assert desk.claim() == JOB
     os.link(desk.cur / JOB, desk.new.parent / "tmp" / "kept")
     desk.spool.answers.refuse(JOB, ENDED)
-    desk.spool.tidy_away(JOB, 0)
+    desk.spool.remove(JOB, 0)
     (desk.new.parent / "tmp" / "kept").rename(desk.new / "request-health_check-2")
     assert desk.claim("request-health_check-2") is None
     assert "carried out already" in desk.reason(job_name(UID, "request-health_check-2"))
@@ -254,14 +258,14 @@ def test_files_that_are_swapped_all_the_time_are_taken_as_what_they_are(desk: De
             stop.set()
             thread.join()
             stop.clear()
-        for known in desk.spool.records.all().values():
+        for known in desk.spool.survey().jobs.values():
             assert known.attempts == 0
-            assert known.claimed is None
-        if desk.spool.records.of(JOB):
+            assert known.claim is None
+        if desk.spool.records.exists(JOB):
             record = desk.spool.begin(JOB, 0)
             assert record is not None
             assert record.data == b"{}", f"turn {turn}"
-            desk.spool.tidy_away(JOB, 1)
+            desk.spool.remove(JOB, 1)
         for path in (*desk.new.iterdir(), *desk.refused()):
             path.unlink()
     assert secret.read_bytes() == b"secret"
@@ -273,7 +277,7 @@ def test_cancelling_speaks_of_one_job_under_one_name(desk: Desk) -> None:
     with pytest.raises(Missing):
         desk.spool.cancel(f"0{JOB}", UID)
     desk.spool.cancel(JOB, UID)
-    assert desk.spool.look().cancelled == {JOB}
+    assert desk.spool.survey().cancelled == {JOB}
 
 
 def test_a_mark_that_an_earlier_job_was_cancelled_is_not_for_the_next(desk: Desk) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import GobblerError, Missing, Refused
+from gobbler.service.registry_files import registry_path
 from gobbler.service.routes import list as listing
-from gobbler.service.routes.list import list_directory, registry_path
+from gobbler.service.routes.list import list_directory
 
 
 @pytest.fixture
