@@ -15,17 +15,38 @@ from docs.generate import markdown
 INTRODUCTION = """\
 # Python
 
-`gobbler.client` is the interface for new code. `pygobbler` has a function for each call, as
-scripts for the original package use them; see [../from-pygobbler.md](../from-pygobbler.md).
-Both raise the errors of `gobbler.errors` and `gobbler.client.errors`.
+Use `gobbler.Client` in new code. It hands out everything else:
+
+| you write | you get |
+| --- | --- |
+| `client.project("weather")`, `client.projects()` | a `Project`: its assets and permissions |
+| `client.asset("weather/stations")`, `project / "stations"` | an `Asset`: its versions |
+| `client.version("weather/stations/1.4")`, `asset / "1.4"` | a `Version`: its files |
+| `version / "berlin.csv"` | a `VersionPath`: open it, read it, fetch it |
+| `client.upload("weather/stations/1.5", "./results")` | the new `Version` |
+| `client.jobs` | a `JobList`: requests that you do not wait for |
+| `client.cache` | a `CacheDirectory`: what was fetched over HTTP |
+| `client.admin` | an `Admin`: create, delete, repair, validate everything |
+
+Projects, assets and versions are collections: `len(version)`, `"berlin.csv" in version`,
+`for asset in project`. All objects can be compared, pickled and copied, also open files.
+
+`pygobbler` has one function for each call, for scripts that were written for the original package;
+see [../from-pygobbler.md](../from-pygobbler.md). Both raise the errors of `gobbler.errors` and
+`gobbler.client.errors`; [errors.md](errors.md) lists their codes.
 """
 
 
 def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION.strip(), "## gobbler.client", markdown.docstring(gobbler.client.__doc__)]
-    for name in sorted(gobbler.client.__all__, key=_place):
-        parts += _class(getattr(gobbler.client, name), name, depth=3)
+    names = sorted(gobbler.client.__all__)
+    errors = [name for name in names if issubclass(getattr(gobbler.client, name), Exception)]
+    values = [name for name in names if name not in (*OBJECTS, *errors)]
+    for title, chosen in (("", OBJECTS), ("Values", values), ("Errors", errors)):
+        parts.append(f"## {title} of gobbler.client" if title else "")
+        for name in chosen:
+            parts += _class(getattr(gobbler.client, name), name, depth=3)
     parts += ["## pygobbler", markdown.docstring(pygobbler.__doc__)]
     for name in pygobbler.__all__:
         found = getattr(pygobbler, name)
@@ -34,25 +55,20 @@ def page() -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-ORDER = [
+OBJECTS = [
     "Client",
     "Project",
     "Asset",
     "Version",
     "VersionPath",
     "Admin",
+    "BulkValidation",
+    "BulkRepair",
     "JobList",
     "Job",
     "CacheDirectory",
-    "UploadPlan",
-    "Difference",
 ]
-"""The objects in the order in which a reader meets them; values and errors follow by name."""
-
-
-def _place(name: str) -> tuple[int, bool, str]:
-    index = ORDER.index(name) if name in ORDER else len(ORDER)
-    return index, issubclass(getattr(gobbler.client, name), Exception), name
+"""In the order in which a reader meets them."""
 
 
 def _class(kind: type, name: str, depth: int) -> Iterator[str]:

@@ -8,10 +8,10 @@
     pyg.upload_directory("weather", "stations", "2026-11", "results/", info["staging"], url)
     pyg.version_path("weather", "stations", "2026-11", registry=info["registry"], url=url)
 
-Each function lives in a submodule of its own name. They stand on
-:class:`gobbler.client.Client`, which is the better choice for new code. Their errors are
-those of :mod:`gobbler.client.errors`: a failed request is a ``requests.HTTPError`` whose
-text is the reason that the service gave.
+Each function is in a submodule of the same name. All of them call
+:class:`gobbler.client.Client`, which is the better choice for new code. Their errors are those of
+:mod:`gobbler.client.errors`: a failed request raises a ``requests.HTTPError`` whose text is the
+reason of the service.
 """
 
 from gobbler import __version__

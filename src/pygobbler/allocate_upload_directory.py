@@ -1,4 +1,4 @@
-"""A place for files that are going to be uploaded."""
+"""A new directory in staging."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from gobbler.client import staging as _staging
 
 
 def allocate_upload_directory(staging: str, create: bool = True) -> str:
-    """Find a directory in staging that nobody else uses.
+    """Make a new directory in staging.
 
-    Fill it, then give it to :func:`~pygobbler.upload_directory.upload_directory`.
+    Write files into it, then publish it with
+    :func:`~pygobbler.upload_directory.upload_directory`.
 
     Args:
         staging:
             Path of the staging directory.
         create:
-            Whether to make the directory, or only tell a name that is free.
+            Make the directory; otherwise only return a path that is free.
 
     Returns:
-        Its path. Its permissions are what the umask and the ACLs of staging give, so that the
-        service can read it.
+        The path of the directory. Its permissions are those that the umask and the ACLs of
+        staging give, so that the service can read it.
     """
     return _staging.allocate_upload_directory(staging, create=create)

@@ -1,4 +1,4 @@
-"""Versions on probation that become final."""
+"""Approve a version on probation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from gobbler.client import Client
 def approve_probation(
     project: str, asset: str, version: str, staging: str, url: str, spoof: str | None = None
 ) -> None:
-    """Make a version on probation final. Its owners may: of the project, or of the asset.
+    """End the probation of a version. Owners of its project or asset may do this.
 
-    It becomes the latest version, unless one that was uploaded later is final already.
+    It becomes the latest version, unless a version that was uploaded later is final already.
 
     Args:
         project:
@@ -24,9 +24,9 @@ def approve_probation(
         url:
             Address of the service.
         spoof:
-            User to act for, where the service allows that.
+            Act for this user, where the service allows it.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).version(project, asset, version).approve(spoof=spoof)

@@ -1,4 +1,4 @@
-"""A version as a tree of links."""
+"""Clone a version as a tree of symlinks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from gobbler.client import Client
 
 
 def clone_version(project: str, asset: str, version: str, destination: str, registry: str) -> None:
-    """Build the tree of a version out of symlinks into the registry.
+    """Build the tree of a version from symlinks into the registry.
 
-    This is the cheap start of the next version: remove the links of what changes, write new
-    files in their place, and upload the result. What is still a link is stored as one.
+    Start a new version this way: replace the links of the files that change, and upload the
+    result. What is still a link is stored as a link.
 
     Args:
         project:
@@ -19,12 +19,12 @@ def clone_version(project: str, asset: str, version: str, destination: str, regi
         version:
             Name of the version of the asset.
         destination:
-            Directory to build in; made if it is missing.
+            Directory for the tree; created if it does not exist.
         registry:
             Path of the registry, which must be a directory on this machine.
 
     Raises:
-        FileExistsError: A file stands where a link should.
+        FileExistsError: The path of a link exists already.
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """

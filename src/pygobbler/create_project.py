@@ -1,4 +1,4 @@
-"""New projects."""
+"""Create a project."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def create_project(
     owners: Sequence[str] | None = None,
     uploaders: Sequence[Mapping[str, Any]] | None = None,
 ) -> None:
-    """Make a project. Only administrators of the service may.
+    """Create a project. Only administrators of the service may do this.
 
     Args:
         project:
@@ -25,12 +25,12 @@ def create_project(
         url:
             Address of the service.
         owners:
-            Users who own it; by default the present user alone.
+            Users who own it; by default only the present user.
         uploaders:
-            Who else may upload, like ``uploaders`` in
+            Who else may upload, in the form of ``uploaders`` in
             :func:`~pygobbler.fetch_permissions.fetch_permissions`.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).admin.create_project(project, owners=owners, uploaders=uploaders)

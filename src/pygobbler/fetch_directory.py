@@ -1,4 +1,4 @@
-"""A directory of a registry, on this machine."""
+"""Fetch a directory of a registry."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ def fetch_directory(
     overwrite: bool = False,
     concurrent: int = 1,
 ) -> str:
-    """Path of a directory of the registry on this machine, downloaded if need be.
+    """Return the path of a registry's directory on this machine; download it if needed.
 
     Args:
         path:
             Path in the registry, like ``project/asset/version/sub``.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         cache:
             Directory for what is fetched over HTTP. By default the user's data directory, or
             ``$GOBBLER_CACHE``.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
         overwrite:
-            Whether to fetch again what is in the cache. The old copy stays until the new one
-            is complete.
+            Fetch a copy in the cache again. The old copy stays until the new one is complete.
         concurrent:
-            How many files are downloaded at a time.
+            Number of files that are downloaded at a time.
 
     Returns:
-        Where to read the directory: in the registry itself, which must not be changed, or in
-        the cache. A copy there is complete, empty directories included, or absent; once it is
-        there, nothing is asked of the service any more.
+        The path of the directory, in the registry, which you must not change, or in the cache. A
+        copy in the cache is complete, with its empty directories, or absent. Once it is there,
+        no request is made.
 
     Raises:
         gobbler.errors.Missing: There is no such directory. This is also a ``FileNotFoundError``

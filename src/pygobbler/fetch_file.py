@@ -1,4 +1,4 @@
-"""A file of a registry, on this machine."""
+"""Fetch a file of a registry."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ def fetch_file(
     force_remote: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Path of a file of the registry on this machine, downloaded if need be.
+    """Return the path of a registry's file on this machine; download it if needed.
 
     Args:
         path:
             Path in the registry, like ``project/asset/version/sub``.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         cache:
             Directory for what is fetched over HTTP. By default the user's data directory, or
             ``$GOBBLER_CACHE``.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
         overwrite:
-            Whether to fetch again what is in the cache.
+            Fetch a copy in the cache again.
 
     Returns:
-        Where to read the file: in the registry itself, which must not be changed, or in the
-        cache, where a file is complete or absent.
+        The path of the file, in the registry, which you must not change, or in the cache, where
+        a file is complete or absent.
 
     Raises:
         gobbler.errors.Missing: There is no such file. This is also a ``FileNotFoundError``

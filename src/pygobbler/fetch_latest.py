@@ -1,4 +1,4 @@
-"""The latest version of an asset."""
+"""Fetch the name of the latest version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gobbler.client import Client
 def fetch_latest(
     project: str, asset: str, registry: str, url: str, force_remote: bool = False
 ) -> str | None:
-    """Name of the version of an asset that was published last; none on probation counts.
+    """Return the name of an asset's latest version. Versions on probation don't count.
 
     Args:
         project:
@@ -16,14 +16,14 @@ def fetch_latest(
         asset:
             Name of the asset in the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
-        The name, or ``None`` if there is no such version, or no such asset.
+        The name; ``None`` if there is no final version, or no such asset.
     """
     client = Client(url, registry=registry, force_remote=force_remote)
     latest = client.asset(project, asset).latest()

@@ -1,4 +1,4 @@
-"""What a version is made of."""
+"""Fetch the manifest of a version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fetch_manifest(
     force_remote: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """The manifest of a version: its files, their sizes, checksums and links.
+    """Return the manifest of a version: its files, with their sizes, checksums and links.
 
     Args:
         project:
@@ -28,25 +28,25 @@ def fetch_manifest(
         version:
             Name of the version of the asset.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         cache:
             Directory for what is fetched over HTTP. By default the user's data directory, or
             ``$GOBBLER_CACHE``.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
         overwrite:
-            Whether to fetch again what is in the cache.
+            Fetch a copy in the cache again.
 
     Returns:
-        A dict by path, relative to the version, of dicts with
+        A dict by path in the version, of dicts with
 
         - ``size``: bytes;
-        - ``md5sum``: the MD5 in 32 hexadecimal digits, or nothing for an empty directory;
-        - ``link``, where the file is stored elsewhere: ``project``, ``asset``, ``version`` and
-          ``path`` of the file that it was linked to, and if that is a link itself, an
-          ``ancestor`` that names the real file likewise.
+        - ``md5sum``: the MD5 in 32 hexadecimal digits, or ``""`` for an empty directory;
+        - ``link``, only if the file is stored elsewhere: ``project``, ``asset``, ``version`` and
+          ``path`` of the file that it links to, and if that is a link as well, an ``ancestor``
+          that names the real file in the same way.
 
     Raises:
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``

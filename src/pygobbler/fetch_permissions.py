@@ -1,4 +1,4 @@
-"""Who owns a project or an asset, and who may upload to it."""
+"""Fetch the permissions of a project or an asset."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ def fetch_permissions(
     asset: str | bool | None = None,
     force_remote: bool = False,
 ) -> dict[str, Any]:
-    """The permissions of a project, or those that an asset has of its own.
+    """Return the permissions of a project, or those that an asset has of its own.
 
     Args:
         project:
             Name of the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         asset:
-            Name of an asset, to have its permissions instead of the project's. A ``bool`` here is
-            ``force_remote``, which stood in this place in release 0.1.1.
+            Name of an asset, to get its permissions instead of the project's. A ``bool`` is taken
+            as ``force_remote``, which was in this position in release 0.1.1.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
         A dict with ``owners``, a list of users, and ``uploaders``, a list of dicts with
 
         - ``id``: the user;
-        - ``asset``, ``version`` (optional): the only ones that the entry is for;
-        - ``until`` (optional): the time (RFC 3339) when it ends;
+        - ``asset``, ``version`` (optional): the entry is only for these;
+        - ``until`` (optional): the time (RFC 3339) when the entry expires;
         - ``trusted`` (optional): whether uploads need no approval.
 
-        For a project there may be ``global_write``: whether everybody may add an asset of
-        their own. An asset without permissions of its own has empty lists.
+        A project may also have ``global_write``: whether every user may add an asset. An asset
+        without permissions of its own has empty lists.
 
     Raises:
         gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``

@@ -1,4 +1,4 @@
-"""Who published a version, and when."""
+"""Fetch the summary of a version."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def fetch_summary(
     force_remote: bool = False,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """The summary of a version: who published it, and when.
+    """Return the summary of a version: who published it, and when.
 
-    A summary in the cache that tells of a version on probation is fetched again.
+    As long as the version is on probation, its summary is fetched every time.
 
     Args:
         project:
@@ -30,20 +30,20 @@ def fetch_summary(
         version:
             Name of the version of the asset.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         cache:
             Directory for what is fetched over HTTP. By default the user's data directory, or
             ``$GOBBLER_CACHE``.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
         overwrite:
-            Whether to fetch again what is in the cache.
+            Fetch a copy in the cache again.
 
     Returns:
         A dict with ``upload_user_id``, ``upload_start`` and ``upload_finish`` (RFC 3339), and
-        ``on_probation`` if that is so.
+        ``on_probation`` if it is true.
 
     Raises:
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``

@@ -1,4 +1,4 @@
-"""How much a project stores."""
+"""Fetch the usage of a project."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from gobbler.client import Client
 
 
 def fetch_usage(project: str, registry: str, url: str, force_remote: bool = False) -> int:
-    """Bytes that the files of a project take; links take none.
+    """Return the bytes that the files of a project take; links take none.
 
     Args:
         project:
             Name of the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
         A number of bytes.

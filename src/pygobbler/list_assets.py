@@ -1,4 +1,4 @@
-"""Names of the assets of a project."""
+"""List the assets of a project."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from gobbler.client.handle import names_of
 
 
 def list_assets(project: str, registry: str, url: str, force_remote: bool = False) -> list[str]:
-    """Names of all assets of a project, in order.
+    """Return the names of all assets of a project, in order.
 
     Args:
         project:
             Name of the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
         The names.

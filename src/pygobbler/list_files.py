@@ -1,4 +1,4 @@
-"""Paths of the files of a version."""
+"""List the files of a version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def list_files(
     include_dotdot: bool = True,
     force_remote: bool = False,
 ) -> list[str]:
-    """Paths of all files of a version, and of its empty directories.
+    """Return the paths of all files of a version, and of its empty directories.
 
     Args:
         project:
@@ -25,16 +25,16 @@ def list_files(
         version:
             Name of the version of the asset.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         prefix:
             List only paths that start with this text: ``"whee"`` finds ``whee2`` and
             ``whee/blah``, ``"whee/"`` only the latter.
         include_dotdot:
-            Whether to list the service's own files, such as ``..manifest``.
+            List the service's own files, too, such as ``..manifest``.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
         Paths relative to the version, in order. An empty directory ends with a slash.

@@ -1,4 +1,4 @@
-"""Names of the projects of a registry."""
+"""List the projects of a registry."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from gobbler.client.handle import names_of
 
 
 def list_projects(registry: str, url: str, force_remote: bool = False) -> list[str]:
-    """Names of all projects, in order.
+    """Return the names of all projects, in order.
 
     Args:
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
-        The names; directories of the service itself are left out.
+        The names, without the directories of the service.
     """
     client = Client(url, registry=registry, force_remote=force_remote)
     return names_of(client.projects())
 
 
 def list_registry_directories(path: str, registry: str, url: str, force_remote: bool) -> list[str]:
-    """Names of the directories directly in a directory of the registry, in order.
+    """Return the names of the directories in a directory of the registry, in order.
 
     Args:
         path:
             Path in the registry; ``"."`` is the registry itself.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
-        The names; those of the service itself (``..logs``) are included.
+        The names, with those of the service (``..logs``).
 
     Raises:
         gobbler.errors.Missing: There is no such directory. This is also a ``FileNotFoundError``

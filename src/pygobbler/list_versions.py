@@ -1,4 +1,4 @@
-"""Names of the versions of an asset."""
+"""List the versions of an asset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gobbler.client.handle import names_of
 def list_versions(
     project: str, asset: str, registry: str, url: str, force_remote: bool = False
 ) -> list[str]:
-    """Names of all versions of an asset, in order of name; those on probation too.
+    """Return the names of all versions of an asset, in order, with those on probation.
 
     Args:
         project:
@@ -17,11 +17,11 @@ def list_versions(
         asset:
             Name of the asset in the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         url:
-            Address of the service, for when the registry can't be read directly.
+            Address of the service, used if the registry can't be read directly.
         force_remote:
-            Whether to ask the service even if ``registry`` is a directory here.
+            Ask the service even if ``registry`` is a directory on this machine.
 
     Returns:
         The names.

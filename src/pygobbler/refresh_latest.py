@@ -1,4 +1,4 @@
-"""The record of the latest version, made anew."""
+"""Refresh the latest version of an asset."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from gobbler.client import Client
 
 
 def refresh_latest(project: str, asset: str, staging: str, url: str) -> str | None:
-    """Find anew which version of an asset is the latest. Only administrators may.
+    """Determine the latest version of an asset again. Only administrators may.
 
-    This puts the record right if it was damaged.
+    This repairs the record if it is damaged.
 
     Args:
         project:
@@ -21,9 +21,9 @@ def refresh_latest(project: str, asset: str, staging: str, url: str) -> str | No
             Address of the service.
 
     Returns:
-        The name of the version, or ``None`` if there is none that is not on probation.
+        The name of the version; ``None`` if none is final.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     return Client(url, staging=staging).admin.refresh_latest(project, asset)

@@ -1,4 +1,4 @@
-"""The record of the usage, made anew."""
+"""Refresh the usage of a project."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from gobbler.client import Client
 
 
 def refresh_usage(project: str, staging: str, url: str) -> int:
-    """Count anew how much the files of a project take. Only administrators may.
+    """Count the bytes that the files of a project take again. Only administrators may.
 
-    This puts the record right if it was damaged.
+    This repairs the record if it is damaged.
 
     Args:
         project:
@@ -22,6 +22,6 @@ def refresh_usage(project: str, staging: str, url: str) -> int:
         A number of bytes.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     return Client(url, staging=staging).admin.refresh_usage(project)

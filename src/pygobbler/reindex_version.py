@@ -1,4 +1,4 @@
-"""The records of what is in a version, made anew."""
+"""Reindex a version."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from gobbler.client import Client
 
 
 def reindex_version(project: str, asset: str, version: str, staging: str, url: str) -> None:
-    """Make the manifest and the links of a version anew from its files. Only administrators may.
+    """Write the manifest and the links of a version again, from its files.
 
-    For when they were damaged, or after files were put into the version by hand.
+    Only administrators may. Do this if the records are damaged, or after you changed files of
+    the version by hand.
 
     Args:
         project:
@@ -23,6 +24,6 @@ def reindex_version(project: str, asset: str, version: str, staging: str, url: s
             Address of the service.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).admin.reindex_version(project, asset, version)

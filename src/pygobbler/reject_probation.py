@@ -1,4 +1,4 @@
-"""Versions on probation that go."""
+"""Reject a version on probation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def reject_probation(
     force: bool = False,
     spoof: str | None = None,
 ) -> None:
-    """Remove a version on probation for good. Its owners may, and whoever uploaded it.
+    """Remove a version on probation for good. Its owners and its uploader may do this.
 
     Args:
         project:
@@ -28,11 +28,11 @@ def reject_probation(
         url:
             Address of the service.
         force:
-            Whether to go on if its records can't be read.
+            Remove it even if its records can't be read.
         spoof:
-            User to act for, where the service allows that.
+            Act for this user, where the service allows it.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).version(project, asset, version).reject(force=force, spoof=spoof)

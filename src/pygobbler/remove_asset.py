@@ -1,4 +1,4 @@
-"""The end of an asset."""
+"""Remove an asset."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from gobbler.client import Client
 
 
 def remove_asset(project: str, asset: str, staging: str, url: str, force: bool = False) -> None:
-    """Remove an asset with all its versions. Only administrators of the service may.
+    """Remove an asset with all its versions. Only administrators may.
 
-    If there is no such asset, that is a success, too. Links from other assets into it break,
-    unless they are led elsewhere before: see :func:`~pygobbler.reroute_links.reroute_links`.
+    If there is no such asset, nothing happens. Links from other assets into it break,
+    unless you reroute them before: see :func:`~pygobbler.reroute_links.reroute_links`.
 
     Args:
         project:
@@ -21,9 +21,9 @@ def remove_asset(project: str, asset: str, staging: str, url: str, force: bool =
         url:
             Address of the service.
         force:
-            Whether to go on if records in it can't be read.
+            Remove it even if its records can't be read.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).admin.delete_asset(project, asset, force=force)

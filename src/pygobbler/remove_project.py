@@ -1,4 +1,4 @@
-"""The end of a project."""
+"""Remove a project."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from gobbler.client import Client
 
 
 def remove_project(project: str, staging: str, url: str) -> None:
-    """Remove a project with all its assets. Only administrators of the service may.
+    """Remove a project with all its assets. Only administrators may.
 
-    If there is no such project, that is a success, too.
+    If there is no such project, nothing happens.
 
     Args:
         project:
@@ -19,6 +19,6 @@ def remove_project(project: str, staging: str, url: str) -> None:
             Address of the service.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).admin.delete_project(project)

@@ -1,4 +1,4 @@
-"""The end of a version."""
+"""Remove a version."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from gobbler.client import Client
 def remove_version(
     project: str, asset: str, version: str, staging: str, url: str, force: bool = False
 ) -> None:
-    """Remove a version. Only administrators of the service may.
+    """Remove a version. Only administrators may.
 
-    If there is no such version, that is a success, too. Links from other versions into it
-    break, unless they are led elsewhere before: see
+    If there is no such version, nothing happens. Links from other versions into it
+    break, unless you reroute them before: see
     :func:`~pygobbler.reroute_links.reroute_links`.
 
     Args:
@@ -26,9 +26,9 @@ def remove_version(
         url:
             Address of the service.
         force:
-            Whether to go on if its records can't be read.
+            Remove it even if its records can't be read.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).admin.delete_version(project, asset, version, force=force)

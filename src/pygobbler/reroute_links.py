@@ -1,4 +1,4 @@
-"""Links that would lead to nothing."""
+"""Reroute links around what is going to be deleted."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from gobbler.model.records import plain
 def reroute_links(
     to_delete: Sequence[Mapping[str, Any]], staging: str, url: str, dry_run: bool = False
 ) -> list[dict[str, Any]]:
-    """Lead links around what is going to be deleted. Only administrators may.
+    """Reroute links around what is going to be deleted. Only administrators may.
 
-    A link to a file that is going to be deleted is made to point to where that file was linked
-    to itself; where there is no such place that stays, a copy of the file takes its place.
-    Nothing is deleted by this.
+    If a link leads to a file that is going to be deleted, it then leads to where that file was
+    linked to itself. If that is going to be deleted as well, a copy of the file replaces the
+    link. This deletes nothing.
 
     Args:
         to_delete:
-            What is going to be deleted: dicts with ``project``, and to delete only a part of
-            it, ``asset``, and maybe ``version``.
+            What is going to be deleted: dicts with ``project``; to delete only a part of it, also
+            ``asset``, and maybe ``version``.
         staging:
             Path of the staging directory of the service.
         url:
             Address of the service.
         dry_run:
-            Whether to change nothing, and only tell what would be changed.
+            Change nothing, and return what would be changed.
 
     Returns:
-        A dict for every link that is changed, with
+        A dict for every link that changes, with
 
         - ``path``: path of the link in the registry;
-        - ``copy``: whether a copy of the file takes its place;
+        - ``copy``: whether a copy of the file replaces it;
         - ``source``: path of the file in the registry that is going to be deleted;
         - ``usage``: bytes that the copy adds to the usage of its project.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     changes = Client(url, staging=staging).admin.reroute_links(to_delete, dry_run=dry_run)
     return [plain(change) for change in changes]

@@ -1,4 +1,4 @@
-"""What a service tells about itself."""
+"""Ask a service for its directories."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gobbler.model.records import plain
 
 
 def service_info(url: str) -> dict[str, Any]:
-    """Where a service has its directories.
+    """Return the directories of a service.
 
     Args:
         url:

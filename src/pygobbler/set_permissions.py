@@ -1,4 +1,4 @@
-"""Who may own a project or an asset, and who may upload to it."""
+"""Set the permissions of a project or an asset."""
 
 from __future__ import annotations
 
@@ -49,43 +49,42 @@ def set_permissions(
     spoof: str | None = None,
     dry_run: bool = False,
 ) -> dict[str, Any] | None:
-    """Set who owns a project or an asset, and who may upload to it. Its owners may.
+    """Set who owns a project or an asset, and who may upload to it. Its owners may do this.
 
     Args:
         project:
             Name of the project.
         registry:
-            Path of the registry. Where it is a directory on this machine, it is read directly.
+            Path of the registry. If it is a directory on this machine, it is read directly.
         staging:
             Path of the staging directory of the service.
         url:
             Address of the service.
         asset:
             Name of an asset, to set its own permissions instead of the project's. A list of
-            owners here is taken as a call of release 0.1.1, where ``owners``, ``uploaders``,
-            ``global_write`` and ``append`` stood one place before.
+            owners is taken as a call of release 0.1.1, where ``owners``, ``uploaders``,
+            ``global_write`` and ``append`` were one position earlier.
         owners:
-            Users who own it; by default those who do already.
+            Users who own it; by default unchanged.
         uploaders:
-            Who else may upload, like ``uploaders`` in
-            :func:`~pygobbler.fetch_permissions.fetch_permissions`; by default those who may
-            already.
+            Who else may upload, in the form of ``uploaders`` in
+            :func:`~pygobbler.fetch_permissions.fetch_permissions`; by default unchanged.
         global_write:
-            Whether everybody may add an asset of their own to the project; by default as it is.
+            Whether every user may add an asset to the project; by default unchanged.
         append:
-            Whether ``owners`` and ``uploaders`` are added to those that are there, or replace
-            them. An owner who is there already is not added again.
+            Add ``owners`` and ``uploaders`` to the present ones; otherwise replace them. A present
+            owner is not added twice.
         spoof:
-            User to act for, where the service allows that.
+            Act for this user, where the service allows it.
         dry_run:
-            Whether to change nothing, and only tell what would be sent.
+            Change nothing, and return what would be sent.
 
     Returns:
-        Nothing; with ``dry_run`` a dict with those of ``owners``, ``uploaders`` and
-        ``global_write`` that would be sent to be stored.
+        Nothing; with ``dry_run`` a dict with the ``owners``, ``uploaders`` and ``global_write``
+        that would be sent.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
         gobbler.errors.Missing: There is no such project.
     """
     client = Client(url, staging=staging, registry=registry)

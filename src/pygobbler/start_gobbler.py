@@ -1,4 +1,10 @@
-"""A service for tests and trials."""
+"""Start and stop a service for tests and trials.
+
+The original downloads a binary of the Go service, in a given ``version``, and with ``overwrite``
+downloads it again. This package starts its own service, which is always installed. So
+``version`` and ``overwrite`` have nothing to select; they are accepted only because existing
+scripts pass them.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +18,15 @@ def start_gobbler(
     registry: str | None = None,
     port: int | None = None,
     wait: float = 1,
-    version: str = "0.5.0",  # noqa: ARG001 - see the docstring
-    overwrite: bool = False,  # noqa: ARG001 - see the docstring
+    version: str = "0.5.0",  # noqa: ARG001 - see the module's docstring
+    overwrite: bool = False,  # noqa: ARG001 - see the module's docstring
     admin: Sequence[str] | None = None,
     extra_args: Sequence[str] = [],
 ) -> tuple[bool, str, str, str]:
     """Start a service on this machine, in a process of its own, unless one runs already.
 
-    It ends with :func:`stop_gobbler`, or with the interpreter; temporary directories that were
-    made for it are then removed.
+    It stops with :func:`stop_gobbler`, or with the interpreter. Then its temporary directories
+    are removed.
 
     Args:
         staging:
@@ -30,24 +36,23 @@ def start_gobbler(
         port:
             Port to listen on; a free one by default.
         wait:
-            Seconds to wait for the service at least before giving it up. The call returns as
-            soon as it answers.
+            Seconds within which the service must answer, at least 30. The call returns as soon as
+            it does.
         version:
-            Accepted so that existing scripts work. The service is always the one of this
-            package; nothing is downloaded.
+            No effect; see the module.
         overwrite:
-            Accepted so that existing scripts work; there is nothing to overwrite.
+            No effect; see the module.
         admin:
-            Users who administrate it; by default the present user.
+            Its administrators; by default the present user.
         extra_args:
-            More arguments for its command line.
+            Further arguments for ``gobbler serve``.
 
     Returns:
-        Whether the service was started just now, its staging directory, its registry, and its
-        address. If it ran already, the arguments mean nothing.
+        Whether this call started the service; its staging directory, registry and address. If it
+        ran already, the arguments have no effect.
 
     Raises:
-        gobbler.errors.Fault: It did not come up; the text has its own output.
+        gobbler.errors.Fault: It did not start; the text has its output.
     """
     new, service = testing.start(
         staging,
@@ -61,5 +66,5 @@ def start_gobbler(
 
 
 def stop_gobbler() -> None:
-    """End the service that :func:`start_gobbler` has started, if there is one."""
+    """Stop the service that :func:`start_gobbler` started, if there is one."""
     testing.stop()

@@ -1,4 +1,4 @@
-"""The parts of a path in a registry."""
+"""Split a path in a registry."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gobbler.client.paths import unpack
 
 
 def unpack_path(path: str) -> dict[str, str | None]:
-    """Cut a path in the registry into its parts.
+    """Split a path in the registry into its parts.
 
     Args:
         path:

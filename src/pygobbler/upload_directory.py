@@ -1,4 +1,4 @@
-"""New versions."""
+"""Publish a directory as a version."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def upload_directory(
 ) -> None:
     """Publish a directory as a new version of an asset, whole or not at all.
 
-    Symlinks to files of the registry, and to other files of ``directory``, become links;
-    files that the latest version has, too, are stored as links to it.
+    Symlinks to files of the registry, or to other files of ``directory``, become links. Files
+    that are the same as in the latest version become links to it.
 
     Args:
         project:
@@ -31,26 +31,26 @@ def upload_directory(
         version:
             Name of the version, which must not exist.
         directory:
-            Directory with the files. One that does not stand in ``staging`` is first copied
-            there; the copy is removed afterwards, also after a failure.
+            Directory to publish. If it is not in ``staging``, it is first copied there; the copy is
+            removed afterwards, also after a failure.
         staging:
             Path of the staging directory of the service.
         url:
             Address of the service.
         probation:
-            Whether the version is not final before it has been approved.
+            Publish the version on probation: it must be approved before it is final.
         consume:
             Whether the service may move the files out of the directory instead of copying them.
-            By default only out of a copy that was made here.
+            By default only if the directory is a copy that this call made.
         ignore_dot:
-            Whether to leave out names that start with a dot.
+            Leave out names that start with a dot.
         spoof:
-            User to act for, where the service allows that.
+            Act for this user, where the service allows it.
         concurrent:
-            How many files are copied into staging at a time.
+            Number of files that are copied into staging at a time.
 
     Raises:
-        requests.HTTPError: The service refused or failed; the text is its reason.
+        requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
     Client(url, staging=staging).upload(
         project,

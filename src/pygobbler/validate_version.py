@@ -1,4 +1,4 @@
-"""Is a version what it was?"""
+"""Validate a version."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from gobbler.client import Client
 
 
 def validate_version(project: str, asset: str, version: str, staging: str, url: str) -> None:
-    """Compare a version with its records, every byte of it. Only administrators may.
+    """Compare every byte of a version with its records. Only administrators may.
 
-    Nothing is changed. Returns if all is right.
+    Changes nothing. Returns if the version is valid.
 
     Args:
         project:
@@ -23,7 +23,7 @@ def validate_version(project: str, asset: str, version: str, staging: str, url: 
             Address of the service.
 
     Raises:
-        requests.HTTPError: Something is wrong, and the text says what, or the service refused
-            or failed. The attribute ``problems`` is the whole list of what is wrong.
+        requests.HTTPError: The version is not valid, and the text says why; or the service
+            refused the request or failed. The attribute ``problems`` lists all problems.
     """
     Client(url, staging=staging).admin.validate_version(project, asset, version)

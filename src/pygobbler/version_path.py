@@ -1,4 +1,4 @@
-"""A version of an asset, on this machine."""
+"""Fetch a version."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pygobbler.fetch_directory import fetch_directory
 
 
 def version_path(project: str, asset: str, version: str, **kwargs: Any) -> str:  # noqa: ANN401 - passed on
-    """Path of a version on this machine, downloaded if need be.
+    """Return the path of a version on this machine; download it if needed.
 
     Args:
         project:
@@ -18,9 +18,9 @@ def version_path(project: str, asset: str, version: str, **kwargs: Any) -> str: 
         version:
             Name of the version of the asset.
         kwargs:
-            What else :func:`~pygobbler.fetch_directory.fetch_directory` takes.
+            Further arguments of :func:`~pygobbler.fetch_directory.fetch_directory`.
 
     Returns:
-        As :func:`~pygobbler.fetch_directory.fetch_directory`.
+        What :func:`~pygobbler.fetch_directory.fetch_directory` returns.
     """
     return fetch_directory(f"{project}/{asset}/{version}", **kwargs)

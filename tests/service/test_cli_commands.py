@@ -184,7 +184,7 @@ def test_fetch_to(run, published, source, tmp_path, remote):
     assert (tmp_path / "own" / "foo").read_text() == "BAR"
     code, _, err = run("fetch", f"{published}/a/2/foo", "--to", tmp_path / "own", *remote)
     assert code == 3
-    assert "already there" in err
+    assert "exists already" in err
     assert sorted(os.listdir(tmp_path / "own")) == ["foo"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import errno
 import hashlib
@@ -251,7 +252,12 @@ def test_what_is_final_is_never_asked_for_again(far, published, service, tmp_pat
     later.invalidate_cache()
     assert later.ls(f"{published}/a/2", detail=False)[1] == f"{published}/a/2/foo"
     with later.open(path) as file:
+        file.seek(7)
+        with pickle.loads(pickle.dumps(file)) as again:
+            assert again.tell() == 7
+        file.seek(0)
         assert pd.read_csv(file).shape == (2, 2)
+    assert copy.copy(later) == later
 
 
 def test_a_deleted_version_is_told_of_in_words(fs, published, service, client):
@@ -309,6 +315,11 @@ def test_large_files_are_read_by_ranges(far, large, tmp_path):
     assert far.cat_file(path, 4_000_000, 4_000_012) == content[4_000_000:4_000_012]
     stored = sum(found.stat().st_size for found in (tmp_path / "far").rglob("*"))
     assert stored < 1_000_000
+    with far.open(path, block_size=1000) as file:
+        file.seek(5)
+        for again in (copy.copy(file), pickle.loads(pickle.dumps(file))):
+            with again:
+                assert (again.tell(), again.read(3)) == (5, content[5:8])
     # What the cache has whole, however it came there, is read from it.
     far.client.fetch_directory(path.rpartition("/")[0])
     assert far._reader.local_path(*split_path(path)) is not None

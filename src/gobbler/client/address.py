@@ -1,11 +1,11 @@
-"""Addresses as people write them: ``project/asset/version/path``."""
+"""Addresses as users write them: ``project/asset/version/path``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from gobbler.errors import Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.model.names import check_name
 from gobbler.model.requests import DeletionTarget
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gobbler.client.client import Client
 
 LATEST = "@latest"
-"""Stands for the version that was published last."""
+"""Stands for the latest version of an asset."""
 
 Kind = Literal["project", "asset", "version"]
 
@@ -23,10 +23,19 @@ _FORMS: dict[Kind, str] = {
     "version": "project/asset/version",
 }
 
+_NOT_FOUND = (
+    Code.NOT_FOUND,
+    Code.PROJECT_NOT_FOUND,
+    Code.ASSET_NOT_FOUND,
+    Code.VERSION_NOT_FOUND,
+    Code.FILE_NOT_FOUND,
+)
+"""The code for an address of each depth."""
+
 
 @dataclass(frozen=True)
 class Address:
-    """What an address names: the parts that it has not are empty."""
+    """The parts of an address; those that it does not have are empty."""
 
     project: str = ""
     asset: str = ""
@@ -35,7 +44,7 @@ class Address:
 
     @property
     def depth(self) -> int:
-        """How much is given: 0 nothing, 1 a project, 2 an asset, 3 a version, 4 a path in it."""
+        """What it names: 0 nothing, 1 a project, 2 an asset, 3 a version, 4 a path in a version."""
         return sum(part != "" for part in (self.project, self.asset, self.version, self.path))
 
     def __str__(self) -> str:
@@ -45,9 +54,9 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """The address that ``text`` writes; a slash at its end makes no difference.
+    """Parse ``text``, with or without a slash at the end.
 
-    Raises :class:`~gobbler.errors.Refused` if one of its names can't be one.
+    Raises :class:`~gobbler.errors.Refused` if one of its names is not valid.
     """
     if text.strip("/") == "":
         return Address()
@@ -58,13 +67,14 @@ def parse(text: str) -> Address:
 
 
 def parse_as(text: str, *kinds: Kind) -> Address:
-    """The address of one of ``kinds``, with nothing below it."""
+    """Parse ``text``, which must be the address of one of ``kinds``, not of anything in it."""
     address = parse(text)
     forms = [_FORMS[kind] for kind in kinds]
     if address.depth not in [form.count("/") + 1 for form in forms]:
         article = "an" if kinds[0] == "asset" else "a"
         raise Refused(
             f"{quoted(text)} is not the address of {article} {' or '.join(kinds)}",
+            code=Code.INVALID_ADDRESS,
             hint=f"Write it as {' or '.join(forms)}.",
         )
     return address
@@ -81,14 +91,15 @@ def resolve(client: Client, address: Address) -> Address:
 
 
 def not_there(place: Address) -> Missing:
-    """The error for an address of which only the version is there, if that."""
+    """The error for an address at which the registry has nothing."""
     above = str(replace(place, path="")) if place.path else str(place).rpartition("/")[0]
     return Missing(
         f"{quoted(str(place))} is not in the registry",
-        hint=f"See what there is: gobbler ls {above}".rstrip(),
+        code=_NOT_FOUND[place.depth],
+        hint=f"List what is there: gobbler ls {above}".rstrip(),
     )
 
 
 def doomed(place: Address) -> DeletionTarget:
-    """What ``place`` names, as a thing that is to be deleted."""
+    """``place`` as the target of a deletion."""
     return DeletionTarget(place.project, place.asset or None, place.version or None)

@@ -1,7 +1,4 @@
-"""Copying what was fetched to a place of the user's own.
-
-A version's tree made of symlinks, to build the next version on.
-"""
+"""Trees of the user's own: a copy of what was fetched, or a clone made of symlinks."""
 
 from __future__ import annotations
 
@@ -16,11 +13,11 @@ from gobbler.model.records import Manifest
 
 
 def export(source: str, destination: str) -> str:
-    """Copy the file or directory ``source`` to ``destination``; answer where it is.
+    """Copy the file or directory ``source`` to ``destination``; return the path of the copy.
 
-    A file goes into ``destination`` if that is a directory. A directory becomes
-    ``destination``, which must not exist or be empty; the service's own files are left
-    out. Links become files. What has its final name is complete.
+    If ``destination`` is a directory, a file is copied into it. The copy of a directory becomes
+    ``destination``, which must not exist or be empty; it has no files of the service. Links become
+    files. The copy is complete, or does not exist.
     """
     if os.path.isfile(source) and os.path.isdir(destination):
         destination = os.path.join(destination, os.path.basename(source))
@@ -32,7 +29,7 @@ def export(source: str, destination: str) -> str:
     try:
         if os.path.isdir(source):
             ignored = shutil.ignore_patterns(f"{INTERNAL_PREFIX}*")
-            # Not with their modes: what is in the cache can't be written, the copy can.
+            # Without the modes: files in the cache are read-only, the copy is not.
             shutil.copytree(source, beside, ignore=ignored, copy_function=shutil.copyfile)
         else:
             shutil.copyfile(source, beside)
@@ -44,13 +41,13 @@ def export(source: str, destination: str) -> str:
 
 
 def check_free(destination: str) -> None:
-    """Refuse a ``destination`` where something stands, other than an empty directory."""
+    """Refuse a ``destination`` that exists already, except an empty directory."""
     empty = os.path.isdir(destination) and not os.listdir(destination)
     if os.path.lexists(destination) and not empty:
         raise Refused(
-            f"{quoted(destination)} is already there",
+            f"{quoted(destination)} exists already",
             code=Code.DESTINATION_EXISTS,
-            hint="Nothing is ever overwritten; name another place, or remove it first.",
+            hint="Name another destination, or remove it first. Nothing is overwritten.",
         )
 
 
@@ -62,10 +59,10 @@ def _remove(path: str) -> None:
 
 
 def clone(registry: str, key: VersionKey, manifest: Manifest, destination: str) -> None:
-    """Make at ``destination`` the directories of a version, and a symlink for every file.
+    """Make the directories of a version at ``destination``, and a symlink for every file.
 
-    The links are absolute, so the clone may be moved. Raises ``FileExistsError`` when
-    something stands where a link should; links made until then stay.
+    The links are absolute, so you can move the clone. Raises ``FileExistsError`` if a link's
+    path exists already; the links that were made before stay.
     """
     version = os.path.join(os.path.abspath(registry), key.path)
     os.makedirs(destination, exist_ok=True)

@@ -1,12 +1,8 @@
-"""``gobbler://project/asset/version/path``, for pandas, polars, xarray, zarr, dask.
+"""``gobbler://project/asset/version/path`` for pandas, polars, xarray, zarr and dask.
 
-They find it through the entry point ``fsspec.specs``. Names here are addresses, which are
-also what :func:`~gobbler.client.address.parse` reads; ``@latest`` may stand for a version
-and stays in the names that are answered. What a version holds is told by its manifest, so
-only the files themselves are ever asked for.
-
-
-A registry in the terms of ``fsspec``: what it wants to know of a thing, and its errors.
+They find this filesystem through the entry point ``fsspec.specs``. Its names are addresses, see
+:func:`~gobbler.client.address.parse`. ``@latest`` may stand for a version, and stays in the names
+that are returned. The manifest lists what a version contains, so that only files are read.
 """
 
 from __future__ import annotations
@@ -23,32 +19,32 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 from gobbler.client.address import Address, not_there, parse, resolve
 from gobbler.client.client import find_client
 from gobbler.client.errors import NotThere
-from gobbler.client.ranges import Ranges
+from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.source import names
 from gobbler.client.version_file import open_here
-from gobbler.errors import Forbidden, Missing, Refused
+from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, parse_time
 
 
 class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
-    """A registry, read only: local where it is mounted, else over HTTP.
+    """A read-only registry: read directly where it is mounted, else over HTTP.
 
-    ``url`` is the address of the service, ``registry`` its registry as it is mounted here;
-    what is not given is found as :class:`~gobbler.client.client.Client` finds it: by the
-    environment, or the configuration files. ``service`` is the name of a service in these; or
-    an address, for zarr and others that have an ``url`` of their own and can't pass one on.
-    ``cache`` is where downloads are kept. With ``force_remote`` the registry is read over HTTP
-    though it is mounted.
+    ``url`` is the address of the service, and ``registry`` its registry as it is mounted here. If
+    they are not given, the service is found as :class:`~gobbler.client.client.Client` finds it.
+    ``service`` is the name of a configured service, or an address: zarr and others have an ``url``
+    of their own and can't pass one on. ``cache`` is the directory for what is fetched. With
+    ``force_remote`` the registry is read over HTTP even if it is mounted.
 
-    Over HTTP, a file of up to 16 MiB is fetched whole when it is opened, verified and kept
-    in the cache; what is final is never asked for again. Of larger files, and of those of a
-    version on probation, the parts that are read are fetched by ranges, unless the cache
-    has them whole (``gobbler fetch``).
+    Over HTTP, a file of up to 16 MiB is fetched whole when it is opened, verified, and kept in the
+    cache; a final file is requested only once. Of larger files, and of those of a version on
+    probation, only the parts that you read are fetched, unless the cache has the whole file
+    (``gobbler fetch``).
 
-    What is not there is ``FileNotFoundError``; to write is ``OSError`` with ``EROFS``; the
-    others are those of :mod:`gobbler.client.errors`.
+    What does not exist raises ``FileNotFoundError``; writing raises ``OSError`` with ``EROFS``;
+    the other errors are those of :mod:`gobbler.client.errors`. The filesystem and its open files
+    can be pickled and copied.
     """
 
     protocol = "gobbler"
@@ -75,13 +71,13 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         self._reader = self.client._reader
         if not self.client.connection.can_read:
             raise Refused(
-                "it is not records where to read gobbler:// from: "
-                "the address of the service is needed, or the registry",
-                hint='Set GOBBLER_URL, or give storage_options={"service": "http://..."}.',
+                "gobbler:// needs the address of the service, or the registry",
+                code=Code.MISCONFIGURED,
+                hint='Set GOBBLER_URL, or pass storage_options={"service": "http://..."}.',
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Where this is unpacked, on a worker of dask for example, the environment may differ.
+        # Where this is unpickled, on a worker of dask for example, the environment may differ.
         located = self._reader.connection.resolved
         found = {"service": None, "url": located.get("url"), "registry": located.get("registry")}
         function, (kind, arguments, options) = super().__reduce__()
@@ -95,7 +91,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         return str(stripped).lstrip("/")
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Ask for records anew: those of the version that ``path`` is in, or all."""
+        """Read records again: those of the version that ``path`` is in, or all."""
         super().invalidate_cache(path)
         address = Address() if path is None else parsed(self._strip(path))
         if address.version:
@@ -104,7 +100,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             self._reader.forget()
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Info] | list[str]:
-        """What is in a project, an asset, a version or a directory; ``""``: all projects."""
+        """The content of a project, an asset, a version or a directory; ``""``: all projects."""
         path = self._strip(path)
         with translated(path):
             found = list(self._listed(path))
@@ -128,7 +124,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         return names(self._reader.connection.source, str(address) or ".")
 
     def info(self, path: str, **_: object) -> Info:
-        """Name, size in bytes and type; of a file also its MD5, its link and when it came."""
+        """Name, size in bytes and type; of a file also MD5, link, and time of publication."""
         path = self._strip(path)
         with translated(path):
             address = parsed(path)
@@ -141,7 +137,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             return directory_info(path)
 
     def _is_there(self, address: Address) -> bool:
-        """Whether there is such a project, or such an asset, or a registry at all."""
+        """Whether the registry has this project or asset."""
         if address.depth == 0:
             return True
         *_, name = (address.project, address.asset)[: address.depth]
@@ -149,15 +145,15 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         return name in self._names(above)
 
     def exists(self, path: str, **_: object) -> bool:
-        """Whether there is such a thing; other than in ``fsspec``, trouble is not "no"."""
+        """Whether it exists; unlike in ``fsspec``, an error does not mean that it does not."""
         return self._type(path) is not None
 
     def isdir(self, path: str) -> bool:
-        """Whether that is a project, an asset, a version, or a directory in one."""
+        """Whether it is a project, an asset, a version, or a directory of a version."""
         return self._type(path) == "directory"
 
     def isfile(self, path: str) -> bool:
-        """Whether that is a file."""
+        """Whether it is a file."""
         return self._type(path) == "file"
 
     def _type(self, path: str) -> str | None:
@@ -167,26 +163,29 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             return None
 
     def checksum(self, path: str) -> str:
-        """The MD5 of a file, 32 hexadecimal digits, as the manifest has it; nothing is read."""
+        """The MD5 of a file in the manifest, 32 hexadecimal digits; the file is not read."""
         return str(self._file_info(path)["md5sum"])
 
     def ukey(self, path: str) -> str:
-        """What is the same as long as the content is: MD5 and size."""
+        """A key that changes with the content of the file: MD5 and size."""
         info = self._file_info(path)
         return f"{info['md5sum']}-{info['size']}"
 
     def created(self, path: str) -> dt.datetime:
-        """When the version was published, with its time zone."""
+        """The time when the version was published, with its time zone."""
         path = self._strip(path)
         with translated(path):
             address = parsed(path)
             if address.depth < 3:
-                raise Refused(f"only a version, or what is in one, was published: not {path}")
+                raise Refused(
+                    f"{quoted(path)} has no time of publication: only versions have one",
+                    code=Code.INVALID_ADDRESS,
+                )
             records, inner = self._records(address)
             records.is_directory(inner)  # raises if it is not there
             moment = published(records)
         if moment is None:
-            raise ValueError(f"the summary of {records.key} does not tell when it was published")
+            raise ValueError(f"the summary of {records.key} has no time of publication")
         return moment
 
     def modified(self, path: str) -> dt.datetime:
@@ -228,7 +227,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     def cat_file(
         self, path: str, start: int | None = None, end: int | None = None, **_: object
     ) -> bytes:
-        """The content of a file, or from ``start`` up to ``end``; if below 0, from its end."""
+        """The content of a file, or its bytes from ``start`` to ``end``; both may be negative."""
         path = self._strip(path)
         with translated(path):
             records, inner = self._records(parsed(path))
@@ -241,7 +240,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             return file.read(max(0, stop - first))
 
     def _records(self, address: Address) -> tuple[VersionRecords, str]:
-        """What is records of the version in ``address``, and the path in it."""
+        """The records of the version in ``address``, and the path in that version."""
         if address.depth < 3:
             if not self._is_there(address):
                 raise not_there(address)
@@ -255,13 +254,13 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     def _refuse(self, path: object = "", *_: object, **__: object) -> NoReturn:
         read_only(path)
 
-    # Whatever would change something, by all the names that fsspec has for it.
+    # Everything that changes something, by all the names that fsspec has for it.
     cp_file = pipe_file = put_file = touch = mkdir = makedirs = rmdir = _refuse
     rm = rm_file = _rm = mv = pipe = put = copy = _refuse
 
 
 class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
-    """A file of which the parts come that are read, with one of the caches of fsspec."""
+    """A file that is read by ranges, with one of the caches of fsspec."""
 
     def __init__(
         self,
@@ -271,7 +270,12 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
         self._ranges = ranges
+        self._options = options
         super().__init__(filesystem, path, size=ranges.size, **options)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        key = self.fs.ukey(self.path)
+        return _reopen, (self.fs, self.path, self._options, key, self.tell())
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with translated(self.path):
@@ -284,30 +288,41 @@ def _named(arguments: tuple[object, ...]) -> dict[str, object]:
     )
 
 
+def _reopen(
+    filesystem: GobblerFileSystem, path: str, options: dict[str, Any], key: str, position: int
+) -> BinaryIO | AbstractBufferedFile:
+    """Open a file that was pickled, if it is still the same one."""
+    if filesystem.ukey(path) != key:
+        raise FileChanged(path)
+    file = filesystem._open(path, **options)
+    file.seek(position)
+    return file
+
+
 Info = dict[str, Any]
-"""What ``fsspec`` wants to know of one thing."""
+"""What ``fsspec`` calls the info of one name."""
 
 
 def parsed(path: str) -> Address:
-    """The address ``path``; one that can't be one is of something that is not there."""
+    """The address ``path``; nothing exists at one that is not valid."""
     try:
         return parse(path)
     except Refused as error:
-        raise NotThere(error.reason, path, hint=error.hint) from None
+        raise NotThere(error.reason, path, code=error.code, hint=error.hint) from None
 
 
 def key_of(address: Address) -> VersionKey:
-    """The version that ``address`` is, or is in."""
+    """The key of the version in ``address``."""
     return VersionKey(address.project, address.asset, address.version)
 
 
 def directory_info(name: str) -> Info:
-    """A project, an asset, a version or a directory of one."""
+    """The info of a project, an asset, a version or a directory."""
     return {"name": name, "size": 0, "type": "directory"}
 
 
 def file_info(name: str, records: VersionRecords, entry: Entry) -> Info:
-    """A file of the version ``records``."""
+    """The info of a file."""
     info: Info = {
         "name": name,
         "size": entry.size,
@@ -321,28 +336,28 @@ def file_info(name: str, records: VersionRecords, entry: Entry) -> Info:
 
 
 def published(records: VersionRecords) -> dt.datetime | None:
-    """When a version was published, if its summary tells."""
+    """The time when a version was published, if its summary has it."""
     return parse_time(records.summary.upload_finish)
 
 
 @contextmanager
 def translated(path: str) -> Iterator[None]:
-    """Raise what callers of a filesystem expect, where ours is something else."""
+    """Turn our errors into those that callers of a filesystem expect."""
     try:
         yield
     except FileNotFoundError:
         raise
     except Missing as error:
-        raise NotThere(error.message, path) from None
+        raise NotThere(error.message, path, code=error.code) from None
     except Forbidden as error:
         raise PermissionError(errno.EACCES, error.message, path) from error
 
 
 def read_only(path: object) -> NoReturn:
-    """Refuse to change something."""
+    """Refuse a change."""
     raise OSError(
         errno.EROFS,
-        "versions never change, so nothing can be written to gobbler://; "
-        "publish a directory as a new one: gobbler upload DIRECTORY PROJECT/ASSET/VERSION",
+        "gobbler:// is read-only, because versions never change; "
+        "publish a new one: gobbler upload DIRECTORY PROJECT/ASSET/VERSION",
         str(path),
     )
