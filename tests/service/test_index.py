@@ -212,7 +212,7 @@ def test_all_goes_on_when_the_index_is_lost(
     assert links(publish(there, f"{p}/b/1", {"g": BIG})) == {"g": f"{p}/a/1/f"}
     (own / "index.db").write_bytes(b"spoilt " * 1000)
     assert links(publish(there, f"{p}/c/1", {"g": BIG})) == {"g": f"{p}/a/1/f"}
-    wait_for("the warning", lambda: "is made anew" in by_project.output())
+    wait_for("the warning", lambda: "rebuilding the index" in by_project.output())
 
 
 @pytest.fixture

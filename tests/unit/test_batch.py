@@ -25,7 +25,7 @@ from gobbler.transfer.batch import (
     run_batch,
 )
 from gobbler.transfer.ingest import ConfirmBatch, run_confirm_batch
-from gobbler.transfer.scan import Source
+from gobbler.transfer.scan import StagedSource
 
 MIB = 1 << 20
 
@@ -39,7 +39,7 @@ class Bench:
         for directory in (self.path, self.path / "d", self.tree, self.tree / "d", self.latest):
             directory.mkdir()
         status = self.path.stat()
-        self.source = Source(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
+        self.source = StagedSource(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
 
     def batch(
         self, *paths: str, candidates: dict[str, DedupCandidate] | None = None, adopt: bool = False
@@ -276,7 +276,7 @@ def test_any_other_file_is_copied_instead(bench: Bench, why: str) -> None:
 
 
 def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_directory, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(run_directory, "CANCEL_CHECK_SECONDS", 0.0)
     (bench.path / "f").write_bytes(b"x" * (3 * CHUNK))
     real = os.readv
 

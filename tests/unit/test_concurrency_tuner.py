@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.transfer.dispatch import HOLD, ConcurrencyTuner
+from gobbler.transfer.dispatch import HOLD_SECONDS, ConcurrencyTuner
 
 
 def chosen(most: int, rate: Callable[[int], float], seconds: float = 2.5) -> list[int]:
     """How many it ran at a time, every twentieth of a second, where so many have ``rate``."""
     pace, done, found = ConcurrencyTuner(most), 0.0, []
     for step in range(int(seconds * 20)):
-        pace.look(step / 20, done)
+        pace.measure(step / 20, done)
         found.append(pace.at_a_time)
         done += rate(pace.at_a_time) / 20
     return found
@@ -40,8 +40,8 @@ def test_what_did_not_pay_is_tried_again() -> None:
     pace, done = ConcurrencyTuner(4), 0.0
     for step in range(200):
         now = step / 20
-        pace.look(now, done)
-        others = 1 if now < HOLD else 0
+        pace.measure(now, done)
+        others = 1 if now < HOLD_SECONDS else 0
         done += 5.0 * (1 if others else pace.at_a_time)
     assert pace.at_a_time == 4
 
@@ -49,7 +49,7 @@ def test_what_did_not_pay_is_tried_again() -> None:
 def test_nothing_is_decided_before_anything_is_done() -> None:
     pace = ConcurrencyTuner(8)
     for step in range(100):
-        pace.look(step / 20, 0.0)
+        pace.measure(step / 20, 0.0)
     assert pace.at_a_time == 1
 
 
@@ -59,5 +59,5 @@ def test_it_stays_in_its_bounds(most: int, looks: list[tuple[float, float]]) -> 
     pace, now, done = ConcurrencyTuner(most), 0.0, 0.0
     for seconds, more in looks:
         now, done = now + seconds, done + more
-        pace.look(now, done)
+        pace.measure(now, done)
         assert 1 <= pace.at_a_time <= most

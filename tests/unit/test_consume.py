@@ -9,7 +9,7 @@ import pytest
 
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.registry.consume import detach_files, remove_sources, resume_consume
-from gobbler.transfer.scan import Source
+from gobbler.transfer.scan import StagedSource
 
 
 class Bench:
@@ -20,7 +20,7 @@ class Bench:
         for directory in (self.path / "d", self.version / "d"):
             directory.mkdir(parents=True)
         status = self.path.stat()
-        self.source = Source(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
+        self.source = StagedSource(str(top), "source", status.st_dev, status.st_ino, status.st_uid)
 
     def fingerprints(self) -> dict[str, Fingerprint]:
         files = [path for path in self.path.rglob("*") if path.is_file()]

@@ -24,11 +24,11 @@ from gobbler.transfer import batch as run_directory
 from gobbler.transfer import dispatch as execute
 from gobbler.transfer.batch import BatchProgress
 from gobbler.transfer.dispatch import (
-    LONG,
-    MAX_BYTES,
-    MAX_FILES,
-    MIN_FILES,
-    TURNS,
+    BATCHES_PER_SLOT,
+    LONG_FILE_BYTES,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_FILES,
+    MIN_BATCH_FILES,
     Dispatcher,
     batch_size,
     cut,
@@ -36,7 +36,7 @@ from gobbler.transfer.dispatch import (
     run_all,
 )
 
-sizes = st.integers(0, MAX_BYTES * 2) | st.integers(0, 10)
+sizes = st.integers(0, MAX_BATCH_BYTES * 2) | st.integers(0, 10)
 
 
 @given(st.lists(sizes, max_size=50))
@@ -44,31 +44,33 @@ def test_cutting_keeps_all_files_and_every_batch_small(numbers: list[int]) -> No
     files = {str(i): size for i, size in enumerate(numbers)}
     batches = list(cut(files))
     order = [item for batch in batches for item in batch.items()]
-    long = [size for _, size in order if size >= LONG]
+    long = [size for _, size in order if size >= LONG_FILE_BYTES]
     assert [size for _, size in order[: len(long)]] == sorted(long, reverse=True)
-    assert order[len(long) :] == [item for item in files.items() if item[1] < LONG]
+    assert order[len(long) :] == [item for item in files.items() if item[1] < LONG_FILE_BYTES]
     assert sorted(order) == sorted(files.items())
     for batch in batches:
         assert batch
-        assert sum(batch.values()) <= MAX_BYTES or len(batch) == 1
+        assert sum(batch.values()) <= MAX_BATCH_BYTES or len(batch) == 1
     for one, other in itertools.pairwise(batches):
         first = next(iter(other.values()))
-        assert sum(one.values()) + first > MAX_BYTES, "it could have been in the batch before"
+        assert sum(one.values()) + first > MAX_BATCH_BYTES, "it could have been in the batch before"
 
 
 def test_no_batch_has_too_many_files() -> None:
     assert [len(b) for b in cut(dict.fromkeys(map(str, range(2500)), 0))] == [1000, 1000, 500]
-    assert MAX_FILES == 1000
+    assert MAX_BATCH_FILES == 1000
     assert list(cut({})) == []
 
 
 @given(st.integers(0, 10**7), st.integers(1, 64))
 def test_there_are_batches_for_all_that_run_at_a_time(files: int, width: int) -> None:
     size = batch_size(files, width)
-    assert MIN_FILES <= size <= MAX_FILES
-    if size > MIN_FILES:
+    assert MIN_BATCH_FILES <= size <= MAX_BATCH_FILES
+    if size > MIN_BATCH_FILES:
         assert files / size > width, "each of those that run has one"
-    assert size == MAX_FILES or files / size <= width * TURNS, "and they are not too small"
+    assert size == MAX_BATCH_FILES or files / size <= width * BATCHES_PER_SLOT, (
+        "and they are not too small"
+    )
 
 
 class Observer(ProgressCounter):
@@ -216,7 +218,7 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
     pool: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file of terabytes is one batch; services on other hosts must not give it up.
-    monkeypatch.setattr(execute, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(execute, "DISPATCH_POLL_SECONDS", 0.001)
     (tmp_path / "..incoming").mkdir()
     with new_workspace(str(tmp_path)) as workspace:
         dispatcher = dispatcher_for(workspace, pool, width=1)
@@ -233,7 +235,7 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
 def test_what_is_done_of_a_batch_is_seen_while_it_runs(
     pool: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "LOOK_EVERY", 0.001)
+    monkeypatch.setattr(execute, "DISPATCH_POLL_SECONDS", 0.001)
     observer = Observer()
 
     def work(_: int, progress: Progress) -> bool:
@@ -265,7 +267,7 @@ def test_a_file_is_counted_once_however_often_it_was_read(tmp_path: Path) -> Non
 def test_a_batch_ends_when_its_directory_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_directory, "CHECK_EVERY", 0.0)
+    monkeypatch.setattr(run_directory, "CANCEL_CHECK_SECONDS", 0.0)
     (tmp_path / "tree").mkdir()
     progress = BatchProgress(str(tmp_path / "tree"), NoProgress())
     progress.advance(0, 0)

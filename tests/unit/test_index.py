@@ -24,7 +24,7 @@ from gobbler.index.index import IndexUpdater
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link, LogEntry, encode
 from gobbler.registry.registry import Registry
-from gobbler.rules.relations import Shared
+from gobbler.rules.dedup import Shared
 
 from .registries import KEYS, Registries, doomed, registries, rerouted, site_of, stored, write
 
@@ -210,7 +210,7 @@ def test_what_is_spoilt_is_set_aside_and_made_anew(
         index.bring_up_to_date(follow=quietly)
     SPOIL[how](file)
     same_with_and_without(root, file, [{"project": "p", "asset": "a", "version": "1"}])
-    assert [r.message for r in caplog.records if "made anew" in r.message]
+    assert [r.message for r in caplog.records if "rebuilding the index" in r.message]
     assert file.with_name("index.db.spoilt").exists()
     assert index.status()["versions"] == 3
     caplog.clear()
@@ -235,7 +235,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def held(index: Index, file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody writes for longer than anybody waits."""
     index.bring_up_to_date("q", follow=quietly)
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(database, "INDEX_BUSY_SECONDS", 0.01)
     other = sqlite3.connect(file, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     yield
@@ -265,7 +265,7 @@ def test_an_index_that_cannot_be_used_is_gone_without(
     request.getfixturevalue(trouble)
     same_with_and_without(root, file, [{"project": "p", "asset": "a", "version": "1"}])
     assert {r.levelno for r in caplog.records} == {logging.WARNING}
-    assert all("going without the index" in r.message for r in caplog.records)
+    assert all("continuing without the index" in r.message for r in caplog.records)
 
 
 def test_it_is_not_set_aside_while_somebody_uses_it(

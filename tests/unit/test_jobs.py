@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gobbler.errors import Cancelled, Code, Missing, Refused
 from gobbler.model.jobs import (
     CANCELLED,
-    MAX_NAME_BYTES,
+    MAX_JOB_NAME_BYTES,
     final_state,
     is_valid_request_file,
     job_answer,
@@ -52,7 +52,7 @@ def test_what_is_no_name_of_a_job_is_the_name_of_none(job: str) -> None:
 
 
 def test_the_longest_name_leaves_room_for_all_that_is_kept_of_the_job() -> None:
-    name = "a" * MAX_NAME_BYTES
+    name = "a" * MAX_JOB_NAME_BYTES
     longest = f"..tmp-{job_name(2**32 - 1, name)}.answer-{'f' * 16}"
     claimed = f"{job_name(2**32 - 1, name)}.{2**64 - 1:x}-{2**63 - 1:x}.claimed"
     assert split_job(job_name(2**32 - 1, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import posixpath
 from pathlib import Path
@@ -227,3 +228,18 @@ def test_the_links_that_go_made_are_those_that_we_would_make(tmp_path: Path) -> 
                 assert (record.parent / path).is_file()
                 count += 1
     assert count > 10
+
+
+def test_targets_of_different_kinds_are_never_equal() -> None:
+    key = VersionKey("p", "a", "1")
+    targets: list[Target] = [
+        InSource("a"),
+        Nowhere("a"),
+        InWhitelist("/a", "a"),
+        InRegistry(key, "a"),
+    ]
+    for one, other in itertools.permutations(targets, 2):
+        assert one != other
+    assert len(set(targets)) == len(targets)
+    assert InSource("a") == InSource("a")
+    assert Nowhere("is elsewhere") != OUTSIDE

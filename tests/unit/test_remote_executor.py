@@ -25,7 +25,7 @@ from gobbler.transfer import dispatch as execute
 from gobbler.transfer.batch import (
     Batch,
     IngestedFile,
-    Source,
+    StagedSource,
     put_in_place,
     remove_run_directories,
     run_batch_in_run_directory,
@@ -33,7 +33,7 @@ from gobbler.transfer.batch import (
 )
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
-from gobbler.transfer.resume import bring_back
+from gobbler.transfer.resume import resume
 
 
 class Place:
@@ -43,7 +43,7 @@ class Place:
         self.top, self.job = top, job
         self.path = top / "staging/source"
         status = self.path.stat()
-        self.source = Source(
+        self.source = StagedSource(
             str(top / "staging"), "source", status.st_dev, status.st_ino, status.st_uid, True
         )
         self.files = {
@@ -118,7 +118,7 @@ def give_up(place: Place, run_directories_path: str) -> None:
 
 def take_up_again(place: Place, run_directories_path: str) -> None:
     """As the next worker does, when the one that handed the batch out has died."""
-    assert not bring_back(place.job, ["d"], place.files)
+    assert not resume(place.job, ["d"], place.files)
     assert os.listdir(place.job.path) == ["tree"]
 
 
@@ -263,7 +263,7 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
         assert "ZeroDivisionError: in the batch" in failed.reason
         died = executor.submit(die, "this", NoProgress()).exception(60)
         assert isinstance(died, Fault)
-        assert "could not be run elsewhere: BrokenProcessPool" in died.reason
+        assert "a remote executor failed: BrokenProcessPool" in died.reason
 
 
 def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:

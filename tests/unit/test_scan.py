@@ -17,7 +17,7 @@ from gobbler.model.progress import NeverCancelled
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer import scan as scanning
 from gobbler.transfer import stat_pool
-from gobbler.transfer.scan import MAX_DEPTH, MAX_PATH_BYTES, scan
+from gobbler.transfer.scan import MAX_PATH_BYTES, MAX_SCAN_DEPTH, scan
 from gobbler.transfer.stat_pool import Directory
 
 from .strategies import file_names
@@ -28,8 +28,8 @@ def _filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """All is found alike where each look seems to take long, so that threads look ahead."""
     if request.param == "slow":
         monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
-        monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
-        monkeypatch.setattr(stat_pool, "PART", 3)
+        monkeypatch.setattr(stat_pool, "MEASURED_CALLS", 1)
+        monkeypatch.setattr(stat_pool, "PART_ENTRIES", 3)
 
 
 class After:
@@ -84,7 +84,7 @@ def test_links_are_found_where_directories_do_not_tell_them(
 def test_where_it_takes_long_directories_are_asked_for_few_links_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
-    monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 8)
+    monkeypatch.setattr(stat_pool, "MEASURED_CALLS", 8)
     monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0 if slow else 60.0)
     for number in range(50):
         (tmp_path / str(number)).symlink_to("x")
@@ -174,7 +174,7 @@ def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None
 
 def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: Path) -> None:
     current = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(MAX_DEPTH + 50):
+    for _ in range(MAX_SCAN_DEPTH + 50):
         os.mkdir("d", dir_fd=current)
         deeper = os.open("d", os.O_RDONLY, dir_fd=current)
         os.close(current)
@@ -183,8 +183,8 @@ def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: 
     before = len(os.listdir("/proc/self/fd"))
     found = look(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert list(found.odd) == ["/".join("d" * (MAX_DEPTH + 1))]
-    assert len(found.directories) == MAX_DEPTH
+    assert list(found.odd) == ["/".join("d" * (MAX_SCAN_DEPTH + 1))]
+    assert len(found.directories) == MAX_SCAN_DEPTH
 
 
 def test_a_path_that_the_registry_could_not_hold_is_odd(tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ def test_an_error_of_one_thread_waits_for_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stat_pool, "HIGH_LATENCY_SECONDS", -1.0)
-    monkeypatch.setattr(stat_pool, "FIRST_LOOKS", 1)
+    monkeypatch.setattr(stat_pool, "MEASURED_CALLS", 1)
     (tmp_path / "good").touch()
     begun, failed = threading.Event(), threading.Event()
     seen: list[object] = []
 
-    def looks_at(directory: Directory, names: list[str]) -> stat_pool.Looks:
+    def statuses_of(directory: Directory, names: list[str]) -> stat_pool.Statuses:
         if names == ["bad"]:
             assert begun.wait(60)
             failed.set()
@@ -37,10 +37,10 @@ def test_an_error_of_one_thread_waits_for_the_others(
             seen.append(error)
         return {}
 
-    monkeypatch.setattr(Directory, "looks_at", looks_at)
+    monkeypatch.setattr(Directory, "statuses_of", statuses_of)
     with StatPool(2) as pool, closing(open_directory(str(tmp_path))) as descriptor:
         directory = Directory(descriptor, ["bad", "good"], set(), {})
-        pool.look(directory, "good")
+        pool.status(directory, "good")
         with pytest.raises(MemoryError):
-            pool.looks(directory, ["bad", "good"])
+            pool.statuses(directory, ["bad", "good"])
     assert seen == [0]

@@ -1,4 +1,4 @@
-"""What requests do: one module per action, and the table that names them.
+"""The actions: one module for each, and the table of all.
 
 A new action is a new module and a line in :data:`ACTIONS`.
 """
@@ -29,7 +29,7 @@ from gobbler.fs.lock import cancellable
 from gobbler.model import requests
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
-from gobbler.rules.spoof import may_spoof
+from gobbler.rules.permissions import may_spoof
 
 
 def health_check(context: RequestContext, request: requests.HealthCheck) -> dict[str, object]:
@@ -90,7 +90,7 @@ def carry_out(
     action = ACTIONS.get(action_of(name) or "")
     if action is None:
         raise Refused(
-            f"{quoted(name)} asks for an unknown action",
+            f"{quoted(name)} names an unknown action",
             code=Code.UNKNOWN_ACTION,
             hint="The name must be request-{action}-{anything}; the actions are "
             + ", ".join(ACTIONS)

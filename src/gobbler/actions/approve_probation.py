@@ -33,7 +33,7 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
             existing_version(registry, request)
             if _check(context, key) != summary:
                 raise Refused(
-                    f"version {quoted(key.path)} changed at the same moment; try again",
+                    f"version {quoted(key.path)} was changed by another request; try again",
                     code=Code.VERSION_CHANGED,
                 )
             _commit(context, workspace, key, summary, journal)
@@ -47,7 +47,7 @@ def _check(context: RequestContext, key: VersionKey) -> Summary:
     if not is_asset_owner(context.user, context.service.admins, project, asset):
         raise Forbidden(
             f"user {quoted(context.user)} is not allowed to approve {quoted(key.path)}",
-            hint="Only owners of the project or the asset are.",
+            hint="Ask an owner of the project or of the asset.",
         )
     summary = context.service.registry.summary(key)
     if not summary.on_probation:
@@ -60,7 +60,7 @@ def _prepare(
 ) -> Journal:
     journal = Journal(context.service.registry, workspace, marked=True)
     journal.write("summary", encode(replace(summary, on_probation=False)), key.summary)
-    # Among versions that finished within one second, this time tells the order.
+    # It orders versions that finished within the same second.
     published = os.stat(context.service.registry.path(key.summary)).st_mtime_ns
     with with_path(journal.inside("summary")):
         os.utime(journal.inside("summary"), ns=(published, published))

@@ -1,4 +1,4 @@
-"""What every action is given: the service, and the request; and what it asks of them first."""
+"""The service context and the request context, which every action gets."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from gobbler.registry.locks import check_asset
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.spoof import Spoofable
+from gobbler.rules.permissions import Spoofable
 from gobbler.transfer.dispatch import Dispatcher
 
 
 @dataclass(frozen=True)
 class ServiceContext:
-    """One installation: its directories, its rules, and the means to work with.
+    """The installation that actions work on: its directories, rules and executor.
 
-    ``staging`` is an absolute path. ``width`` is how many batches of one job run at a
-    time on ``executor``. ``index`` makes searching the registry quick; ``dedup`` beyond the
-    latest version needs it.
+    ``staging`` is an absolute path. ``width``: how many batches of a request run at a time on
+    ``executor``. ``index`` speeds up searches of the registry; ``dedup`` beyond the latest version
+    needs it.
     """
 
     staging: str
@@ -45,13 +45,13 @@ class ServiceContext:
 
     @property
     def search(self) -> Search:
-        """The means of one request to search the registry."""
+        """A search of the registry, for one request."""
         return Search(self.registry, self.index)
 
 
 @dataclass(frozen=True)
 class Requester:
-    """The account that owns the request: ``uid`` and its login ``name``."""
+    """The account that owns the request: its user ID and its login name."""
 
     uid: int
     name: str
@@ -75,14 +75,14 @@ class RequestContext:
     workspace_name: str = ""
 
     def new_workspace(self, *, resume: bool = False) -> AbstractContextManager[Workspace]:
-        """The job below ``..incoming`` to build in.
+        """A workspace below ``..incoming``.
 
         With ``resume``, what an earlier attempt has left in a resumable workspace is still there.
         """
         return new_workspace(self.service.registry.root, self.workspace_name, resume=resume)
 
     def dispatcher(self, workspace: Workspace) -> Dispatcher:
-        """The means to build and hash the files of ``workspace``."""
+        """The dispatcher for batches of files in ``workspace``."""
         return Dispatcher(
             self.service.registry,
             self.service.executor,
@@ -113,8 +113,9 @@ def owners_of(registry: Registry, key: VersionKey) -> tuple[Permissions, Permiss
 
 
 def check_admin(context: RequestContext, what: str) -> None:
-    """Raise :class:`~gobbler.errors.Forbidden` unless an administrator asks for ``what``."""
+    """Raise :class:`~gobbler.errors.Forbidden` unless the user is an administrator.
+
+    ``what`` completes the message: only administrators may do that.
+    """
     if context.user not in context.service.admins:
-        raise Forbidden(
-            f"user {quoted(context.user)} is not an administrator, which it takes to {what}"
-        )
+        raise Forbidden(f"user {quoted(context.user)} may not {what}: only administrators may")

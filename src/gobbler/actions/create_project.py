@@ -30,7 +30,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
     project = check_name("project", request.project)
     if context.user not in context.service.admins:
         raise Forbidden(
-            f"user {quoted(context.user)} is not an administrator: can't create projects"
+            f"user {quoted(context.user)} may not create a project: only administrators may"
         )
     permissions = _initial(request.permissions or LoosePermissions(), context.user)
     registry = context.service.registry

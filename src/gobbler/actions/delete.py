@@ -59,7 +59,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
                     now = list(registry.versions(asset))
                     commit(registry, workspace, removal.of(now), journal)
         except Missing:
-            return {}  # the whole project went meanwhile
+            return {}  # the project was deleted meanwhile
         with raising_not_durable(f"the removal of {quoted(asset.path)}"):
             flush_filesystem(registry.root, context.service.durability)
     return {}
@@ -94,7 +94,7 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
 def _prepare_log(
     context: RequestContext, workspace: Workspace, key: VersionKey, *, force: bool
 ) -> None:
-    """Prepare the log entry, unless the version is on probation and nobody was told of it."""
+    """Prepare the log entry, unless the version is on probation and so was never logged."""
     registry = context.service.registry
     try:
         if registry.summary(key).on_probation:

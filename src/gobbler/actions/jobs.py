@@ -1,6 +1,6 @@
-"""``list_jobs`` and ``cancel_job``: what has become of one's requests in the spool.
+"""``list_jobs`` and ``cancel_job``: a user's own jobs in the spool.
 
-Whoever owns the request file is whose jobs they are: no more proof is needed, or enough.
+A job belongs to the owner of its request file; nothing else proves it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gobbler.spool.spool import Spool
 
 
 def list_jobs(context: RequestContext, request: ListJobs) -> dict[str, object]:
-    """The states of the requester's jobs, or of ``all``; ``jobs`` of the answer."""
+    """List the requester's jobs, or ``all``; the answer has ``jobs``."""
     if request.all:
         check_admin(context, "list the jobs of all users")
     uid = None if request.all else context.requester.uid
@@ -23,16 +23,16 @@ def list_jobs(context: RequestContext, request: ListJobs) -> dict[str, object]:
 
 
 def cancel_job(context: RequestContext, request: CancelJob) -> dict[str, object]:
-    """Have a job given up and everything put back; ``workspace`` of the answer.
+    """Cancel a job; the answer has its name as ``job``.
 
-    It may still succeed, if it was about to be published.
+    The job may still succeed if it is about to be published.
     """
-    workspace = request.job
-    if not workspace.partition("-")[0].isdigit():
-        workspace = job_name(context.requester.uid, workspace)
+    job = request.job
+    if not job.partition("-")[0].isdigit():
+        job = job_name(context.requester.uid, job)
     is_admin = context.user in context.service.admins
-    _spool(context).cancel(workspace, None if is_admin else context.requester.uid)
-    return {"job": workspace}
+    _spool(context).cancel(job, None if is_admin else context.requester.uid)
+    return {"job": job}
 
 
 def _spool(context: RequestContext) -> Spool:

@@ -1,4 +1,4 @@
-"""``refresh_latest`` and ``refresh_usage``: find anew what the records should say."""
+"""``refresh_latest`` and ``refresh_usage``: recompute records of the registry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gobbler.registry.usage import update_latest, update_usage
 
 
 def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str, object]:
-    """Record an asset's latest version anew; ``version`` of the answer, if there is one."""
+    """Recompute the latest version of an asset; the answer has its name as ``version``."""
     asset = AssetKey.checked(request.project, request.asset)
     check_admin(context, "refresh the latest version")
     registry = context.service.registry
@@ -25,7 +25,7 @@ def refresh_latest(context: RequestContext, request: RefreshLatest) -> dict[str,
 
 
 def refresh_usage(context: RequestContext, request: RefreshUsage) -> dict[str, object]:
-    """Count a project's usage anew; ``total`` of the answer, in bytes, is also ``usage``."""
+    """Recompute the usage of a project; the answer has it in bytes as ``total`` and ``usage``."""
     project = check_name("project", request.project)
     check_admin(context, "refresh the usage")
     registry = context.service.registry

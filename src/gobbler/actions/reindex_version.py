@@ -1,11 +1,17 @@
-"""``reindex_version``: an administrator has put files there; manifest and links follow."""
+"""``reindex_version``: rebuilds manifest and links after an administrator changed files."""
 
 from __future__ import annotations
 
 import os
 
 from gobbler.actions.context import RequestContext, check_admin, existing_version
-from gobbler.actions.version_scan import Found, links_file, look_at, published_versions, targets_of
+from gobbler.actions.version_scan import (
+    VersionScan,
+    links_file,
+    published_versions,
+    scan_version,
+    targets_of,
+)
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
@@ -28,7 +34,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
     registry = context.service.registry
     existing_version(registry, request)
     summary = registry.summary(key)
-    found = look_at(context, key)
+    found = scan_version(context, key)
     targets = targets_of(context, key, found)
     plan = make_plan(
         key, found.scan, targets, published_versions(registry, linked_versions(targets))
@@ -69,8 +75,10 @@ def _content(
     return entries
 
 
-def _stage(journal: Journal, key: VersionKey, found: Found, plan: Plan, manifest: Manifest) -> None:
-    """Prepare what differs: symbolic links, ``..links``, and the manifest last."""
+def _stage(
+    journal: Journal, key: VersionKey, found: VersionScan, plan: Plan, manifest: Manifest
+) -> None:
+    """Prepare the changes: symbolic links, ``..links``, and last the manifest."""
     wanted = {
         path: symlink_text(key, path, entry.link)
         for path, entry in manifest.items()

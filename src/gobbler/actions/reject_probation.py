@@ -1,4 +1,4 @@
-"""``reject_probation``: a version on probation goes."""
+"""``reject_probation``: a version on probation is removed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def remove_from_probation(
 ) -> None:
     """Remove a version that is not final.
 
-    ``check`` is called before the work and again under the locks; it raises to prevent it.
+    ``check`` is called before the removal and again under the locks; it may raise.
     """
     check()
     removal = Removal(key.project, key.path, [key], force)
@@ -75,7 +75,7 @@ def _check(context: RequestContext, key: VersionKey, *, force: bool) -> None:
     if not may_reject(context.user, context.service.admins, project, asset, uploader):
         raise Forbidden(
             f"user {quoted(context.user)} is not allowed to reject {quoted(key.path)}",
-            hint="Only owners of the project or the asset, and whoever uploaded it, are.",
+            hint="Ask its uploader, or an owner of the project or of the asset.",
         )
     if summary is not None and not summary.on_probation:
         raise Refused(f"version {quoted(key.path)} is not on probation", code=Code.NOT_ON_PROBATION)

@@ -13,7 +13,7 @@ from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import flush_filesystem, raising_not_durable
-from gobbler.index.search import Choose, Fingerprints, Linking, Search
+from gobbler.index.search import Choose, Fingerprints, LinkingVersions, Search
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.progress import CancelToken
 from gobbler.model.records import Manifest, decode_manifest, encode
@@ -28,7 +28,7 @@ from gobbler.transfer.duplicate import Duplicate, duplicate_all
 
 
 class Manifests:
-    """The manifests of a registry, each read once as long as it does not change."""
+    """The manifests of a registry; each is read again only if it changed."""
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
@@ -43,7 +43,7 @@ class Manifests:
         return known[1]
 
     def forget_changed(self) -> None:
-        """Forget those that are not as they were read."""
+        """Forget the manifests that have changed."""
         self._read = {
             key: known
             for key, known in self._read.items()
@@ -53,13 +53,13 @@ class Manifests:
 
 @dataclass(frozen=True)
 class LinkImpact:
-    """What becomes of links, as of the state of the registry that ``linking`` tells."""
+    """The changes of links that a deletion makes necessary, for one state of the registry."""
 
-    linking: Linking
+    linking: LinkingVersions
     changes: list[Change]
 
     def to_dict(self) -> list[dict[str, object]]:
-        """The changes as answers tell them, in the order of their paths."""
+        """The changes as they are in the answer, by path."""
         told = [change.to_dict() for change in self.changes]
         return sorted(told, key=lambda change: str(change["path"]))
 
@@ -67,9 +67,9 @@ class LinkImpact:
 def link_impact(
     search: Search, manifests: Manifests, choose: Choose, cancel: CancelToken
 ) -> LinkImpact:
-    """The links that name a file of what is chosen, as their parent or as their ancestor.
+    """The links with a parent or an ancestor in a version that ``choose`` returns.
 
-    Raises :class:`~gobbler.errors.Fault` where a manifest is damaged.
+    Raises :class:`~gobbler.errors.Fault` if a manifest is damaged.
     """
     linking = search.linking_into(choose, lambda *_: cancel.check())
     rerouting = Rerouting(linking.doomed, manifests)
@@ -81,7 +81,7 @@ def link_impact(
 
 
 def copy_files(context: RequestContext, workspace: Workspace, changes: list[Change]) -> None:
-    """Copy the files of which no other copy survives into the job, verifying each."""
+    """Copy the files of which no other copy survives into the workspace, and verify each."""
     registry = context.service.registry
     copies = {
         _name(number): Duplicate(
@@ -95,10 +95,10 @@ def copy_files(context: RequestContext, workspace: Workspace, changes: list[Chan
     dispatcher = context.dispatcher(workspace)
     for problem in duplicate_all(dispatcher, copies, context.service.whitelist):
         raise Fault(
-            f"{quoted(problem)} can't be copied to where it is linked from: its content is "
-            "not what its manifest lists",
+            f"{quoted(problem)} can't replace the links to it: its content is not what its "
+            "manifest lists",
             code=Code.INVALID_VERSION,
-            hint="Validate the version that holds it; reindex it if the file is right.",
+            hint="Validate its version; if the file is right, reindex the version.",
         )
 
 
@@ -112,7 +112,7 @@ def stage_changes(
     changes: list[Change],
     manifest_of: Callable[[VersionKey], Manifest],
 ) -> dict[str, int]:
-    """Prepare all that changes; the bytes that are added, by project."""
+    """Prepare all changes; returns the bytes that they add, by project."""
     usage: dict[str, int] = defaultdict(int)
     made: dict[str, str] = {}
     by_version: dict[VersionKey, list[Change]] = defaultdict(list)
@@ -130,13 +130,13 @@ def stage_changes(
 
 
 def _make_symlink(text: str, path: str, made: dict[str, str]) -> None:
-    # Making an inode is what costs; links of one text, as along a chain of versions, can
-    # share one, for a symbolic link never changes.
+    # Creating an inode is slow. Links of the same text, as along a chain of versions, can share
+    # one, because a symbolic link never changes.
     if text in made:
         try:
             os.link(made[text], path, follow_symlinks=False)
         except OSError:
-            del made[text]  # it has as many names as the filesystem allows
+            del made[text]  # the filesystem allows no more names
         else:
             return
     os.symlink(text, path)
@@ -164,6 +164,7 @@ def _stage_records(
 
 
 REROUTE_ATTEMPTS = 5
+"""How often a rerouting is planned again because the registry had changed."""
 
 _NOT_FOUND = {
     1: Code.PROJECT_NOT_FOUND,
@@ -173,7 +174,7 @@ _NOT_FOUND = {
 
 
 def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, object]:
-    """Reroute the links into what is to be deleted; ``changes`` of the answer."""
+    """Redirect the links into what will be deleted; the answer has ``changes``."""
     check_admin(context, "reroute links")
     for doomed in request.to_delete:
         _check_names(doomed)
@@ -191,9 +192,9 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
             return answer
         manifests.forget_changed()
     raise Fault(
-        f"the registry changed {REROUTE_ATTEMPTS} times while links were being rerouted",
+        f"the registry changed {REROUTE_ATTEMPTS} times while links were rerouted",
         code=Code.CONTENTION,
-        hint="Try again when fewer versions are being published.",
+        hint="Try again when fewer versions are published.",
     )
 
 
@@ -210,13 +211,13 @@ def _check_names(doomed: DeletionTarget) -> None:
 def _doomed(
     registry: Registry, request: RerouteLinks, fingerprints: Fingerprints
 ) -> set[VersionKey]:
-    """Those of the versions in ``fingerprints`` that are to be deleted."""
+    """The versions in ``fingerprints`` that will be deleted."""
     names = set()
     for entry in request.to_delete:
         parts = [name for name in (entry.project, entry.asset, entry.version) if name]
         if not registry.has(path := "/".join(parts)):
             raise Missing(
-                f"{quoted(path)}, which is to be deleted, does not exist",
+                f"{quoted(path)}, which should be deleted, does not exist",
                 code=_NOT_FOUND[len(parts)],
             )
         names.add(tuple(parts))
@@ -232,7 +233,7 @@ def _doomed(
 def _apply(
     context: RequestContext, found: LinkImpact, manifests: Manifests, answer: dict[str, object]
 ) -> bool:
-    """Make the changes, unless the registry has changed since they were planned."""
+    """Make the changes; ``False`` if the registry has changed since they were planned."""
     registry, changes = context.service.registry, found.changes
     with context.new_workspace() as workspace:
         os.mkdir(workspace.tree, DIRECTORY_MODE)

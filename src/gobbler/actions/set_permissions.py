@@ -35,7 +35,7 @@ def set_permissions(context: RequestContext, request: SetPermissions) -> dict[st
 
 def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> None:
     registry = context.service.registry
-    _check_owner(context, project)  # before any lock is taken for somebody who may not
+    _check_owner(context, project)  # before a lock is taken
     replace_record(
         context,
         changing_project(registry, project),
@@ -53,7 +53,7 @@ def _check_owner(context: RequestContext, project: str) -> Permissions:
 
 
 def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
-    """Write the asset's file; ``False`` if the asset came or went at that moment."""
+    """Write the asset's file; ``False`` if the asset was created or deleted meanwhile."""
     registry = context.service.registry
     if not registry.has(asset.path):
         return _make_asset(context, asset, asked)
@@ -105,7 +105,7 @@ def _change(place: str) -> str:
 def _forbidden(context: RequestContext, place: str) -> Forbidden:
     return Forbidden(
         f"user {quoted(context.user)} is not allowed to set the permissions of {quoted(place)}",
-        hint="Only its owners are.",
+        hint="Ask one of its owners.",
     )
 
 

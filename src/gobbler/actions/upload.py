@@ -28,7 +28,7 @@ from gobbler.rules.permissions import UploadRight, upload_right
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, locate_links, make_plan
 from gobbler.transfer.build import write_version
 from gobbler.transfer.ingest import ingest_files
-from gobbler.transfer.scan import Source, scan
+from gobbler.transfer.scan import StagedSource, scan
 
 UPLOAD_ATTEMPTS = 5
 """How often an upload starts over because what it relied on had changed at the end."""
@@ -42,7 +42,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     """Publish the source as a new version; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
-    source = Source.identify(
+    source = StagedSource.identify(
         context.service.staging, request.source, uid=requester.uid, user=requester.name
     )
     for _ in range(UPLOAD_ATTEMPTS):
@@ -58,7 +58,9 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     )
 
 
-def _attempt(context: RequestContext, request: Upload, key: VersionKey, source: Source) -> None:
+def _attempt(
+    context: RequestContext, request: Upload, key: VersionKey, source: StagedSource
+) -> None:
     service, registry = context.service, context.service.registry
     right = authorise(context, key)
     plan = _plan(context, key, source, ignore_dot=bool(request.ignore_dot))
@@ -141,7 +143,9 @@ def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
     return right
 
 
-def _plan(context: RequestContext, key: VersionKey, source: Source, *, ignore_dot: bool) -> Plan:
+def _plan(
+    context: RequestContext, key: VersionKey, source: StagedSource, *, ignore_dot: bool
+) -> Plan:
     """Scan the source, and decide what becomes of each entry."""
     with source.opened() as directory:
         found = scan(

@@ -1,4 +1,4 @@
-"""``validate_version``: is a version what its records say? Changes nothing."""
+"""``validate_version``: compares a version with its records, and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import os
 from contextlib import suppress
 
 from gobbler.actions.context import RequestContext, check_admin, existing_version
-from gobbler.actions.version_scan import Found, look_at, places_of
+from gobbler.actions.version_scan import VersionScan, places_of, scan_version
 from gobbler.errors import Code, GobblerError, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
 from gobbler.model.requests import OfVersion
 from gobbler.registry.registry import Registry
-from gobbler.rules.comparison import Version, problems_of, summary_problems
+from gobbler.rules.comparison import ScannedVersion, problems_of, summary_problems
 from gobbler.rules.links import InWhitelist, Locator
-from gobbler.rules.upload_plan import MAX_PROBLEMS_TOLD
+from gobbler.rules.upload_plan import MAX_PROBLEMS_SHOWN
 from gobbler.transfer.hash_files import hash_files, hash_listed
 
 
 def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
-    """Raise :class:`~gobbler.errors.Refused` that tells all that is wrong, if anything.
+    """Raise :class:`~gobbler.errors.Refused` if the version is not what its records say.
 
     Its reason names the first few problems and their number; the field ``problems``
     lists them all.
@@ -31,8 +31,8 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
     problems = _problems(context, key)
     if not problems:
         return {}
-    first = "; ".join(problems[:MAX_PROBLEMS_TOLD])
-    more = len(problems) - MAX_PROBLEMS_TOLD
+    first = "; ".join(problems[:MAX_PROBLEMS_SHOWN])
+    more = len(problems) - MAX_PROBLEMS_SHOWN
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     raise Refused(
         f"version {quoted(key.path)} has {count}: {first}"
@@ -49,7 +49,7 @@ def _problems(context: RequestContext, key: VersionKey) -> list[str]:
         problems += summary_problems(registry.summary(key))
     except GobblerError as error:
         problems.append(error.reason)
-    found = look_at(context, key)
+    found = scan_version(context, key)
     problems += found.damaged.values()
     try:
         manifest = registry.manifest(key)
@@ -61,14 +61,14 @@ def _problems(context: RequestContext, key: VersionKey) -> list[str]:
     with_path = registry.path(key.path)
     links = {**found.links, **dict.fromkeys(found.damaged)}
     gone = _gone(context, manifest)
-    version = Version(key, with_path, found.scan, hashes, links, linked, gone)
+    version = ScannedVersion(key, with_path, found.scan, hashes, links, linked, gone)
     return [*problems, *unreadable, *unhashed, *problems_of(version, manifest, places)]
 
 
 def _linked(
     registry: Registry, key: VersionKey, manifest: Manifest
 ) -> tuple[dict[VersionKey, Manifest | None], list[str]]:
-    """The manifests of the versions that are linked to, and what can't be read of them."""
+    """The manifests of the versions that are linked to, and the problems with unreadable ones."""
     found: dict[VersionKey, Manifest | None] = {key: manifest}
     problems: list[str] = []
     for entry in manifest.values():
@@ -88,7 +88,7 @@ def _linked(
 
 
 def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
-    """The files that links lead to and that are not on disk, each directory being listed once."""
+    """The targets of links that are not on disk; each directory is listed once."""
     ends = {entry.link.end for entry in manifest.values() if entry.link is not None}
     wanted: dict[str, dict[str, Link]] = {}
     for end in ends:
@@ -99,14 +99,14 @@ def _gone(context: RequestContext, manifest: Manifest) -> set[Link]:
         context.cancel.check()
         there: set[str] = set()
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(directory) as entries:
-            # One that is a link leads out of the registry, which its own version tells of.
+            # A target that is itself a link is a problem of its own version.
             there = {entry.name for entry in entries}
         gone.update(end for name, end in files.items() if name not in there)
     return gone
 
 
 def _hashes(
-    context: RequestContext, key: VersionKey, found: Found
+    context: RequestContext, key: VersionKey, found: VersionScan
 ) -> tuple[dict[str, tuple[int, str]], list[str]]:
     registry = context.service.registry
     hashes: dict[str, tuple[int, str]] = {}
@@ -126,7 +126,9 @@ def _hashes(
     return hashes, problems
 
 
-def _whitelisted(context: RequestContext, key: VersionKey, found: Found) -> dict[str, InWhitelist]:
+def _whitelisted(
+    context: RequestContext, key: VersionKey, found: VersionScan
+) -> dict[str, InWhitelist]:
     locator = Locator(places_of(context, key))
     root = context.service.registry.path(key.path)
     located = {

@@ -1,4 +1,4 @@
-"""Looking at a published version as it is on disk, for reindexing and validating."""
+"""The scan of a published version as it is on disk, for reindexing and validating."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from gobbler.transfer.scan import scan
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is on disk: the entries, and the ``..links`` of each directory.
+class VersionScan:
+    """A version on disk: its entries, and the ``..links`` of each directory.
 
     ``damaged``: what is wrong with each ``..links`` that can't be read, by directory.
     """
@@ -30,7 +30,7 @@ class Found:
     damaged: dict[str, str]
 
 
-def look_at(context: RequestContext, key: VersionKey) -> Found:
+def scan_version(context: RequestContext, key: VersionKey) -> VersionScan:
     """Scan the version ``key`` and read its ``..links``."""
     registry = context.service.registry
     top = registry.path(key.path)
@@ -54,7 +54,7 @@ def look_at(context: RequestContext, key: VersionKey) -> Found:
             continue
         except Fault as error:
             damaged[directory_path] = error.reason
-    return Found(found, links, damaged)
+    return VersionScan(found, links, damaged)
 
 
 def links_file(directory: str) -> str:
@@ -62,7 +62,7 @@ def links_file(directory: str) -> str:
     return f"{directory}/{LINKS}" if directory else LINKS
 
 
-def targets_of(context: RequestContext, key: VersionKey, found: Found) -> dict[str, Target]:
+def targets_of(context: RequestContext, key: VersionKey, found: VersionScan) -> dict[str, Target]:
     """Where each symbolic link leads. One that ``..links`` explains keeps its parent."""
     registry = context.service.registry
     locator = Locator(places_of(context, key))
@@ -100,7 +100,7 @@ def places_of(context: RequestContext, key: VersionKey) -> Places:
 def published_versions(
     registry: Registry, keys: Iterable[VersionKey]
 ) -> dict[VersionKey, PublishedVersion | None]:
-    """What is known of each of ``keys``; ``None`` for one that does not exist."""
+    """The published versions ``keys``; ``None`` for one that does not exist."""
     return {key: _published(registry, key) for key in keys}
 
 

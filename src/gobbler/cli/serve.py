@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from gobbler.cli.common import print_facts
-from gobbler.client.client import find_client
 from gobbler.errors import GobblerError
 from gobbler.fs.flush import Durability
 from gobbler.fs.latency import has_high_latency
@@ -300,6 +298,9 @@ def _introduce(settings: Settings) -> None:
         ("address", f"{_url(settings)} ({reach})"),
         ("administrator", ", ".join(sorted(settings.admins))),
     ]
+    # With directories, a service starts without loading the client.
+    from gobbler.cli.common import print_facts  # noqa: PLC0415
+
     print_facts(facts, err=True)
 
 
@@ -331,6 +332,8 @@ def _is_loopback(host: str) -> bool:
 def _is_found(url: str) -> bool:
     """Whether commands without options use the service at ``url``."""
     try:
+        from gobbler.client.client import find_client  # noqa: PLC0415 - see above
+
         return find_client({}).url == url
     except GobblerError:
         return False

@@ -15,7 +15,8 @@ from gobbler.errors import Missing, Refused, Unreachable
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest
-from gobbler.rules.relations import contents_of, shared, versions_linked
+from gobbler.rules.dedup import contents_of, shared
+from gobbler.rules.links import versions_linked
 from gobbler.rules.reroute import Rerouting
 
 

@@ -16,7 +16,7 @@ from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
 from gobbler.errors import Code, Forbidden, Refused
 from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
-from gobbler.model.requests import PREFIX
+from gobbler.model.requests import REQUEST_PREFIX
 
 
 def submit(
@@ -73,7 +73,7 @@ def submit_to_spool(staging: str, action: str, fields: Mapping[str, object]) -> 
 
 
 def _new_name(action: str) -> str:
-    return f"{PREFIX}{action}-{secrets.token_hex(10)}"
+    return f"{REQUEST_PREFIX}{action}-{secrets.token_hex(10)}"
 
 
 def _encode(fields: Mapping[str, object]) -> bytes:

@@ -1,8 +1,7 @@
-"""A Dask cluster as an executor, with threads of this process to fall back on.
+"""A Dask cluster as an executor that falls back on threads of this process.
 
-The cluster helps, and is not needed: while its scheduler can't be reached, or it has no
-worker, batches are run here. So a service can be started before its cluster, and what was
-handed to a cluster that goes away is done all the same.
+While the scheduler can't be reached, or has no worker, batches run here. So a service can start
+before its cluster, and batches of a cluster that goes away still complete.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from typing import Any
 
 from gobbler.errors import Misconfigured
 
-CONNECT_SECONDS = 3.0
+SCHEDULER_CONNECT_SECONDS = 3.0
 """Seconds in which the scheduler must answer."""
 
 RETRY_AFTER = 10.0
-"""Seconds after which it is tried again to reach the scheduler."""
+"""Seconds between two attempts to reach the scheduler."""
 
 NO_WORKER_SECONDS = 60.0
-"""Seconds that batches wait for a worker while the cluster has none; one may be starting."""
+"""Seconds that batches wait while the cluster has no worker: one may be starting."""
 
-LOOK_EVERY = 1.0
-"""Seconds between two looks whether there are workers."""
+WORKER_CHECK_SECONDS = 1.0
+"""Seconds between two checks for workers."""
 
 _ADDRESS = re.compile(
     r"(?P<protocol>tcp|tls)://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\[\]]+):(?P<port>\d+)"
@@ -44,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_cluster(address: str) -> None:
-    """Make sure that batches can be sent to the scheduler at ``address``, now or later.
+    """Check that batches can be sent to the scheduler at ``address``.
 
-    Raises :class:`~gobbler.service.settings.Misconfigured`; that the scheduler does not
-    answer now is only logged.
+    Raises :class:`~gobbler.errors.Misconfigured`. A scheduler that does not answer yet is only
+    logged.
     """
     found = _ADDRESS.fullmatch(address)
     if found is None or not 0 < int(found["port"]) < 65536:
@@ -56,36 +55,36 @@ def check_cluster(address: str) -> None:
             hint="It looks like tcp://host:8786, or tls://host:8786.",
         )
     try:
-        # Now, while there is one thread: what a thread imports at the moment of a fork can't be
-        # imported any more in the process that is forked.
+        # Now, while there is one thread: a module that a thread imports during a fork can't be
+        # imported in the forked process.
         importlib.import_module("distributed")
     except ImportError as error:
         raise Misconfigured(
-            f"--dask needs the package distributed, which can't be loaded: {error}",
+            f"--dask needs the package distributed, which failed to load: {error}",
             hint="Install it with: pip install 'gobbler-registry[dask]'",
         ) from None
     host = found["host"].strip("[]")
     if found["protocol"] == "tcp" and host not in ("localhost", "127.0.0.1", "::1"):
         logger.warning(
-            "whoever can reach %s, or a worker of it, can run anything as this account; "
-            "use tls:// unless a firewall keeps others out",
+            "anyone who can reach %s or one of its workers can run code as this account: "
+            "use tls://, or a firewall",
             address,
         )
     try:
-        socket.create_connection((host, int(found["port"])), CONNECT_SECONDS).close()
+        socket.create_connection((host, int(found["port"])), SCHEDULER_CONNECT_SECONDS).close()
     except OSError as error:
         logger.warning(
-            "no Dask scheduler answers at %s (%s): until one does, batches are run here",
+            "no Dask scheduler answers at %s (%s): batches run in this process until one does",
             address,
             error.strerror or error,
         )
 
 
 class DaskExecutor(Executor):
-    """The cluster of the scheduler at ``address``; ``here`` runs what it can't.
+    """The cluster of the scheduler at ``address``, with the executor ``here`` as a fallback.
 
-    It connects when the first batch is handed out, so in the process that does so. What
-    is run must be safe to run more than once: see :mod:`gobbler.transfer.batch`.
+    It connects when the first batch is submitted, in the process that submits it. Batches must be
+    safe to run more than once: see :mod:`gobbler.transfer.batch`.
     """
 
     def __init__(self, address: str, here: Executor) -> None:
@@ -96,12 +95,12 @@ class DaskExecutor(Executor):
         self._next_try = 0.0
         self._is_lost = False
         self._had_workers = 0.0
-        self._handed: dict[Any, Callable[[], None]] = {}
+        self._submitted: dict[Any, Callable[[], None]] = {}
         self._numbers = itertools.count()
         self._prefix = f"gobbler-{os.getpid()}-{secrets.token_hex(4)}"
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Run ``fn`` in the cluster, or else here."""
+        """Run ``fn`` in the cluster, or else in this process."""
         outer: Future[Any] = Future()
         run_here = partial(self._run_here, outer, fn, args, kwargs)
         client = self._connected()
@@ -111,30 +110,30 @@ class DaskExecutor(Executor):
         key = f"{self._prefix}-{next(self._numbers)}"
         try:
             inner = client.submit(fn, *args, key=key, pure=False, **kwargs)
-        except Exception as error:  # noqa: BLE001 - whatever its trouble is, there is another way
+        except Exception as error:  # noqa: BLE001 - every failure has the same fallback
             self._lose(error)
             run_here()
             return outer
         with self._lock:
-            self._handed[inner] = run_here
+            self._submitted[inner] = run_here
 
-        def given_up(future: Future[Any]) -> None:
+        def cancelled(future: Future[Any]) -> None:
             if future.cancelled():
-                future.set_running_or_notify_cancel()  # for who waits
+                future.set_running_or_notify_cancel()  # wakes those that wait
                 with self._lock:
-                    self._handed.pop(inner, None)
+                    self._submitted.pop(inner, None)
                 with suppress(Exception):
                     inner.cancel()
 
-        outer.add_done_callback(given_up)
+        outer.add_done_callback(cancelled)
         inner.add_done_callback(partial(self._ended, outer))
         return outer
 
     def _ended(self, outer: Future[Any], inner: Any) -> None:  # noqa: ANN401 - a library's class
         with self._lock:
-            run_here = self._handed.pop(inner, None)
+            run_here = self._submitted.pop(inner, None)
         if run_here is None:
-            return  # it was given up, or is run here
+            return  # it was cancelled, or runs here
         try:
             if inner.status == "finished":
                 outer.set_result(inner.result())
@@ -142,14 +141,15 @@ class DaskExecutor(Executor):
             error = inner.exception() if inner.status == "error" else None
         except InvalidStateError:
             return
-        except Exception as trouble:  # noqa: BLE001 - the cluster went while it was asked
+        except Exception as trouble:  # noqa: BLE001 - the cluster went away meanwhile
             self._lose(trouble)
             run_here()
             return
         if error is None or type(error).__module__.startswith(("distributed.", "dask.")):
-            # Lost with the scheduler, or its workers died of it, or of something else.
+            # Its scheduler went away, or its workers died.
             logger.warning(
-                "the Dask cluster gave a batch up, which is run here: %s", error or inner.status
+                "the Dask cluster failed to run a batch; this process runs it: %s",
+                error or inner.status,
             )
             run_here()
             return
@@ -183,26 +183,26 @@ class DaskExecutor(Executor):
             now = time.monotonic()
             if now < self._next_try:
                 return None
-            self._next_try = now + CONNECT_SECONDS + RETRY_AFTER
+            self._next_try = now + SCHEDULER_CONNECT_SECONDS + RETRY_AFTER
             stale, self._client = self._client, None
-        # Outside of the lock: what is handed out meanwhile need not wait for this.
+        # Outside of the lock: other batches need not wait for this.
         if stale is not None:
             threading.Thread(target=_close, args=(stale,), name="close", daemon=True).start()
         try:
             client = importlib.import_module("distributed").Client(
                 self._address,
-                timeout=CONNECT_SECONDS,
+                timeout=SCHEDULER_CONNECT_SECONDS,
                 set_as_default=False,
                 name=self._prefix,
             )
-        except Exception as error:  # noqa: BLE001 - whatever its trouble is, there is another way
+        except Exception as error:  # noqa: BLE001 - every failure has the same fallback
             self._lose(error)
             return None
         with self._lock:
             self._client = client
             self._is_lost = False
             self._had_workers = time.monotonic()
-        logger.info("batches are run by the Dask cluster at %s", self._address)
+        logger.info("batches run in the Dask cluster at %s", self._address)
         threading.Thread(
             target=self._watch, args=(client,), name="watch cluster", daemon=True
         ).start()
@@ -213,7 +213,7 @@ class DaskExecutor(Executor):
             first, self._is_lost = not self._is_lost, True
         if first:
             logger.warning(
-                "the Dask scheduler at %s can't be used, so batches are run here: %s",
+                "the Dask scheduler at %s can't be used, so batches run in this process: %s",
                 self._address,
                 error,
             )
@@ -223,25 +223,27 @@ class DaskExecutor(Executor):
         return time.monotonic() - self._had_workers < NO_WORKER_SECONDS
 
     def _watch(self, client: Any) -> None:  # noqa: ANN401 - a library's class
-        """As long as ``client`` serves, know whether there are workers."""
+        """Look for workers while ``client`` is connected."""
         while client.status in ("running", "connecting"):
             with suppress(Exception):
                 if client.status == "running" and client.nthreads():
                     self._had_workers = time.monotonic()
             if not self._has_workers():
-                self._take_back("it has no worker")
-            time.sleep(LOOK_EVERY)
-        self._take_back("its scheduler is gone")
+                self._run_all_here("it has no worker")
+            time.sleep(WORKER_CHECK_SECONDS)
+        self._run_all_here("its scheduler is gone")
 
-    def _take_back(self, reason: str) -> None:
-        """Run here what was handed out."""
+    def _run_all_here(self, reason: str) -> None:
+        """Run all submitted batches in this process."""
         with self._lock:
-            handed, self._handed = self._handed, {}
-        if handed:
+            submitted, self._submitted = self._submitted, {}
+        if submitted:
             logger.warning(
-                "%d batches are run here rather than by the Dask cluster: %s", len(handed), reason
+                "this process runs %d batches instead of the Dask cluster: %s",
+                len(submitted),
+                reason,
             )
-        for inner, run_here in handed.items():
+        for inner, run_here in submitted.items():
             run_here()
             with suppress(Exception):
                 inner.cancel()
@@ -256,4 +258,4 @@ class DaskExecutor(Executor):
 
 def _close(client: Any) -> None:  # noqa: ANN401 - a library's class
     with suppress(Exception):
-        client.close(timeout=CONNECT_SECONDS)
+        client.close(timeout=SCHEDULER_CONNECT_SECONDS)

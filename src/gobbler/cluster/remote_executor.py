@@ -1,8 +1,8 @@
-"""Batches in other processes than the service's: on any executor, with the same conditions.
+"""Running batches in other processes, perhaps on other hosts.
 
-Whoever runs a batch must have the same version of this package, see the same directories and be
-the same account; else files would be missing, or belong to somebody else. Each process
-makes sure of that before its first batch.
+A process that runs batches must have the same version of this package, see the same directories
+and run as the same account as the service. Otherwise files would be missing, or belong to another
+account. Each process checks this before its first batch.
 """
 
 from __future__ import annotations
@@ -12,29 +12,28 @@ import pickle
 import pwd
 import socket
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from typing import Any
 
 from gobbler import __version__
+from gobbler.cluster.dask import DaskExecutor
 from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.progress import NoProgress
 from gobbler.transfer.dispatch import RemoteExecutor
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
-"""Version, user ID, and the directories with the inode of each: plain values, so that they can
-be read by whatever version is there.
-"""
+"""Version, user ID, and the inode of each directory: plain values, which every version reads."""
 
 _met: set[Conditions] = set()
 
 
 def conditions_of(*directories: str) -> Conditions:
-    """What must be the same wherever batches of this service are run."""
+    """What a process must share with this one to run its batches."""
     return __version__, os.geteuid(), tuple((d, os.stat(d).st_ino) for d in directories)
 
 
 def run_there(conditions: Conditions, work: bytes) -> object:
-    """Run a batch in this process; its result.
+    """Run a batch in this process, and return its result.
 
     ``work`` is the pickle of a function and a batch. Raises
     :class:`~gobbler.errors.Fault` if this process does not meet the ``conditions``.
@@ -42,7 +41,7 @@ def run_there(conditions: Conditions, work: bytes) -> object:
     if conditions not in _met:
         _check(conditions)
         _met.add(conditions)
-    function, batch = pickle.loads(work)  # noqa: S301 - whoever may send it may run anything
+    function, batch = pickle.loads(work)  # noqa: S301 - who can send it can run anything
     return function(batch, NoProgress())
 
 
@@ -53,7 +52,7 @@ def _check(conditions: Conditions) -> None:
         raise Fault(
             f"{here} has gobbler {__version__}, the service {version}",
             code=Code.MISCONFIGURED,
-            hint="Install the same version in both places, then start the workers anew.",
+            hint="Install the same version in both places, then restart the workers.",
         )
     if uid != os.geteuid():
         raise Fault(
@@ -86,25 +85,25 @@ def _account(uid: int) -> str:
 
 
 class AnyExecutor(RemoteExecutor):
-    """Runs batches on ``executor``, whichever it is, if its processes meet ``conditions``."""
+    """Runs batches on any ``executor`` whose processes meet ``conditions``."""
 
     def __init__(self, executor: Executor, conditions: Conditions) -> None:
         self._executor = executor
         self._conditions = conditions
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Hand out a batch: ``fn`` and its argument, without the progress, which stays here."""
+        """Submit ``fn`` with its batch; the progress stays in this process."""
         batch = args[0]
         work = pickle.dumps((fn, batch), pickle.HIGHEST_PROTOCOL)
         outer: Future[Any] = Future()
         inner = self._executor.submit(run_there, self._conditions, work, **kwargs)
 
-        def given_up(future: Future[Any]) -> None:
+        def cancelled(future: Future[Any]) -> None:
             if future.cancelled():
-                future.set_running_or_notify_cancel()  # for who waits
+                future.set_running_or_notify_cancel()  # wakes those that wait
                 inner.cancel()
 
-        outer.add_done_callback(given_up)
+        outer.add_done_callback(cancelled)
         inner.add_done_callback(lambda future: _hand_on(future, outer))
         return outer
 
@@ -118,21 +117,39 @@ def _hand_on(inner: Future[Any], outer: Future[Any]) -> None:
         if inner.cancelled():
             outer.set_exception(Fault("the executor cancelled a batch", code=Code.EXECUTOR_FAILED))
         elif (error := inner.exception()) is not None:
-            outer.set_exception(_told(error))
+            outer.set_exception(_as_fault(error))
         else:
             outer.set_result(inner.result())
     except InvalidStateError:
-        return  # nobody wants it any more
+        return  # it was cancelled
 
 
-def _told(error: BaseException) -> BaseException:
+def _as_fault(error: BaseException) -> BaseException:
     if isinstance(error, GobblerError | OSError):
         return error
-    told = " ".join(str(error).split())
     fault = Fault(
-        f"a batch could not be run elsewhere: {type(error).__name__}: {told}",
+        f"a remote executor failed: {type(error).__name__}: {' '.join(str(error).split())}",
         code=Code.EXECUTOR_FAILED,
-        hint=f"Its processes must stay alive, and have gobbler {__version__} as the service has.",
+        hint=f"Check that its processes run, and that they have gobbler {__version__}.",
     )
     fault.__cause__ = error
     return fault
+
+
+def make_executor(
+    directories: tuple[str, str], *, threads: int, dask: str = "", executor: Executor | None = None
+) -> Executor:
+    """The executor of a service that works in ``directories``: its staging and its registry.
+
+    That is ``executor``, if it is given; else the cluster of the Dask scheduler at the address
+    ``dask``, if there is one; else ``threads`` of this process. Every executor but a thread pool
+    is taken for a remote one, whose processes may die and which may then run a batch again.
+    """
+    if isinstance(executor, ThreadPoolExecutor | RemoteExecutor):
+        return executor
+    if executor is not None:
+        return AnyExecutor(executor, conditions_of(*directories))
+    here = ThreadPoolExecutor(threads, thread_name_prefix="batch")
+    if not dask:
+        return here
+    return AnyExecutor(DaskExecutor(dask, here), conditions_of(*directories))

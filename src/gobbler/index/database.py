@@ -1,10 +1,10 @@
-"""The file of the index: opened for each use, set aside when it is spoilt.
+"""The SQLite file of the index: opened for each use, and set aside if it is damaged.
 
 ::
 
     FILE                the database; beside it, SQLite's own FILE-wal and FILE-shm
-    FILE.lock           held shared by whoever has it open, exclusively by who sets it aside
-    FILE.spoilt         the last one that was set aside
+    FILE.lock           locked shared while the file is open, exclusively to set it aside
+    FILE.spoilt         the last file that was set aside
 
 Any number of threads and processes use it at the same time. Nothing is kept open between
 two uses, so a process may be forked, or the file removed, at any moment between them.
@@ -23,11 +23,11 @@ from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.lock import try_lock
 from gobbler.fs.open import closing
 
-BUSY_SECONDS = 5.0
-"""How long to wait for another process that writes; each does for a moment only."""
+INDEX_BUSY_SECONDS = 5.0
+"""Seconds to wait for another process that writes."""
 
 SCHEMA = 1
-"""What the tables below are; a file of another number is made anew."""
+"""Version of the tables below; a file with another one is rebuilt."""
 
 _TABLES = """
 CREATE TABLE registry (path BLOB NOT NULL);
@@ -50,15 +50,15 @@ CREATE INDEX content_by_version ON content (version);
 
 
 class UnusableIndex(Exception):
-    """The index can't be used now; the text says why. Everything works without it."""
+    """The index can't be used now. Everything works without it."""
 
 
 class DamagedIndex(UnusableIndex):
-    """What is in the file is no index of this kind, or is damaged."""
+    """The file is damaged, or not an index of this version."""
 
 
 class ForeignIndex(UnusableIndex):
-    """It is the index of another registry."""
+    """The file is the index of another registry."""
 
 
 class Database:
@@ -77,16 +77,19 @@ class Database:
         """
         with self._lock(fcntl.LOCK_SH) as free:
             if not free:
-                raise UnusableIndex("another process is about to make it anew")
+                raise UnusableIndex("another process rebuilds it")
             connection = None
             try:
                 connection = sqlite3.connect(
-                    self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=True
+                    self.path,
+                    timeout=INDEX_BUSY_SECONDS,
+                    isolation_level=None,
+                    check_same_thread=True,
                 )
                 self._prepare(connection)
                 yield connection
             except sqlite3.ProgrammingError:
-                raise  # a mistake in this program
+                raise  # a bug
             except sqlite3.Error as error:
                 raise _translated(error) from error
             finally:
@@ -95,10 +98,7 @@ class Database:
                         connection.close()
 
     def set_aside(self, inode: int) -> bool:
-        """Take the file ``inode`` out of the way; whether that could be done.
-
-        It can't while somebody has it open, or once it is another file.
-        """
+        """Set the file ``inode`` aside; ``False`` if it is in use, or replaced already."""
         with self._lock(fcntl.LOCK_EX) as free:
             if not free or self.inode() != inode:
                 return False
@@ -109,7 +109,7 @@ class Database:
             return True
 
     def inode(self) -> int:
-        """Which file it is; 0 if there is none."""
+        """The inode of the file; 0 if there is none."""
         try:
             return os.stat(self.path).st_ino
         except OSError:
@@ -129,10 +129,10 @@ class Database:
         if _schema(connection) == 0:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("BEGIN IMMEDIATE")
-            if _schema(connection) == 0:  # else another process was quicker
+            if _schema(connection) == 0:  # otherwise another process has made them
                 self._make_tables(connection)
             connection.execute("COMMIT")
-        # After a power cut some of what was written last may be missing, which is noticed.
+        # After a power cut the last changes may be missing, which is noticed.
         connection.execute("PRAGMA synchronous = NORMAL")
         if (found := _schema(connection)) != SCHEMA:
             raise DamagedIndex(f"it is of another version ({found}, not {SCHEMA})")

@@ -31,22 +31,22 @@ from gobbler.registry.registry import Registry
 T = TypeVar("T")
 
 Follow = Callable[[int, int], None]
-"""Told again and again how many manifests of how many have been read; it may raise."""
+"""Called with the number of manifests that were read and their total; it may raise."""
 
-READ_ATTEMPTS = 5
-"""How often to look again at a registry that changes meanwhile."""
+INDEX_ATTEMPTS = 5
+"""How often to read a registry that keeps changing."""
 
 PATIENCE = 10.0
-"""Seconds to wait until nobody uses an index that is to be made anew."""
+"""Seconds to wait until an index is free to be rebuilt."""
 
 ROWS = 50_000
-"""Rows that are written at a time: others may have to wait for that."""
+"""Rows that are written at a time, while others wait."""
 
 logger = logging.getLogger(__name__)
 
 
 class Index:
-    """The index of ``registry`` in the file ``path``, which is made when it is missing.
+    """The index of ``registry`` in the file ``path``, which is created if it is missing.
 
     May be shared between threads, and used by any number of processes at a time.
     """
@@ -62,13 +62,13 @@ class Index:
         *within: str,
         follow: Follow,
     ) -> T:
-        """The answer to ``question``, which is asked with the index up to date.
+        """Bring the index up to date, and return the answer to ``question``.
 
-        It gets the tables and the stamps that these agree with. ``within``: a project, or a
-        project and one of its assets; only what is in there is up to date then. Raises
-        :class:`~gobbler.index.database.UnusableIndex`, ``OSError`` where the registry can't be
-        read, and what ``question`` and ``follow`` raise. A file that is spoilt is set aside
-        and made anew.
+        ``question`` gets the tables, and the fingerprints of the manifests that they reflect.
+        ``within``: a project, or a project and an asset; only that part is brought up to date. A
+        damaged file is set aside and rebuilt. Raises
+        :class:`~gobbler.index.database.UnusableIndex`, ``OSError`` if the registry can't be read,
+        and what ``question`` and ``follow`` raise.
         """
         inode = self._database.inode()
         try:
@@ -76,13 +76,13 @@ class Index:
         except DamagedIndex as error:
             if not self._database.set_aside(inode):
                 raise
-            logger.warning("the index %s is made anew: %s", self.path, error)
+            logger.warning("rebuilding the index %s: %s", self.path, error)
         return self._ask(question, within, follow)
 
     def probe(self) -> None:
-        """Make the file if it is missing; raises :class:`~gobbler.index.database.UnusableIndex`.
+        """Create the file if it is missing; a damaged one is left to :meth:`ask`.
 
-        What is spoilt is left to :meth:`ask`.
+        Raises :class:`~gobbler.index.database.UnusableIndex`.
         """
         with self._database.connected():
             pass
@@ -92,12 +92,12 @@ class Index:
         self.ask(lambda *_: None, *within, follow=follow)
 
     def rebuild(self, follow: Follow) -> None:
-        """Make it anew; raises like :meth:`ask`. What asks meanwhile goes without it."""
+        """Rebuild the index; raises like :meth:`ask`. Meanwhile it can't be used."""
         deadline = time.monotonic() + PATIENCE
         while (inode := self._database.inode()) and not self._database.set_aside(inode):
             if time.monotonic() > deadline:
                 raise UnusableIndex(
-                    f"others have been using it for {PATIENCE:g} seconds; try again"
+                    f"others have been using it for {PATIENCE:g} seconds; try again later"
                 )
             time.sleep(0.05)
         self.bring_up_to_date(follow=follow)
@@ -120,10 +120,10 @@ class Index:
         follow: Follow,
     ) -> T:
         with self._database.connected() as connection:
-            for _ in range(READ_ATTEMPTS):
+            for _ in range(INDEX_ATTEMPTS):
                 fingerprints = self._registry.fingerprints(*within)
                 wanted = _told(fingerprints)
-                # One transaction: what is asked is what was compared.
+                # One transaction, so the answer is about the state that was compared.
                 with reading(connection) as tables:
                     known = tables.fingerprints(within)
                     if known == wanted:
@@ -136,10 +136,10 @@ class Index:
                 with writing(connection) as tables:
                     for path in known.keys() - wanted.keys():
                         tables.forget(path)
-            raise UnusableIndex("the registry changes faster than it can be followed")
+            raise UnusableIndex("the registry changes faster than the index")
 
     def _read(self, keys: Sequence[VersionKey], follow: Follow) -> Iterator[list[Facts]]:
-        """The facts of the manifests of ``keys``, in batches; read while nothing is locked."""
+        """The facts of the manifests of ``keys``, in batches; no lock is held meanwhile."""
         batch: list[Facts] = []
         weight = 0
         for number, key in enumerate(keys):
@@ -147,7 +147,7 @@ class Index:
             try:
                 fingerprint, data = self._registry.manifest_with_fingerprint(key)
             except Missing:
-                continue  # it has just gone
+                continue  # it was removed meanwhile
             batch.append(Facts.of(key, fingerprint, _readable(data, key)))
             weight += batch[-1].weight
             if weight >= ROWS:
@@ -173,8 +173,8 @@ def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes,
     return known.get(path) != wanted[path]
 
 
-MANY = 100
-"""Projects and assets that have changed, from which on all versions are looked at."""
+MANY_VERSIONS = 100
+"""Number of changed projects and assets from which on the whole registry is read."""
 
 
 class IndexUpdater:
@@ -186,14 +186,14 @@ class IndexUpdater:
         self._seen: set[str] | None = None
 
     def look(self) -> None:
-        """Bring up to date what has changed: all at first, then what the log names.
+        """Bring the index up to date: all of it at first, then what the log names.
 
         Raises what :meth:`~gobbler.index.index.Index.ask` raises, or ``OSError``; the same
         is tried again the next time.
         """
         names = set(os.listdir(self._registry.path(LOGS)))
         places = {()} if self._seen is None else self._changed(names - self._seen)
-        if len(places) > MANY:
+        if len(places) > MANY_VERSIONS:
             places = {()}
         for place in sorted(places):
             self._index.bring_up_to_date(*place, follow=lambda *_: None)

@@ -1,4 +1,4 @@
-"""Which versions belong together: told by the index, or without it by reading all manifests.
+"""Searching the registry: by the index, or without it by reading all manifests.
 
 The answers are the same, and so are the errors where a manifest is damaged.
 """
@@ -21,26 +21,30 @@ from gobbler.model.names import AssetKey, VersionKey
 from gobbler.model.progress import CancelToken
 from gobbler.model.records import Link, Manifest, decode_manifest
 from gobbler.registry.registry import Registry
-from gobbler.rules.dedup import Dedup, DedupCandidates, VersionCandidates
-from gobbler.rules.relations import Content, contents_of, shared, versions_linked
+from gobbler.rules.dedup import (
+    Content,
+    Dedup,
+    DedupCandidates,
+    VersionCandidates,
+    contents_of,
+    shared,
+)
+from gobbler.rules.links import versions_linked
 
 T = TypeVar("T")
 
 Fingerprints = Mapping[VersionKey, Fingerprint]
-"""A state of the registry: the stamp of the manifest of each version."""
+"""A state of the registry: the fingerprint of the manifest of each version."""
 
 Choose = Callable[[Fingerprints], Collection[VersionKey]]
-"""Which of the versions that are there are meant."""
+"""Chooses among the existing versions."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Linking:
-    """The versions with links into ``doomed``, in order, as of the state ``fingerprints``.
-
-    Only those: ``doomed`` itself is not among them.
-    """
+class LinkingVersions:
+    """The versions outside of ``doomed`` with links into it, in the state ``fingerprints``."""
 
     fingerprints: Fingerprints
     doomed: frozenset[VersionKey]
@@ -50,8 +54,8 @@ class Linking:
 class Search:
     """Searches of one request in ``registry``, by the ``index`` if there is one.
 
-    Raises what reading raises: :class:`~gobbler.errors.Fault`, naming the manifest, where
-    one is damaged, for it can't be known what that would say.
+    A damaged manifest raises :class:`~gobbler.errors.Fault` that names it, for its content would
+    be part of the answer.
     """
 
     def __init__(self, registry: Registry, index: Index | None) -> None:
@@ -59,16 +63,16 @@ class Search:
         self._index = index
         self._links: dict[VersionKey, tuple[Fingerprint, set[VersionKey]]] = {}
 
-    def linking_into(self, choose: Choose, follow: Follow) -> Linking:
-        """The versions with a link whose parent or ancestor is in a chosen one."""
+    def linking_into(self, choose: Choose, follow: Follow) -> LinkingVersions:
+        """The versions with a link whose parent or ancestor is in a chosen version."""
 
-        def question(tables: Tables, fingerprints: Fingerprints) -> Linking:
+        def question(tables: Tables, fingerprints: Fingerprints) -> LinkingVersions:
             doomed = frozenset(choose(fingerprints))
             sources = tables.linking_into(doomed)
             for key, manifest in self._odd(tables):
                 if versions_linked(manifest) & doomed:
                     sources.add(key)
-            return Linking(fingerprints, doomed, sorted(sources - doomed))
+            return LinkingVersions(fingerprints, doomed, sorted(sources - doomed))
 
         found = self._asked(question, follow=follow)
         if found is not None:
@@ -76,10 +80,10 @@ class Search:
         fingerprints = self._registry.fingerprints()
         doomed = frozenset(choose(fingerprints))
         sources = [key for key, links in self._all_links(fingerprints, follow) if links & doomed]
-        return Linking(fingerprints, doomed, [key for key in sources if key not in doomed])
+        return LinkingVersions(fingerprints, doomed, [key for key in sources if key not in doomed])
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
-        """The other versions that have contents of the version ``key``, in order.
+        """The other versions with contents of the version ``key``, in order.
 
         Raises :class:`~gobbler.errors.Missing` if there is no such version.
         """
@@ -88,7 +92,7 @@ class Search:
         def question(tables: Tables, fingerprints: Fingerprints) -> list[Shared] | None:
             del fingerprints
             if key in tables.odd():
-                return None  # its own contents can't be asked for
+                return None  # its own contents are unknown
             return tables.shared_with(key) + _sharing(own, key, self._odd(tables))
 
         found = self._asked(question, follow=follow)
@@ -103,7 +107,7 @@ class Search:
         is_wanted: Callable[[VersionKey], bool],
         follow: Follow,
     ) -> dict[VersionKey, list[Content]]:
-        """Versions that have ``contents``, one for each that is found.
+        """For ``contents`` that are found, a version with each.
 
         ``within``: the project, or the project and the asset, where to look. Only by the
         index: without it, or where it can't be used, nothing is found.
@@ -119,19 +123,19 @@ class Search:
         try:
             return self._asked(question, *within, follow=follow) or {}
         except OSError as error:
-            logger.warning("not all of the registry can be searched: %s", error)
+            logger.warning("part of the registry can't be searched: %s", error)
             return {}
 
     def _asked(
         self, question: Callable[[Tables, Fingerprints], T], *within: str, follow: Follow
     ) -> T | None:
-        """The answer of the index; ``None`` if there is none that can be used."""
+        """The answer of the index; ``None`` without a usable index."""
         if self._index is None:
             return None
         try:
             return self._index.ask(question, *within, follow=follow)
         except UnusableIndex as error:
-            logger.warning("going without the index %s: %s", quoted(self._index.path), error)
+            logger.warning("continuing without the index %s: %s", quoted(self._index.path), error)
             return None
 
     def _odd(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:
@@ -146,12 +150,12 @@ class Search:
             try:
                 yield key, self._registry.manifest(key)
             except Missing:
-                continue  # it has just gone
+                continue  # it was removed meanwhile
 
     def _all_links(
         self, fingerprints: Fingerprints, follow: Follow
     ) -> Iterator[tuple[VersionKey, set[VersionKey]]]:
-        """The versions that each links to; remembered for when the registry has changed."""
+        """For each version, the versions that it links to; kept for the next call."""
         for number, (key, fingerprint) in enumerate(fingerprints.items()):
             follow(number, len(fingerprints))
             known = self._links.get(key)
@@ -159,7 +163,7 @@ class Search:
                 try:
                     read, data = self._registry.manifest_with_fingerprint(key)
                 except Missing:
-                    continue  # it has just gone
+                    continue  # it was removed meanwhile
                 known = read, versions_linked(decode_manifest(data, key.manifest))
                 self._links[key] = known
             yield key, known[1]
@@ -202,8 +206,8 @@ def _latest_candidates(registry: Registry, asset: AssetKey) -> VersionCandidates
 class _IndexedCandidates:
     """The files of the latest version, then those of all final versions in ``places``.
 
-    The index tells which version may have a content; its manifest, read then, decides.
-    One manifest is kept at a time, however many versions there are.
+    The index nominates a version for a content; its manifest decides. One manifest is in memory
+    at a time.
     """
 
     latest: VersionCandidates | None
@@ -221,7 +225,7 @@ class _IndexedCandidates:
         found = {} if self.latest is None else self.latest.with_contents(contents)
         is_final = self._finality()
         for place in self.places:
-            # Nothing is gained by a link to an empty file, but what holds it is harder to delete.
+            # A link to an empty file saves nothing, and makes its version harder to delete.
             rest = [content for content in contents if content[0] > 0 and content not in found]
             holding = self.search.holding(
                 rest, *place, is_wanted=is_final, follow=lambda *_: self.cancel.check()

@@ -1,4 +1,4 @@
-"""What is asked of the tables of an index, and written into them.
+"""Queries and updates of the tables of an index.
 
 Names are kept as bytes, since those of directories need not be UTF-8. ``is_odd`` marks the
 version whose manifest can't be read, or not be told in these tables: it has no other rows.
@@ -15,14 +15,15 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest
-from gobbler.rules.relations import Content, contents_of, versions_linked
+from gobbler.rules.dedup import Content, contents_of
+from gobbler.rules.links import versions_linked
 
 _MAX_SIZE = 2**63 - 1
-"""Bytes of the largest file that can be told in SQLite."""
+"""Largest size of a file, in bytes, that SQLite can store."""
 
 
 class Facts(NamedTuple):
-    """What is kept of one manifest; ``None`` for ``contents`` if it is odd."""
+    """The content of one manifest; ``contents`` is ``None`` if the manifest is odd."""
 
     key: VersionKey
     fingerprint: Fingerprint
@@ -38,12 +39,12 @@ class Facts(NamedTuple):
 
     @property
     def weight(self) -> int:
-        """Rows that this takes."""
+        """Number of rows."""
         return 1 + len(self.links) + len(self.contents or ())
 
 
 def packed(path: str) -> bytes:
-    """A name or path as it is kept."""
+    """A name or path as it is stored."""
     return path.encode("utf-8", "surrogatepass")
 
 
@@ -52,7 +53,7 @@ def _key(path: bytes) -> VersionKey:
 
 
 def told(fingerprint: Fingerprint) -> str:
-    """A stamp as it is kept: inodes may be too large for a number of SQLite."""
+    """A fingerprint as it is stored: inodes may be too large for a number of SQLite."""
     return "{}:{}:{}".format(*fingerprint)
 
 
@@ -63,7 +64,7 @@ class Tables:
         self._connection = connection
 
     def fingerprints(self, within: Sequence[str]) -> dict[bytes, str]:
-        """The stamp of each version within a project or an asset, or of all, by its path."""
+        """The fingerprints of the versions in a project or an asset, or of all, by path."""
         condition, values = _within("path", within)
         query = f"SELECT path, stamp FROM version WHERE {condition}"  # noqa: S608 - our own words
         return dict(self._connection.execute(query, values))
@@ -85,7 +86,7 @@ class Tables:
         return {_key(path) for path in found}
 
     def shared_with(self, key: VersionKey) -> list[Shared]:
-        """The other versions that have contents of ``key``, but for empty ones."""
+        """The other versions with contents of ``key``, except empty ones."""
         query = """
             SELECT version.path, count(*), sum(size), sum(CASE WHEN linked THEN 0 ELSE size END)
             FROM (
@@ -110,9 +111,9 @@ class Tables:
         within: Sequence[str],
         is_wanted: Callable[[VersionKey], bool],
     ) -> Iterator[tuple[Content, VersionKey]]:
-        """For each of ``contents`` a wanted version that has it, if there is one.
+        """For each of ``contents`` a wanted version with it, if there is one.
 
-        Those that store it come before those that link to it.
+        Versions that store it come before versions that link to it.
         """
         condition, values = _within("version.path", within)
         query = (
@@ -129,7 +130,7 @@ class Tables:
                     break
 
     def forget(self, path: bytes) -> None:
-        """Remove all that is known of the version at ``path``."""
+        """Remove the version at ``path``."""
         query = "SELECT id FROM version WHERE path = ?"
         for row in self._connection.execute(query, (path,)).fetchall():
             self._connection.execute("DELETE FROM link WHERE source = ?", row)
@@ -137,11 +138,11 @@ class Tables:
             self._connection.execute("DELETE FROM version WHERE id = ?", row)
 
     def learn(self, facts: Facts) -> None:
-        """Know ``facts`` of a version, and nothing else of it."""
+        """Store the ``facts`` of a version in place of earlier ones."""
         path = packed(facts.key.path)
         query = "SELECT stamp FROM version WHERE path = ?"
         if self._connection.execute(query, (path,)).fetchone() == (told(facts.fingerprint),):
-            return  # another process has read it meanwhile
+            return  # another process has stored it meanwhile
         self.forget(path)
         cursor = self._connection.execute(
             "INSERT INTO version (path, stamp, is_odd) VALUES (?, ?, ?)",
@@ -161,7 +162,7 @@ class Tables:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many rows each table has."""
+        """Number of rows of each table."""
         return {
             f"{table}s": self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 - our own words
             for table in ("version", "link", "content")
@@ -177,7 +178,7 @@ def _within(column: str, names: Sequence[str]) -> tuple[str, tuple[bytes, ...]]:
 
 @contextmanager
 def reading(connection: sqlite3.Connection) -> Iterator[Tables]:
-    """The tables as they are at one moment, whoever writes meanwhile."""
+    """The tables in one transaction, which other writers do not affect."""
     connection.execute("BEGIN")
     try:
         yield Tables(connection)
@@ -188,7 +189,7 @@ def reading(connection: sqlite3.Connection) -> Iterator[Tables]:
 
 @contextmanager
 def writing(connection: sqlite3.Connection) -> Iterator[Tables]:
-    """The tables to be written: what is written in the block is there whole or not at all."""
+    """The tables in one transaction, which is committed as a whole."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield Tables(connection)

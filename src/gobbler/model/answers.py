@@ -1,7 +1,6 @@
-"""Bodies of answers as types, and what is told of each action, for the description of the API.
+"""Types of the answers, and the documentation of each action, for the OpenAPI description.
 
-The actions answer plain dicts, which are no part of these types: a test holds what is
-answered against what is told here.
+The actions answer plain dicts; a test compares them with these types.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from gobbler.model.records import Size
 
 
 class Success(Struct, frozen=True):
-    """It is done, and survives a power cut."""
+    """The request succeeded, and its change survives a power cut."""
 
     status: Literal["SUCCESS"]
 
 
 class LatestFound(Success, frozen=True):
-    """What `refresh_latest` answers."""
+    """The answer of `refresh_latest`."""
 
     version: Annotated[
         str | UnsetType, Meta(description="The latest version; absent if the asset has none.")
@@ -29,51 +28,52 @@ class LatestFound(Success, frozen=True):
 
 
 class UsageCounted(Success, frozen=True, kw_only=True):
-    """What `refresh_usage` answers."""
+    """The answer of `refresh_usage`."""
 
-    total: Annotated[Size, Meta(description="Bytes that the project takes; links take none.")]
-    usage: Annotated[Size, Meta(description="The same.")]
+    total: Annotated[Size, Meta(description="Bytes that the project uses; links use none.")]
+    usage: Annotated[Size, Meta(description="The same as `total`.")]
 
 
 class LinkChanged(Struct, frozen=True):
-    """What became of one link, so that something that it led to can be deleted."""
+    """The change of one link that leads into what will be deleted."""
 
     path: Annotated[str, Meta(description="Path of the link in the registry.")]
     copy: Annotated[
-        bool, Meta(description="Whether a copy of the file takes its place; else it leads on.")
+        bool,
+        Meta(description="`true`: a copy replaces the link; `false`: it leads elsewhere."),
     ]
-    source: Annotated[str, Meta(description="The file to be deleted that made it necessary.")]
-    usage: Annotated[Size, Meta(description="Bytes that this adds to the project.")]
+    source: Annotated[str, Meta(description="The file whose deletion causes the change.")]
+    usage: Annotated[Size, Meta(description="Bytes that the change adds to the project's usage.")]
 
 
 class LinksRerouted(Success, frozen=True, kw_only=True):
-    """What `reroute_links` answers."""
+    """The answer of `reroute_links`."""
 
     changes: tuple[LinkChanged, ...]
 
 
 class JobsListed(Success, frozen=True, kw_only=True):
-    """What `list_jobs` answers: jobs of the last seven days."""
+    """The answer of `list_jobs`: jobs of the last seven days."""
 
     jobs: tuple[JobState, ...]
 
 
 class JobCancelled(Success, frozen=True, kw_only=True):
-    """What `cancel_job` answers: the job is being given up; its state tells when it is."""
+    """The answer of `cancel_job`; the state of the job says when it is cancelled."""
 
     job: str
 
 
 class Accepted(Struct, frozen=True):
-    """The request is kept as a job, also across a restart of the service."""
+    """The request is a job now, which survives a restart of the service."""
 
     status: Literal["ACCEPTED"]
     job: Annotated[str, Meta(description="Name of the job.")]
-    address: Annotated[str, Meta(description="Where its state is told: the path of the URL.")]
+    address: Annotated[str, Meta(description="Path of the URL of its state.")]
 
 
 class Failure(Struct, frozen=True):
-    """It was not done, and nothing has changed."""
+    """The request failed, and nothing has changed."""
 
     status: Literal["ERROR"]
     reason: Annotated[
@@ -82,62 +82,60 @@ class Failure(Struct, frozen=True):
     code: Annotated[
         str,
         Meta(
-            description="What is wrong, as one of the words in `x-codes`, for programs; it never "
-            "changes its meaning."
+            description="What is wrong: one of the words in `x-codes`, whose meaning never changes."
         ),
     ]
     problems: Annotated[
         tuple[str, ...] | UnsetType,
-        Meta(description="All that is wrong, one by one: only from `validate_version`."),
+        Meta(description="All problems that `validate_version` found."),
     ] = UNSET
 
 
 class Info(Struct, frozen=True):
-    """Where the service has its directories, on its own host."""
+    """The directories of the service, on its own host."""
 
     staging: Annotated[str, Meta(description="Absolute path of the staging directory.")]
     registry: Annotated[str, Meta(description="Absolute path of the registry.")]
 
 
 class Root(Struct, frozen=True):
-    """Which service this is."""
+    """The name and the version of the service."""
 
     name: Literal["gobbler API"]
     version: Annotated[str, Meta(description="Version of the software.")]
 
 
 class Shared(Struct, frozen=True):
-    """What another version has in common with the one that is asked about.
+    """The contents that another version shares with this one.
 
-    Contents are counted once each, however many files of a version have it, and not if they
-    are empty.
+    Each content counts once, however many files have it. Empty files do not count.
     """
 
-    version: Annotated[str, Meta(description="The other: `{project}/{asset}/{version}`.")]
-    files: Annotated[Size, Meta(description="Different contents that both have.")]
-    size: Annotated[Size, Meta(description="Bytes of these.")]
+    version: Annotated[str, Meta(description="The other version: `{project}/{asset}/{version}`.")]
+    files: Annotated[Size, Meta(description="Number of contents that both versions have.")]
+    size: Annotated[Size, Meta(description="Bytes of these contents.")]
     stored: Annotated[
-        Size, Meta(description="Bytes of those that the other stores itself, rather than links to.")
+        Size, Meta(description="Bytes of those that the other version stores itself.")
     ]
 
 
 class LinksFound(Struct, frozen=True):
-    """What is linked to a version, and what has the same content."""
+    """Links to a version, and versions with the same contents."""
 
     links: Annotated[
         tuple[LinkChanged, ...],
         Meta(
-            description="Links of other versions to files of this one, and what `reroute_links` "
-            "would make of each: those with `copy` have no other place to lead to."
+            description="Links of other versions to files of this one, and how "
+            "`reroute_links` would change each."
         ),
     ]
     shared: Annotated[
-        tuple[Shared, ...], Meta(description="Other versions that have some of its contents.")
+        tuple[Shared, ...], Meta(description="Other versions with some of the same contents.")
     ]
 
 
 class ActionDoc(NamedTuple):
-    """What is told of an action: who may do it, what it does, and the type of its answer."""
+    """The documentation of an action: who may do it, what it does, and the type of its answer."""
 
     who: str
     effect: str
@@ -153,51 +151,48 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     ),
     "cancel_job": ActionDoc(
         "the job's owner, administrators",
-        "The job is given up and all of it put back; it may still succeed if it was about to "
-        "be published.",
+        "Cancels the job and rolls it back. A job that is about to be published may still succeed.",
         JobCancelled,
     ),
     "create_project": ActionDoc(
-        ADMINISTRATOR, "Makes a project; its owner is the requester unless it says otherwise."
+        ADMINISTRATOR, "Creates a project, owned by the requester unless the request names owners."
     ),
     "delete_asset": ActionDoc(
-        ADMINISTRATOR, "Removes an asset with all its versions; one that is not there is a success."
+        ADMINISTRATOR, "Removes an asset with all its versions. Succeeds if there is none."
     ),
     "delete_project": ActionDoc(
-        ADMINISTRATOR, "Removes a project with all in it; one that is not there is a success."
+        ADMINISTRATOR, "Removes a project with all its assets. Succeeds if there is none."
     ),
     "delete_version": ActionDoc(
         ADMINISTRATOR,
-        "Removes a version; one that is not there is a success. Links of other versions to its "
-        "files break unless they were rerouted.",
+        "Removes a version. Succeeds if there is none. Links of other versions to its files break "
+        "unless they were rerouted.",
     ),
-    "health_check": ActionDoc(
-        "anyone", "Nothing: whoever gets the answer knows that requests work."
-    ),
+    "health_check": ActionDoc("anyone", "Does nothing; an answer shows that the service works."),
     "list_jobs": ActionDoc(
         "anyone their own, administrators all",
-        "Tells the jobs of the last seven days.",
+        "Lists the jobs of the last seven days.",
         JobsListed,
     ),
     "refresh_latest": ActionDoc(
-        ADMINISTRATOR, "Finds anew which version is the latest.", LatestFound
+        ADMINISTRATOR, "Determines again which version is the latest.", LatestFound
     ),
     "refresh_usage": ActionDoc(
-        ADMINISTRATOR, "Counts anew how many bytes a project takes.", UsageCounted
+        ADMINISTRATOR, "Counts again how many bytes a project uses.", UsageCounted
     ),
     "reindex_version": ActionDoc(
-        ADMINISTRATOR, "Makes manifest and links anew from the files that are there."
+        ADMINISTRATOR, "Rebuilds manifest and links from the files on disk."
     ),
     "reject_probation": ActionDoc(f"{OWNER}, who uploaded it", "Removes a version on probation."),
     "reroute_links": ActionDoc(
         ADMINISTRATOR,
-        "Leads links of all other versions around what is to be deleted: to where its links "
-        "lead, or to a copy.",
+        "Redirects the links of all other versions that lead into what will be deleted, or "
+        "replaces them by copies.",
         LinksRerouted,
     ),
     "set_permissions": ActionDoc(
         OWNER,
-        "Each of `owners`, `uploaders` and `global_write` that is given replaces what is stored.",
+        "Replaces each of `owners`, `uploaders` and `global_write` that the request gives.",
     ),
     "upload": ActionDoc(
         "owners, uploaders whose entry matches; anyone to a new asset of a project with "
@@ -206,8 +201,8 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     ),
     "validate_version": ActionDoc(
         ADMINISTRATOR,
-        "Compares a version with its records, every byte of it, and changes nothing. What is "
-        "wrong is a 400, all of it in `problems`.",
+        "Compares every byte of a version with its records, and changes nothing. An invalid "
+        "version is a 400, with all its problems in `problems`.",
     ),
 }
 """The actions, by the name that a request file asks with."""

@@ -1,4 +1,4 @@
-"""Jobs: requests that wait in the spool until somebody carries them out.
+"""Jobs: requests in the spool.
 
 ::
 
@@ -6,8 +6,8 @@
         tmp/    users write their request files here,
         new/    and rename them to here: waiting
         cur/    {job}           the request file, taken
-                {job}.state     how far it is
-                {job}.answer    what came of it
+                {job}.state     its state and progress
+                {job}.answer    its answer
         jobs/   the service's own
 
 ``{job}`` is ``{uid of the requester}-{name of the request file}``, so nobody can come into
@@ -32,23 +32,23 @@ TMP, NEW, CUR, JOBS = "tmp", "new", "cur", "jobs"
 STATE_SUFFIX = ".state"
 ANSWER_SUFFIX = ".answer"
 
-MAX_NAME_BYTES = 200
-"""Of a request file in the spool; what is kept of its job has a longer one."""
+MAX_JOB_NAME_BYTES = 200
+"""Longest name of a request file in the spool; the files of its job have longer ones."""
 
-# One way to write a number: another spelling would be another job of the same owner.
+# A number has one spelling: with two, one owner would have two jobs of the same name.
 _JOB = re.compile(r"(0|[1-9][0-9]*)-(.+)", re.DOTALL)
 
-Progressing = Literal["waiting", "running", "done", "failed", "cancelled"]
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
 FINAL = ("done", "failed", "cancelled")
 
 CANCELLED = "the job was cancelled"
-"""The reason in the answer to a job that its owner did not want any more."""
+"""The reason in the answer of a cancelled job."""
 
 
 class JobProgress(Struct, frozen=True):
-    """Files and bytes that are done and that are expected, which may not be known yet.
+    """Files and bytes that are done, and the total if it is known.
 
-    ``rate`` is in bytes per second, ``seconds_left`` what remains at that rate.
+    ``rate`` is in bytes per second; ``seconds_left`` is the rest at that rate.
     """
 
     files: int = 0
@@ -60,9 +60,9 @@ class JobProgress(Struct, frozen=True):
 
 
 class JobState(Struct, frozen=True):
-    """How far a job is; times are RFC 3339.
+    """The state of a job; times are RFC 3339.
 
-    ``attempts``: how often it was begun. ``answer``: once it is ``done``, ``failed`` or
+    ``attempts``: how often a worker has started it. ``answer``: once it is ``done``, ``failed`` or
     ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as
     ``http_status``.
     """
@@ -70,7 +70,7 @@ class JobState(Struct, frozen=True):
     job: str
     action: str
     user: str
-    state: Progressing
+    state: State
     submitted: str
     started: str | None = None
     finished: str | None = None
@@ -80,12 +80,12 @@ class JobState(Struct, frozen=True):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will become of it."""
+        """Whether the job has ended."""
         return self.state in FINAL
 
 
 def job_name(uid: int, name: str) -> str:
-    """The name of the job that the user ``uid`` asks for with the request file ``name``."""
+    """The name of the job of the user ``uid`` for the request file ``name``."""
     return f"{uid}-{name}"
 
 
@@ -103,11 +103,11 @@ def split_job(job: str) -> tuple[int, str]:
 
 
 def is_valid_request_file(name: str) -> bool:
-    """Whether an answer can be found by ``name``, be it that of a request file or not."""
+    """Whether ``name`` can be the name of a request file in the spool."""
     return (
         file_name_problem(name) is None
         and name not in (".", "..")
-        and len(name.encode()) <= MAX_NAME_BYTES
+        and len(name.encode()) <= MAX_JOB_NAME_BYTES
         and not name.endswith((STATE_SUFFIX, ANSWER_SUFFIX))
     )
 
@@ -128,7 +128,7 @@ def read_answer(answer: Mapping[str, object]) -> dict[str, object]:
     return {"http_status": code, **{key: value for key, value in answer.items() if key != "code"}}
 
 
-def final_state(answer: Mapping[str, object]) -> Progressing:
+def final_state(answer: Mapping[str, object]) -> State:
     """The final state of a job with this ``answer``."""
     if answer.get("status") == "SUCCESS":
         return "done"
@@ -136,7 +136,7 @@ def final_state(answer: Mapping[str, object]) -> Progressing:
 
 
 def no_such_job(job: str) -> Missing:
-    """The error for a job that nothing is known of."""
+    """The error for an unknown job."""
     return Missing(
         f"there is no job {quoted(job)}",
         code=Code.JOB_NOT_FOUND,
@@ -147,7 +147,7 @@ def no_such_job(job: str) -> Missing:
 def progress_after(
     seconds: float, files: int, size: int, expected: tuple[int, int | None] | None
 ) -> JobProgress:
-    """What is known after ``seconds`` of work; ``expected``: files and bytes in all."""
+    """The progress after ``seconds`` of work; ``expected``: total files and bytes."""
     rate = size / seconds if seconds > 0 and size > 0 else None
     left = None
     if rate is not None and expected is not None and expected[1] is not None:

@@ -1,4 +1,4 @@
-"""Valid names, and where everything stands in a registry.
+"""Valid names, and the paths of everything in a registry.
 
 ::
 
@@ -30,7 +30,7 @@ MAX_NAME_BYTES = 255
 """Longest name of a project, asset, version or file, in bytes of UTF-8 (ext4, XFS, NFS)."""
 
 INTERNAL_PREFIX = ".."
-"""Names that start so belong to the service; users can neither upload nor name one."""
+"""Prefix of internal names, which users can neither upload nor name."""
 
 LOCK = "..LOCK"
 LOCK_NEWDIR = "..LOCK_NEWDIR"

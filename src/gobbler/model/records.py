@@ -144,11 +144,11 @@ class LogEntry(Struct, frozen=True, kw_only=True):
     version: str | UnsetType = UNSET
 
 
-# What other writers may have left: null where there should be an array or nothing.
+# Other writers may have left null instead of an array or an absent field.
 
 
 class LooseUploader(Struct, frozen=True):
-    """An uploader as it may be found or asked for: ``null`` means absent."""
+    """An uploader as it may be stored or requested: ``null`` means absent."""
 
     id: str
     asset: str | None = None
@@ -168,7 +168,7 @@ class LooseUploader(Struct, frozen=True):
 
 
 class LoosePermissions(Struct, frozen=True):
-    """Permissions as they may be found or asked for: ``None`` means not given."""
+    """Permissions as they may be stored or requested: ``None`` means not given."""
 
     owners: tuple[str, ...] | None = None
     uploaders: tuple[LooseUploader, ...] | None = None

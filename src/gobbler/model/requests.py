@@ -1,8 +1,8 @@
-"""Requests: what a user may put into ``request-{action}-{anything}``, as typed values.
+"""Requests: the content of ``request-{action}-{anything}``, as typed values.
 
-Unknown fields are ignored; ``null`` is the same as absent. Where the JSON itself is at
-fault (not UTF-8, nested too deeply, a key twice, a wrong type, a field missing), the
-request is refused and the reason names the place.
+Unknown fields are ignored; ``null`` is the same as absent. A request with invalid JSON (not UTF-8,
+nested too deeply, a key twice, a wrong type, a missing field) is refused, and the reason names the
+place.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from gobbler.model.names import file_name_problem
 from gobbler.model.records import LoosePermissions, describe
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
-"""A larger request file is refused unread."""
+"""Largest size of a request file; a larger one is refused unread."""
 
-PREFIX = "request-"
+REQUEST_PREFIX = "request-"
 
 SEND_AGAIN = "Nothing was changed; send the request again."
-"""How the reason ends when a request was given up though nothing is wrong with it."""
+"""The hint for a request that was cancelled although nothing is wrong with it."""
 
 Project = Annotated[str, Meta(description="Name of the project.")]
 Asset = Annotated[str, Meta(description="Name of the asset in the project.")]
 Version = Annotated[str, Meta(description="Name of the version of the asset.")]
 Spoof = Annotated[
     str | None,
-    Meta(description="User to act for, where the service allows that to the requester."),
+    Meta(description="User to act for, if the service allows it."),
 ]
 Force = Annotated[
-    bool | None, Meta(description="Go on where records can't be read; `false` if absent.")
+    bool | None, Meta(description="Continue if records can't be read; `false` if absent.")
 ]
 
 
 class HealthCheck(Struct, frozen=True):
-    """``health_check``: nothing is asked."""
+    """``health_check``; it has no fields."""
 
 
 class CreateProject(Struct, frozen=True):
-    """``create_project``: a new project, owned by the requester unless it says otherwise."""
+    """``create_project``; the requester owns the project unless ``permissions`` name owners."""
 
     project: Project
     permissions: LoosePermissions | None = None
@@ -58,11 +58,11 @@ class Upload(Struct, frozen=True):
         str, Meta(description="Bare name of a directory in staging that the requester owns.")
     ]
     on_probation: Annotated[
-        bool | None, Meta(description="Publish it, but not as final; `false` if absent.")
+        bool | None, Meta(description="Publish it on probation; `false` if absent.")
     ] = None
     consume: Annotated[
         bool | None,
-        Meta(description="Whether files may be moved out of `source`; `false` if absent."),
+        Meta(description="Remove the published files from `source`; `false` if absent."),
     ] = None
     ignore_dot: Annotated[
         bool | None,
@@ -72,12 +72,12 @@ class Upload(Struct, frozen=True):
 
 
 class SetPermissions(Struct, frozen=True):
-    """``set_permissions``: of the project, or of its ``asset``."""
+    """``set_permissions`` of a project, or of its ``asset``."""
 
     project: Project
     permissions: LoosePermissions
     asset: Annotated[
-        str | None, Meta(description="Name of an asset, to set what it has of its own.")
+        str | None, Meta(description="Name of an asset, to set its own permissions.")
     ] = None
     spoof: Spoof = None
 
@@ -97,7 +97,7 @@ class Approve(OfVersion, frozen=True):
 
 
 class Reject(OfVersion, frozen=True):
-    """``reject_probation``; ``force``: even if its records can't be read."""
+    """``reject_probation``; with ``force`` also if its records can't be read."""
 
     force: Force = None
     spoof: Spoof = None
@@ -110,7 +110,7 @@ class DeleteProject(Struct, frozen=True):
 
 
 class DeleteAsset(Struct, frozen=True):
-    """``delete_asset``; ``force``: even if records in it can't be read."""
+    """``delete_asset``; with ``force`` also if records in it can't be read."""
 
     project: Project
     asset: Asset
@@ -118,16 +118,17 @@ class DeleteAsset(Struct, frozen=True):
 
 
 class DeleteVersion(OfVersion, frozen=True):
-    """``delete_version``; ``force``: even if its records can't be read."""
+    """``delete_version``; with ``force`` also if its records can't be read."""
 
     force: Force = None
 
 
 class ListJobs(Struct, frozen=True):
-    """``list_jobs``: the requester's, or with ``all`` everybody's."""
+    """``list_jobs`` of the requester, or of ``all`` users."""
 
     all: Annotated[
-        bool | None, Meta(description="Those of all users, for administrators; `false` if absent.")
+        bool | None,
+        Meta(description="List the jobs of all users; `false` if absent."),
     ] = None
 
 
@@ -151,7 +152,7 @@ class RefreshUsage(Struct, frozen=True):
 
 
 class DeletionTarget(Struct, frozen=True):
-    """What is to be deleted: a project, one of its assets, or one version."""
+    """A project, asset or version that will be deleted."""
 
     project: Project
     asset: Annotated[str | None, Meta(description="Name of one of its assets.")] = None
@@ -159,13 +160,14 @@ class DeletionTarget(Struct, frozen=True):
 
 
 class RerouteLinks(Struct, frozen=True):
-    """``reroute_links``; ``dry_run``: only tell what would be changed."""
+    """``reroute_links``; with ``dry_run`` the answer lists the changes, and none is made."""
 
     to_delete: Annotated[
-        tuple[DeletionTarget, ...], Meta(description="What links must no longer lead to.")
+        tuple[DeletionTarget, ...],
+        Meta(description="What will be deleted, so that no link may lead there."),
     ]
     dry_run: Annotated[
-        bool | None, Meta(description="Tell what would be changed; `false` if absent.")
+        bool | None, Meta(description="List the changes, and make none; `false` if absent.")
     ] = None
 
 
@@ -173,10 +175,10 @@ R = TypeVar("R", bound=Struct)
 
 
 def check_request_name(name: str) -> None:
-    """Refuse what can't be the name of a request file."""
-    if not name.startswith(PREFIX):
+    """Raise :class:`~gobbler.errors.Refused` if ``name`` is no valid name of a request file."""
+    if not name.startswith(REQUEST_PREFIX):
         raise Refused(
-            f"the name of a request file starts with `{PREFIX}`, not {quoted(name)}",
+            f"the name of a request file starts with `{REQUEST_PREFIX}`, not {quoted(name)}",
             code=Code.INVALID_NAME,
         )
     if "/" in name or "\\" in name:
@@ -188,15 +190,15 @@ def check_request_name(name: str) -> None:
 
 
 def action_of(name: str) -> str | None:
-    """The action that a request file's name asks for, or ``None`` if it is no such name."""
-    if not name.startswith(PREFIX):
+    """The action in the name of a request file; ``None`` if there is none."""
+    if not name.startswith(REQUEST_PREFIX):
         return None
-    action, dash, _ = name[len(PREFIX) :].partition("-")
+    action, dash, _ = name[len(REQUEST_PREFIX) :].partition("-")
     return action if dash else None
 
 
 def decode_request(data: bytes, kind: type[R]) -> R:
-    """Read the content of a request file as a ``kind``.
+    """Decode the content of a request file as a ``kind``.
 
     Raises :class:`~gobbler.errors.Refused` that names the place in the JSON.
     """
@@ -217,7 +219,7 @@ def decode_request(data: bytes, kind: type[R]) -> R:
 
 
 class _Doubled(dict[str, Any]):
-    """An object of which a key stands twice."""
+    """An object with a key that occurs twice."""
 
     key: str = ""
 

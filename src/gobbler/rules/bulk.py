@@ -1,6 +1,6 @@
-"""Going over a whole registry: what is due, in which order, and for how long.
+"""Bulk validation: which versions are due, in which order, and how long it takes.
 
-Moments are seconds since the epoch.
+Times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from gobbler.model.records import Summary
 
 MANY_FILES = 5_000
 MANY_BYTES = 256 << 20
-"""From which on a version takes long enough to be worth a job, whose progress can be told."""
+"""From this size on, a version is validated in a job, which reports progress."""
 
 CLOCKS_DIFFER = 3600.0
-"""Seconds by which the clocks of hosts may differ that use one ledger."""
+"""Seconds by which the clocks of hosts that share a state file may differ."""
 
 VERSION_COSTS = 1 << 20
-"""Bytes that are hashed in about the time that a version takes whatever is in it."""
+"""Bytes that take as long to hash as the fixed cost of a version."""
 
 
 class Once(Protocol):
-    """What is known of the last time that a version was verified."""
+    """The last validation of a version."""
 
     @property
     def stamp(self) -> str:
-        """The :func:`stamp` of the version that it was."""
+        """The :func:`stamp` that the version had."""
 
     @property
     def finished(self) -> float:
-        """When that was."""
+        """When it ended."""
 
 
 def stamp(summary: Summary | None) -> str:
-    """What tells a version from another one that was published under the same name later.
+    """Distinguishes a version from a later one of the same name.
 
-    Approving a version does not make it another one. Empty where the summary can't be read.
+    Approving a version does not change it. Empty if the summary can't be read.
     """
     if summary is None:
         return ""
@@ -46,7 +46,7 @@ def stamp(summary: Summary | None) -> str:
 
 
 def still_holds(last: Once | None, found: str) -> bool:
-    """Whether what is known is about the version that has the stamp ``found`` now."""
+    """Whether ``last`` is about the version that now has the stamp ``found``."""
     return last is not None and last.stamp == found
 
 
@@ -57,12 +57,11 @@ def due(
     before: float,
     now: float,
 ) -> list[VersionKey]:
-    """The versions that were not verified at or after ``before``, in the order to verify them.
+    """The versions that were not validated at or after ``before``, in the order to validate them.
 
-    Those that never were come first, by their names, then the one verified the longest ago.
-    ``stamps`` tells of every version that is in ``last``; one whose stamp differs is another
-    version of the same name, which was never verified. Nor does it count that one was verified
-    long after ``now``: that tells of a clock that was wrong.
+    Those never validated come first, by name, then the one validated the longest ago. ``stamps``
+    has every version of ``last``; a version with another stamp was never validated. A validation
+    long after ``now`` does not count, for a clock was wrong.
     """
     ordered: list[tuple[float, str, VersionKey]] = []
     for key in versions:
@@ -77,15 +76,15 @@ def due(
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be spent, in ``seconds`` and in ``bytes`` that are hashed; ``None``: any."""
+    """Limits of a bulk run: ``seconds``, and ``bytes`` to hash; ``None``: no limit."""
 
     seconds: float | None = None
     bytes: int | None = None
 
     def is_used_up(self, seconds: float, size: int) -> bool:
-        """Whether nothing more should be begun after ``seconds`` and ``size`` bytes.
+        """Whether no further version should start after ``seconds`` and ``size`` bytes.
 
-        What is under way is finished, so a version may be larger than the budget.
+        Running validations complete, so a version may be larger than the budget.
         """
         return (self.seconds is not None and seconds >= self.seconds) or (
             self.bytes is not None and size >= self.bytes
@@ -100,9 +99,9 @@ class Work(NamedTuple):
 
 
 def expected(known: Work, unknown: int) -> int | None:
-    """Bytes in so many versions that are ``known``, and in as many ``unknown`` ones.
+    """Total bytes of the ``known`` versions and of ``unknown`` further ones.
 
-    Those are taken to be like the known ones; ``None`` where nothing is known at all.
+    Unknown versions are taken to be as large as known ones; ``None`` if none is known.
     """
     if unknown == 0:
         return known.bytes
@@ -112,7 +111,7 @@ def expected(known: Work, unknown: int) -> int | None:
 
 
 def seconds_left(elapsed: float, done: Work, left: Work) -> float | None:
-    """How long what is ``left`` takes, if it goes as it did with what is ``done``."""
+    """Seconds that ``left`` takes at the rate of ``done``."""
     cost = done.versions * VERSION_COSTS + done.bytes
     if cost == 0 or elapsed <= 0:
         return None
@@ -120,5 +119,5 @@ def seconds_left(elapsed: float, done: Work, left: Work) -> float | None:
 
 
 def takes_long(files: int, size: int) -> bool:
-    """Whether a version of so many ``files`` and bytes is worth a job of its own."""
+    """Whether a version of ``files`` and ``size`` in bytes should be validated in a job."""
     return files >= MANY_FILES or size >= MANY_BYTES

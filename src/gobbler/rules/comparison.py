@@ -23,14 +23,13 @@ from gobbler.rules.upload_plan import Scan
 
 
 @dataclass(frozen=True)
-class Version:
-    """A version on disk and what is known about it.
+class ScannedVersion:
+    """A version as it is on disk.
 
-    ``at``: its absolute path. ``hashes``: size in bytes and MD5 of its files and of the
-    targets of its links into whitelisted directories. ``links``: the ``..links`` that
-    are there, by directory, ``None`` for one that can't be read. ``linked``: the
-    manifests of the versions that it links to, ``None`` for one that is not there.
-    ``gone``: the files that its links lead to and that are not on disk.
+    ``at``: its absolute path. ``hashes``: size in bytes and MD5 of its files and of the targets
+    of its links into whitelisted directories. ``links``: its ``..links`` by directory, ``None``
+    for one that can't be read. ``linked``: the manifests of the versions that it links to,
+    ``None`` for one that does not exist. ``gone``: targets of its links that are not on disk.
     """
 
     key: VersionKey
@@ -42,7 +41,7 @@ class Version:
     gone: Collection[Link]
 
 
-def problems_of(version: Version, manifest: Manifest, places: Places) -> Iterator[str]:
+def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> Iterator[str]:
     """Every difference, as a sentence that begins with the path."""
     for path, problem in version.scan.odd.items():
         yield f"{quoted(path)} {problem}"
@@ -56,11 +55,13 @@ def problems_of(version: Version, manifest: Manifest, places: Places) -> Iterato
     yield from _links_problems(version, manifest)
 
 
-def _entry_problems(version: Version, path: str, entry: Entry, places: Places) -> Iterator[str]:
+def _entry_problems(
+    version: ScannedVersion, path: str, entry: Entry, places: Places
+) -> Iterator[str]:
     scan = version.scan
     if entry.is_directory:
         if path not in scan.empty:
-            yield "is listed as an empty directory, which it is not"
+            yield "is listed as an empty directory, but is not one"
     elif path not in scan.files and path not in scan.symlinks:
         yield "is listed in the manifest, but missing"
     elif entry.link is not None:
@@ -71,10 +72,10 @@ def _entry_problems(version: Version, path: str, entry: Entry, places: Places) -
         yield from _content_problems(version, path, entry)
 
 
-def _content_problems(version: Version, path: str, entry: Entry) -> Iterator[str]:
+def _content_problems(version: ScannedVersion, path: str, entry: Entry) -> Iterator[str]:
     found = version.hashes.get(path)
     if found is None:
-        return  # that it can't be read was told already
+        return  # reported as unreadable already
     size, md5sum = found
     if size != entry.size:
         yield f"has {size} bytes, but the manifest lists a size of {entry.size}"
@@ -82,7 +83,9 @@ def _content_problems(version: Version, path: str, entry: Entry) -> Iterator[str
         yield f"has the checksum {md5sum}, but the manifest lists {entry.md5sum}"
 
 
-def _kept_problems(version: Version, path: str, entry: Entry, places: Places) -> Iterator[str]:
+def _kept_problems(
+    version: ScannedVersion, path: str, entry: Entry, places: Places
+) -> Iterator[str]:
     text = version.scan.symlinks[path]
     directory = f"{version.at}/{path}".rpartition("/")[0]
     target = locate(absolute_target(directory, text), places)
@@ -97,20 +100,20 @@ def _kept_problems(version: Version, path: str, entry: Entry, places: Places) ->
         yield from _content_problems(version, path, entry)
 
 
-def _link_problems(version: Version, path: str, entry: Entry, link: Link) -> Iterator[str]:
+def _link_problems(version: ScannedVersion, path: str, entry: Entry, link: Link) -> Iterator[str]:
     if (problem := link_problem(link)) is not None:
         yield f"has a link that is not valid: {problem}"
         return
     text = version.scan.symlinks.get(path)
     wanted = symlink_text(version.key, path, link)
     if text is None:
-        yield "is listed as a link, but is no symbolic link"
+        yield "is listed as a link, but is not a symbolic link"
     elif text != wanted:
         yield _target_problem(version, path, text, wanted)
     yield from _linked_problems(version, entry, link)
 
 
-def _target_problem(version: Version, path: str, text: str, wanted: str) -> str:
+def _target_problem(version: ScannedVersion, path: str, text: str, wanted: str) -> str:
     if text.startswith("/"):
         return f"is a link whose target {quoted(text)} is not relative"
     directory = f"{version.at}/{path}".rpartition("/")[0]
@@ -120,7 +123,7 @@ def _target_problem(version: Version, path: str, text: str, wanted: str) -> str:
     return f"is a link to {quoted(text)}, but the manifest's link leads to {quoted(wanted)}"
 
 
-def _linked_problems(version: Version, entry: Entry, link: Link) -> Iterator[str]:
+def _linked_problems(version: ScannedVersion, entry: Entry, link: Link) -> Iterator[str]:
     ends = {link.end: link.end.key.file(link.end.path), bare(link): link.key.file(link.path)}
     for linked, where in ends.items():
         manifest = version.linked.get(linked.key)
@@ -137,12 +140,12 @@ def _linked_problems(version: Version, entry: Entry, link: Link) -> Iterator[str
             yield f"links to {quoted(where)}, which does not lead to the same file"
 
 
-def _links_problems(version: Version, manifest: Manifest) -> Iterator[str]:
+def _links_problems(version: ScannedVersion, manifest: Manifest) -> Iterator[str]:
     wanted = links_by_directory(manifest)
     for directory in sorted({*wanted, *version.links}):
         expected, found = wanted.get(directory, {}), version.links.get(directory, {})
         if found is None:
-            continue  # that it can't be read was told already
+            continue  # reported as unreadable already
         for name in sorted({*expected, *found}):
             path = f"{directory}/{name}" if directory else name
             if name not in found:

@@ -7,19 +7,22 @@ Size and checksum only *nominate*: before a link replaces content, the bytes are
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Link, Manifest
 from gobbler.rules.links import link_to
-from gobbler.rules.relations import Content
+
+Content = tuple[int, str]
+"""The content of a file: its size in bytes, and its MD5."""
 
 
 class Dedup(enum.Enum):
-    """Where a new file is looked for: in the latest version of its asset alone, or also in
-    all other final versions of the asset, or of the project.
+    """Which versions have dedup candidates: the latest of the asset, all final ones of the asset,
+    or all final ones of the project.
     """
 
     LATEST = "latest"
@@ -28,16 +31,16 @@ class Dedup(enum.Enum):
 
 
 class DedupCandidates(Protocol):
-    """Published files that new ones may be the same as."""
+    """Published files that a new file may equal."""
 
     def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """The file at the same ``path`` of the latest version, if it has the same ``size``.
 
-        Its checksum, and the link that a new file gets which is the same.
+        Returns its checksum, and the link for a new file that equals it.
         """
 
     def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
-        """For each of ``contents`` that is published, the link to a file that has it."""
+        """For each published one of ``contents``, the link to a file with it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class VersionCandidates:
 
     @classmethod
     def of(cls, key: VersionKey, manifest: Manifest) -> VersionCandidates:
-        """The twins that version ``key`` offers."""
+        """The files of version ``key`` as candidates."""
         by_size: dict[int, dict[str, str]] = {}
         for path, entry in manifest.items():
             if not entry.is_directory:
@@ -75,3 +78,25 @@ class VersionCandidates:
     def of_size(self, size: int) -> dict[str, str]:
         """Paths by checksum, of the files of ``size`` bytes."""
         return self._by_size.get(size, {})
+
+
+def contents_of(manifest: Manifest) -> dict[Content, bool]:
+    """The contents of the files of ``manifest``; ``True`` for one that only links have."""
+    found: dict[Content, bool] = {}
+    for entry in manifest.values():
+        if not entry.is_directory:
+            content = (entry.size, entry.md5sum)
+            found[content] = entry.link is not None and found.get(content, True)
+    return found
+
+
+def shared(own: Collection[Content], key: VersionKey, other: Mapping[Content, bool]) -> Shared:
+    """How much of ``own`` the version ``key`` with the contents ``other`` shares."""
+    files = size = stored = 0
+    for content in own:
+        linked = other.get(content)
+        if linked is not None and content[0] > 0:
+            files += 1
+            size += content[0]
+            stored += 0 if linked else content[0]
+    return Shared(key.path, files, size, stored)

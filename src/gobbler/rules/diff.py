@@ -1,9 +1,8 @@
-"""What differs between two versions, told by their manifests alone.
+"""The difference between two versions, computed from their manifests.
 
-Two files are the same when their size and MD5 are. Whether one of them is stored as a link
-makes no difference to whoever reads it; the entries tell. A directory counts where it is
-empty, for only then does a manifest list it: one that is merely filled or emptied is neither
-added nor removed.
+Two files are the same if size and MD5 are. Whether a file is stored as a link makes no difference.
+Only empty directories count, because a manifest lists no others: a directory that was filled or
+emptied is neither added nor removed.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ class Difference:
     same: dict[str, Pair]
 
     def __bool__(self) -> bool:
-        """Whether the versions differ for whoever reads them."""
+        """Whether the versions differ for their readers."""
         return bool(self.added or self.removed or self.changed)
 
 
 def difference(before: Manifest, after: Manifest) -> Difference:
-    """What was done to ``before`` to make it ``after``."""
+    """The changes that turn ``before`` into ``after``."""
     both = sorted(before.keys() & after.keys())
     pairs = {path: Pair(before[path], after[path]) for path in both}
     return Difference(
@@ -58,7 +57,7 @@ def _is_same(pair: Pair) -> bool:
 
 
 def _only(these: Manifest, others: Manifest) -> dict[str, Entry]:
-    """What is in ``these`` and not in ``others``."""
+    """The entries of ``these`` that ``others`` does not have."""
     found = {path: these[path] for path in sorted(these.keys() - others.keys())}
     empty = [path for path, entry in found.items() if entry.is_directory]
     if empty:
@@ -70,7 +69,7 @@ def _only(these: Manifest, others: Manifest) -> dict[str, Entry]:
 
 
 def _directories(manifest: Manifest) -> set[str]:
-    """Every directory that something of ``manifest`` is in."""
+    """Every directory with an entry of ``manifest`` below it."""
     found: set[str] = set()
     for path in manifest:
         parent = path.rpartition("/")[0]

@@ -1,4 +1,4 @@
-"""Whose job is next: many users, few who work."""
+"""Which job runs next, so that every user gets a fair share of the workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Waiting(NamedTuple):
-    """A job that waits: whose it is, and since when (seconds since the epoch)."""
+    """A waiting job: its user ID, and since when it waits (seconds since the epoch)."""
 
     job: str
     uid: int
@@ -16,11 +16,11 @@ class Waiting(NamedTuple):
 
 
 class UserTurns:
-    """The jobs that wait, to be taken one by one as somebody has time for them.
+    """The waiting jobs, in the order in which they run.
 
-    First comes the user of whom the fewest jobs run, then the one who was served the
-    longest ago; of a user's jobs the oldest. The last of several slots is kept for users
-    of whom nothing runs, so that one user's long jobs never occupy all.
+    The user with the fewest running jobs comes first, then the one who was served the longest ago;
+    of a user's jobs the oldest. The last of several slots is reserved for users without a running
+    job, so the long jobs of one user never occupy all slots.
     """
 
     def __init__(self, waiting: Iterable[Waiting] = ()) -> None:
@@ -34,9 +34,9 @@ class UserTurns:
     def next(
         self, running: Mapping[int, int], served: Mapping[int, float], *, free: int, slots: int
     ) -> Waiting | None:
-        """Take the job whose turn it is, if any may begin with so many of the ``slots`` free.
+        """Take the next job, if one may start when ``free`` of the ``slots`` are free.
 
-        ``running`` counts the jobs of each user; ``served`` tells when each had a turn.
+        ``running``: the number of running jobs by user. ``served``: when each user had a turn.
         """
         reserved = free == 1 and slots > 1
         candidates = [

@@ -1,4 +1,4 @@
-"""Link arithmetic: where a symbolic link points, and what stands in the registry for it.
+"""Links: where a symbolic link leads, and how the registry represents it.
 
 A link of the registry is a symbolic link with a *relative* target, straight to the real
 file, so chains never grow past one hop and the whole registry can be moved.
@@ -11,7 +11,9 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from gobbler.model.names import (
     VersionKey,
@@ -24,20 +26,20 @@ from gobbler.model.names import (
 from gobbler.model.records import Link, Links, Manifest
 
 
-class InSource(NamedTuple):
+class InSource(Struct, frozen=True, gc=False):
     """The target is below the source directory; ``path`` is relative to it."""
 
     path: str
 
 
-class InRegistry(NamedTuple):
+class InRegistry(Struct, frozen=True):
     """The target is a file of a version."""
 
     key: VersionKey
     path: str
 
 
-class InWhitelist(NamedTuple):
+class InWhitelist(Struct, frozen=True, gc=False):
     """The target is below a whitelisted directory; ``root`` and ``path`` make it up."""
 
     root: str
@@ -49,8 +51,8 @@ class InWhitelist(NamedTuple):
         return posixpath.join(self.root, self.path)
 
 
-class Nowhere(NamedTuple):
-    """The link can't be taken, because its target ``problem``."""
+class Nowhere(Struct, frozen=True, gc=False):
+    """The link can't be published, because its target ``problem``."""
 
     problem: str
 
@@ -89,7 +91,7 @@ def absolute_target(directory: str, target: str) -> str:
 
 
 def locate(path: str, places: Places) -> Target:
-    """What the absolute, normalised ``path`` is to an upload."""
+    """The target at the absolute, normalised ``path``."""
     for root in places.source:
         inner = below(path, root)
         if inner == "":
@@ -108,10 +110,7 @@ def locate(path: str, places: Places) -> Target:
 
 
 class Locator:
-    """Tells where links lead, what it knows of the directories that they lead into included.
-
-    It is :func:`locate` of :func:`absolute_target`, for many links into few directories.
-    """
+    """:func:`locate` of :func:`absolute_target`, fast for many links into few directories."""
 
     def __init__(self, places: Places) -> None:
         self._places = places
@@ -135,12 +134,12 @@ class Locator:
         return locate(absolute_target(directory, text), self._places)
 
     def _inside(self, directory: str, head: str) -> InSource | InRegistry | None:
-        """What the path of any file there begins with; ``None`` if that isn't the same for all."""
+        """The common beginning of the targets of all files there; ``None`` if there is none."""
         there = absolute_target(directory, head)
         found = locate(f"{there}/x", self._places)
         if there in self._above or not isinstance(found, InSource | InRegistry):
             return None
-        return found._replace(path=found.path[:-1])
+        return replace(found, path=found.path[:-1])
 
 
 def _in_registry(path: str) -> Target:
@@ -186,7 +185,7 @@ def _way_between(
 
 
 def link_to(key: VersionKey, path: str, manifest: Manifest) -> Link:
-    """A link to ``path`` of version ``key``, whose ``manifest`` tells the ancestor."""
+    """A link to ``path`` of version ``key``, whose ``manifest`` has the ancestor."""
     parent = manifest[path].link
     return Link.to(key, path, None if parent is None else bare(parent.end))
 
@@ -216,7 +215,7 @@ def link_problem(link: Link) -> str | None:
 
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*")
-"""What most paths look like, of which nothing need be asked."""
+"""A plain path, which needs no further check."""
 
 
 def path_problem(path: str) -> str | None:
@@ -244,5 +243,16 @@ def links_by_directory(manifest: Manifest) -> dict[str, Links]:
 
 
 def usage_of(manifest: Manifest) -> int:
-    """Bytes that a version takes: the sizes of its entries that are not linked."""
+    """Bytes that a version uses: the sizes of its entries without a link."""
     return sum(entry.size for entry in manifest.values() if entry.link is None)
+
+
+def versions_linked(manifest: Manifest) -> set[VersionKey]:
+    """The versions that links of ``manifest`` name, as a parent or as an ancestor."""
+    found = set()
+    for entry in manifest.values():
+        if (link := entry.link) is not None:
+            found.add((link.project, link.asset, link.version))
+            if (end := link.ancestor) is not None:
+                found.add((end.project, end.asset, end.version))
+    return {VersionKey(*names) for names in found}

@@ -1,4 +1,4 @@
-"""A manifest, which is a flat list of paths, as the tree of directories that it stands for."""
+"""The tree of directories of a manifest, which itself is a flat list of paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from gobbler.model.records import Entry, Manifest
 
 Children = dict[str, "Entry | None"]
-"""What is in one directory, by name: the entry of a file, ``None`` for a directory."""
+"""The content of one directory by name: the entry of a file, ``None`` for a directory."""
 
 
 class Hierarchy:
@@ -38,7 +38,7 @@ class Hierarchy:
         return made
 
     def children(self, path: str) -> Children | None:
-        """What is in the directory ``path`` (``""``: the version); ``None`` if it is none."""
+        """The content of the directory ``path`` (``""``: the version); ``None`` if it is none."""
         return self._directories.get(path)
 
     def files(self, path: str = "") -> Iterator[tuple[str, Entry]]:

@@ -1,26 +1,31 @@
-"""Who may do what.
+"""Who may do what, and who may act for whom.
 
 From the strongest to the weakest: administrators, project owners, asset owners, uploaders.
+
+A line of the spoof file is ``user:other,other``. ``*`` stands for everyone, ``-name`` takes one
+out of ``*``. A line with no names is ignored; a later line for the same user replaces an earlier
+one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from gobbler.errors import Code, Refused
 from gobbler.model.names import VersionKey
 from gobbler.model.records import LoosePermissions, Permissions, Uploader, parse_time
 
 
 @dataclass(frozen=True)
 class UploadRight:
-    """What an upload may do.
+    """The right to upload a version.
 
-    ``trusted``: it need not go on probation. ``makes_owner``: the uploader becomes the
+    ``trusted``: the version may be final at once. ``makes_owner``: the uploader becomes the
     owner of the asset that the upload creates.
     """
 
@@ -50,7 +55,7 @@ def upload_right(
     asset_exists: bool,
     now: dt.datetime,
 ) -> UploadRight | None:
-    """How ``user`` may upload the version ``key``; ``None``: not at all.
+    """How ``user`` may upload the version ``key``; ``None`` if they may not.
 
     ``asset`` is the asset's own permissions, if it has any; ``now`` has a time zone.
     """
@@ -109,6 +114,52 @@ def may_reject(
 ) -> bool:
     """Whether ``user`` may reject a version on probation that ``uploader`` uploaded.
 
-    Its owners may, and whoever uploaded it (``None``: not known).
+    Its owners may, and so may its uploader (``None``: not known).
     """
     return is_asset_owner(user, admins, project, asset) or user == uploader
+
+
+EVERYONE = "*"
+
+
+@dataclass(frozen=True)
+class Spoofable:
+    """The users for whom one user may act."""
+
+    named: frozenset[str]
+    excluded: frozenset[str]
+
+    def covers(self, user: str) -> bool:
+        """Whether ``user`` is among them."""
+        return user in self.named or (EVERYONE in self.named and user not in self.excluded)
+
+
+def parse_spoofing(lines: Iterable[str]) -> dict[str, Spoofable]:
+    """Read the lines of a spoof file.
+
+    Raises :class:`~gobbler.errors.Refused` that names the line that can't be read.
+    """
+    found: dict[str, Spoofable] = {}
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if not text:
+            continue
+        user, colon, others = text.partition(":")
+        user = user.strip()
+        if not colon or not user:
+            raise Refused(
+                f"line {number} is not of the form `user:other,other`: {text!r}",
+                code=Code.INVALID_CONFIGURATION,
+            )
+        names = [name for part in others.split(",") if (name := part.strip())]
+        if names:
+            found[user] = Spoofable(
+                frozenset(name for name in names if not name.startswith("-")),
+                frozenset(name[1:] for name in names if name.startswith("-")),
+            )
+    return found
+
+
+def may_spoof(user: str, other: str, spoofing: Mapping[str, Spoofable]) -> bool:
+    """Whether ``user`` may act for ``other``."""
+    return user in spoofing and spoofing[user].covers(other)

@@ -1,4 +1,4 @@
-"""Where links lead once something is deleted.
+"""Where links lead after a deletion.
 
 For a link whose parent or ancestor is doomed, the chain of parents is followed to the
 first that survives, and the link points there; where none survives, the link is replaced
@@ -22,9 +22,9 @@ Place = tuple[VersionKey, str]
 
 
 class Change(NamedTuple):
-    """What becomes of one link: ``entry`` is new, ``source`` the doomed file that caused it.
+    """The change of one link: its new ``entry``, and the doomed file ``source`` that caused it.
 
-    ``former`` is the link that it replaces.
+    ``former`` is the link before.
     """
 
     key: VersionKey
@@ -39,7 +39,7 @@ class Change(NamedTuple):
         return self.entry.link is None
 
     def to_dict(self) -> dict[str, object]:
-        """The change as the answer tells it; ``usage`` is in bytes."""
+        """The change as it is in the answer; ``usage`` is in bytes."""
         return {
             "path": self.key.file(self.path),
             "copy": self.is_copy,
@@ -50,7 +50,7 @@ class Change(NamedTuple):
 
 @dataclass
 class Rerouting:
-    """The new entries of links; each is worked out once."""
+    """The new entries of links; each is computed once."""
 
     doomed: Collection[VersionKey]
     manifest_of: Callable[[VersionKey], Manifest]
@@ -70,7 +70,7 @@ class Rerouting:
         return self._is_doomed(link) or (end is not None and self._is_doomed(end))
 
     def _is_doomed(self, link: Link) -> bool:
-        # A key is such a tuple, which takes less time to make.
+        # A key is such a tuple; this is faster than making a key.
         return (link.project, link.asset, link.version) in self.doomed
 
     def _resolved(self, start: Place) -> Entry:
@@ -92,7 +92,7 @@ class Rerouting:
             elif parent not in known:
                 if parent in waiting:
                     raise Fault(
-                        f"the links from {_told(place)} lead in a circle", code=Code.DAMAGED_LINKS
+                        f"the links from {_quoted(place)} lead in a circle", code=Code.DAMAGED_LINKS
                     )
                 waiting.append(parent)
             else:
@@ -111,7 +111,7 @@ class Rerouting:
             place = (link.key, link.path)
             if place in seen:
                 raise Fault(
-                    f"the links from {_told(start)} lead in a circle", code=Code.DAMAGED_LINKS
+                    f"the links from {_quoted(start)} lead in a circle", code=Code.DAMAGED_LINKS
                 )
             seen.add(place)
             parent = self._entry(place).link
@@ -124,15 +124,15 @@ class Rerouting:
         entry = self.manifest_of(place[0]).get(place[1])
         if entry is None:
             raise Fault(
-                f"{_told(place)} is linked to, but not listed in its version's manifest",
+                f"{_quoted(place)} is linked to, but not listed in its version's manifest",
                 code=Code.DAMAGED_LINKS,
             )
         if entry.link is not None and (problem := link_problem(entry.link)) is not None:
             raise Fault(
-                f"the link of {_told(place)} is not valid: {problem}", code=Code.DAMAGED_LINKS
+                f"the link of {_quoted(place)} is not valid: {problem}", code=Code.DAMAGED_LINKS
             )
         return entry
 
 
-def _told(place: Place) -> str:
+def _quoted(place: Place) -> str:
     return quoted(place[0].file(place[1]))

@@ -1,4 +1,4 @@
-"""What becomes of each entry of a source: the plan of an upload.
+"""The plan of an upload: for each entry of the source, copy, link, keep or refuse.
 
 The plan is made from values alone: what the scan found, where each symbolic link leads,
 and what the versions that are linked to hold.
@@ -23,16 +23,16 @@ from gobbler.rules.links import (
     link_to,
 )
 
-MAX_PROBLEMS_TOLD = 3
+MAX_PROBLEMS_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What was found below a source; paths are relative to it.
+    """The entries of a source, by paths relative to it.
 
-    ``files``: size in bytes by path. ``symlinks``: text by path. ``directories``: all but
-    the source itself, parents first. ``empty``: those of them that hold nothing. ``odd``:
-    what is wrong with entries that can't be part of a version.
+    ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
+    parents first. ``empty``: the empty ones. ``odd``: what is wrong with entries that can't be
+    published.
     """
 
     files: dict[str, int]
@@ -44,7 +44,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class PublishedVersion:
-    """What a plan must know of a version that is linked to."""
+    """A version that is linked to, as far as a plan needs it."""
 
     manifest: Manifest
     on_probation: bool
@@ -52,11 +52,11 @@ class PublishedVersion:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done with a source.
+    """What an upload does with each entry of its source.
 
-    ``copies``: sizes of files whose content is to be taken. ``kept``: symbolic links into
-    whitelisted directories. ``known``: entries that are settled without reading anything.
-    ``local``: links within the version, each after the link that it leads to.
+    ``copies``: sizes in bytes of the files to copy. ``kept``: symbolic links into whitelisted
+    directories. ``known``: entries that need no reading. ``local``: links within the version, each
+    after the link that it leads to.
     """
 
     directories: list[str]
@@ -70,7 +70,7 @@ def check_scan(scan: Scan) -> None:
     """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
     if scan.odd:
         raise Refused(
-            told({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
+            summarise({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
             code=Code.INVALID_SOURCE,
         )
 
@@ -85,7 +85,7 @@ def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:
-    """The versions that must be looked up before :func:`make_plan` can decide."""
+    """The versions that :func:`make_plan` needs."""
     return {target.key for target in targets.values() if isinstance(target, InRegistry)}
 
 
@@ -95,11 +95,11 @@ def make_plan(
     targets: Mapping[str, Target],
     versions: Mapping[VersionKey, PublishedVersion | None],
 ) -> Plan:
-    """Decide what becomes of every entry of ``scan`` in the new version ``key``.
+    """Decide for every entry of ``scan`` what it becomes in the new version ``key``.
 
-    ``targets`` tells for each symbolic link where it leads; ``versions`` tells of each of
-    :func:`linked_versions`, ``None`` for one that does not exist.
-    Raises :class:`~gobbler.errors.Refused` that names the entries that can't be taken.
+    ``targets``: the result of :func:`locate_links`. ``versions``: each of
+    :func:`linked_versions`, ``None`` for one that does not exist. Raises
+    :class:`~gobbler.errors.Refused` that names entries that can't be published.
     """
     check_scan(scan)
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
@@ -122,9 +122,9 @@ def make_plan(
     ordered = list(_in_order(local, scan, problems))
     if problems:
         raise Refused(
-            told(
+            summarise(
                 {
-                    path: f"symbolic link {quoted(path)} can't be taken: its target "
+                    path: f"symbolic link {quoted(path)} can't be published: its target "
                     f"{quoted(scan.symlinks[path])} {problem}"
                     for path, problem in problems.items()
                 }
@@ -154,7 +154,7 @@ def _registry_link(
 def _in_order(
     local: Mapping[str, str], scan: Scan, problems: dict[str, str]
 ) -> Iterator[tuple[str, str]]:
-    """The local links, each after the one that it leads to; notes those that lead nowhere."""
+    """The local links, each after the one that it leads to; records those that lead nowhere."""
     directories = set(scan.directories)
     settled: set[str] = set()
     for start in sorted(local):
@@ -168,7 +168,7 @@ def _in_order(
         elif path in trail:
             problem = "leads back to the link itself"
         elif path not in scan.files and path not in scan.symlinks:
-            problem = "does not exist in the source, or is not taken from it"
+            problem = "does not exist in the source, or is ignored"
         else:
             problem = ""
         for link in reversed(trail):
@@ -179,15 +179,15 @@ def _in_order(
                 yield link, local[link]
 
 
-def told(problems: Mapping[str, str]) -> str:
+def summarise(problems: Mapping[str, str]) -> str:
     """The first few of ``problems`` (sentences by path), and how many more there are."""
-    first = [problems[path] for path in sorted(problems)[:MAX_PROBLEMS_TOLD]]
+    first = [problems[path] for path in sorted(problems)[:MAX_PROBLEMS_SHOWN]]
     more = len(problems) - len(first)
     return "; ".join(first) + (f"; and {more} more" if more else "")
 
 
 def complete(key: VersionKey, plan: Plan, copied: Manifest) -> Manifest:
-    """The manifest of version ``key``: what the plan knew, what was copied, local links.
+    """The manifest of version ``key``: ``plan.known``, ``copied``, and the local links.
 
     ``copied`` has an entry for each of ``plan.copies`` and ``plan.kept``.
     """

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
-from gobbler.service.context import make_executor, make_service_context
+from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.responses import CORS, failure, json_answer
 from gobbler.service.routes.archive import ArchiveRoute
@@ -48,7 +48,7 @@ class Application:
     """
 
     def __init__(self, settings: Settings) -> None:
-        service = make_service_context(settings, make_executor(settings, settings.concurrency))
+        service = make_service_context(settings, executor_of(settings, settings.concurrency))
         intake = RequestIntake(
             settings.staging,
             ReplayGuard(settings.replay_guard),

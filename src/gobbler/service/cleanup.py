@@ -28,7 +28,7 @@ from gobbler.index.index import IndexUpdater
 from gobbler.model.jobs import ANSWER_SUFFIX, STATE_SUFFIX
 from gobbler.model.names import INCOMING, LOGS, VersionKey, is_internal
 from gobbler.model.records import parse_time
-from gobbler.model.requests import PREFIX
+from gobbler.model.requests import REQUEST_PREFIX
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
 from gobbler.service.settings import Settings
@@ -83,7 +83,7 @@ def clean_up_staging(settings: Settings, now: float) -> None:
 
 
 def _may_be_removed(staging: int, name: str) -> bool:
-    if name.startswith(PREFIX):
+    if name.startswith(REQUEST_PREFIX):
         return True
     try:
         return stat.S_ISDIR(os.stat(name, dir_fd=staging, follow_symlinks=False).st_mode)

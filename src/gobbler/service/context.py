@@ -9,39 +9,25 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
 
 import msgspec
 
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.cluster.dask import DaskExecutor
-from gobbler.cluster.remote_executor import AnyExecutor, conditions_of
+from gobbler.cluster.remote_executor import make_executor
 from gobbler.fs.open import account_name
 from gobbler.index import Index
 from gobbler.model.progress import CancelToken, NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
 from gobbler.service.cleanup import recover_after_crash
 from gobbler.service.settings import Settings, check_directories, check_index
-from gobbler.transfer.dispatch import RemoteExecutor
 
 
-def make_executor(settings: Settings, threads: int, executor: Executor | None = None) -> Executor:
-    """The executor for batches of files, with this many ``threads`` of this process.
-
-    ``executor`` takes its place if it is given. Any but a thread pool is assumed to have other
-    processes, which may die, and to run a batch again when one does.
-    """
-    if executor is not None:
-        if isinstance(executor, ThreadPoolExecutor | RemoteExecutor):
-            return executor
-        return AnyExecutor(executor, conditions_of(settings.staging, settings.registry))
-    here = ThreadPoolExecutor(threads, thread_name_prefix="batch")
-    if not settings.dask:
-        return here
-    return AnyExecutor(
-        DaskExecutor(settings.dask, here), conditions_of(settings.staging, settings.registry)
-    )
+def executor_of(settings: Settings, threads: int, executor: Executor | None = None) -> Executor:
+    """The executor that ``settings`` describe, or ``executor`` if it is given."""
+    directories = (settings.staging, settings.registry)
+    return make_executor(directories, threads=threads, dask=settings.dask, executor=executor)
 
 
 def make_service_context(settings: Settings, executor: Executor) -> ServiceContext:
@@ -80,8 +66,8 @@ class InProcess:
         check_index(settings)
         os.umask(0o022)  # everybody must be able to read what is published
         recover_after_crash(settings)
-        self._own = None if executor is not None else make_executor(settings, settings.concurrency)
-        chosen = self._own or make_executor(settings, settings.concurrency, executor)
+        self._own = None if executor is not None else executor_of(settings, settings.concurrency)
+        chosen = self._own or executor_of(settings, settings.concurrency, executor)
         self._service = make_service_context(settings, chosen)
 
     def carry_out(

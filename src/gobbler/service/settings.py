@@ -26,7 +26,7 @@ from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.spoof import Spoofable, parse_spoofing
+from gobbler.rules.permissions import Spoofable, parse_spoofing
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.cleanup import keep_index, recover_after_crash, start_background_tasks
-from gobbler.service.context import make_executor, make_service_context
+from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.scheduler import Scheduler
 from gobbler.service.settings import Settings, check_directories, check_index
@@ -77,7 +77,7 @@ def _run(
     # Each job has threads of its own: one user's huge files must not fill a queue in which
     # everybody's files wait. A job dispatches one batch more than it runs at a time.
     threads = settings.jobs * (settings.concurrency + 1)
-    service = make_service_context(settings, make_executor(settings, threads, given))
+    service = make_service_context(settings, executor_of(settings, threads, given))
     threading.Thread(target=keep_index, args=(settings,), name="index", daemon=True).start()
     scheduler = Scheduler(service, settings.replay_guard, settings.jobs)
     ended = threading.Event()

@@ -20,7 +20,7 @@ from gobbler.model.jobs import (
     ANSWER_SUFFIX,
     CUR,
     JOBS,
-    MAX_NAME_BYTES,
+    MAX_JOB_NAME_BYTES,
     NEW,
     SPOOL,
     STATE_SUFFIX,
@@ -196,7 +196,8 @@ def check_job_name(name: str) -> None:
     check_request_name(name)
     if not is_valid_request_file(name):
         raise Refused(
-            f"the name of the request file {quoted(name)} is longer than {MAX_NAME_BYTES} bytes "
+            f"the name of the request file {quoted(name)} is longer than "
+            f"{MAX_JOB_NAME_BYTES} bytes "
             f"or ends with {STATE_SUFFIX} or {ANSWER_SUFFIX}",
             code=Code.INVALID_NAME,
         )

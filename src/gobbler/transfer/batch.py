@@ -1,4 +1,22 @@
-"""One batch of files: from the source into the tree that is being built."""
+"""A batch of files: copied from the source into the tree of a workspace.
+
+A batch is a value that can be pickled. The process that runs it opens the source itself, checks
+that it is still the identified directory, and walks down by descriptors.
+
+A remote executor may run a batch twice, even at the same time: it repeats the batch when a
+process seems dead, and that process may still go on. A run that wrote into the tree could then
+change a file that another run has completed, or even a published one. So each run has a directory
+of its own, with a random name that no other run knows::
+
+    ..incoming/{workspace}/
+        tree/               changed by the dispatching process alone
+        apart-{random}/     for one dispatch of batches
+            {random}/       for one run of a batch; its files are 0, 1, 2, ...
+
+The dispatching process accepts one result of each batch, after that run has closed its files, and
+renames these into the tree. It removes ``apart-{random}`` with the files of all other runs, which
+end when they find it gone.
+"""
 
 from __future__ import annotations
 
@@ -23,23 +41,23 @@ from gobbler.fs.os_errors import raising_fault
 from gobbler.fs.removal import remove_tree
 from gobbler.model.progress import Progress
 from gobbler.registry.workspace import Workspace
-from gobbler.transfer.scan import FOREIGN_LINK, Source, is_foreign_link, refusal
+from gobbler.transfer.scan import FOREIGN_LINK, StagedSource, is_foreign_link, refusal
 
-PREFIX = "apart-"
+RUN_DIRECTORIES_PREFIX = "apart-"
 
 MOVERS = 8
 """Threads that rename files into place."""
 
 
-CHECK_EVERY = 0.2
-"""Seconds between two checks of whether the job of a batch was cancelled."""
+CANCEL_CHECK_SECONDS = 0.2
+"""Seconds between two checks whether the request of a batch was cancelled."""
 
 
 class BatchProgress:
-    """What a running batch reports, and how it learns that its job was cancelled.
+    """The progress and the cancel token of a running batch.
 
-    It is the progress and the cancel token of the batch, in whatever process that runs. The
-    job was cancelled when ``path`` is gone: the tree, or the directory of the runs.
+    A batch may run in another process, so it is cancelled by removing ``path``: the tree, or
+    the directory of the runs.
     """
 
     def __init__(self, path: str, progress: Progress) -> None:
@@ -54,7 +72,7 @@ class BatchProgress:
     def advance(self, files: int, size: int) -> None:
         """Count ``size`` more bytes of the file that is being read.
 
-        Raises :class:`~gobbler.errors.Cancelled` if the job was cancelled.
+        Raises :class:`~gobbler.errors.Cancelled` if the request was cancelled.
         """
         self._part += size
         self._progress.advance(files, size)
@@ -66,23 +84,23 @@ class BatchProgress:
         self._part = 0
 
     def check(self) -> None:
-        """Raise :class:`~gobbler.errors.Cancelled` if the job was cancelled."""
+        """Raise :class:`~gobbler.errors.Cancelled` if the request was cancelled."""
         now = time.monotonic()
         if now >= self._next:
             if not exists(self._path):
                 raise _workspace_gone(self._path)
-            self._next = now + CHECK_EVERY
+            self._next = now + CANCEL_CHECK_SECONDS
 
 
 def _workspace_gone(path: str) -> Cancelled:
-    # Seen by nobody if this job was cancelled: the error that cancelled it is raised.
+    # After a cancellation the dispatching process raises the error that cancelled it instead.
     return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
 
 
 class Made(NamedTuple):
-    """What a run has made: names in its ``directory`` by what each is the file of.
+    """The files of a run: names in its ``directory`` by the path that each belongs at.
 
-    ``drop``: files in the tree that it found to be damaged, or needed no more.
+    ``drop``: files in the tree that are damaged or no longer needed.
     """
 
     directory: str
@@ -90,8 +108,8 @@ class Made(NamedTuple):
     drop: list[str]
 
 
-class Own:
-    """The open directory of one run; its ``path``."""
+class RunDirectory:
+    """The open run directory at ``path``."""
 
     def __init__(self, path: str, descriptor: int) -> None:
         self.path = path
@@ -100,28 +118,26 @@ class Own:
         self._drop: list[str] = []
 
     def place(self, file: str) -> tuple[int, str]:
-        """The open directory, and the name in it, for what is to become ``file``."""
+        """The open directory, and the name in it, for the content of ``file``."""
         name = self._names.setdefault(file, str(len(self._names)))
         return self._descriptor, name
 
     def drop(self, file: str) -> None:
-        """What stands in the tree as ``file`` is not to stay."""
+        """Mark ``file`` for removal from the tree."""
         self._drop.append(file)
 
     def made(self) -> Made:
-        """What was made."""
+        """The result of the run."""
         return Made(self.path, self._names, self._drop)
 
 
 @contextmanager
-def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
-    """A directory of this run's own in ``run_directories_path``.
+def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[RunDirectory]:
+    """Make a run directory in ``run_directories_path``.
 
-    With ``flush``, all that was written there is on disk after the block: whoever handed
-    the batch out can't flush what another host has in its memory.
-
-    Raises :class:`~gobbler.errors.Cancelled` if ``run_directories_path`` is gone: nobody wants
-    the result.
+    With ``flush``, its content is on disk after the block: the dispatching process can't flush
+    the memory of another host. Raises :class:`~gobbler.errors.Cancelled` if
+    ``run_directories_path`` is gone.
     """
     path = f"{run_directories_path}/{secrets.token_hex(8)}"
     try:
@@ -130,15 +146,15 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[Own]:
     except FileNotFoundError:
         raise _workspace_gone(run_directories_path) from None
     with closing(descriptor):
-        yield Own(path, descriptor)
+        yield RunDirectory(path, descriptor)
     if flush:
         flush_filesystem(run_directories_path, Durability.FULL)
 
 
 @contextmanager
 def run_directories(workspace: Workspace) -> Iterator[str]:
-    """A directory in ``workspace`` for runs of batches, as long as the block lasts."""
-    path = f"{workspace.path}/{PREFIX}{secrets.token_hex(8)}"
+    """A directory in ``workspace`` for run directories; removed after the block."""
+    path = f"{workspace.path}/{RUN_DIRECTORIES_PREFIX}{secrets.token_hex(8)}"
     os.mkdir(path, DIRECTORY_MODE)
     try:
         yield path
@@ -147,16 +163,16 @@ def run_directories(workspace: Workspace) -> Iterator[str]:
 
 
 def remove_run_directories(path: str) -> None:
-    """Remove a directory of :func:`run_directories`, and so end what still runs for it.
+    """Remove a directory of :func:`run_directories`, which cancels the batches that use it.
 
-    What a run adds meanwhile may be left; it then goes with the job.
+    Files that a run adds meanwhile may remain until the workspace is removed.
     """
     with suppress(OSError):
         remove_tree(path)
 
 
 def put_in_place(made: Made, top: str) -> None:
-    """Rename the files of an accepted run to where they belong, relative to ``top``."""
+    """Rename the files of an accepted run to their paths below ``top``."""
     files = list(made.names.items())
 
     def rename(part: list[tuple[str, str]]) -> None:
@@ -166,14 +182,14 @@ def put_in_place(made: Made, top: str) -> None:
     for file in made.drop:
         with suppress(FileNotFoundError):
             os.unlink(f"{top}/{file}")
-    # A file is renamed in a millisecond where it is shared with other hosts.
+    # On a network filesystem a rename takes a millisecond.
     with ThreadPoolExecutor(MOVERS) as movers:
         for _ in movers.map(rename, [files[i::MOVERS] for i in range(MOVERS)]):
             pass
 
 
 class DedupCandidate(NamedTuple):
-    """A file of the latest version: its MD5, and where its bytes stand on disk."""
+    """A file of the latest version: its MD5, and the path of its content on disk."""
 
     md5sum: str
     real: str
@@ -181,18 +197,17 @@ class DedupCandidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Batch:
-    """Files to be taken from a source.
+    """Files to ingest from ``source`` into ``tree``.
 
-    ``files``: sizes in bytes by path. ``candidates``: the file at the same path of the latest
-    version, where it has the same size. ``tree``: the directory that is being built.
-    ``adopt``: files of this account may be hard-linked instead of copied. ``write_out``:
-    large files go to the disk as they come. ``earlier``: copies in the tree that an earlier
-    attempt may have completed. ``run_directories_path``: where each run
-    makes a directory of its own for its files (see :mod:`gobbler.transfer.batch`); if
-    empty, they are made in the tree.
+    ``files``: sizes in bytes by path. ``candidates``: by path, the file at the same path of the
+    latest version if it has the same size. ``adopt``: files of this account may be hard-linked
+    instead of copied. ``write_out``: data of large files goes to the disk as it is copied.
+    ``earlier``: copies in the tree that an earlier attempt may have completed.
+    ``run_directories_path``: where each run makes its directory; if it is empty, files are made
+    in the tree.
     """
 
-    source: Source
+    source: StagedSource
     tree: str
     files: dict[str, int]
     candidates: dict[str, DedupCandidate]
@@ -203,10 +218,10 @@ class Batch:
 
 
 class IngestedFile(NamedTuple):
-    """What became of one file: its size in bytes and MD5.
+    """An ingested file: its path, its size in bytes and its MD5.
 
-    ``same``: it is the same as its twin, and was not copied. ``fingerprint`` tells the state of
-    the source file that was read.
+    ``same``: its content is that of its dedup candidate, so it was not copied. ``fingerprint``:
+    that of the source file as it was read.
     """
 
     path: str
@@ -217,18 +232,18 @@ class IngestedFile(NamedTuple):
 
 
 def run_batch(batch: Batch, progress: Progress) -> list[IngestedFile]:
-    """Carry out a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
+    """Ingest a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
     return _run(batch, None, BatchProgress(batch.tree, progress))
 
 
 def run_batch_in_run_directory(batch: Batch, progress: Progress) -> tuple[list[IngestedFile], Made]:
-    """The same, but the tree stays as it is: the files are made in a directory of this run."""
+    """Ingest a batch into a run directory, and leave the tree as it is."""
     with run_directory(batch.run_directories_path, flush=batch.write_out) as own:
         ingested = _run(batch, own, BatchProgress(own.path, progress))
     return ingested, own.made()
 
 
-def _run(batch: Batch, own: Own | None, progress: BatchProgress) -> list[IngestedFile]:
+def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> list[IngestedFile]:
     ingested: list[IngestedFile] = []
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
@@ -241,24 +256,24 @@ def _run(batch: Batch, own: Own | None, progress: BatchProgress) -> list[Ingeste
                 for name in names:
                     progress.check()
                     path = f"{directory}/{name}" if directory else name
-                    place = _At(opened, name, into, own, path)
-                    ingested.append(_take(batch, place, progress))
+                    place = _FilePlace(opened, name, into, own, path)
+                    ingested.append(_ingest(batch, place, progress))
                     progress.end_file(ingested[-1].size)
     return ingested
 
 
-class _At(NamedTuple):
-    """Where one file is: ``name`` in the open directories of source and tree; its path."""
+class _FilePlace(NamedTuple):
+    """One file: its path, and its ``name`` in the open directories of source and tree."""
 
     source: int
     name: str
     tree: int
-    own: Own | None
+    own: RunDirectory | None
     path: str
 
     @property
     def into(self) -> tuple[int, str]:
-        """The open directory, and the name in it, that the copy goes to."""
+        """The open directory, and the name in it, for the copy."""
         return (self.tree, self.name) if self.own is None else self.own.place(self.path)
 
 
@@ -270,7 +285,7 @@ def _by_directory(files: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     return iter(grouped.items())
 
 
-def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
+def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile:
     path = place.path
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
@@ -297,7 +312,7 @@ def _take(batch: Batch, place: _At, progress: Progress) -> IngestedFile:
                     os.unlink(place.name, dir_fd=place.tree)
             else:
                 place.own.drop(path)
-        # Comparing is far cheaper than hashing, and decisive: no checksum is needed at all.
+        # Comparing is far cheaper than hashing, and it decides: no checksum is needed.
         candidate = batch.candidates.get(path)
         if candidate is not None and is_same(opened, candidate.real, before.st_size, progress):
             return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
@@ -317,21 +332,23 @@ def _is_whole(into: int, name: str, earlier: IngestedFile, progress: Progress) -
         return False
 
 
-def _copy(batch: Batch, opened: int, place: _At, size: int, progress: Progress) -> tuple[int, str]:
+def _copy(
+    batch: Batch, opened: int, place: _FilePlace, size: int, progress: Progress
+) -> tuple[int, str]:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     directory, name = place.into
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
         if place.own is not None:
-            os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
+            os.fchmod(copy, FILE_MODE)  # another host has another umask
         return copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
 
 
-def _adopt(place: _At, before: os.stat_result) -> bool:
-    """Hard-link the service's own file instead of copying it; whether that was done.
+def _adopt(place: _FilePlace, before: os.stat_result) -> bool:
+    """Hard-link a file of the service's own account; ``False`` if it must be copied.
 
-    The source stays whole until the version is published; then its name is removed.
+    The source stays complete until the version is published; then its name is removed.
     """
-    # Another mode would have to be changed in the source, too, before it is published.
+    # Changing another mode would change the source before the publication.
     mode = stat.S_IMODE(before.st_mode)
     if before.st_uid != os.geteuid() or before.st_nlink != 1 or mode != FILE_MODE:
         return False
@@ -349,7 +366,7 @@ def _adopt(place: _At, before: os.stat_result) -> bool:
             return False
         raise
     if os.stat(called, dir_fd=into, follow_symlinks=False).st_ino != before.st_ino:
-        os.unlink(called, dir_fd=into)  # swapped since it was opened
+        os.unlink(called, dir_fd=into)  # it was replaced after it was opened
         return False
     return True
 
@@ -360,7 +377,7 @@ def _unchanged(opened: int, fingerprint: Fingerprint, size: int, path: str) -> N
         raise Refused(
             f"{quoted(path)} in the source changed while it was being read",
             code=Code.SOURCE_CHANGED,
-            hint="Upload again once nothing writes to the directory any more.",
+            hint="Upload again when no process writes to the directory.",
         )
 
 
@@ -370,4 +387,4 @@ def is_same(opened: int, real: str, size: int, progress: Progress) -> bool:
         with closing(os.open(real, READ)) as other:
             return same_content(opened, other, size, progress)
     except OSError:
-        return False  # deleted meanwhile, damaged, or a link out of the registry: copy instead
+        return False  # deleted, damaged, or a link out of the registry: copy instead

@@ -1,4 +1,11 @@
-"""Cutting work into batches, and running them on any executor."""
+"""Cutting the work of a request into batches, and running them on any executor.
+
+How many batches should run at a time depends on the work and on the filesystem. Hashing large
+files occupies as many processors as there are. Many small files are bound by the interpreter's
+lock, so several threads get less done than one. Where each call takes a millisecond (NFS, Lustre),
+more threads are faster. So :class:`ConcurrencyTuner` starts with one batch, tries twice as many for
+a moment, and keeps them if they get more done.
+"""
 
 from __future__ import annotations
 
@@ -20,34 +27,32 @@ from gobbler.transfer.batch import (
     run_directories,
 )
 
-MAX_FILES = 1000
-"""Files in one batch."""
+MAX_BATCH_FILES = 1000
+"""Largest number of files in a batch."""
 
-MIN_FILES = 16
-"""Files for which a batch is worth its own cost, which is that of about one file; light work
-is done in batches of so many.
-"""
+MIN_BATCH_FILES = 16
+"""Smallest number of files in a batch, which itself costs as much as about one file."""
 
-TURNS = 4
-"""Batches for each of those that run at a time, so that all end at about the same time."""
+BATCHES_PER_SLOT = 4
+"""Batches for each one that runs at a time, so that all end at about the same time."""
 
-MAX_BYTES = 128 * 1024 * 1024
-"""Bytes in one batch, unless a single file is larger."""
+MAX_BATCH_BYTES = 128 * 1024 * 1024
+"""Largest number of bytes in a batch of several files."""
 
-LONG = 16 * 1024 * 1024
-"""Bytes of a file that takes so long that others had better be done meanwhile."""
+LONG_FILE_BYTES = 16 * 1024 * 1024
+"""Bytes from which a file is long: long files start first."""
 
 LIGHT_BYTES = 4 * 1024 * 1024
-"""Bytes in all up to which work is done at once, without waiting for the executor."""
+"""Bytes up to which work is light: it is done in the calling thread."""
 
 LIGHT_SECONDS = 0.1
-"""Seconds after which work that seemed to be light goes to the executor after all."""
+"""Seconds after which the rest of light work goes to the executor."""
 
-LEFT_AFTER = 1.0
-"""Seconds that given up batches have to end, if nobody need wait for them."""
+REMOTE_CANCEL_SECONDS = 1.0
+"""Seconds that cancelled batches of a remote executor have to end."""
 
-LOOK_EVERY = 0.1
-"""Seconds between two looks whether the caller still wants the result."""
+DISPATCH_POLL_SECONDS = 0.1
+"""Seconds between two checks whether the request was cancelled."""
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -56,33 +61,32 @@ R = TypeVar("R")
 class RemoteExecutor(Executor):
     """An executor that runs batches in other processes, perhaps on other hosts.
 
-    When a process dies, or seems to be dead, it may run a batch anew: so a batch may run
-    more than once, even at the same time, and go on after its result was taken from another
-    run, or after the process that handed it out has died. See
-    :mod:`gobbler.transfer.batch`.
+    When a process dies, or seems dead, the executor may run its batch again. So a batch may run
+    twice, even at the same time, and may go on after the result of another run was accepted, or
+    after the dispatching process has died. See :mod:`gobbler.transfer.batch`.
     """
 
 
-MOMENT = 0.1
-"""Seconds of a trial."""
+TRIAL_SECONDS = 0.1
+"""Seconds for which a number of batches is tried."""
 
-HOLD = 3.0
-"""Seconds after which what did not pay is tried again: others may be done by then."""
+HOLD_SECONDS = 3.0
+"""Seconds after a trial that failed until the next one: other requests may have ended."""
 
-WORTH = 1.2
-"""By which factor twice as many must get more done to be kept."""
+KEEP_FACTOR = 1.2
+"""Factor by which twice as many batches must get more done to be kept."""
 
 BYTES_PER_FILE = 64 * 1024
-"""Bytes that count as much as a file."""
+"""Bytes that are as much work as one file."""
 
 
 def amount(files: int, size: int) -> float:
-    """How much work so many files, of so many bytes together, are."""
+    """The work of ``files`` of ``size`` bytes together, in files."""
     return files + size / BYTES_PER_FILE
 
 
 class ConcurrencyTuner:
-    """How many to run ``at_a_time``, which is ``most`` at most. Times are in seconds."""
+    """Finds out how many batches to run ``at_a_time``, up to ``most``."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -91,23 +95,23 @@ class ConcurrencyTuner:
         self._began: tuple[float, float] | None = None
         self._until: float | None = None
 
-    def look(self, now: float, done: float) -> None:
-        """Know that it is ``now``, and that so much is ``done`` in all."""
+    def measure(self, now: float, done: float) -> None:
+        """Note that at the time ``now`` (seconds), ``done`` of the work is done."""
         if self._most == 1 or (self._until is not None and now < self._until):
             return
         if self._began is None or self._until is not None:
             self._until, self._began = None, (now, done)
             return
         seconds, more = now - self._began[0], done - self._began[1]
-        if seconds < MOMENT or more <= 0:
+        if seconds < TRIAL_SECONDS or more <= 0:
             return
         self._judge(more / seconds)
         if self.at_a_time == self._kept:
-            self._until, self._rate = now + HOLD, None
+            self._until, self._rate = now + HOLD_SECONDS, None
         self._began = now, done
 
     def _judge(self, rate: float) -> None:
-        if self._rate is None or rate > WORTH * self._rate:
+        if self._rate is None or rate > KEEP_FACTOR * self._rate:
             self._kept, self._rate = self.at_a_time, rate
             self.at_a_time = min(self._most, 2 * self._kept)
         else:
@@ -115,24 +119,24 @@ class ConcurrencyTuner:
 
 
 def batch_size(files: int, width: int) -> int:
-    """How many of ``files`` should be in one batch, if ``width`` of them run at a time.
+    """How many of ``files`` to put in a batch if ``width`` batches run at a time.
 
-    Where each call takes long (NFS, Lustre) only those that run at a time make it fast, so
-    there must be enough of them, but none so small that its own cost matters.
+    On a slow filesystem only concurrency helps, so there must be enough batches; but none so
+    small that its own cost matters.
     """
-    return min(MAX_FILES, max(MIN_FILES, -(-files // (width * TURNS))))
+    return min(MAX_BATCH_FILES, max(MIN_BATCH_FILES, -(-files // (width * BATCHES_PER_SLOT))))
 
 
-def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]]:
+def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str, int]]:
     """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``.
 
-    Those that take long come first, the longest before the others: one that came last would
-    run alone. The rest is in order.
+    Long files come first, the longest before the others: a long one at the end would run alone.
+    The rest keeps its order.
     """
     batch: dict[str, int] = {}
     size = 0
     for path, bytes_ in _long_first(files):
-        if batch and (len(batch) >= most or size + bytes_ > MAX_BYTES):
+        if batch and (len(batch) >= most or size + bytes_ > MAX_BATCH_BYTES):
             yield batch
             batch, size = {}, 0
         batch[path] = bytes_
@@ -142,22 +146,26 @@ def cut(files: dict[str, int], most: int = MAX_FILES) -> Iterator[dict[str, int]
 
 
 def _long_first(files: dict[str, int]) -> Iterator[tuple[str, int]]:
-    long = sorted((item for item in files.items() if item[1] >= LONG), key=lambda item: -item[1])
+    long = sorted(
+        (item for item in files.items() if item[1] >= LONG_FILE_BYTES), key=lambda item: -item[1]
+    )
     yield from long
-    yield from (item for item in files.items() if item[1] < LONG) if long else files.items()
+    yield from (
+        (item for item in files.items() if item[1] < LONG_FILE_BYTES) if long else files.items()
+    )
 
 
 def is_light(files: dict[str, int]) -> bool:
-    """Whether ``files`` (sizes in bytes by path) are so few that nobody need wait in line."""
-    return len(files) <= MAX_FILES and sum(files.values()) <= LIGHT_BYTES
+    """Whether ``files`` (sizes in bytes by path) are too little work for the executor."""
+    return len(files) <= MAX_BATCH_FILES and sum(files.values()) <= LIGHT_BYTES
 
 
 def run_here(
     function: Callable[[B, Progress], R], batches: Iterator[B], *, cancel: CancelToken
 ) -> Iterator[R]:
-    """Run ``function`` in the calling thread on as many of ``batches`` as are really light.
+    """Run ``function`` on ``batches`` in the calling thread, for :data:`LIGHT_SECONDS` at most.
 
-    Where they take longer than light work does, the rest is still in ``batches`` at the end.
+    ``batches`` then holds the rest.
     """
     until = time.monotonic() + LIGHT_SECONDS
     for batch in batches:
@@ -177,29 +185,30 @@ def run_all(
     cancel: CancelToken,
     give_up: Callable[[], None],
 ) -> Iterator[R]:
-    """Run ``function`` on each batch; the results as they come, not in order.
+    """Run ``function`` on each batch; yields the results as they come.
 
-    At most ``width`` batches run at a time; in this process, as many as get most done (see
-    :class:`ConcurrencyTuner`). No more are handed out, so memory stays flat, and one job
-    leaves room for others. ``progress`` advances while batches run; what a batch has reported
-    is taken back once it has ended, for the caller counts its results. On the first failure,
-    or when ``cancel`` says so, ``give_up`` is called (it must make running batches end),
-    those that run are waited for, and the error is raised. What runs elsewhere may go on for a
-    while: it does no harm.
+    At most ``width`` batches run at a time, and in this process as many as the
+    :class:`ConcurrencyTuner` finds best. No more are submitted, so memory stays flat and other
+    requests get their share. ``progress`` advances while batches run; what a batch has reported
+    is taken back once it has ended, for the caller counts its results.
+
+    The first failure, or ``cancel``, ends it: ``give_up`` is called, which must make the running
+    batches end, they are waited for, and the error is raised. Batches of a remote executor may
+    go on for a while, which does no harm.
     """
     waiting = iter(batches)
     running: dict[Future[R], ProgressCounter] = {}
     reported = (0, 0)
-    pace = None if isinstance(executor, RemoteExecutor) else ConcurrencyTuner(width)
+    tuner = None if isinstance(executor, RemoteExecutor) else ConcurrencyTuner(width)
     ready: list[R] = []
     ended = 0.0
     try:
         while True:
             cancel.check()
-            if pace is not None:
-                pace.look(time.monotonic(), ended + amount(*_progress_of(running)))
-            # RemoteExecutor the way there takes a while, so that one more should be on it.
-            wanted = width + 1 if pace is None else pace.at_a_time
+            if tuner is not None:
+                tuner.measure(time.monotonic(), ended + amount(*_progress_of(running)))
+            # The way to another process takes a while, so one more batch is sent ahead.
+            wanted = width + 1 if tuner is None else tuner.at_a_time
             for batch in islice(waiting, max(0, wanted - len(running))):
                 counter = ProgressCounter()
                 running[executor.submit(function, batch, counter)] = counter
@@ -210,7 +219,7 @@ def run_all(
                 reported = files, size
             if not running:
                 return
-            done, _ = wait(running, timeout=LOOK_EVERY, return_when=FIRST_COMPLETED)
+            done, _ = wait(running, timeout=DISPATCH_POLL_SECONDS, return_when=FIRST_COMPLETED)
             ready = [future.result() for future in done]
             for future in done:
                 counter = running.pop(future)
@@ -219,7 +228,8 @@ def run_all(
         give_up()
         for future in running:
             future.cancel()
-        wait(running, timeout=LEFT_AFTER if isinstance(executor, RemoteExecutor) else None)
+        is_remote = isinstance(executor, RemoteExecutor)
+        wait(running, timeout=REMOTE_CANCEL_SECONDS if is_remote else None)
         raise
 
 
@@ -247,7 +257,7 @@ class Dispatcher:
 
     def cut(self, files: dict[str, int]) -> Iterator[dict[str, int]]:
         """Cut ``files`` (sizes in bytes by path) into batches for this executor."""
-        size = MIN_FILES if is_light(files) else batch_size(len(files), self.width)
+        size = MIN_BATCH_FILES if is_light(files) else batch_size(len(files), self.width)
         return cut(files, size)
 
     def check(self) -> None:
@@ -279,7 +289,7 @@ def dispatch(
 
 
 @dataclass(frozen=True)
-class Files(Generic[B, R]):
+class FileWork(Generic[B, R]):
     """Work that makes files below the directory ``top``.
 
     ``run`` makes the files of a batch in place, ``run_in_run_directory`` in a directory of
@@ -294,7 +304,7 @@ class Files(Generic[B, R]):
 
 
 def make_files(
-    dispatcher: Dispatcher, files: Files[B, R], *, is_expected: bool = False
+    dispatcher: Dispatcher, files: FileWork[B, R], *, is_expected: bool = False
 ) -> Iterator[R]:
     """Make files; like :func:`dispatch`, wherever the executor runs the batches."""
     if not isinstance(dispatcher.executor, RemoteExecutor):

@@ -1,4 +1,4 @@
-"""Copying files within a registry, each verified while it is copied."""
+"""Copying files within a registry, and verifying each while it is copied."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
-from gobbler.transfer.batch import BatchProgress, Made, Own, run_directory
-from gobbler.transfer.dispatch import Dispatcher, Files, is_light, make_files
+from gobbler.transfer.batch import BatchProgress, Made, RunDirectory, run_directory
+from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
 
 
 class Duplicate(NamedTuple):
-    """A file to be copied, and what it must be: its size in bytes and MD5."""
+    """A file to copy, with the size in bytes and the MD5 that it must have."""
 
     source: str
     size: int
@@ -29,10 +29,11 @@ class Duplicate(NamedTuple):
 
 @dataclass(frozen=True)
 class DuplicateBatch:
-    """Files to be copied, by the name that each gets in the directory ``top``.
+    """Files to copy, by the name that each gets in the directory ``top``.
 
-    Ends when ``workspace`` is gone. A link into one of the directories of ``whitelist`` stands for
-    the file it leads to. ``run_directories_path``: see :mod:`gobbler.transfer.batch`.
+    The batch ends when the path ``workspace`` is gone. A link into a directory of ``whitelist``
+    stands for the file that it leads to. ``run_directories_path``: see
+    :mod:`gobbler.transfer.batch`.
     """
 
     workspace: str
@@ -43,20 +44,20 @@ class DuplicateBatch:
 
 
 def run_duplicate_batch(batch: DuplicateBatch, progress: Progress) -> list[str]:
-    """Copy the files of a batch; the sources that are not what they must be."""
+    """Copy the files of a batch; returns the sources that have another content."""
     return _run(batch, None, BatchProgress(batch.workspace, progress))
 
 
 def run_duplicate_batch_in_run_directory(
     batch: DuplicateBatch, progress: Progress
 ) -> tuple[list[str], Made]:
-    """The same, with the copies in a directory of this run."""
+    """Copy the files of a batch into a run directory."""
     with run_directory(batch.run_directories_path, flush=True) as own:
         wrong = _run(batch, own, BatchProgress(own.path, progress))
     return wrong, own.made()
 
 
-def _run(batch: DuplicateBatch, own: Own | None, progress: BatchProgress) -> list[str]:
+def _run(batch: DuplicateBatch, own: RunDirectory | None, progress: BatchProgress) -> list[str]:
     wrong = []
     for target, wanted in batch.files.items():
         progress.check()
@@ -67,7 +68,7 @@ def _run(batch: DuplicateBatch, own: Own | None, progress: BatchProgress) -> lis
             closing(os.open(name, flags, FILE_MODE, dir_fd=parent)) as copy,
         ):
             if own is not None:
-                os.fchmod(copy, FILE_MODE)  # the umask there is not the service's
+                os.fchmod(copy, FILE_MODE)  # another host has another umask
             with raising_fault("copy", wanted.source):
                 found = copy_and_hash(source, copy, wanted.size, progress)
             if found != (wanted.size, wanted.md5sum):
@@ -89,7 +90,7 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
             f"{quoted(path)} can't be copied: it links to {quoted(text)}, which is in no "
             "whitelisted directory",
             code=Code.DAMAGED_LINKS,
-            hint="Whitelist the directory that it leads into, or validate the version.",
+            hint="Whitelist that directory, or validate the version.",
         )
     with raising_fault("read", path), closing(open_directory(target.root)) as root:
         return open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK)
@@ -100,7 +101,7 @@ def duplicate_all(
     files: dict[str, Duplicate],
     whitelist: tuple[str, ...],
 ) -> Iterator[str]:
-    """Copy ``files`` (by the name each gets in the job); yields sources that are not right."""
+    """Copy ``files`` (by their names in the workspace); yields sources with another content."""
     workspace = dispatcher.workspace
     sizes = {target: wanted.size for target, wanted in files.items()}
 
@@ -111,7 +112,7 @@ def duplicate_all(
                 workspace.tree, workspace.path, chosen, whitelist, run_directories_path
             )
 
-    work = Files(
+    work = FileWork(
         run_duplicate_batch,
         run_duplicate_batch_in_run_directory,
         batches,

@@ -25,8 +25,8 @@ from gobbler.transfer.dispatch import Dispatcher, batch_size, cut, dispatch, is_
 class HashBatch:
     """Files below the directory ``root`` to be hashed, following no link below it.
 
-    ``files``: for each name under which a file is reported, its path below the root.
-    ``workspace``: the batch ends when this path is gone.
+    ``files``: for each path to report, the path below the root. The batch ends when the path
+    ``workspace`` is gone.
     """
 
     workspace: str
@@ -35,9 +35,9 @@ class HashBatch:
 
 
 class Hashed(NamedTuple):
-    """The size in bytes and MD5 of a file, or the ``problem`` why it has none.
+    """The size in bytes and MD5 of a file, or the ``problem`` with it.
 
-    ``failed``: the problem is one of the filesystem, and nobody's mistake.
+    ``failed``: the filesystem failed, rather than its users.
     """
 
     path: str
@@ -51,16 +51,16 @@ MISTAKES = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
     *(errno.EACCES, errno.EPERM),
 }
-"""Errors that tell what stands at a path, or who may read it."""
+"""Errors that say what is at a path, or who may read it."""
 
 
 def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:
-    """Hash the files of a batch. What can't be read is reported, not raised."""
+    """Hash the files of a batch. Files that can't be read are reported, not raised."""
     reported = BatchProgress(batch.workspace, progress)
     try:
         directory = open_directory(batch.root)
     except OSError as error:
-        # A whitelisted directory may be on a filesystem that is not there now.
+        # A whitelisted directory may be on a filesystem that is not mounted now.
         return [_unreadable(error, path, batch.root) for path in batch.files]
     with closing(directory) as root:
         beneath = Beneath(root)
@@ -88,7 +88,7 @@ def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress) -> Hash
 
 
 def _unreadable(error: OSError, path: str, where: str) -> Hashed:
-    """What is wrong with ``path``; raises what tells nothing about it."""
+    """Report ``path`` as unreadable; raises errors that say nothing about it."""
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         raise fault_at(error, "read", where) from error
     failed = error.errno not in MISTAKES
@@ -96,17 +96,17 @@ def _unreadable(error: OSError, path: str, where: str) -> Hashed:
 
 
 def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
-    """The entries of the symbolic links that are kept; their targets are hashed.
+    """The entries of the symbolic links that are kept, with their targets hashed.
 
-    Raises :class:`~gobbler.errors.Refused` that names the link whose target can't be read,
-    or :class:`~gobbler.errors.Fault` if that is the fault of the filesystem.
+    Raises :class:`~gobbler.errors.Refused` that names a link whose target can't be read, or
+    :class:`~gobbler.errors.Fault` if the filesystem failed.
     """
     entries: Manifest = {}
     for hashed in hash_listed(dispatcher, plan.kept):
         if hashed.problem:
             target = quoted(plan.kept[hashed.path].target)
             reason = (
-                f"symbolic link {quoted(hashed.path)} can't be taken: "
+                f"symbolic link {quoted(hashed.path)} can't be published: "
                 f"its target {target} {hashed.problem}"
             )
             if hashed.failed:

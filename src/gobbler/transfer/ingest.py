@@ -1,4 +1,4 @@
-"""Bringing the files of a source into the tree of a version, or finding them published."""
+"""Ingesting the files of a source: copied into the tree of a version, or found published."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import READ, closing
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest
-from gobbler.rules.dedup import DedupCandidates
-from gobbler.rules.relations import Content
+from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
     Batch,
@@ -25,13 +24,13 @@ from gobbler.transfer.batch import (
     run_batch,
     run_batch_in_run_directory,
 )
-from gobbler.transfer.dispatch import Dispatcher, Files, dispatch, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
 from gobbler.transfer.hash_files import hash_kept
-from gobbler.transfer.resume import bring_back, resume_notes
-from gobbler.transfer.scan import Source
+from gobbler.transfer.resume import resume, resume_notes
+from gobbler.transfer.scan import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
-"""Files for which the same published ones are looked for at a time, so that memory stays flat."""
+"""Contents that are looked up at a time, so that memory stays flat."""
 
 
 class Ingested(NamedTuple):
@@ -43,27 +42,27 @@ class Ingested(NamedTuple):
 
 def ingest_files(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     *,
     consume: bool,
     adopt: bool,
 ) -> Ingested:
-    """Bring the files of ``plan`` into the tree of ``workspace``.
+    """Ingest the files of ``plan`` into the tree of the workspace.
 
-    Returns their entries (linked to ``candidates`` where the content is the same), and if the
-    source is to be consumed, the state in which each of its files was read.
+    Files with the content of a dedup candidate become links to it. ``adopt``: files of the
+    service's own account may be hard-linked.
     """
     workspace = dispatcher.workspace
     dispatcher.progress.expect(len(plan.copies), sum(plan.copies.values()))
-    earlier = bring_back(workspace, plan.directories, {} if adopt else plan.copies)
+    earlier = resume(workspace, plan.directories, {} if adopt else plan.copies)
     _make_directories(workspace.tree, plan.directories)
     entries: Manifest = {}
     fingerprints: dict[str, Fingerprint] = {}
     fresh: list[str] = []
     entries.update(hash_kept(dispatcher, plan))
-    for ingested in _taken(dispatcher, source, plan, candidates, earlier, adopt=adopt):
+    for ingested in _ingested(dispatcher, source, plan, candidates, earlier, adopt=adopt):
         candidate = (
             candidates.at_path(ingested.path, ingested.size)
             if ingested.same and candidates is not None
@@ -81,9 +80,9 @@ def ingest_files(
     return Ingested(entries, fingerprints)
 
 
-def _taken(
+def _ingested(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -101,7 +100,7 @@ def _taken(
             adopt=adopt,
         )
 
-    files = Files(
+    files = FileWork(
         run_batch,
         run_batch_in_run_directory,
         batches,
@@ -120,7 +119,7 @@ def _linked(
     entries: Manifest,
     fresh: list[str],
 ) -> Manifest:
-    """The linked entries of those of ``fresh`` whose content is published already."""
+    """The linked entries of the ``fresh`` copies whose content is published."""
     links: dict[str, Link] = {}
     for start in range(0, len(fresh), CONTENTS_AT_A_TIME):
         contents = {
@@ -153,7 +152,7 @@ def _make_directories(tree: str, directories: list[str]) -> None:
 
 def _batches(
     dispatcher: Dispatcher,
-    source: Source,
+    source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
     earlier: dict[str, IngestedFile],
@@ -192,7 +191,7 @@ def _confirm_batches(
 
 
 def _real(dispatcher: Dispatcher, link: Link) -> str:
-    """Where the bytes stand that ``link`` leads to."""
+    """The path of the content that ``link`` leads to."""
     return dispatcher.registry.path(link.end.key.file(link.end.path))
 
 
@@ -200,7 +199,7 @@ def _real(dispatcher: Dispatcher, link: Link) -> str:
 class ConfirmBatch:
     """Copied files whose size and MD5 are those of a published file.
 
-    ``files``: for each path, the size in bytes and where the bytes of the other stand.
+    ``files``: for each path, the size in bytes, and the path of the published content.
     """
 
     tree: str
@@ -208,9 +207,9 @@ class ConfirmBatch:
 
 
 def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
-    """The paths of those copies that are byte for byte the same as the other file.
+    """The paths of the copies that equal the published file, byte for byte.
 
-    It changes nothing, so it may run twice: whoever handed it out removes the copies.
+    It changes nothing, so it may run twice: the dispatching process removes the copies.
     """
     reported = BatchProgress(batch.tree, progress)
     confirmed = []

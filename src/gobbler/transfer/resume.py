@@ -1,13 +1,13 @@
-"""What an earlier attempt at a task has copied, and need not be copied again.
+"""Resuming an upload: files that an earlier attempt has copied are not copied again.
 
 ::
 
-    ..incoming/{task}/
-        tree/       copies, some of them perhaps not whole
-        taken       a line for each copy that was whole, with the state of its source
+    ..incoming/{workspace}/
+        tree/       copies, some of them perhaps incomplete
+        taken       a line for each complete copy, with the fingerprint of its source file
 
-The list is a hint and no proof: it is not flushed, and after a power cut a copy may be on
-disk in part. So what it lists is hashed again before it is believed.
+The list is a hint: it is not flushed, and after a power cut a copy may be on disk in part. So each
+listed copy is hashed again before it is used.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ TAKEN = "taken"
 Note = Callable[[IngestedFile], None]
 
 
-def bring_back(
+def resume(
     workspace: Workspace, directories: list[str], files: dict[str, int]
 ) -> dict[str, IngestedFile]:
-    """The copies of an earlier attempt that may be whole, by path; all else is removed.
+    """The copies of an earlier attempt that may be complete, by path; removes everything else.
 
-    ``directories`` and ``files`` (sizes in bytes by path) are those that are wanted now.
+    ``directories`` and ``files`` (sizes in bytes by path) are those of the present source.
     """
     if not workspace.is_resumable:
         return {}
-    _bring_back(workspace)
+    _restore_tree(workspace)
     earlier = {
         path: ingested
         for path, ingested in _listed(workspace).items()
@@ -53,8 +53,8 @@ def bring_back(
     return earlier
 
 
-def _bring_back(workspace: Workspace) -> None:
-    """Undo what was arranged for a publication that did not come to pass."""
+def _restore_tree(workspace: Workspace) -> None:
+    """Move the tree back from where a publication that failed had put it."""
     asset = f"{workspace.path}/asset"
     if exists(asset) and not exists(workspace.tree):
         for name in os.listdir(asset):
@@ -66,7 +66,7 @@ def _listed(workspace: Workspace) -> dict[str, IngestedFile]:
     listed = {}
     with suppress(FileNotFoundError), open(f"{workspace.path}/{TAKEN}", "rb") as lines:
         for line in lines:
-            with suppress(msgspec.DecodeError):  # the last one may have been cut short
+            with suppress(msgspec.DecodeError):  # the last line may be incomplete
                 ingested = msgspec.json.decode(line, type=IngestedFile)
                 listed[ingested.path] = ingested
     return listed
@@ -85,7 +85,7 @@ def _prune(tree: str, inner: str, directories: set[str], files: set[str]) -> Non
 
 def _remove(path: str) -> None:
     if os.path.isdir(path) and not os.path.islink(path):
-        remove_tree(path)  # a batch of the earlier attempt may still be run elsewhere
+        remove_tree(path)  # a batch of the earlier attempt may still run on another host
     else:
         os.unlink(path)
 
@@ -96,7 +96,7 @@ def _forget(ingested: IngestedFile) -> None:
 
 @contextmanager
 def resume_notes(workspace: Workspace) -> Iterator[Note]:
-    """Within the block, list the copies of a task for whoever goes on with it."""
+    """Within the block, list the copies of a resumable workspace for the next attempt."""
     if not workspace.is_resumable:
         yield _forget
         return
@@ -105,10 +105,10 @@ def resume_notes(workspace: Workspace) -> Iterator[Note]:
     with closing(os.open(path, flags, PRIVATE_FILE_MODE)) as lines:
 
         def note(ingested: IngestedFile) -> None:
-            # At once: the next one may be hours away.
+            # At once: the next file may take hours.
             if not ingested.same:
                 write_all(lines, msgspec.json.encode(ingested) + b"\n")
 
-        # A line that was cut short must not spoil the next one.
+        # An incomplete line must not damage the next one.
         write_all(lines, b"\n")
         yield note

@@ -1,4 +1,7 @@
-"""Scanning a source by directory descriptors: no path is looked up twice."""
+"""The source of an upload: identified once, then scanned by directory descriptors.
+
+No path is looked up twice, so a user who swaps a file or directory gains nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,20 @@ from gobbler.model.progress import CancelToken
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
-MAX_DEPTH = 256
-"""Directories within directories; each takes a descriptor while the scan is below it."""
+MAX_SCAN_DEPTH = 256
+"""Depth of nested directories; each takes a descriptor while the scan is below it."""
 
 MAX_PATH_BYTES = 3000
-"""Longest path in a version: with the registry's own path it must stay below PATH_MAX."""
+"""Longest path in a version: with the path of the registry it must stay below ``PATH_MAX``."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A directory in staging that was identified: where it is, which one, and whose.
+class StagedSource:
+    """An identified directory in staging.
 
-    ``device`` and ``inode`` tell it from whatever its owner may put in its place. Another
-    host may know the device by another number: if ``is_inside``, it is that of staging.
+    ``device``, ``inode`` and ``owner`` distinguish it from a directory that a user puts in its
+    place. Another host may know the device by another number: if ``is_inside``, it is the device
+    of the staging directory.
     """
 
     staging: str
@@ -48,7 +52,7 @@ class Source:
     is_inside: bool = False
 
     @classmethod
-    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> Source:
+    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> StagedSource:
         """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
@@ -88,7 +92,7 @@ class Source:
                 found = (status.st_ino, status.st_uid)
                 if not is_same_device or found != (self.inode, self.owner):
                     raise Refused(
-                        f"the source {quoted(self.name)} was replaced meanwhile",
+                        f"the source {quoted(self.name)} was replaced while it was read",
                         code=Code.SOURCE_CHANGED,
                     )
                 yield descriptor
@@ -99,29 +103,29 @@ class _Scanner:
     ignore_dot: bool
     owner: int | None
     cancel: CancelToken
-    looker: StatPool
+    pool: StatPool
     found: Scan
 
     def directory(self, opened: Directory, prefix: str, depth: int) -> int:
-        """Scan one open directory; how many entries of it are taken."""
+        """Scan one open directory; returns how many of its entries are not ignored."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
         for part in parts(names):
             self.cancel.check()
-            looks = opened.looks or self.looker.looks(opened, part)
-            directories = [name for name in part if is_directory(looks.get(name))]
-            opening = self.looker.directories(opened.descriptor, directories)
+            statuses = opened.statuses or self.pool.statuses(opened, part)
+            directories = [name for name in part if is_directory(statuses.get(name))]
+            opening = self.pool.directories(opened.descriptor, directories)
             try:
                 for name in part:
                     path = prefix + name
                     try:
                         problem = _path_problem(name, path)
                         if problem is None:
-                            look = looks.get(name) or self.looker.look(opened, name)
-                            if isinstance(look, str):
-                                self.found.symlinks[path] = look
+                            status = statuses.get(name) or self.pool.status(opened, name)
+                            if isinstance(status, str):
+                                self.found.symlinks[path] = status
                             else:
-                                place = _At(opened.descriptor, name, opening, path, depth)
-                                problem = self._entry(place, look)
+                                place = _EntryPlace(opened.descriptor, name, opening, path, depth)
+                                problem = self._entry(place, status)
                     except OSError as error:
                         problem = vanished(error, path)
                     if problem is not None:
@@ -133,17 +137,17 @@ class _Scanner:
     def _is_ignored(self, name: str) -> bool:
         return is_internal(name) or (self.ignore_dot and name.startswith("."))
 
-    def _entry(self, place: _At, status: os.stat_result) -> str | None:
-        """Note an entry; what is wrong with it, if anything."""
+    def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
+        """Record an entry; returns what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
             if self.owner is not None and is_foreign_link(status, self.owner):
                 return FOREIGN_LINK
             self.found.files[place.path] = status.st_size
-        elif stat.S_ISLNK(status.st_mode):  # the directory did not tell
+        elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):
-            if place.depth == MAX_DEPTH:
-                return f"is nested in more than {MAX_DEPTH} directories"
+            if place.depth == MAX_SCAN_DEPTH:
+                return f"is nested in more than {MAX_SCAN_DEPTH} directories"
             self._subdirectory(place)
         else:
             return (
@@ -152,7 +156,7 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, place: _At) -> None:
+    def _subdirectory(self, place: _EntryPlace) -> None:
         opened = place.opening.open(place.name)
         with closing(opened.descriptor):
             self.found.directories.append(place.path)
@@ -160,7 +164,7 @@ class _Scanner:
                 self.found.empty.append(place.path)
 
 
-class _At(NamedTuple):
+class _EntryPlace(NamedTuple):
     """One entry: ``name`` in the open directory ``parent``."""
 
     parent: int
@@ -181,11 +185,11 @@ def _path_problem(name: str, path: str) -> str | None:
 def scan_source(
     directory: str, *, ignore_dot: bool, owner: int | None, cancel: CancelToken
 ) -> Scan:
-    """Scan the directory with this path, as an upload does.
+    """Scan the directory at a path as an upload does; needs no service.
 
-    ``gobbler upload --dry-run`` runs this and :func:`gobbler.rules.upload_plan.make_plan`, so
-    that it accepts and refuses what the service does. It needs no service: whatever the caller
-    can read will do. Raises :class:`~gobbler.errors.Refused` if it is no directory.
+    ``gobbler upload --dry-run`` runs this and :func:`gobbler.rules.upload_plan.make_plan`, so it
+    accepts and refuses what the service does. Raises :class:`~gobbler.errors.Refused` if
+    ``directory`` is not one, or can't be read.
     """
     try:
         opened = open_directory(directory)
@@ -203,15 +207,15 @@ def scan(
     cancel: CancelToken,
     width: int = 1,
 ) -> Scan:
-    """What is below the open ``directory``.
+    """Scan what is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to others' files are odd. ``cancel`` is checked for
-    every directory. Up to ``width`` threads look where that is slow.
+    With ``owner`` (a user ID), hard links to files of other users are odd. ``cancel`` is checked
+    for every directory. Up to ``width`` threads read a slow filesystem.
     """
     found = Scan({}, {}, [], [], {})
-    with StatPool(width) as looker:
+    with StatPool(width) as pool:
         top = Directory.read(directory)
-        _Scanner(ignore_dot, owner, cancel, looker, found).directory(top, "", 0)
+        _Scanner(ignore_dot, owner, cancel, pool, found).directory(top, "", 0)
     return found
 
 
@@ -219,7 +223,7 @@ FOREIGN_LINK = "is a hard link to another user's file"
 
 
 def is_foreign_link(status: os.stat_result, owner: int) -> bool:
-    """Whether a file may have been linked here by ``owner`` without a right to read it."""
+    """Whether ``owner`` may have linked a file of another user, perhaps without read access."""
     return status.st_nlink > 1 and status.st_uid != owner
 
 

@@ -1,8 +1,7 @@
-"""Looking at directories and files: one at a time, or many where each look takes long.
+"""``stat`` and ``readdir`` of many files: one at a time, or in threads where each call is slow.
 
-On a local disk a look takes microseconds, and threads would only be in each other's way. On
-NFS or Lustre it takes a millisecond or so, most of which is waiting. Which of them it is shows
-as soon as a few files have been looked at.
+On a local disk a call takes microseconds, and threads would only slow each other down. On NFS or
+Lustre it takes about a millisecond, most of which is waiting. The first few calls show which it is.
 """
 
 from __future__ import annotations
@@ -20,73 +19,74 @@ from typing import NamedTuple
 from gobbler.fs.latency import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY
 
-FIRST_LOOKS = 8
-"""Looks from which it is told how long one takes."""
+MEASURED_CALLS = 8
+"""Calls whose time is measured first."""
 
-PART = 1000
-"""Files that are looked at before the first of them is used."""
+PART_ENTRIES = 1000
+"""Entries whose status is read before the first of them is used."""
 
 AHEAD = 64
-"""Directories that are open before it is their turn, of all those that are being scanned."""
+"""Directories that may be open before it is their turn."""
 
-Look = os.stat_result | str
-"""The text of what a directory tells to be a symbolic link; the status of anything else."""
+Status = os.stat_result | str
+"""The text of a symbolic link, or the status of another entry."""
 
-Looks = dict[str, Look]
+Statuses = dict[str, Status]
 
 
 class Directory(NamedTuple):
-    """An open directory: its ``names``, which of them are ``links``, and ``looks`` at some.
+    """An open directory: its ``names``, its symbolic ``links``, and the ``statuses`` of some.
 
-    ``links`` may lack some: not every filesystem tells.
+    ``links`` may be incomplete: not every filesystem reports the kind of an entry.
     """
 
     descriptor: int
     names: list[str]
     links: set[str]
-    looks: Looks
+    statuses: Statuses
 
     @classmethod
     def read(cls, descriptor: int) -> Directory:
-        """What is in an open directory; nothing was looked at yet."""
+        """List an open directory, without the status of its entries."""
         names: list[str] = []
         links: set[str] = set()
-        begun, tells = 0.0, True
+        started, reports_kind = 0.0, True
         with os.scandir(descriptor) as entries:
             for entry in entries:
                 names.append(entry.name)
-                if tells:
-                    begun = begun or time.monotonic()
-                    with suppress(OSError):  # whoever looks at it meets the error
+                if reports_kind:
+                    started = started or time.monotonic()
+                    with suppress(OSError):  # reading its status raises it again
                         if entry.is_symlink():
                             links.add(entry.name)
-                    if len(names) == FIRST_LOOKS:
-                        # Where directories don't tell, that was a look at each, one by one.
-                        tells = time.monotonic() - begun <= HIGH_LATENCY_SECONDS * FIRST_LOOKS
+                    if len(names) == MEASURED_CALLS:
+                        # If the directory has no kinds, each of these took a call.
+                        seconds = time.monotonic() - started
+                        reports_kind = seconds <= HIGH_LATENCY_SECONDS * MEASURED_CALLS
         return cls(descriptor, names, links, {})
 
-    def look(self, name: str) -> Look:
-        """Look at ``name``."""
+    def status(self, name: str) -> Status:
+        """The status of ``name``."""
         if name in self.links:
             return os.readlink(name, dir_fd=self.descriptor)
         return os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
 
-    def looks_at(self, names: list[str]) -> Looks:
-        """Look at ``names``; what fails is left out."""
-        found: Looks = {}
+    def statuses_of(self, names: list[str]) -> Statuses:
+        """The statuses of ``names``, without those that fail."""
+        found: Statuses = {}
         for name in names:
-            with suppress(OSError):  # whoever asks for this one meets the error
-                found[name] = self.look(name)
+            with suppress(OSError):  # reading it alone raises it again
+                found[name] = self.status(name)
         return found
 
 
 class StatPool:
-    """Looks at files and directories, with up to ``width`` threads. A context manager."""
+    """Reads statuses and opens directories, with up to ``width`` threads. A context manager."""
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._pool: ThreadPoolExecutor | None = None
-        self._looks = 0
+        self._calls = 0
         self._seconds = 0.0
         self._ahead = 0
 
@@ -102,95 +102,95 @@ class StatPool:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def look(self, directory: Directory, name: str) -> Look:
-        """Look at ``name`` in an open directory."""
-        if self._looks >= FIRST_LOOKS:
-            return directory.look(name)
-        begun = time.monotonic()
+    def status(self, directory: Directory, name: str) -> Status:
+        """The status of ``name`` in an open directory."""
+        if self._calls >= MEASURED_CALLS:
+            return directory.status(name)
+        started = time.monotonic()
         try:
-            return directory.look(name)
+            return directory.status(name)
         finally:
-            self._looks += 1
-            self._seconds += time.monotonic() - begun
+            self._calls += 1
+            self._seconds += time.monotonic() - started
 
     @property
     def is_slow(self) -> bool:
-        """Whether many should be looked at at a time."""
-        slow = self._looks >= FIRST_LOOKS and self._seconds > HIGH_LATENCY_SECONDS * self._looks
+        """Whether threads pay: calls are slow."""
+        slow = self._calls >= MEASURED_CALLS and self._seconds > HIGH_LATENCY_SECONDS * self._calls
         return slow and self._width > 1
 
     def _threads(self) -> ThreadPoolExecutor:
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="look")
+            self._pool = ThreadPoolExecutor(self._width, thread_name_prefix="stat")
         return self._pool
 
-    def looks(self, directory: Directory, names: list[str]) -> Looks:
-        """Look at ``names``, if looks are slow; what fails is left out."""
+    def statuses(self, directory: Directory, names: list[str]) -> Statuses:
+        """The statuses of ``names`` if calls are slow, without those that fail."""
         if not self.is_slow or len(names) < 2:
             return {}
         each = -(-len(names) // self._width)
         parts = [names[i : i + each] for i in range(0, len(names), each)]
-        found: Looks = {}
-        begun = [self._threads().submit(directory.looks_at, part) for part in parts]
+        found: Statuses = {}
+        futures = [self._threads().submit(directory.statuses_of, part) for part in parts]
         try:
-            for future in begun:
+            for future in futures:
                 found.update(future.result())
         finally:
             # After an error, too: the caller closes the directory, which threads may still use.
-            wait([future for future in begun if not future.cancel()])
+            wait([future for future in futures if not future.cancel()])
         return found
 
     def directories(self, parent: int, names: list[str]) -> Opening:
-        """Ready to open ``names`` in the open directory ``parent`` in this order."""
+        """Prepare to open ``names`` of the open directory ``parent`` in this order."""
         return Opening(self, parent, names)
 
     def ahead(self, parent: int, name: str) -> Future[Directory] | None:
-        """Begin to open a directory, unless there are enough."""
+        """Start to open a directory, unless enough are open."""
         if self._ahead >= AHEAD:
             return None
         self._ahead += 1
-        return self._threads().submit(_open, parent, name, with_looks=True)
+        return self._threads().submit(_open, parent, name, with_statuses=True)
 
-    def ingested(self) -> None:
-        """A directory that was opened ahead has had its turn."""
+    def release(self) -> None:
+        """Count a directory that was opened ahead as used."""
         self._ahead -= 1
 
 
 class Opening:
-    """Opens directories of one parent in order: ahead of time if looks are slow."""
+    """Opens directories of one parent in order, ahead of time if calls are slow."""
 
-    def __init__(self, looker: StatPool, parent: int, names: list[str]) -> None:
-        self._looker = looker
+    def __init__(self, pool: StatPool, parent: int, names: list[str]) -> None:
+        self._pool = pool
         self._parent = parent
         self._names = deque(names)
-        self._begun: dict[str, Future[Directory]] = {}
+        self._opening: dict[str, Future[Directory]] = {}
 
     def open(self, name: str) -> Directory:
         """Open the directory ``name``; its descriptor is the caller's to close."""
-        if self._looker.is_slow:
-            while self._names and (future := self._looker.ahead(self._parent, self._names[0])):
-                self._begun[self._names.popleft()] = future
-        begun = self._begun.pop(name, None)
-        if begun is None:
-            return _open(self._parent, name, with_looks=False)
-        self._looker.ingested()
-        return begun.result()
+        if self._pool.is_slow:
+            while self._names and (opening := self._pool.ahead(self._parent, self._names[0])):
+                self._opening[self._names.popleft()] = opening
+        future = self._opening.pop(name, None)
+        if future is None:
+            return _open(self._parent, name, with_statuses=False)
+        self._pool.release()
+        return future.result()
 
     def close(self) -> None:
-        """Close those that were opened and not asked for."""
-        while self._begun:
-            _, future = self._begun.popitem()
-            self._looker.ingested()
+        """Close the directories that were opened ahead and not used."""
+        while self._opening:
+            _, future = self._opening.popitem()
+            self._pool.release()
             if not future.cancel() and future.exception() is None:
                 os.close(future.result().descriptor)
 
 
-def _open(parent: int, name: str, *, with_looks: bool) -> Directory:
+def _open(parent: int, name: str, *, with_statuses: bool) -> Directory:
     descriptor = os.open(name, DIRECTORY, dir_fd=parent)
     try:
         found = Directory.read(descriptor)
-        if with_looks and len(found.names) <= FIRST_LOOKS:
-            found = found._replace(looks=found.looks_at(found.names))
+        if with_statuses and len(found.names) <= MEASURED_CALLS:
+            found = found._replace(statuses=found.statuses_of(found.names))
         return found
     except BaseException:
         os.close(descriptor)
@@ -198,12 +198,12 @@ def _open(parent: int, name: str, *, with_looks: bool) -> Directory:
 
 
 def parts(names: list[str]) -> Iterator[list[str]]:
-    """``names`` in parts of at most :data:`PART`; the first is for finding out what it takes."""
-    yield names[:FIRST_LOOKS]
-    for i in range(FIRST_LOOKS, len(names), PART):
-        yield names[i : i + PART]
+    """Cut ``names`` into parts of at most :data:`PART_ENTRIES`; the first measures the latency."""
+    yield names[:MEASURED_CALLS]
+    for i in range(MEASURED_CALLS, len(names), PART_ENTRIES):
+        yield names[i : i + PART_ENTRIES]
 
 
-def is_directory(look: Look | None) -> bool:
-    """Whether it was looked at, and is a directory."""
-    return isinstance(look, os.stat_result) and stat.S_ISDIR(look.st_mode)
+def is_directory(status: Status | None) -> bool:
+    """Whether ``status`` is known, and that of a directory."""
+    return isinstance(status, os.stat_result) and stat.S_ISDIR(status.st_mode)

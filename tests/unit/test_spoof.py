@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Refused
-from gobbler.rules.spoof import may_spoof, parse_spoofing
+from gobbler.rules.permissions import may_spoof, parse_spoofing
 
 
 @pytest.mark.parametrize(

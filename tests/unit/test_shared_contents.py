@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from gobbler.model.names import VersionKey
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
-from gobbler.rules.relations import Shared, contents_of, shared, versions_linked
+from gobbler.rules.dedup import Shared, contents_of, shared
+from gobbler.rules.links import versions_linked
 
 from .registries import KEYS, Registries, registries, stored
 
