@@ -1,4 +1,4 @@
-"""Makes the pages of docs/reference from the code: ``python -m docs.generate``.
+"""Generates the pages of docs/reference from the code: ``python -m docs.generate``.
 
-With ``--check`` nothing is written; what is not fresh is named, and the exit code is 1.
+``--check`` writes nothing. It lists outdated pages, and exits with 1 if there are any.
 """

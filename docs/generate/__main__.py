@@ -1,4 +1,4 @@
-"""Write all pages, or say which are not fresh."""
+"""Write all pages, or list the outdated ones."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PAGES: dict[str, Callable[[], str]] = {
     "settings.md": settings.page,
 }
 
-NOTE = "<!-- Made from the code by `make docs`; don't change it by hand. -->\n\n"
+NOTE = "<!-- Generated from the code by `make docs`. Don't edit this page. -->\n\n"
 
 
 def main(arguments: list[str]) -> int:
-    """Write the pages; with ``--check`` compare them instead. The exit code."""
+    """Write the pages, or compare them with ``--check``. Returns the exit code."""
     if arguments not in ([], ["--check"]):
         print("usage: python -m docs.generate [--check]", file=sys.stderr)
         return 2
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         name for name in pages.keys() | there.keys() if pages.get(name) != there.get(name)
     )
     for name in stale:
-        print(f"docs/reference/{name} is not what the code says; run: make docs", file=sys.stderr)
+        print(f"docs/reference/{name} is outdated. Run: make docs", file=sys.stderr)
     return 1 if stale else 0
 
 

@@ -13,14 +13,13 @@ from gobbler.cli import COMMANDS, cli
 INTRODUCTION = """\
 # Commands
 
-What `gobbler COMMAND --help` says, for all commands. An ADDRESS is
-`project/asset/version/path`; `@latest` stands for the latest version. With `--json` a command
-prints one JSON document and nothing else on standard output, also for an error
-([errors.md](errors.md) lists the codes). Messages go to standard error.
+This is the text of `gobbler COMMAND --help`. An ADDRESS is `project/asset/version/path`;
+`@latest` is the name of the latest version. With `--json`, a command prints one JSON document
+on standard output, also for an error: see [errors.md](errors.md). Messages go to standard error.
 """
 
 SERVE = ("serve", "worker")
-"""Commands whose options are the settings of a service: they are on another page."""
+"""Commands whose options are on the page of settings."""
 
 
 def page() -> str:
@@ -47,7 +46,7 @@ def _described(command: click.Command, context: click.Context, depth: int) -> It
     yield f"```\n{' '.join([context.command_path, *command.collect_usage_pieces(context)])}\n```"
     yield _text(command)
     if context.info_name in SERVE:
-        yield "Its options are told in [settings.md](settings.md)."
+        yield "For its options, see [settings.md](settings.md)."
     elif options := [p for p in command.params if isinstance(p, click.Option)]:
         yield markdown.table(["option", "meaning"], [row(option) for option in options])
     if isinstance(command, click.Group):
@@ -58,7 +57,7 @@ def _described(command: click.Command, context: click.Context, depth: int) -> It
 
 
 def _text(command: click.Command) -> str:
-    """The help of a command; what click leaves as it is becomes code."""
+    """The help of a command; blocks that click does not wrap become code."""
     made = []
     for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
         if not paragraph.startswith("\b\n"):
@@ -74,7 +73,7 @@ def _text(command: click.Command) -> str:
 
 
 def row(option: click.Option) -> list[str]:
-    """How an option is written, and what it means."""
+    """An option and its meaning."""
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     if not option.is_flag:
         names += f" `{metavar(option)}`"
@@ -82,7 +81,7 @@ def row(option: click.Option) -> list[str]:
 
 
 def metavar(option: click.Option) -> str:
-    """What stands for the value of an option."""
+    """The placeholder for the value of an option."""
     if option.metavar:
         return option.metavar
     if isinstance(option.type, click.Choice):
@@ -93,7 +92,7 @@ def metavar(option: click.Option) -> str:
 
 
 def default(option: click.Option) -> str:
-    """The default of an option, where its help tells it."""
+    """The default of an option, if its help shows it."""
     if not option.show_default:
         return ""
     if isinstance(option.show_default, str):

@@ -16,11 +16,11 @@ def page() -> str:
     parts = [
         "# HTTP",
         document["info"]["description"].strip(),
-        "A service describes itself at `/openapi.json` (OpenAPI 3.1), which this page is made "
-        "from. What is told here of `GET` holds for `HEAD`, without the body. Every endpoint "
-        "answers `OPTIONS` with 204. Every answer carries `Access-Control-Allow-Origin: *`. A "
-        "method that an endpoint does not have is a 405. [../http.md](../http.md) is the guide; "
-        "[errors.md](errors.md) lists the error codes.",
+        "A service describes itself at `/openapi.json` (OpenAPI 3.1), the source of this page. "
+        "`HEAD` answers as `GET`, without the body. Every endpoint answers `OPTIONS` with 204, "
+        "and any other method that it does not have with 405. Every answer has the header "
+        "`Access-Control-Allow-Origin: *`. See [../http.md](../http.md) for a guide, and "
+        "[errors.md](errors.md) for the error codes.",
         "## Endpoints",
     ]
     for path, operations in document["paths"].items():
@@ -30,7 +30,7 @@ def page() -> str:
     parts += ["## Actions", _actions(document["x-actions"])]
     parts += [
         "## Schemas",
-        "A field with `?` may be absent, or null where that is told.",
+        "A field with `?` can be absent, or null where the type says so.",
     ]
     for name, schema in document["components"]["schemas"].items():
         parts += _schema(name, schema)
@@ -68,8 +68,8 @@ def _headers(answer: Schema) -> str:
 
 def _actions(actions: Schema) -> str:
     rows = [
-        [f"`{name}`", told["who"], _type(told["request"]), told["effect"], _type(told["answer"])]
-        for name, told in actions.items()
+        [f"`{name}`", each["who"], _type(each["request"]), each["effect"], _type(each["answer"])]
+        for name, each in actions.items()
     ]
     return markdown.table(["action", "who may", "file", "effect", "answer"], rows)
 
@@ -91,7 +91,7 @@ def _schema(name: str, schema: Schema) -> list[str]:
 
 
 def _type(schema: Schema) -> str:
-    """The type that ``schema`` writes, in words."""
+    """The type of ``schema``, in words."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f"[{name}](#{markdown.link(name)})"

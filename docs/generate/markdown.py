@@ -1,4 +1,4 @@
-"""Markdown out of what the code says of itself."""
+"""Markdown from docstrings and tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _cell(text: str) -> str:
 
 
 def link(title: str) -> str:
-    """The anchor of a heading, as GitHub and most others name it."""
+    """The anchor of a heading, as on GitHub."""
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
 
 
@@ -30,7 +30,7 @@ def inline(text: str) -> str:
 
 
 def docstring(text: str | None) -> str:
-    """A docstring as Markdown: what follows ``::`` is code, ``Args:`` and the like are lists."""
+    """A docstring as Markdown: blocks after ``::`` are code, sections such as ``Args:`` lists."""
     lines = inspect.cleandoc(text or "").splitlines()
     made: list[str] = []
     position = 0
@@ -50,7 +50,7 @@ def docstring(text: str | None) -> str:
 
 
 def _indented(lines: Sequence[str], start: int) -> tuple[list[str], int]:
-    """The indented lines from ``start``, without their indentation, and where they end."""
+    """The indented lines from ``start`` without indentation, and the index after them."""
     end = start
     while end < len(lines) and (not lines[end] or lines[end].startswith(" ")):
         end += 1
@@ -59,7 +59,7 @@ def _indented(lines: Sequence[str], start: int) -> tuple[list[str], int]:
 
 
 def _section(title: str, block: Sequence[str]) -> list[str]:
-    """A section of a docstring; each of its entries is an item of a list."""
+    """A section of a docstring, as a list with an item for each entry."""
     if title == "Returns":
         return [inline(line) for line in block]
     made: list[str] = []

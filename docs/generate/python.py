@@ -78,7 +78,7 @@ def _class(kind: type, name: str, depth: int) -> Iterator[str]:
         yield f"An error: {bases}."
     elif fields := getattr(kind, "__annotations__", {}):
         yield markdown.table(["field", "type"], [[f"`{f}`", f"`{t}`"] for f, t in fields.items()])
-    elif "__init__" in _members(kind):
+    elif name == "Client":  # users make no other object themselves
         yield _code(_members(kind)["__init__"], name)
     yield markdown.docstring(kind.__doc__)
     for member, found in _members(kind).items():
@@ -87,7 +87,7 @@ def _class(kind: type, name: str, depth: int) -> Iterator[str]:
 
 
 def _members(kind: type) -> dict[str, Any]:
-    """What our classes give ``kind``, the bases' first, in the order of the code."""
+    """The public members of ``kind``, those of its bases first, in the order of the code."""
     ours = [base for base in reversed(kind.__mro__) if base.__module__.startswith("gobbler.")]
     return {
         name: member
@@ -98,7 +98,7 @@ def _members(kind: type) -> dict[str, Any]:
 
 
 def _callable(member: Any) -> Callable[..., Any] | None:  # noqa: ANN401 - whatever there is
-    """The function that is, or is behind, a member of a class."""
+    """The function behind a member of a class, if there is one."""
     if isinstance(member, property):
         return member.fget
     if isinstance(member, classmethod | staticmethod):
@@ -124,8 +124,8 @@ def _definition(function: Callable[..., Any]) -> ast.FunctionDef:
 
 def _value(function: Callable[..., Any], name: str) -> str:
     returns = _definition(function).returns
-    told = f": {ast.unparse(returns)}" if returns else ""
-    return f"```python\n{name}{told}\n```"
+    annotation = f": {ast.unparse(returns)}" if returns else ""
+    return f"```python\n{name}{annotation}\n```"
 
 
 def _code(member: Any, name: str) -> str:  # noqa: ANN401

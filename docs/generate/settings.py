@@ -1,4 +1,4 @@
-"""The reference of settings: of services, from click; of clients, from where they are read."""
+"""The reference of settings of services and clients."""
 
 from __future__ import annotations
 
@@ -18,54 +18,53 @@ SERVICE = """\
 
 ## Of a service
 
-Options of `gobbler serve` and `gobbler worker`. Each may be written with one dash, too, as the
-Go service spells them, and with a blank or `=` before its value. A service reads neither the
+These are the options of `gobbler serve` and `gobbler worker`. You can write each with one dash,
+as for the Go service, and with a blank or `=` before its value. A service reads neither the
 environment nor a configuration file.
 """
 
 ENVIRONMENT_TEXT = """\
 ## Environment of clients
 
-Commands, and `gobbler.client.Client()` where it is given neither `url`, `staging` nor
-`registry`, look at these variables. One that is empty is not set. The functions of `pygobbler`
-are given everything and look at `GOBBLER_CACHE` alone.
+Commands read these variables, and so does `gobbler.client.Client()` without `url`, `staging` and
+`registry`. An empty variable counts as not set. The functions of `pygobbler` read
+`GOBBLER_CACHE` only.
 """
 
 FILE_TEXT = """\
 ## Configuration file of clients
 
-`gobbler config show` tells which settings are used and where each comes from. Change your file
-with `gobbler config set` and `gobbler config unset`, or write it by hand. It is TOML:
+`gobbler config show` shows each setting and its source. Change your file with `gobbler config
+set` and `gobbler config unset`, or edit it. It is TOML:
 
 ```toml
 {example}
 ```
 
-These files are read, the first counts most; they need not be there:
+Commands read these files, if they exist. A setting in an earlier file counts:
 
 1. yours: `$XDG_CONFIG_HOME/gobbler/config.toml`, by default `~/.config/gobbler/config.toml`;
-2. those of the site: `gobbler/config.toml` in each directory of `$XDG_CONFIG_DIRS`, if that is
-   set, and `{site}/gobbler/config.toml`.
+2. those of the site: `gobbler/config.toml` in each directory of `$XDG_CONFIG_DIRS`, if set, and
+   `{site}/gobbler/config.toml`.
 """
 
 RULE = """\
 ## Which setting counts
 
-The nearest: an option (or a parameter of `Client`), a variable of the environment, your file,
-the files of the site. A directory counts only together with the address that it stands beside:
-with `--url` of another service, the staging directory of yours is not used. One that stands
-without an address, such as `GOBBLER_REGISTRY` alone, goes with any.
+The first of these that has the setting: an option (or a parameter of `Client`), a variable of
+the environment, your file, the files of the site. A directory counts only together with the
+address beside it: with `--url` of another service, commands ignore the staging directory of
+yours. A directory without an address, such as `GOBBLER_REGISTRY` alone, counts with every address.
 
-The service of the files is the one that `--service` (`Client(service=...)`) or
-`GOBBLER_SERVICE` names, else the `default`, else the only one. `--service` makes that of the
-environment count for nothing. `--url` together with `--service`, and `GOBBLER_SERVICE` together
-with a `GOBBLER_URL` that is not its address, are refused.
+The files can name several services. The one that counts is that of `--service`
+(`Client(service=...)`), then `GOBBLER_SERVICE`, then the `default`, then the only one. With
+`--service`, commands ignore the other variables of the environment. They refuse `--url` together
+with `--service`, and `GOBBLER_SERVICE` together with a `GOBBLER_URL` that is not its address.
 
-Where nothing of this names a service, clients use the address of `gobbler serve` without options:
-`{default_url}`. Commands say so on standard error.
+Without any of these, clients use `{default_url}`, the address of `gobbler serve` without options.
+Commands then print a line about it on standard error.
 
-A file that makes no sense is refused with its line and exit code 3, by every command that looks
-for a service.
+Every command that needs a service refuses a file with an error, names its line, and exits with 3.
 """
 
 
@@ -76,9 +75,9 @@ def page() -> str:
         for option in command.params:
             assert isinstance(option, click.Option)
             written, meaning = commands.row(option)
-            required = " Must be given." if option.required else ""
+            required = " Required." if option.required else ""
             rows.setdefault((written, meaning + required), []).append(NAMES[command])
-    options = [[*told, ", ".join(of)] for told, of in rows.items()]
+    options = [[*row, ", ".join(of)] for row, of in rows.items()]
     keys = [[f"`{key}`", text] for key, text in KEYS.items()]
     keys += [[f"`service.NAME.{key}`", text] for key, text in SERVICE_KEYS.items()]
     variables = [[f"`{name}`", text] for name, text in ENVIRONMENT.items()]
@@ -91,7 +90,7 @@ def page() -> str:
             markdown.table(["variable", "meaning"], variables),
             FILE_TEXT.format(example=example, site=SITE_DIRECTORY).strip(),
             markdown.table(["setting", "meaning"], keys),
-            "In paths `~` and variables such as `$USER` are replaced.",
+            "Paths may contain `~` and variables such as `$USER`.",
             RULE.format(default_url=DEFAULT_URL).strip(),
         ]
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from gobbler.cli.bulk import BulkBar
 from gobbler.cli.validate import next_command
 from gobbler.client.bulk.run import BulkCounter
 
 
 def test_next_command():
-    records = ["p/a/1/..manifest is damaged: odd", "p/a/1/x/..links is damaged: odd"]
-    assert next_command("p/a/1", records) == "gobbler reindex p/a/1 && gobbler validate p/a/1"
-    lost = [*records, '"foo" is missing']
-    assert next_command("p/a b/1", lost) == "gobbler validate 'p/a b/1'"
-    assert next_command("p/a/1", ["p/a/1/..summary is damaged: odd"]) == "gobbler validate p/a/1"
+    repair = "gobbler reindex p/a/1 && gobbler validate p/a/1"
+    assert next_command("p/a/1", "damaged-record") == repair
+    assert next_command("p/a b/1", "invalid-version") == "gobbler validate 'p/a b/1'"
+    assert next_command("p/a/1", "") == "gobbler validate p/a/1"
 
 
 def test_a_counter_estimates_the_rest():
@@ -30,3 +30,15 @@ def test_a_counter_estimates_the_rest():
     counter.advance(8, 4000)
     assert counter.rate > 0
     assert counter.seconds_left == 0
+
+
+def test_a_bar_on_a_terminal_shows_the_versions(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with BulkBar("verifying", "versions") as bar:
+        bar.expect_versions(2, 10)
+        bar.advance(1, 5)
+        bar.advance_versions(1)
+        bar.note("a note")
+    err = capsys.readouterr().err
+    assert "1/2 versions, 1 file, 5 bytes/10 bytes" in err
+    assert "a note" in err

@@ -18,6 +18,7 @@ from gobbler.model.names import VersionKey
 
 KEY = VersionKey("p", "a", "1")
 KEPT = ValidationRecord("ada 1 2", 12.5, 0.25, 3, 4096, ("one", "two"))
+CODED = ValidationRecord("ada 1 2", 12.5, 0.25, 3, 4096, ("one",), "damaged-record")
 
 
 @pytest.fixture(autouse=True)
@@ -196,3 +197,9 @@ def test_where_nothing_can_be_kept(state):
     with pytest.raises(Fault, match="can't be recorded") as caught:
         Ledger("http://x", "/data")
     assert "XDG_STATE_HOME" in caught.value.hint
+
+
+def test_the_code_of_a_validation_is_kept(ledger):
+    for record in (KEPT, CODED):
+        ledger.record(KEY, record)
+        assert ledger.validations() == {KEY: record}

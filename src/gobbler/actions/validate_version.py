@@ -28,7 +28,7 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
     key = VersionKey.checked(request.project, request.asset, request.version)
     check_admin(context, "validate a version")
     existing_version(context.service.registry, request)
-    problems = _problems(context, key)
+    problems, code = _problems(context, key)
     if not problems:
         return {}
     first = "; ".join(problems[:MAX_PROBLEMS_SHOWN])
@@ -37,24 +37,27 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
     raise Refused(
         f"version {quoted(key.path)} has {count}: {first}"
         + (f"; and {more} more" if more > 0 else ""),
-        code=Code.INVALID_VERSION,
+        code=code,
         fields={"problems": problems},
     )
 
 
-def _problems(context: RequestContext, key: VersionKey) -> list[str]:
+def _problems(context: RequestContext, key: VersionKey) -> tuple[list[str], Code]:
+    """All problems, and their code: damaged records if reindexing can repair all of them."""
     registry = context.service.registry
-    problems: list[str] = []
+    problems_of_summary: list[str] = []
     try:
-        problems += summary_problems(registry.summary(key))
+        problems_of_summary += summary_problems(registry.summary(key))
     except GobblerError as error:
-        problems.append(error.reason)
+        problems_of_summary.append(error.reason)
     found = scan_version(context, key)
-    problems += found.damaged.values()
+    problems = [*problems_of_summary, *found.damaged.values()]
     try:
         manifest = registry.manifest(key)
     except GobblerError as error:
-        return [*problems, error.reason]
+        is_damaged = not problems_of_summary and error.code is Code.DAMAGED_RECORD
+        code = Code.DAMAGED_RECORD if is_damaged else Code.INVALID_VERSION
+        return [*problems, error.reason], code
     linked, unreadable = _linked(registry, key, manifest)
     hashes, unhashed = _hashes(context, key, found)
     places = places_of(context, key)
@@ -62,7 +65,10 @@ def _problems(context: RequestContext, key: VersionKey) -> list[str]:
     links = {**found.links, **dict.fromkeys(found.damaged)}
     gone = _gone(context, manifest)
     version = ScannedVersion(key, with_path, found.scan, hashes, links, linked, gone)
-    return [*problems, *unreadable, *unhashed, *problems_of(version, manifest, places)]
+    others = [*unreadable, *unhashed, *problems_of(version, manifest, places)]
+    is_damaged = bool(found.damaged) and not problems_of_summary and not others
+    code = Code.DAMAGED_RECORD if is_damaged else Code.INVALID_VERSION
+    return [*problems, *others], code
 
 
 def _linked(

@@ -78,9 +78,9 @@ def report_resumed(run: BulkRun[Any], note: Callable[[str], None] | None = None)
 
 
 class BulkBar:
-    """A :class:`gobbler.client.bulk.run.BulkProgress` for people; vanishes in the end.
+    """A :class:`gobbler.client.bulk.run.BulkProgress` that draws a bar, and removes it at the end.
 
-    ``title`` says what is under way, ``unit`` what is counted.
+    ``title`` names the work, ``unit`` what the bar counts.
     """
 
     def __init__(self, title: str, unit: str) -> None:

@@ -192,7 +192,7 @@ def _owned(client: Client, place: Address) -> Project | Asset:
 def _without_owners(place: Address, stored: Permissions, owners: tuple[str, ...]) -> list[str]:
     for owner in owners:
         if owner not in stored.owners:
-            raise _nobody(place, owner, "owner")
+            raise _not_listed(place, owner, "owner")
     return [owner for owner in stored.owners if owner not in owners]
 
 
@@ -201,7 +201,7 @@ def _without_uploaders(
 ) -> list[Uploader]:
     for uploader in uploaders:
         if not any(_says(entry, uploader) for entry in stored.uploaders):
-            raise _nobody(place, uploader.id, "uploader")
+            raise _not_listed(place, uploader.id, "uploader")
     return [
         entry
         for entry in stored.uploaders
@@ -214,7 +214,7 @@ def _says(entry: Uploader, asked: Uploader) -> bool:
     return plain(asked).items() <= plain(entry).items()
 
 
-def _nobody(place: Address, user: str, what: str) -> Missing:
+def _not_listed(place: Address, user: str, what: str) -> Missing:
     return Missing(
         f"{quoted(str(place))} has no such {what}: {quoted(user)}",
         hint=f"List them: gobbler permissions get {place}",

@@ -221,7 +221,7 @@ ASCII_GUIDES = ("|-- ", "`-- ", "|   ", "    ")
 
 @dataclass
 class Node:
-    """A name, what is said of it, and what is below it."""
+    """A node: its name, a note beside it, and its children."""
 
     name: str
     note: str = ""

@@ -15,7 +15,7 @@ from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as, resolve
 from gobbler.errors import Code, GobblerError, Refused, quoted
-from gobbler.model.names import LINKS, MANIFEST, VersionKey
+from gobbler.model.names import VersionKey
 from gobbler.model.records import format_time
 
 
@@ -101,14 +101,15 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
         )
     place = resolve(client, parse_as(address, "version"))
     problems: list[str] = []
+    code = ""
     started = time.monotonic()
     try:
         client.admin.validate_version(place.project, place.asset, place.version)
     except RequestFailed as error:
-        problems = error.problems
+        problems, code = error.problems, str(error.code)
         if not problems:
             raise
-    _record(client, place, time.monotonic() - started, problems)
+    _record(client, place, time.monotonic() - started, problems, code)
     if as_json:
         common.print_json(common.named(place) | {"valid": not problems, "problems": problems})
     elif problems:
@@ -177,7 +178,7 @@ def _report(found: BulkValidation, results: list[ValidationResult], seconds: flo
                 format_time(result.finished),
                 str(len(result.problems)),
                 result.problems[0],
-                next_command(result.address, result.problems),
+                next_command(result.address, result.code),
             )
             for result in wrong
         ],
@@ -227,11 +228,13 @@ def _described(result: ValidationResult) -> dict[str, Any]:
     }
 
 
-def _record(client: Client, place: Address, seconds: float, problems: Sequence[str]) -> None:
+def _record(
+    client: Client, place: Address, seconds: float, problems: Sequence[str], code: str
+) -> None:
     """Record the result of one validation; print a warning if that fails."""
     key = VersionKey(place.project, place.asset, place.version)
     try:
-        client.admin.record_validation(key, seconds, tuple(problems))
+        client.admin.record_validation(key, seconds, tuple(problems), code)
     except GobblerError as error:
         click.echo(f"warning: {error.reason}", err=True)
 
@@ -267,14 +270,13 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
     common.print_table(("version", "verified", "result", ">files", ">size"), rows)
 
 
-def next_command(address: str, problems: Sequence[str]) -> str:
-    """The command to try next for a version that has ``problems``.
+def next_command(address: str, code: str) -> str:
+    """The command to try next for a version whose validation ended with ``code``.
 
     Reindexing repairs damaged records. Other problems need a closer look first, because the
     files may differ from the published ones.
     """
     name = shlex.quote(address)
-    remade = (f"{MANIFEST} is damaged", f"{LINKS} is damaged")
-    if all(any(text in problem for text in remade) for problem in problems):
+    if code == Code.DAMAGED_RECORD:
         return f"gobbler reindex {name} && gobbler validate {name}"
     return f"gobbler validate {name}"

@@ -49,7 +49,7 @@ class Admin:
     do), ``left`` (how many tasks are not done yet) and ``resumed`` (when the run began that this
     one resumes, if it does). What is done is kept in the user's state directory
     (``XDG_STATE_HOME``), so that the same call resumes after any interruption; ``restart`` starts
-    over. Up to ``parallel`` requests run at a time. Requests that nobody answers are retried for
+    over. Up to ``parallel`` requests run at a time. Requests without an answer are retried for
     ``retry_seconds`` seconds; then :class:`~gobbler.errors.Unreachable` is raised.
     """
 
@@ -181,7 +181,7 @@ class Admin:
             budget: When it is used up, no further version is started.
             parallel: How many versions are validated at a time.
             restart: Start another pass at once.
-            retry_seconds: Seconds for which to retry requests that nobody answers.
+            retry_seconds: Seconds for which to retry requests without an answer.
             progress: Receives the progress; see :class:`gobbler.client.bulk.run.BulkProgress`.
 
         Raises:
@@ -210,12 +210,14 @@ class Admin:
         """
         return last_validations(self._connection, *_checked(project, asset), retry_seconds)
 
-    def record_validation(self, key: VersionKey, seconds: float, problems: tuple[str, ...]) -> None:
+    def record_validation(
+        self, key: VersionKey, seconds: float, problems: tuple[str, ...], code: str = ""
+    ) -> None:
         """Keep the result of validating one version, as :meth:`validate_all` does.
 
-        ``seconds`` is how long it took.
+        ``seconds`` is how long it took; ``code`` is that of the service's error.
         """
-        record_validation(self._connection, key, seconds, problems)
+        record_validation(self._connection, key, seconds, problems, code)
 
     def refresh_all(
         self,

@@ -43,9 +43,9 @@ class Client:
     Args:
         url: The address of the service.
         staging: Its staging directory as it is mounted here. Changes need it. If it is not given,
-            the service is asked for it.
+            the client asks the service.
         registry: Its registry as it is mounted here. If that is a directory on this machine, it
-            is read directly. If it is not given, the service is asked for it.
+            is read directly. If it is not given, the client asks the service.
         cache: The directory for what is fetched over HTTP; by default the user's own, see
             :func:`~gobbler.client.cache.cache.default_cache`.
         force_remote: Read over HTTP even if the registry is mounted.

@@ -176,7 +176,6 @@ class Version(Handle):
         if mode not in ("r", "rt", "rb"):
             raise Refused(
                 f"a file of a version can't be opened with the mode {mode!r}: it never changes",
-                code=Code.READ_ONLY,
                 hint='Open it with "r" or "rb"; publish a new version with gobbler upload.',
             )
         file = open_file(self._reader, self.key, path)

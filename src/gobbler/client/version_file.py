@@ -43,7 +43,7 @@ class VersionFile(io.BufferedReader):
 class VersionText(io.TextIOWrapper):
     """An open file of text.
 
-    It can't be pickled between two lines of a loop over it: ``tell()`` knows no position then.
+    You can't pickle it inside a loop over its lines: it has no position there (``tell()`` fails).
     """
 
     def __init__(

@@ -61,13 +61,24 @@ CREATE TABLE IF NOT EXISTS claims (
 
 
 class ValidationRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One validation: of which version (its stamp), when it ended, and the problems found."""
+    """One validation: of which version (its stamp), when it ended, and the problems found.
+
+    ``code`` is that of the service's error; empty if there was none.
+    """
 
     stamp: str
     finished: float
     seconds: float
     files: int
     bytes: int
+    problems: tuple[str, ...]
+    code: str = ""
+
+
+class _Problems(msgspec.Struct):
+    """The column ``problems``; a plain list where no code is known."""
+
+    code: str
     problems: tuple[str, ...]
 
 
@@ -125,7 +136,9 @@ class Ledger:
             "INSERT OR REPLACE INTO verified VALUES (?,?,?,?,?,?,?,?,?)",
             *(key.project, key.asset, key.version),
             *(record.stamp, record.finished, record.seconds, record.files, record.bytes),
-            msgspec.json.encode(record.problems).decode(),
+            msgspec.json.encode(
+                _Problems(record.code, record.problems) if record.code else record.problems
+            ).decode(),
         )
 
     def forget(self, key: VersionKey) -> None:
@@ -200,8 +213,10 @@ class Ledger:
 
 
 def _record(values: tuple[object, ...]) -> ValidationRecord:
-    problems = msgspec.json.decode(str(values[-1]), type=tuple[str, ...])
-    return msgspec.convert((*values[:-1], problems), ValidationRecord)
+    found = msgspec.json.decode(str(values[-1]), type=tuple[str, ...] | _Problems)
+    if not isinstance(found, _Problems):
+        found = _Problems("", found)
+    return msgspec.convert((*values[:-1], found.problems, found.code), ValidationRecord)
 
 
 class Claims:

@@ -42,7 +42,8 @@ class ValidationResult(Struct, frozen=True):
 
     ``finished`` is when the validation ended, ``seconds`` how long it took. ``files`` and
     ``bytes`` count what was hashed: links do not count, and both are 0 if the manifest can't
-    be read.
+    be read. ``code`` is that of the service's error: ``damaged-record`` if reindexing can repair
+    the version; empty if it is valid, or from a service without codes.
     """
 
     project: str
@@ -53,6 +54,7 @@ class ValidationResult(Struct, frozen=True):
     files: int
     bytes: int
     problems: tuple[str, ...]
+    code: str = ""
 
     @property
     def address(self) -> str:
@@ -75,6 +77,7 @@ def _result(key: VersionKey, record: ValidationRecord) -> ValidationResult:
         record.files,
         record.bytes,
         record.problems,
+        record.code,
     )
 
 
@@ -185,6 +188,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         self._note_size(key, stored)
         target = TargetProgress(self._progress, stop, claims)
         problems: tuple[str, ...] = ()
+        code = ""
         names = {"project": key.project, "asset": key.asset, "version": key.version}
         is_long = stored is not None and takes_long(*stored)
         try:
@@ -193,11 +197,13 @@ class BulkValidation(BulkRun[ValidationResult]):
             target.reach(0, 0)
             if self._requester.was_deleted(error, *names.values()):
                 return None
-            problems = problems_in(error)
+            problems, code = problems_in(error), str(error.code)
         files, size = stored or (0, 0)
         target.reach(files, size)
         seconds = round(time.monotonic() - started, 3)
-        record = ValidationRecord(self._stamps[key], time.time(), seconds, files, size, problems)
+        record = ValidationRecord(
+            self._stamps[key], time.time(), seconds, files, size, problems, code
+        )
         return _result(key, record)
 
     def _note_size(self, key: VersionKey, stored: StoredFiles | None) -> None:
@@ -218,17 +224,22 @@ class BulkValidation(BulkRun[ValidationResult]):
             ValidationRecord(
                 self._stamps[key],
                 *(finished, result.seconds, result.files, result.bytes, result.problems),
+                result.code,
             ),
         )
 
 
 def record_validation(
-    service: BulkService, key: VersionKey, seconds: float, problems: tuple[str, ...]
+    service: BulkService,
+    key: VersionKey,
+    seconds: float,
+    problems: tuple[str, ...],
+    code: str,
 ) -> None:
     """Record in the ledger that one version was validated, outside of a bulk run."""
     files, size = read_stored_files(service, key) or (0, 0)
     record = ValidationRecord(
-        read_stamp(service, key), time.time(), round(seconds, 3), files, size, problems
+        read_stamp(service, key), time.time(), round(seconds, 3), files, size, problems, code
     )
     with Ledger(*registry_id(service)) as ledger:
         ledger.record(key, record)
