@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client.paths import unpack
+from gobbler.client.address import unpack
 
 
 def unpack_path(path: str) -> dict[str, str | None]:

@@ -28,7 +28,7 @@ def reserve_port() -> tuple[int, socket.socket]:
 
     Tests run side by side, and between looking for a port and listening there another may come:
     services may even share it, and get half of the requests each. So whoever wants a port first
-    takes the UDP port of the same number, which nobody can share; gobbler.client.ports does so,
+    takes the UDP port of the same number, which nobody can share; gobbler.client.testing does so,
     too. They are below those that Linux gives to connections (``ip_local_port_range``).
     """
     for _ in range(1000):

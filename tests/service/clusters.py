@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 
 from .processes import PATIENCE, identity, interpreter, wait_for
 

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gobbler.client import Client
-from gobbler.client.ports import ReservedPort
-from gobbler.client.testing import TestService
+from gobbler.client.testing import ReservedPort, TestService
 
 ROOT = Path(__file__).parents[2]
 

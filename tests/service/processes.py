@@ -23,7 +23,7 @@ import pytest
 import requests
 
 import gobbler
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 from gobbler.cluster import dask as module
 from gobbler.cluster.dask import DaskExecutor, check_cluster
 from gobbler.errors import Misconfigured

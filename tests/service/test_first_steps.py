@@ -14,8 +14,8 @@ import pytest
 
 from gobbler.cli import common, main
 from gobbler.client import resolve
-from gobbler.client.ports import HOST, ReservedPort
 from gobbler.client.resolve import DEFAULT_URL
+from gobbler.client.testing import HOST, ReservedPort
 from gobbler.service.settings import DEFAULT_DIRECTORY
 
 from .processes import own_name, wait_for

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gobbler.client import Client, NoAnswer
-from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import ReservedPort
 
 from .documented import ROOT, examples
 from .processes import Place, Running, wait_for

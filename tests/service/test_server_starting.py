@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import requests
 
-from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import ReservedPort
 
 from .processes import (
     Place,

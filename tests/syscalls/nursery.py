@@ -52,7 +52,8 @@ def nursery() -> Nursery:
 
 def _serve() -> None:
     # The imports are the purpose: a fork of this process need not load them.
-    from gobbler.cli import main, serve  # noqa: F401, PLC0415
+    from gobbler.cli import main  # noqa: PLC0415
+    from gobbler.cli import serve as _serve_command  # noqa: F401, PLC0415
     from gobbler.service import supervisor  # noqa: F401, PLC0415
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those that end

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 
 from .nursery import nursery
 from .tracing import BATCH, COPY, REQUEST, Target

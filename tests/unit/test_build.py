@@ -11,8 +11,8 @@ from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link, Manifest, Summary
 from gobbler.rules.links import InWhitelist
 from gobbler.rules.upload_plan import Plan
-from gobbler.transfer import build
-from gobbler.transfer.build import write_version
+from gobbler.transfer import ingest
+from gobbler.transfer.ingest import write_version
 
 KEY = VersionKey("p", "a", "2")
 SUMMARY = Summary("u", "2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z")
@@ -22,10 +22,10 @@ DIRECTORIES = ("", "c", "d", "d/e")
 @pytest.fixture(params=["one", "several", "as where each call takes long"], autouse=True)
 def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param != "one":
-        monkeypatch.setattr(build, "MANY_LINKS", 2)
-        monkeypatch.setattr(build, "FIRST_LINKS", 3)
+        monkeypatch.setattr(ingest, "MANY_LINKS", 2)
+        monkeypatch.setattr(ingest, "FIRST_LINKS", 3)
     if request.param == "as where each call takes long":
-        monkeypatch.setattr(build, "HIGH_LATENCY_SECONDS", -1.0)
+        monkeypatch.setattr(ingest, "HIGH_LATENCY_SECONDS", -1.0)
 
 
 def wanted() -> dict[str, str]:

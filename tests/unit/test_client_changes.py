@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gobbler.client import Client, LinkChange, NewPermissions, RequestFailed
-from gobbler.client.permissions import appended, new_permissions
+from gobbler.client.handle import appended, new_permissions
 from gobbler.model.records import Permissions, Uploader
 from gobbler.model.requests import DeletionTarget, action_of
 

@@ -8,14 +8,14 @@ import sys
 
 import pytest
 
-from gobbler.client.ports import HOST, ReservedPort
+from gobbler.client.testing import HOST, ReservedPort
 from gobbler.errors import Fault
 
 EACH = 40
 
 TAKE = f"""
 import sys
-from gobbler.client.ports import ReservedPort
+from gobbler.client.testing import ReservedPort
 first, last = map(int, sys.argv[1:])
 taken = [ReservedPort(range(first, last)) for _ in range({EACH})]
 print(*(port.number for port in taken), flush=True)

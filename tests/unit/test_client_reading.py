@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from gobbler.client import Client
+from gobbler.client.address import unpack
 from gobbler.client.handle import names_of
-from gobbler.client.paths import unpack
 from gobbler.client.source import LocalSource
 from gobbler.errors import Fault, Missing, Refused
 from gobbler.model.records import Permissions, Uploader

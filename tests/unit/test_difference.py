@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
-from gobbler.rules.diff import Pair, difference
+from gobbler.rules.manifest import Pair, difference
 
 from .strategies import manifests
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
-from gobbler.rules.manifest_tree import Hierarchy
+from gobbler.rules.manifest import Hierarchy
 
 from .strategies import manifests
 

@@ -10,7 +10,7 @@ import pytest
 
 from gobbler.cli import serve
 from gobbler.cli.worker import command
-from gobbler.fs import latency
+from gobbler.fs import mounts
 from gobbler.service import worker_process
 
 
@@ -28,9 +28,9 @@ def test_the_median_of_the_samples_decides(
         moment += next(takes)
         raise FileNotFoundError
 
-    monkeypatch.setattr(latency.os, "lstat", lstat)
+    monkeypatch.setattr(mounts.os, "lstat", lstat)
     monkeypatch.setattr(time, "monotonic", lambda: moment)
-    assert latency.has_high_latency(str(tmp_path)) is slow
+    assert mounts.has_high_latency(str(tmp_path)) is slow
     monkeypatch.undo()
     assert not os.listdir(tmp_path)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.fs import openat2
-from gobbler.fs.open import closing, open_beneath, open_directory
-from gobbler.fs.openat2 import opener, read_link
+from gobbler.fs import open as opening
+from gobbler.fs.open import closing, open_beneath, open_directory, opener, read_link
 
 
 @pytest.fixture
@@ -30,10 +29,10 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     if request.param == "step by step":
 
         def forbidden(*arguments: object) -> int:
-            openat2.ctypes.set_errno(errno.EPERM)
+            opening.ctypes.set_errno(errno.EPERM)
             return -1
 
-        monkeypatch.setattr(openat2, "_syscall", forbidden)
+        monkeypatch.setattr(opening, "_syscall", forbidden)
     found = opener()
     if request.param == "at once" and found is open_beneath:
         pytest.skip("this kernel has no openat2")

@@ -11,14 +11,13 @@ from typing import Any
 
 import msgspec
 
-from gobbler.actions.approve_probation import approve_probation
 from gobbler.actions.context import RequestContext, Requester, ServiceContext
 from gobbler.actions.create_project import create_project
 from gobbler.actions.delete import delete_asset, delete_project, delete_version
 from gobbler.actions.jobs import cancel_job, list_jobs
+from gobbler.actions.probation import approve_probation, reject_probation
 from gobbler.actions.refresh import refresh_latest, refresh_usage
 from gobbler.actions.reindex_version import reindex_version
-from gobbler.actions.reject_probation import reject_probation
 from gobbler.actions.reroute_links import reroute_links
 from gobbler.actions.set_permissions import set_permissions
 from gobbler.actions.upload import upload

@@ -14,7 +14,7 @@ from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset, changing_project, changing_registry
 from gobbler.registry.log import prepare_log, publish_log, version_entry
-from gobbler.registry.unpublish import REMOVED, Removal, commit, prepare
+from gobbler.registry.publish import REMOVED, Removal, commit_removal, prepare_removal
 from gobbler.registry.workspace import Workspace
 
 
@@ -49,7 +49,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
     versions = list(registry.versions(asset))
     removal = Removal(asset.project, asset.path, versions, bool(request.force))
     with context.new_workspace() as workspace:
-        journal = prepare(registry, workspace, removal)
+        journal = prepare_removal(registry, workspace, removal)
         entry = LogEntry(type="delete-asset", project=asset.project, asset=asset.asset)
         prepare_log(workspace, entry)
         flush_filesystem(workspace.path, context.service.durability)
@@ -57,7 +57,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
             with changing_project(registry, asset.project):
                 if registry.has(asset.path):
                     now = list(registry.versions(asset))
-                    commit(registry, workspace, removal.of(now), journal)
+                    commit_removal(registry, workspace, removal.of(now), journal)
         except Missing:
             return {}  # the project was deleted meanwhile
         with raising_not_durable(f"the removal of {quoted(asset.path)}"):
@@ -75,14 +75,14 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
     force = bool(request.force)
     removal = Removal(key.project, key.path, [key], force, latest_of=key.of_asset)
     with context.new_workspace() as workspace:
-        journal = prepare(registry, workspace, removal)
+        journal = prepare_removal(registry, workspace, removal)
         _prepare_log(context, workspace, key, force=force)
         flush_filesystem(workspace.path, context.service.durability)
         try:
             with changing_asset(registry, key.of_asset):
                 if registry.has(key.path):
                     _prepare_log(context, workspace, key, force=force)
-                    commit(registry, workspace, removal, journal)
+                    commit_removal(registry, workspace, removal, journal)
         except Missing:
             if registry.has(key.path):
                 raise

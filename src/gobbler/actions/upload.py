@@ -26,8 +26,7 @@ from gobbler.registry.registry import Registry
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight, upload_right
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, locate_links, make_plan
-from gobbler.transfer.build import write_version
-from gobbler.transfer.ingest import ingest_files
+from gobbler.transfer.ingest import ingest_files, write_version
 from gobbler.transfer.scan import StagedSource, scan
 
 UPLOAD_ATTEMPTS = 5

@@ -13,7 +13,7 @@ import click
 
 from gobbler.errors import GobblerError
 from gobbler.fs.flush import Durability
-from gobbler.fs.latency import has_high_latency
+from gobbler.fs.mounts import has_high_latency
 from gobbler.rules.dedup import Dedup
 from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import (

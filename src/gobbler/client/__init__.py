@@ -15,14 +15,12 @@ from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.bulk.repair import BulkRepair, RepairResult
 from gobbler.client.bulk.validate import BulkValidation, ValidationResult
-from gobbler.client.cache.entries import CacheEntry, Damage
-from gobbler.client.cache.prune import PruneResult
-from gobbler.client.cache_directory import CacheDirectory
+from gobbler.client.cache.entries import CacheEntry, Damage, PruneResult
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
-from gobbler.client.job_list import JobList
+from gobbler.client.groups import CacheDirectory, JobList
+from gobbler.client.handle import NewPermissions
 from gobbler.client.jobs import Job
-from gobbler.client.permissions import NewPermissions
 from gobbler.client.project import Project
 from gobbler.client.relations import LinkChange
 from gobbler.client.source import ServiceInfo
@@ -30,7 +28,7 @@ from gobbler.client.upload import UploadPlan
 from gobbler.client.version import Version
 from gobbler.client.version_path import VersionPath
 from gobbler.rules.bulk import Budget
-from gobbler.rules.diff import Difference, Pair
+from gobbler.rules.manifest import Difference, Pair
 
 __all__ = [
     "Admin",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from gobbler.client.address import registry_path
 from gobbler.client.bulk.repair import BulkRepair
 from gobbler.client.bulk.run import BulkProgress
 from gobbler.client.bulk.validate import (
@@ -15,9 +16,7 @@ from gobbler.client.bulk.validate import (
     last_validations,
     record_validation,
 )
-from gobbler.client.handle import html_of
-from gobbler.client.paths import registry_path
-from gobbler.client.permissions import AnyUploader, NewPermissions, new_permissions
+from gobbler.client.handle import AnyUploader, NewPermissions, html_of, new_permissions
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.relations import LinkChange

@@ -21,10 +21,10 @@ from urllib.parse import quote
 
 import requests
 
+from gobbler.client.address import listed_path
 from gobbler.client.download import FILE_MODE, PIECE_BYTES, SMALL_FILE
 from gobbler.client.errors import BrokenOff
 from gobbler.client.http import NOT_A_SERVICE, Http
-from gobbler.client.paths import listed_path
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from gobbler.client import source
 from gobbler.client.address import LATEST
-from gobbler.client.handle import Handle, checked_name
-from gobbler.client.permissions import AnyUploader, NewPermissions, set_permissions
+from gobbler.client.handle import AnyUploader, Handle, NewPermissions, checked_name, set_permissions
 from gobbler.client.version import Version
 from gobbler.errors import Code, Missing, quoted
 from gobbler.model.names import AssetKey

@@ -9,11 +9,10 @@ from gobbler.client import source
 from gobbler.client.address import LATEST, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
-from gobbler.client.cache_directory import CacheDirectory
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.errors import RequestRefused
+from gobbler.client.groups import CacheDirectory, JobList
 from gobbler.client.handle import checked_name, html_of
-from gobbler.client.job_list import JobList
 from gobbler.client.jobs import Job
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader

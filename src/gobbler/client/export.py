@@ -6,7 +6,7 @@ import os
 import secrets
 import shutil
 
-from gobbler.client.paths import listed_path
+from gobbler.client.address import listed_path
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import INTERNAL_PREFIX, VersionKey
 from gobbler.model.records import Manifest

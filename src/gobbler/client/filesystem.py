@@ -22,7 +22,7 @@ from gobbler.client.errors import NotThere
 from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.source import names
-from gobbler.client.version_file import open_here
+from gobbler.client.version_path import open_here
 from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, parse_time

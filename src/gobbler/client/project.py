@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from gobbler.client import source
 from gobbler.client.asset import Asset
-from gobbler.client.handle import Handle, checked_name
-from gobbler.client.permissions import AnyUploader, NewPermissions, set_permissions
+from gobbler.client.handle import AnyUploader, Handle, NewPermissions, checked_name, set_permissions
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.model.records import Permissions
 

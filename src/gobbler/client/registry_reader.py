@@ -15,18 +15,18 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
+from gobbler.client.address import listed_path, registry_path
 from gobbler.client.connection import Connection
 from gobbler.client.errors import NotThere
 from gobbler.client.expected import ContentMismatch
 from gobbler.client.parallel import ForkSafeLock
-from gobbler.client.paths import listed_path, registry_path
 from gobbler.client.ranges import Ranges
 from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
-from gobbler.rules.manifest_tree import Hierarchy
+from gobbler.rules.manifest import Hierarchy
 
 T = TypeVar("T")
 

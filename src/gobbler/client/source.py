@@ -11,9 +11,9 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
+from gobbler.client.address import is_below, listed_path
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
-from gobbler.client.paths import is_below, listed_path
 from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.model.names import (
     INCOMING,

@@ -12,13 +12,12 @@ from gobbler.client import source
 from gobbler.client.export import clone
 from gobbler.client.handle import Handle, html_of
 from gobbler.client.relations import Relations, relations
-from gobbler.client.version_file import VersionText, open_file
-from gobbler.client.version_path import VersionPath
+from gobbler.client.version_path import VersionPath, VersionText, open_file
 from gobbler.errors import Code, Missing, Refused
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest, Summary
-from gobbler.rules.diff import Difference, difference
+from gobbler.rules.manifest import Difference, difference
 
 if TYPE_CHECKING:
     from gobbler.client.asset import Asset

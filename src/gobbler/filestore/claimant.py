@@ -2,7 +2,7 @@
 
 A store object makes ``cur/..claimant-{id}`` at its first claim. The file is a
 :mod:`lease <gobbler.fs.lease>`: a thread renews it, so that other processes can find out whether
-this process still lives (see :mod:`gobbler.filestore.requeue`). It is removed with the store
+this process still lives (see :mod:`gobbler.filestore.store`). It is removed with the store
 object and its claims, or at the end of the process.
 
 The lease exists, locked, before a file is renamed to a name with that ID. So at no moment is a

@@ -22,8 +22,17 @@ from msgspec import UNSET
 from gobbler.errors import Fault, GobblerError, Missing
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import read_file
-from gobbler.index.database import DamagedIndex, Database, UnusableIndex
-from gobbler.index.tables import Facts, Tables, packed, reading, told, writing
+from gobbler.index.database import (
+    DamagedIndex,
+    Database,
+    Facts,
+    Tables,
+    UnusableIndex,
+    packed,
+    reading,
+    told,
+    writing,
+)
 from gobbler.model.names import LOGS, VersionKey
 from gobbler.model.records import LogEntry, Manifest, decode, decode_manifest
 from gobbler.registry.registry import Registry

@@ -13,9 +13,8 @@ from typing import TypeVar
 
 from gobbler.errors import Fault, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.index.database import UnusableIndex
+from gobbler.index.database import Tables, UnusableIndex
 from gobbler.index.index import Follow, Index
-from gobbler.index.tables import Tables
 from gobbler.model.answers import Shared
 from gobbler.model.names import AssetKey, VersionKey
 from gobbler.model.progress import CancelToken

@@ -1,6 +1,9 @@
-"""Publish a version that was built: the only part of an upload that holds locks.
+"""Publish what was built, and remove what is published: the steps that hold locks.
 
-"Write order of a publication" in docs/format.md lists the steps, and what a crash leaves.
+Both have one commit, a rename between the workspace and the registry. Publishing renames the
+finished tree into place; removing renames a version, an asset or a project into the workspace,
+with which its files are deleted. Usage, latest version and log follow. "Write order of a
+publication" in docs/format.md lists the steps, and what a crash leaves after each.
 """
 
 from __future__ import annotations
@@ -10,21 +13,22 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from gobbler.errors import Fault, Missing, quoted
+from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
 from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
-from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, VersionKey
-from gobbler.model.records import Latest, Permissions, Summary, encode
+from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, AssetKey, VersionKey, project_usage
+from gobbler.model.records import Latest, Permissions, Summary, Usage, encode
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import becomes_latest, finish_order
+from gobbler.registry.usage import becomes_latest, count_usage, find_latest, finish_order
 from gobbler.registry.workspace import Workspace
+from gobbler.rules.links import usage_of
 
 
 @dataclass(frozen=True)
@@ -167,3 +171,97 @@ def _set_publication_time(registry: Registry, publication: Publication, summary:
         os.utime(summary, ns=(published, published))
     finish = finish_order(publication.summary, published)
     return becomes_latest(registry, publication.key, finish)
+
+
+REMOVED = "removed"
+
+
+@dataclass(frozen=True)
+class Removal:
+    """What to remove: the ``versions`` in ``path`` (of an asset or a version) of a project.
+
+    ``force``: remove also what can't be read. ``latest_of``: the asset whose latest version must
+    be found again, without ``versions``.
+    """
+
+    project: str
+    path: str
+    versions: list[VersionKey]
+    force: bool
+    latest_of: AssetKey | None = None
+
+    def of(self, versions: list[VersionKey]) -> Removal:
+        """The same removal, of other versions."""
+        return replace(self, versions=versions)
+
+
+def prepare_removal(registry: Registry, workspace: Workspace, removal: Removal) -> Journal:
+    """Write the intent; the caller flushes it before :func:`commit`."""
+    journal = Journal(registry, workspace, marked=False)
+    journal.remove(removal.path, REMOVED)
+    asset = removal.latest_of
+    journal.prepare(
+        Intent(
+            moves=[],
+            project=removal.project,
+            asset=asset.asset if asset is not None else "",
+            recount=[removal.project],
+            latest=asset is not None,
+        )
+    )
+    return journal
+
+
+def commit_removal(
+    registry: Registry, workspace: Workspace, removal: Removal, journal: Journal
+) -> None:
+    """Commit the removal. The caller holds the lock of what contains ``removal.path``."""
+    if removal.latest_of is not None:
+        _change_latest(registry, removal, removal.latest_of, journal)
+    with changing_usage(registry, removal.project):
+        total = _usage_without(registry, removal)
+        if total is not None:
+            journal.write("usage", encode(Usage(total)), project_usage(removal.project))
+        journal.commit(then=lambda: publish_log(registry, workspace))
+
+
+def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journal: Journal) -> None:
+    gone = {key.version for key in removal.versions}
+    try:
+        present = registry.latest(asset)
+    except GobblerError:
+        if not removal.force:
+            raise
+        present = removal.versions[0].version
+    if present is not None and present not in gone:
+        return
+    try:
+        best = find_latest(registry, asset, without=removal.versions[0])
+    except GobblerError:
+        if not removal.force:
+            raise
+        best = None  # rather no latest version than a removed one
+    if best is not None:
+        journal.write("latest", encode(Latest(best.version)), asset.latest)
+    elif present is not None:
+        journal.remove(asset.latest, "former-latest")
+
+
+def _usage_without(registry: Registry, removal: Removal) -> int | None:
+    """The project's usage after the removal; ``None`` with ``force`` if that can't be found out.
+
+    Without one of the manifests, all versions are counted again.
+    """
+    try:
+        if all(registry.has(key.manifest) for key in removal.versions):
+            freed = sum(usage_of(registry.manifest(key)) for key in removal.versions)
+            return max(0, registry.usage(removal.project).total - freed)
+    except GobblerError:
+        if not removal.force:
+            raise
+    try:
+        return count_usage(registry, removal.project, without=set(removal.versions))
+    except GobblerError:
+        if not removal.force:
+            raise
+        return None

@@ -1,4 +1,8 @@
-"""The HTTP application of one HTTP worker: which endpoint answers a request."""
+"""The HTTP application of one HTTP worker: which endpoint answers a request.
+
+The answers to ``GET /``, ``/info`` and ``/openapi.json`` are made once, when the service starts,
+so they need no filesystem.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from gobbler import __version__
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
+from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.responses import CORS, failure, json_answer
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
-from gobbler.service.routes.info import info_routes
 from gobbler.service.routes.jobs import JobsRoute
 from gobbler.service.routes.links import LINKS_ROUTE, LinksRoute
 from gobbler.service.routes.list import ListRoute
@@ -28,6 +33,31 @@ from gobbler.service.routes.new import NewRoute
 from gobbler.service.settings import Settings
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import RequestIntake
+
+OPENAPI = "/openapi.json"
+
+
+def info_routes(settings: Settings) -> list[Route]:
+    """The three endpoints of a service with these ``settings``."""
+    prefix = settings.prefix
+    root = {"name": "gobbler API", "version": __version__}
+    info = {"staging": settings.staging, "registry": settings.registry}
+    answers = {
+        f"{prefix}/": root,
+        **({prefix: root} if prefix else {}),
+        f"{prefix}/info": info,
+        f"{prefix}{OPENAPI}": openapi.description(prefix),
+    }
+    return [_constant(path, value) for path, value in answers.items()]
+
+
+def _constant(path: str, value: object) -> Route:
+    async def answer(request: Request) -> Response:
+        del request
+        return json_answer(value)
+
+    return Route(path, answer)
+
 
 REQUEST_THREADS = 256
 """Requests for changes that run at a time in one HTTP worker; each mostly waits."""

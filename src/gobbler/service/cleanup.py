@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import chain, repeat
 
-from gobbler.actions.reject_probation import remove_from_probation
+from gobbler.actions.probation import remove_from_probation
 from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.open import closing, open_directory

@@ -15,8 +15,16 @@ from collections.abc import Callable
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
 from gobbler.fs import mounts
-from gobbler.fs.open import Beneath, closing, kind_of, open_beneath, open_directory
-from gobbler.fs.openat2 import cached_opener, opener, read_link
+from gobbler.fs.open import (
+    Beneath,
+    cached_opener,
+    closing,
+    kind_of,
+    open_beneath,
+    open_directory,
+    opener,
+    read_link,
+)
 from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple
 
-from gobbler.fs.latency import HIGH_LATENCY_SECONDS
+from gobbler.fs.mounts import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY
 
 MEASURED_CALLS = 8

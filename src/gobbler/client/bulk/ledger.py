@@ -29,7 +29,7 @@ from typing import NamedTuple
 import msgspec
 import platformdirs
 
-from gobbler.client.paths import digest
+from gobbler.client.address import digest
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.mounts import reports_all_changes

@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 
 import platformdirs
 
+from gobbler.client.address import digest
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch, scratch_directory
@@ -19,7 +20,6 @@ from gobbler.client.download import SMALL_FILE, download, download_small, write_
 from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
-from gobbler.client.paths import digest
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import NoProgress, Progress

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 
+from gobbler.client.address import digest, listed_path
 from gobbler.client.archive import MIN_FILES, NoArchives, offers_none, remember_none, unpack
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch
@@ -20,7 +21,6 @@ from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop, for_each
-from gobbler.client.paths import digest, listed_path
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.flush import Durability, flush_filesystem
