@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import socket
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gobbler.client import resolve as resolve_module
 from gobbler.client.config import InvalidConfiguration, parse_config
 from gobbler.client.resolve import (
     DEFAULT_URL,
     DIRECTORIES,
     SETTINGS,
+    check_default_service,
     resolve_cache,
     resolve_service,
 )
-from gobbler.errors import GobblerError, Missing, Refused
+from gobbler.errors import Code, GobblerError, Missing, Refused
 from gobbler.service.settings import Settings
 
 LAB = '[service.lab]\nurl = "http://lab"\nstaging = "/lab/staging"\nregistry = "/lab/registry"\n'
@@ -161,3 +167,48 @@ def test_no_directory_is_taken_from_beside_another_address(given, env, user, sit
             assert any(x.get("url") in (None, settings.get("url")) for x in beside)
     assert set(settings) <= set(SETTINGS)
     assert {**settings, **given} == settings, "what is given counts in any case"
+
+
+def table(tmp_path: Path, *rows: tuple[str, str, int]) -> list[str]:
+    """A file in the format of /proc/net/tcp: address and port, state and user of each socket."""
+    lines = ["  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid"]
+    for number, (local, state, uid) in enumerate(rows):
+        lines.append(
+            f"{number}: {local} 00000000:0000 {state} 0:0 00:0 0 {uid} 0 1 1 0 100 0 0 10 0"
+        )
+    (tmp_path / "tcp").write_text("\n".join(lines) + "\n")
+    return [str(tmp_path / "tcp"), str(tmp_path / "absent")]
+
+
+DEFAULT_PORT = f"{8080:04X}"
+
+
+@pytest.mark.parametrize("local", ["0100007F", "00000000", "0" * 32])
+def test_a_default_service_of_another_account_is_refused(tmp_path: Path, local: str) -> None:
+    foreign = os.geteuid() + 54_321
+    found = table(tmp_path, (f"{local}:{DEFAULT_PORT}", "0A", foreign))
+    with pytest.raises(Refused, match="belongs to another account") as refused:
+        check_default_service(found)
+    assert refused.value.code == Code.MISCONFIGURED
+    assert "gobbler config set" in refused.value.hint
+
+
+def test_a_default_service_of_ones_own_or_of_root_is_used(tmp_path: Path) -> None:
+    foreign = os.geteuid() + 54_321
+    check_default_service(
+        table(
+            tmp_path,
+            (f"0100007F:{DEFAULT_PORT}", "0A", os.geteuid()),
+            (f"0100007F:{DEFAULT_PORT}", "0A", 0),
+            (f"0100007F:{DEFAULT_PORT}", "01", foreign),  # a connection, and no listener
+            ("0100007F:1F91", "0A", foreign),
+        )
+    )
+
+
+def test_the_kernel_says_who_listens() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        port = listener.getsockname()[1]
+        assert list(resolve_module._listening_users(port, ["/proc/net/tcp"])) == [os.geteuid()]

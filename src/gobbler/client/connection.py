@@ -18,7 +18,7 @@ from gobbler.client.cache.cache import Cache, default_cache
 from gobbler.client.errors import request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
-from gobbler.client.resolve import ServiceConfig, configured_cache, resolve
+from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.errors import Code, GobblerError, Refused
@@ -121,6 +121,8 @@ class Connection:
                     hint="Pass it as `url` (--url), set GOBBLER_URL, or once and for all: "
                     "gobbler config set service.NAME.url URL",
                 )
+            if self.uses_default_url:
+                check_default_service()
             self._http = Http(self.url)
         return self._http
 
