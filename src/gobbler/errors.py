@@ -1,7 +1,7 @@
-"""Errors that a person or a script reads.
+"""The errors of this package, for users and programs.
 
 Every error has a *code*, a stable word on which programs decide; a reason and a hint, which are
-for people and may change; an HTTP status, which the service answers; and an exit code, with
+texts for users and may change; an HTTP status, which the service answers; and an exit code, with
 which the command line ends.
 
 ===========  ====  =========  ==================================================
@@ -92,7 +92,7 @@ class Code(str, enum.Enum):
     WOULD_BREAK_LINKS = "would-break-links", "Links of other versions lead into what would go."
 
     # What fails in the service, and may succeed later.
-    INTERNAL_ERROR = "internal-error", "The service failed; its log says more."
+    INTERNAL_ERROR = "internal-error", "The service failed; see its log."
     IO_ERROR = "io-error", "A call to the filesystem failed."
     DISK_FULL = "disk-full", "A filesystem has no space left, or the account no quota."
     READ_ONLY = "read-only", "A filesystem is mounted read-only."

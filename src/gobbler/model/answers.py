@@ -77,13 +77,12 @@ class Failure(Struct, frozen=True):
 
     status: Literal["ERROR"]
     reason: Annotated[
-        str, Meta(description="What is wrong and what to do next, for people; it may change.")
+        str,
+        Meta(description="The problem, and what to do next. A text for users, which may change."),
     ]
     code: Annotated[
         str,
-        Meta(
-            description="What is wrong: one of the words in `x-codes`, whose meaning never changes."
-        ),
+        Meta(description="The kind of problem: one of `x-codes`, whose meaning never changes."),
     ]
     problems: Annotated[
         tuple[str, ...] | UnsetType,
@@ -150,7 +149,7 @@ ACTION_DOCS: dict[str, ActionDoc] = {
         OWNER, "The version becomes final, and the latest if none was uploaded later."
     ),
     "cancel_job": ActionDoc(
-        "the job's owner, administrators",
+        "the owner of the job, administrators",
         "Cancels the job and rolls it back. A job that is about to be published may still succeed.",
         JobCancelled,
     ),
@@ -170,20 +169,22 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     ),
     "health_check": ActionDoc("anyone", "Does nothing; an answer shows that the service works."),
     "list_jobs": ActionDoc(
-        "anyone their own, administrators all",
+        "anyone, for their own jobs; administrators, for all jobs",
         "Lists the jobs of the last seven days.",
         JobsListed,
     ),
     "refresh_latest": ActionDoc(
-        ADMINISTRATOR, "Determines again which version is the latest.", LatestFound
+        ADMINISTRATOR, "Recomputes which version is the latest.", LatestFound
     ),
     "refresh_usage": ActionDoc(
-        ADMINISTRATOR, "Counts again how many bytes a project uses.", UsageCounted
+        ADMINISTRATOR, "Recomputes how many bytes a project uses.", UsageCounted
     ),
     "reindex_version": ActionDoc(
         ADMINISTRATOR, "Rebuilds manifest and links from the files on disk."
     ),
-    "reject_probation": ActionDoc(f"{OWNER}, who uploaded it", "Removes a version on probation."),
+    "reject_probation": ActionDoc(
+        f"{OWNER}; the uploader of the version", "Removes a version on probation."
+    ),
     "reroute_links": ActionDoc(
         ADMINISTRATOR,
         "Redirects the links of all other versions that lead into what will be deleted, or "
@@ -195,14 +196,14 @@ ACTION_DOCS: dict[str, ActionDoc] = {
         "Replaces each of `owners`, `uploaders` and `global_write` that the request gives.",
     ),
     "upload": ActionDoc(
-        "owners, uploaders whose entry matches; anyone to a new asset of a project with "
+        "owners; uploaders whose entry matches; anyone, to a new asset of a project with "
         "`global_write`",
         "Publishes a directory of staging as a new version, whole or not at all.",
     ),
     "validate_version": ActionDoc(
         ADMINISTRATOR,
-        "Compares every byte of a version with its records, and changes nothing. An invalid "
-        "version is a 400, with all its problems in `problems`.",
+        "Compares every byte of a version with its records, and changes nothing. The "
+        "answer for an invalid version is a 400, with all problems in `problems`.",
     ),
 }
-"""The actions, by the name that a request file asks with."""
+"""The actions by name, as in the name of a request file."""

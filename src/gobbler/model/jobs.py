@@ -5,14 +5,14 @@
     staging/..spool/
         tmp/    users write their request files here,
         new/    and rename them to here: waiting
-        cur/    {job}           the request file, taken
+        cur/    {job}           the request file, claimed
                 {job}.state     its state and progress
                 {job}.answer    its answer
         jobs/   the service's own
 
-``{job}`` is ``{uid of the requester}-{name of the request file}``, so nobody can come into
-the way of another user's job. ``new`` and ``cur`` can't be listed by users: whoever does not
-know the name of a job can't see it.
+``{job}`` is ``{uid of the requester}-{name of the request file}``, so jobs of different users
+never have the same name. Users can't list ``new`` and ``cur``, so they see only jobs whose names
+they know.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     registry/
         ..LOCK  ..LOCK_NEWDIR
         ..logs/{time}_{six digits}
-        ..incoming/{job}/                   versions that are being built
+        ..incoming/{workspace}/             versions that are being built
         {project}/
             ..permissions  ..usage  ..quota  ..LOCK  ..LOCK_NEWDIR  ..LOCK_USAGE
             {asset}/
@@ -14,8 +14,8 @@
                     ..summary  ..manifest
                     {dir}/..links
 
-This is the only module that joins registry paths. Paths here are relative to the
-registry and use ``/``, so they serve on the disk and in URLs alike.
+Only this module joins paths of the registry. They are relative to it and use ``/``, so they
+are valid on disk and in URLs.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def has_internal(path: str) -> bool:
 
 @functools.lru_cache(1024)  # the links of a version name few versions, again and again
 def name_problem(name: str) -> str | None:
-    """What is wrong with ``name`` for a project, asset or version; ``None`` if nothing."""
+    """The problem with ``name`` for a project, asset or version; ``None`` if it is valid."""
     if name == "":
         return "is empty"
     if "/" in name or "\\" in name:
@@ -71,7 +71,7 @@ def name_problem(name: str) -> str | None:
 
 
 def file_name_problem(name: str) -> str | None:
-    """What is wrong with ``name`` for a file or directory of a version; ``None`` if nothing."""
+    """The problem with ``name`` for a file or directory of a version; ``None`` if it is valid."""
     # str.isprintable is one pass in C; almost every name ends here.
     if not name.isprintable() and (problem := _odd_characters(name)):
         return problem

@@ -1,6 +1,6 @@
-"""How long work reports its progress, and how it learns that it was cancelled.
+"""The protocols by which long work reports its progress, and checks whether it was cancelled.
 
-An object may implement both protocols.
+An object may implement both.
 """
 
 from __future__ import annotations

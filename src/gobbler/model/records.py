@@ -1,13 +1,10 @@
 """The files of a registry as typed values, and their JSON.
 
-Writing is strict: what these types can't hold is never written. Reading is tolerant of
-what other services wrote: unknown fields are ignored, absent optional fields take their
-defaults, and ``null`` reads as an empty array.
+Writing is strict: only valid records are written. Reading accepts what other services write:
+unknown fields are ignored, absent optional fields get their defaults, and ``null`` stands for an
+empty array.
 
-JSON is written as UTF-8, four spaces of indentation, keys of maps in order.
-
-
-Records as the dicts and lists that ``pygobbler`` answers and ``--json`` prints.
+JSON is written as UTF-8, indented by four spaces, with the keys of maps in order.
 """
 
 from __future__ import annotations
@@ -32,10 +29,10 @@ Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
 
 
 class Link(Struct, frozen=True, omit_defaults=True, gc=False):
-    """A file that stands for another: ``parent`` is what its uploader pointed at.
+    """A file that stands for another: ``parent`` is the file that the uploader linked to.
 
-    ``ancestor`` is the real file at the end of the chain, when the parent is itself a
-    link; an ancestor never has one of its own.
+    If the parent is itself a link, ``ancestor`` is the real file at the end of the chain; an
+    ancestor never has an ancestor.
     """
 
     project: str
@@ -61,9 +58,9 @@ class Link(Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
-    """One file of a version: its size in bytes, its MD5, and where it is linked to.
+    """One file of a version: its size in bytes, its MD5, and its link, if it has one.
 
-    A directory that holds nothing is an entry of size 0 without a checksum.
+    An empty directory is an entry of size 0 without a checksum.
     """
 
     size: Size
@@ -175,7 +172,7 @@ class LoosePermissions(Struct, frozen=True):
     global_write: bool | None = None
 
     def strict(self) -> Permissions:
-        """The same with empty arrays for what is not given."""
+        """The same, with empty arrays for absent ones."""
         return Permissions(
             self.owners or (),
             tuple(uploader.strict() for uploader in self.uploaders or ()),
@@ -195,7 +192,7 @@ def _set(value: T | None) -> T | UnsetType:
 
 
 def encode(record: Struct | Manifest | Links) -> bytes:
-    """``record`` as the JSON that stands in the registry."""
+    """``record`` as JSON, as it is stored in the registry."""
     return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=4)
 
 
@@ -232,10 +229,10 @@ def decode_manifest(data: bytes, where: str) -> Manifest:
 
 
 def describe(error: Exception, data: bytes, kind: object) -> str:
-    """What is wrong with ``data``, with the path inside the JSON.
+    """The problem with ``data``, and its place in the JSON.
 
-    msgspec writes ``$[...]`` for any key of a map; where ``kind`` is a map, the key is
-    looked for and named.
+    msgspec writes ``$[...]`` for any key of a map; if ``kind`` is a map, this finds the key and
+    names it.
     """
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
@@ -260,7 +257,7 @@ def _decodes(raw: msgspec.Raw, kind: object) -> bool:
 
 
 def parse_time(text: str) -> dt.datetime | None:
-    """The instant that ``text`` tells, or ``None`` if it is not RFC 3339 with an offset."""
+    """The instant in ``text``, or ``None`` if it is not RFC 3339 with an offset."""
     if text[10:11] not in ("T", "t") or not (text[-1:] in ("Z", "z") or text[-3:-2] == ":"):
         return None
     try:
@@ -291,5 +288,5 @@ def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
 
 
 def plain(record: Struct | Manifest) -> dict[str, Any]:
-    """``record`` as it would be read from its JSON: of dicts, lists, text and numbers."""
+    """``record`` as dicts, lists, text and numbers: for ``pygobbler`` and ``--json``."""
     return msgspec.json.decode(msgspec.json.encode(record), type=dict[str, Any])

@@ -164,7 +164,7 @@ class RerouteLinks(Struct, frozen=True):
 
     to_delete: Annotated[
         tuple[DeletionTarget, ...],
-        Meta(description="What will be deleted, so that no link may lead there."),
+        Meta(description="What will be deleted; afterwards no link leads there."),
     ]
     dry_run: Annotated[
         bool | None, Meta(description="List the changes, and make none; `false` if absent.")

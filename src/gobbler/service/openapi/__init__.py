@@ -35,7 +35,7 @@ may request each, the schema of the file, and the schema of the answer. The serv
 unknown fields in a request file, and `null` means the same as an absent field.
 
 An answer that reports an error has a `code`, which is one of `x-codes` and never changes its
-meaning. Its `reason` is for people and may change.
+meaning. Its `reason` is a text for users, and may change.
 
 All other endpoints only read. Percent-encode the components of a path once.
 """
