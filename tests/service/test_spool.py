@@ -117,8 +117,8 @@ def test_jobs_are_listed_for_their_owner(staffed: Place) -> None:
     assert mine in {job["job"] for job in listed}
     assert {job["user"] for job in listed} == {ALICE}
     assert ask(staffed, ALICE, "list_jobs", {"all": True})["http_status"] == 403
-    everybodys = ask(staffed, None, "list_jobs", {"all": True})["jobs"]
-    assert {ALICE, BOB} <= {job["user"] for job in everybodys}
+    all_users = ask(staffed, None, "list_jobs", {"all": True})["jobs"]
+    assert {ALICE, BOB} <= {job["user"] for job in all_users}
 
 
 def test_nobody_sees_changes_or_fakes_what_is_anothers(staffed: Place) -> None:

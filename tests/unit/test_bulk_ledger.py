@@ -52,7 +52,7 @@ def test_versions(ledger):
         assert other.validations() == {KEY: KEPT}
         assert other.validated_at(KEY) == 12.5
         other.record(KEY, ValidationRecord("new", 13.0, 0.0, 0, 0, ()))
-    assert ledger.validations()[KEY].stamp == "new"
+    assert ledger.validations()[KEY].fingerprint == "new"
     ledger.forget(KEY)
     assert ledger.validations() == {}
 

@@ -15,9 +15,9 @@ from gobbler.rules.bulk import (
     due,
     expected,
     seconds_left,
-    stamp,
     still_holds,
     takes_long,
+    version_fingerprint,
 )
 
 from .strategies import summaries
@@ -25,7 +25,7 @@ from .strategies import summaries
 
 @dataclasses.dataclass(frozen=True)
 class Once:
-    stamp: str
+    fingerprint: str
     finished: float
 
 
@@ -37,9 +37,9 @@ histories = st.dictionaries(st.sampled_from(KEYS), onces)
 
 @given(histories, st.sets(st.sampled_from(KEYS)), moments)
 def test_due(last, listed, before):
-    stamps = dict.fromkeys(last, "new")
-    found = due(listed, last, stamps, before, 20.0)
-    valid = {key: once for key, once in last.items() if once.stamp == "new"}
+    fingerprints = dict.fromkeys(last, "new")
+    found = due(listed, last, fingerprints, before, 20.0)
+    valid = {key: once for key, once in last.items() if once.fingerprint == "new"}
     never = listed - valid.keys()
     # All that never were, and nothing else than what was not since then.
     assert set(found) == never | {
@@ -54,10 +54,10 @@ def test_due(last, listed, before):
 @given(histories, st.sets(st.sampled_from(KEYS), min_size=1), moments)
 def test_what_was_verified_is_not_due_again_until_all_others_were(last, listed, now):
     """Going on after each, as after being killed, comes to an end, with each done once."""
-    stamps = dict.fromkeys(KEYS, "new")
-    expected_count = len(due(listed, last, stamps, now, now))
+    fingerprints = dict.fromkeys(KEYS, "new")
+    expected_count = len(due(listed, last, fingerprints, now, now))
     done: list[VersionKey] = []
-    while left := due(listed, last, stamps, now, now):
+    while left := due(listed, last, fingerprints, now, now):
         last = {**last, left[0]: Once("new", now + len(done))}
         done.append(left[0])
     assert len(done) == len(set(done)) == expected_count
@@ -72,10 +72,12 @@ def test_a_clock_that_was_wrong():
 @given(summaries, summaries)
 def test_stamps(one, other):
     approved = Summary(one.upload_user_id, one.upload_start, one.upload_finish)
-    assert stamp(one) == stamp(approved)
-    is_same = dataclasses.astuple(Once(stamp(one), 0)) == dataclasses.astuple(Once(stamp(other), 0))
-    assert still_holds(Once(stamp(one), 0), stamp(other)) == is_same
-    assert stamp(None) == ""
+    assert version_fingerprint(one) == version_fingerprint(approved)
+    is_same = dataclasses.astuple(Once(version_fingerprint(one), 0)) == dataclasses.astuple(
+        Once(version_fingerprint(other), 0)
+    )
+    assert still_holds(Once(version_fingerprint(one), 0), version_fingerprint(other)) == is_same
+    assert version_fingerprint(None) == ""
     assert not still_holds(None, "")
 
 

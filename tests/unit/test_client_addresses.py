@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.address import Address, doomed, parse, parse_as, resolve
+from gobbler.client.address import Address, deletion_target, parse, parse_as, resolve
 from gobbler.errors import Missing, Refused
 from gobbler.model.requests import DeletionTarget
 
@@ -58,5 +58,5 @@ def test_latest(tmp_path):
 
 
 def test_what_is_to_be_deleted():
-    assert doomed(Address("p")) == DeletionTarget("p")
-    assert doomed(Address("p", "a", "v")) == DeletionTarget("p", "a", "v")
+    assert deletion_target(Address("p")) == DeletionTarget("p")
+    assert deletion_target(Address("p", "a", "v")) == DeletionTarget("p", "a", "v")

@@ -275,7 +275,7 @@ def test_it_is_not_set_aside_while_somebody_uses_it(
     index.bring_up_to_date(follow=quietly)
     with (
         index._database.connected(),
-        pytest.raises(UnusableIndex, match="others have been using it"),
+        pytest.raises(UnusableIndex, match="other processes have been using it"),
     ):
         index.rebuild(quietly)
     inode = file.stat().st_ino
@@ -348,16 +348,16 @@ def log(root: Path, name: str, **fields: str) -> None:
 
 def test_the_keeper_follows_the_log(root: Path, index: Index) -> None:
     keeper = IndexUpdater(Registry(str(root)), index)
-    keeper.look()
+    keeper.update()
     assert index.status()["behind"] == 0
     write(root, VersionKey("p", "a", "3"), {"f": FILE})
     write(root, VersionKey("q", "z", "3"), {"f": FILE})
-    keeper.look()
+    keeper.update()
     assert index.status()["behind"] == 2  # it goes by the log, of which there is none
     log(root, "1", project="p", asset="a", version="3")
     (root / "..logs/2").write_text("{")
-    keeper.look()
+    keeper.update()
     assert index.status()["behind"] == 1
     log(root, "3", project="q")
-    keeper.look()
+    keeper.update()
     assert index.status()["behind"] == 0

@@ -65,7 +65,7 @@ def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: 
     assert found.symlinks == {"d/l": "../anywhere at all", "only-links/l": "x"}
     assert found.directories == ["d", "d/e", "d/e/empty", "only-links"]
     assert found.empty == ["d/e/empty"]
-    assert found.odd == {}
+    assert found.invalid == {}
 
 
 def test_links_are_found_where_directories_do_not_tell_them(
@@ -109,7 +109,7 @@ def test_a_link_that_is_swapped_for_a_file_meanwhile_is_odd(
     (tmp_path / "m").symlink_to("x")
     monkeypatch.setattr(Directory, "read", swap)
     found = look(tmp_path)
-    assert found.odd == {"l": "changed while it was being read"}
+    assert found.invalid == {"l": "changed while it was being read"}
     assert found.symlinks == {"m": "x"}
     assert found.files == {}
 
@@ -145,8 +145,8 @@ def test_what_can_not_be_published_is_odd(
     (tmp_path / "d/f").write_bytes(b"")
     make(tmp_path / "d/it")
     found = look(tmp_path)
-    assert list(found.odd) == ["d/it"]
-    assert words in found.odd["d/it"]
+    assert list(found.invalid) == ["d/it"]
+    assert words in found.invalid["d/it"]
     assert set(found.files) == {"d/f"}
 
 
@@ -156,7 +156,7 @@ def test_a_name_that_can_not_be_kept_is_odd(
     tmp_path: Path, make: Callable[[bytes], object], name: bytes
 ) -> None:
     make(os.path.join(os.fsencode(tmp_path), name))
-    (odd,) = look(tmp_path).odd.items()
+    (odd,) = look(tmp_path).invalid.items()
     assert os.fsencode(odd[0]) == name
     assert "name" in odd[1]
 
@@ -168,8 +168,8 @@ def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None
         os.chown(tmp_path / name, uid, -1)
         if links == 2:
             os.link(tmp_path / name, tmp_path / f"{name}-too")
-    assert set(look(tmp_path, owner=54_321).odd) == {"theirs", "theirs-too"}
-    assert set(look(tmp_path, owner=None).odd) == set()
+    assert set(look(tmp_path, owner=54_321).invalid) == {"theirs", "theirs-too"}
+    assert set(look(tmp_path, owner=None).invalid) == set()
 
 
 def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: 
     before = len(os.listdir("/proc/self/fd"))
     found = look(tmp_path)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert list(found.odd) == ["/".join("d" * (MAX_SCAN_DEPTH + 1))]
+    assert list(found.invalid) == ["/".join("d" * (MAX_SCAN_DEPTH + 1))]
     assert len(found.directories) == MAX_SCAN_DEPTH
 
 
@@ -195,7 +195,7 @@ def test_a_path_that_the_registry_could_not_hold_is_odd(tmp_path: Path) -> None:
         os.close(current)
         current = deeper
     os.close(current)
-    (problem,) = look(tmp_path).odd.values()
+    (problem,) = look(tmp_path).invalid.values()
     assert str(MAX_PATH_BYTES) in problem
 
 
@@ -227,7 +227,7 @@ def test_a_directory_that_is_swapped_meanwhile_is_odd_and_not_followed(
 
     monkeypatch.setattr(scanning.os, "open", swap)
     found = look(tmp_path / "source")
-    assert set(found.odd) == {"d"}
+    assert set(found.invalid) == {"d"}
     assert found.files == {}
 
 

@@ -40,9 +40,9 @@ def scan_of(
     links: dict[str, str] | None = None,
     files: tuple[str, ...] = (),
     directories: tuple[str, ...] = (),
-    odd: dict[str, str] | None = None,
+    invalid: dict[str, str] | None = None,
 ) -> Scan:
-    return Scan(dict.fromkeys(files, 1), links or {}, list(directories), [], odd or {})
+    return Scan(dict.fromkeys(files, 1), links or {}, list(directories), [], invalid or {})
 
 
 def local_plan(links: dict[str, str], *files: str, directories: tuple[str, ...] = ()) -> Plan:
@@ -112,7 +112,7 @@ def test_all_that_is_wrong_is_counted_and_some_of_it_told() -> None:
 
 def test_what_is_odd_in_a_source_is_refused_by_name() -> None:
     with pytest.raises(Refused, match=r'"d/pipe" is a FIFO'):
-        make_plan(KEY, scan_of(odd={"d/pipe": "is a FIFO"}), {}, {})
+        make_plan(KEY, scan_of(invalid={"d/pipe": "is a FIFO"}), {}, {})
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 500])

@@ -1,6 +1,6 @@
 """``delete_project``, ``delete_asset``, ``delete_version``: for administrators.
 
-What is not there is a success: the wish is fulfilled.
+If the target does not exist, the request succeeds.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ class LinkImpact:
 
     def to_dict(self) -> list[dict[str, object]]:
         """The changes as they are in the answer, by path."""
-        told = [change.to_dict() for change in self.changes]
-        return sorted(told, key=lambda change: str(change["path"]))
+        changes = [change.to_dict() for change in self.changes]
+        return sorted(changes, key=lambda change: str(change["path"]))
 
 
 def link_impact(
@@ -72,7 +72,7 @@ def link_impact(
     Raises :class:`~gobbler.errors.Fault` if a manifest is damaged.
     """
     linking = search.linking_into(choose, lambda *_: cancel.check())
-    rerouting = Rerouting(linking.doomed, manifests)
+    rerouting = Rerouting(linking.chosen, manifests)
     changes: list[Change] = []
     for key in linking.sources:
         cancel.check()
@@ -176,15 +176,15 @@ _NOT_FOUND = {
 def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, object]:
     """Redirect the links into what will be deleted; the answer has ``changes``."""
     check_admin(context, "reroute links")
-    for doomed in request.to_delete:
-        _check_names(doomed)
+    for target in request.to_delete:
+        _check_names(target)
     registry = context.service.registry
     search, manifests = context.service.search, Manifests(registry)
     for _ in range(REROUTE_ATTEMPTS):
         found = link_impact(
             search,
             manifests,
-            lambda fingerprints: _doomed(registry, request, fingerprints),
+            lambda fingerprints: _deleted_versions(registry, request, fingerprints),
             context.cancel,
         )
         answer: dict[str, object] = {"changes": found.to_dict()}
@@ -198,17 +198,17 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
     )
 
 
-def _check_names(doomed: DeletionTarget) -> None:
-    check_name("project", doomed.project)
-    if doomed.asset is not None:
-        check_name("asset", doomed.asset)
-    if doomed.version is not None:
-        if doomed.asset is None:
+def _check_names(target: DeletionTarget) -> None:
+    check_name("project", target.project)
+    if target.asset is not None:
+        check_name("asset", target.asset)
+    if target.version is not None:
+        if target.asset is None:
             raise Refused("`version` needs an `asset`, in an entry of `$.to_delete`")
-        check_name("version", doomed.version)
+        check_name("version", target.version)
 
 
-def _doomed(
+def _deleted_versions(
     registry: Registry, request: RerouteLinks, fingerprints: Fingerprints
 ) -> set[VersionKey]:
     """The versions in ``fingerprints`` that will be deleted."""

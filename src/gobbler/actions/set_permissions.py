@@ -116,7 +116,7 @@ def replace_record(
     decide: Callable[[], bytes | None],
     change: str,
 ) -> bool:
-    """Put what ``decide`` returns at ``target``, a path in the registry, while ``guard`` is held.
+    """Write the record that ``decide`` returns to the path ``target``, while ``guard`` is held.
 
     Returns ``False``, and changes nothing, if ``decide`` returns ``None``. The content is flushed
     under the locks, as it depends on the stored record. In a resumable workspace the change also

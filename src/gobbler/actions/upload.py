@@ -30,11 +30,11 @@ from gobbler.transfer.ingest import ingest_files, write_version
 from gobbler.transfer.scan import StagedSource, scan
 
 UPLOAD_ATTEMPTS = 5
-"""How often an upload starts over because what it relied on had changed at the end."""
+"""How often an upload starts over because its assumptions no longer hold at the end."""
 
 
 class Outdated(Exception):
-    """What an upload relied on has changed, so it must start over."""
+    """An assumption of the upload no longer holds, so it must start over."""
 
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
@@ -51,7 +51,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
             continue
         return {}
     raise Fault(
-        f"what the upload to {quoted(key.path)} relies on changed {UPLOAD_ATTEMPTS} times",
+        f"the registry changed {UPLOAD_ATTEMPTS} times during the upload to {quoted(key.path)}",
         code=Code.CONTENTION,
         hint="Try again when the asset changes less often.",
     )
@@ -168,7 +168,7 @@ def _plan(
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What an upload relies on; made by :meth:`of` once its manifest is known.
+    """The assumptions of an upload; made by :meth:`of` once its manifest is known.
 
     ``linked``: the fingerprint of the manifest of each version that is linked to.
     """
@@ -211,7 +211,7 @@ class Assumptions:
 
 
 def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:
-    """The files of other versions that ``manifest`` links to, each with what it must be."""
+    """The files of other versions that ``manifest`` links to, each with the expected entry."""
     found: dict[tuple[str, str, str], dict[str, Entry]] = defaultdict(dict)
     for entry in manifest.values():
         link = entry.link

@@ -69,17 +69,17 @@ def verify(client: Client, remove: bool, as_json: bool) -> int:
       gobbler cache verify --remove
     """
     found = list(client.cache.verify())
-    doomed = list({each.entry.whole: each.entry for each in found}.values())
+    damaged = list({each.entry.whole: each.entry for each in found}.values())
     if remove:
-        client.cache.remove(*doomed)
+        client.cache.remove(*damaged)
     if as_json:
         damage = [_described(e.entry) | {"file": e.file, "problem": e.problem} for e in found]
         common.print_json({"cache": client.cache.path, "damage": damage, "removed": remove})
     else:
         for each in found:
             click.echo(f"{common.printable(each.file)}: {common.printable(each.problem)}")
-        _conclude(client, len(doomed), remove=remove)
-    return DAMAGED if doomed and not remove else 0
+        _conclude(client, len(damaged), remove=remove)
+    return DAMAGED if damaged and not remove else 0
 
 
 def _conclude(client: Client, count: int, *, remove: bool) -> None:

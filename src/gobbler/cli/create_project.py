@@ -24,7 +24,7 @@ def command(
 ) -> None:
     """Create the project PROJECT. Only administrators of the service can do this.
 
-    You can repeat --owner and --uploader. What an uploader publishes is on probation until
+    You can repeat --owner and --uploader. Versions of an uploader are on probation until
     an owner approves it, unless the entry says "trusted".
 
     \b

@@ -10,7 +10,7 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed, Version
-from gobbler.client.address import Address, doomed, not_there, parse_as, resolve
+from gobbler.client.address import Address, deletion_target, not_there, parse_as, resolve
 from gobbler.errors import Cancelled, Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.model.records import Manifest, plain
 
@@ -84,7 +84,7 @@ def _survey(client: Client, place: Address) -> _Survey:
     stored, linked = count(*manifests)
     broken: list[LinkChange] = []
     try:
-        broken = client.admin.reroute_links([doomed(place)], dry_run=True)
+        broken = client.admin.reroute_links([deletion_target(place)], dry_run=True)
     except Forbidden as error:
         raise Forbidden(
             f"you may not delete {quoted(str(place))}",

@@ -32,11 +32,11 @@ def command() -> None:
 
 @command.command("ls")
 @click.option(
-    "--all", "everybodys", is_flag=True, help="List the jobs of all users (administrators)."
+    "--all", "all_users", is_flag=True, help="List the jobs of all users (administrators)."
 )
 @common.as_json
 @common.changes
-def ls(client: Client, everybodys: bool, as_json: bool) -> None:
+def ls(client: Client, all_users: bool, as_json: bool) -> None:
     """List jobs, the oldest first.
 
     \b
@@ -44,7 +44,7 @@ def ls(client: Client, everybodys: bool, as_json: bool) -> None:
       gobbler jobs ls
       gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .answer.reason'
     """
-    jobs = [job for job in client.jobs.list(everybodys=everybodys) if job.action != "list_jobs"]
+    jobs = [job for job in client.jobs.list(all_users=all_users) if job.action != "list_jobs"]
     jobs.sort(key=lambda job: job.submitted)
     if as_json:
         common.print_json(jobs)

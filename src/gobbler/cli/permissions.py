@@ -19,7 +19,7 @@ from gobbler.model.records import Permissions, Uploader, plain
 def command() -> None:
     """Show or change who owns a project or an asset, and who may upload to it.
 
-    What an uploader publishes is on probation until an owner approves it, unless the entry of
+    Versions of an uploader are on probation until an owner approves it, unless the entry of
     the uploader says "trusted". An asset can have further owners and uploaders, besides those
     of its project.
 
@@ -184,7 +184,7 @@ def remove(
 
 
 def _owned(client: Client, place: Address) -> Project | Asset:
-    """The project or asset whose permissions are meant."""
+    """The project or asset at ``place``."""
     project = client.project(place.project)
     return project.asset(place.asset) if place.asset else project
 
@@ -200,18 +200,18 @@ def _without_uploaders(
     place: Address, stored: Permissions, uploaders: tuple[Uploader, ...]
 ) -> list[Uploader]:
     for uploader in uploaders:
-        if not any(_says(entry, uploader) for entry in stored.uploaders):
+        if not any(_matches(entry, uploader) for entry in stored.uploaders):
             raise _not_listed(place, uploader.id, "uploader")
     return [
         entry
         for entry in stored.uploaders
-        if not any(_says(entry, uploader) for uploader in uploaders)
+        if not any(_matches(entry, uploader) for uploader in uploaders)
     ]
 
 
-def _says(entry: Uploader, asked: Uploader) -> bool:
-    """Whether ``entry`` has all fields of ``asked``."""
-    return plain(asked).items() <= plain(entry).items()
+def _matches(entry: Uploader, wanted: Uploader) -> bool:
+    """Whether ``entry`` has all fields of ``wanted``."""
+    return plain(wanted).items() <= plain(entry).items()
 
 
 def _not_listed(place: Address, user: str, what: str) -> Missing:

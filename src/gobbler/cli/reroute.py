@@ -6,7 +6,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.address import doomed, parse_as, resolve
+from gobbler.client.address import deletion_target, parse_as, resolve
 from gobbler.model.records import plain
 
 
@@ -36,7 +36,9 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
     places = [
         resolve(client, parse_as(address, "project", "asset", "version")) for address in addresses
     ]
-    changes = client.admin.reroute_links([doomed(place) for place in places], dry_run=dry_run)
+    changes = client.admin.reroute_links(
+        [deletion_target(place) for place in places], dry_run=dry_run
+    )
     if as_json:
         common.print_json({"dry_run": dry_run, "changes": [plain(each) for each in changes]})
         return

@@ -167,6 +167,6 @@ def not_there(place: Address) -> Missing:
     )
 
 
-def doomed(place: Address) -> DeletionTarget:
+def deletion_target(place: Address) -> DeletionTarget:
     """``place`` as the target of a deletion."""
     return DeletionTarget(place.project, place.asset or None, place.version or None)

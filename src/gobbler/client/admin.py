@@ -1,4 +1,4 @@
-"""What administrators of a service do: projects, deletions, repairs, and bulk validation."""
+"""Operations for administrators of a service: projects, deletions, repairs, and bulk validation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Rerouted(Struct, frozen=True):
 
 
 class Admin:
-    """What a service does for its administrators; for others it is :class:`errors.Forbidden`.
+    """Operations for administrators; for other users they raise :class:`errors.Forbidden`.
 
     The methods that end with ``_all`` work on every version of the registry, of a project or of
     an asset. Each returns an object; iterate over it to do the work. It has ``tasks`` (what is to
@@ -118,16 +118,16 @@ class Admin:
         return answer.changes or []
 
     def refresh_latest(self, project: str, asset: str) -> str | None:
-        """Find the latest version of an asset again, and return its name, if there is one."""
+        """Recompute the latest version of an asset, and return its name, if there is one."""
         key = {"project": project, "asset": asset}
         return self._connection.request_as(_Latest, "refresh_latest", **key).version
 
     def refresh_usage(self, project: str) -> int:
-        """Count again how many bytes a project takes, and return them."""
+        """Recompute how many bytes a project takes, and return them."""
         return self._connection.request_as(_Usage, "refresh_usage", project=project).total
 
     def reindex_version(self, project: str, asset: str, version: str) -> None:
-        """Write the manifest and the links of a version again, from the files that are there."""
+        """Rebuild the manifest and the links of a version from its files."""
         key = {"project": project, "asset": asset, "version": version}
         self._connection.request("reindex_version", **key)
 
@@ -255,7 +255,7 @@ class Admin:
     ) -> BulkRepair:
         """Reindex all versions, or those of a project or an asset; yields each result.
 
-        Whatever the files contain at that moment is recorded as right, so validate them first.
+        This records the present content as correct, so validate the versions first.
         The parameters are those of :meth:`validate_all`.
         """
         return BulkRepair(

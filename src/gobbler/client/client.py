@@ -111,7 +111,7 @@ class Client:
         """What the service reports about itself, asked each time."""
         return self.connection.info()
 
-    # What is in the registry.
+    # The content of the registry.
 
     def projects(self) -> list[Project]:
         """All projects, by name."""
@@ -193,7 +193,7 @@ class Client:
             client.upload("weather", "stations", "1.4", "./results")
 
         A directory outside staging is first copied there; the copy is removed afterwards, also
-        after a failure. What was copied is compared, by size and MD5, with what the service
+        after a failure. The copied files are compared, by size and MD5, with what the service
         recorded.
 
         Args:
@@ -260,7 +260,7 @@ class Client:
         *,
         ignore_dot: bool = True,
     ) -> UploadPlan:
-        """What :meth:`upload` would store and link; nothing is changed, and nothing requested.
+        """What :meth:`upload` would store and link; changes nothing, and sends no request.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing` for what
         the upload would refuse. Does not check whether the user may upload.
@@ -306,17 +306,17 @@ class Client:
 
     @property
     def jobs(self) -> JobList:
-        """The user's jobs: requests that are not waited for."""
+        """The user's jobs: requests that run in the background."""
         return JobList(self.connection)
 
     @property
     def cache(self) -> CacheDirectory:
-        """What was fetched over HTTP: list, verify and prune it."""
+        """Files that were fetched over HTTP: list, verify and prune them."""
         return CacheDirectory(self.connection)
 
     @property
     def admin(self) -> Admin:
-        """What administrators do: create and delete, refresh and reindex, validate everything."""
+        """For administrators: create and delete, refresh and reindex, validate everything."""
         return Admin(self._reader)
 
 

@@ -7,7 +7,7 @@
 
     [service.lab]
     url = "http://gobbler.example.org:8080"
-    staging = "/data/staging"             # its path on this machine; else the service is asked
+    staging = "/data/staging"             # its path on this machine, else as the service says
     registry = "/data/registry"
 
 ``~`` and environment variables in paths are expanded.
@@ -41,8 +41,8 @@ KEYS = {
 
 SERVICE_KEYS = {
     "url": "Address of the service. Without it, requests go through the filesystem.",
-    "staging": "Path of its staging directory on this machine. If absent, the service is asked.",
-    "registry": "Path of its registry on this machine. If absent, the service is asked.",
+    "staging": "Path of its staging directory on this machine. By default, the service says it.",
+    "registry": "Path of its registry on this machine. By default, the service says it.",
 }
 """The settings of a service."""
 
@@ -57,7 +57,7 @@ class InvalidConfiguration(Refused):
 
 @dataclass(frozen=True)
 class ServiceTable:
-    """What a file says of a service: its address, and the paths of its directories."""
+    """The settings of a service in a file: its address, and the paths of its directories."""
 
     url: str | None = None
     staging: str | None = None
@@ -80,7 +80,7 @@ class ConfigFile:
 
 
 class ConfigProblem(NamedTuple):
-    """A wrong setting: which, in what way, and what to write instead."""
+    """A wrong setting: its place, the problem, and what to write instead."""
 
     where: str
     what: str
@@ -121,7 +121,10 @@ def parse_config(text: str, path: str, environment: Mapping[str, str]) -> Config
 
 
 def _line(text: str, holds: Callable[[dict[str, Any]], bool]) -> int:
-    """The first line of ``text`` after which ``holds``; a TOML parser does not say it."""
+    """The number of the first line of ``text`` after which ``holds`` is true.
+
+    TOML parsers do not report the lines of settings.
+    """
     lines = text.splitlines(keepends=True)
     for number in range(1, len(lines)):
         try:

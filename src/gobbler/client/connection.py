@@ -77,7 +77,7 @@ class Connection:
         return self.__dict__ | dict.fromkeys(found)
 
     def __str__(self) -> str:
-        """What is known of the service without asking anything."""
+        """The service, as far as it is known without a request."""
         known = self._resolved
         if known is None and self._is_explicit:
             known = self.resolved
@@ -87,12 +87,12 @@ class Connection:
 
     @property
     def _is_explicit(self) -> bool:
-        """Whether the caller gave all that counts, so that nothing else may be consulted."""
+        """Whether the caller described the service, so that no configuration is read."""
         return bool(self._given) and self._service is None
 
     @property
     def resolved(self) -> ServiceConfig:
-        """The service that is meant, and what is known of it without asking it."""
+        """The settings of the service that is meant; sends no request."""
         if self._resolved is None:
             if self._is_explicit:
                 self._resolved = ServiceConfig.given(self._given)

@@ -1,4 +1,4 @@
-"""What the files of a version should be, by its manifest, and whether a copy is."""
+"""Compare copies of files with the manifest of their version."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Expected:
     manifest: Manifest = field(default_factory=dict)
 
     def entry(self, path: str) -> Entry | None:
-        """What the registry's file ``path`` should be, if that is known."""
+        """The entry of the registry's file ``path``, if the manifest has one."""
         found = self.manifest.get(path[len(self.version) + 1 :])
         return None if found is None or found.is_directory else found
 
@@ -55,7 +55,7 @@ NOTHING = Expected()
 
 
 def expected(path: str, read: Callable[[str], bytes]) -> Expected:
-    """What is expected of the registry's file or directory ``path``.
+    """The manifest entries for the registry's file or directory ``path``.
 
     ``read`` returns the content of a file of the registry. Raises
     :class:`~gobbler.errors.Fault` for a damaged manifest.

@@ -1,4 +1,4 @@
-"""Trees of the user's own: a copy of what was fetched, or a clone made of symlinks."""
+"""Make a tree for the user: a copy of fetched files, or a clone made of symlinks."""
 
 from __future__ import annotations
 

@@ -54,9 +54,9 @@ class JobList:
     def __iter__(self) -> Iterator[JobState]:
         return iter(self.list())
 
-    def list(self, *, everybodys: bool = False) -> list[JobState]:
-        """The user's jobs; for administrators also ``everybodys``."""
-        return self._connection.request_as(_Listed, "list_jobs", all=everybodys).jobs
+    def list(self, *, all_users: bool = False) -> list[JobState]:
+        """The user's jobs; with ``all_users`` the jobs of all users, for administrators."""
+        return self._connection.request_as(_Listed, "list_jobs", all=all_users).jobs
 
     def get(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name.
@@ -69,7 +69,7 @@ class JobList:
 
 
 class CacheDirectory:
-    """The directory for what is fetched over HTTP, from whichever service.
+    """The directory for files that are fetched over HTTP, from all services.
 
     Asks no service. ``os.fspath()`` of it is its path.
     """
@@ -106,7 +106,7 @@ class CacheDirectory:
             return entries(self.path)
 
     def verify(self) -> Iterator[Damage]:
-        """Read everything in the cache, and yield what is no longer as it was fetched.
+        """Read everything in the cache, and yield each file that has changed since it was fetched.
 
         Only files that a manifest lists can be verified. To repair the cache, give the entries
         to :meth:`remove` and fetch them again.
@@ -116,10 +116,10 @@ class CacheDirectory:
             with cache_errors(self.path):
                 yield from verifier.damage(entry)
 
-    def remove(self, *doomed: CacheEntry, dry_run: bool = False) -> PruneResult:
+    def remove(self, *entries: CacheEntry, dry_run: bool = False) -> PruneResult:
         """Remove entries from the cache."""
         with cache_errors(self.path):
-            return remove(self.path, doomed, dry_run=dry_run)
+            return remove(self.path, entries, dry_run=dry_run)
 
     def prune(self, older_than: float, *, dry_run: bool = False) -> PruneResult:
         """Remove what was not used for ``older_than`` seconds, and return what was removed.

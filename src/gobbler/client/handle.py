@@ -55,7 +55,7 @@ class Handle:
 
 
 def checked_name(what: str, name: str) -> str:
-    """``name``, if it can be one of a project, asset or version (``what``).
+    """``name``, if it is valid for a project, asset or version (``what``).
 
     Raises :class:`~gobbler.client.errors.RequestRefused`, as the service would.
     """

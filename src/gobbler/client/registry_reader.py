@@ -1,6 +1,6 @@
 """Reading a registry: records, whole files and directories, and parts of files.
 
-One rule says where a file of a version is read: in the registry if that is mounted; else in the
+One rule decides where to read a file of a version: in the registry if that is mounted; else in the
 cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small and final;
 else by ranges over HTTP, all of one state of the file.
 """
@@ -115,7 +115,7 @@ class RegistryReader:
     def summary(self, key: VersionKey, *, overwrite: bool = False) -> Summary:
         """The summary of a version, from the cache if it is there, unless ``overwrite``.
 
-        While the version is on probation it is fetched again, since probation has an end.
+        While the version is on probation, the summary is fetched again, since probation ends.
         """
         summary = self._record(key.summary, overwrite, _decode_summary)
         if summary.on_probation and not overwrite and self.connection.local is None:
@@ -136,7 +136,7 @@ class RegistryReader:
             return file.read()
 
     def records(self, key: VersionKey) -> VersionRecords:
-        """The records of a version, kept in memory for as long as they hold.
+        """The records of a version, kept in memory as long as they are valid.
 
         Those of a final version are not requested again. While a version is on probation its
         summary is: it may be removed, and another published under its name.
@@ -152,7 +152,7 @@ class RegistryReader:
             manifest = self.manifest(key, overwrite=overwrite)
             records = VersionRecords(key, manifest, functools.partial(self.summary, key))
             if self.connection.local is None:
-                # Other than where the registry is mounted, it decides where files are read.
+                # Over HTTP, unlike in a mounted registry, it decides where files are read.
                 records._summary = state if isinstance(state, Summary) else self.summary(key)
         except Missing:
             self.forget(key)
@@ -165,7 +165,7 @@ class RegistryReader:
         return records
 
     def in_memory(self, key: VersionKey) -> tuple[State, VersionRecords] | None:
-        """The records that are in memory, and the state that they are of; nothing is read."""
+        """The records in memory, and the state of the version that they describe."""
         with self._lock:
             return self._held.get(key)
 
@@ -232,7 +232,7 @@ class RegistryReader:
     ) -> str:
         """Return where a version (``path`` is empty), or a file or directory of it, can be read.
 
-        What is on probation is always fetched again.
+        Files of a version on probation are always fetched again.
         """
         full = key.file(path) if path else key.path
         is_directory = self.is_directory(key, path)
@@ -281,7 +281,7 @@ class RegistryReader:
         return Ranges(self.connection.http, full, size, whole, outdated)
 
     def _renew(self, key: VersionKey) -> None:
-        """Fetch the records of a version again: they turned out to be of another one."""
+        """Fetch the records of a version again, because another version has taken its place."""
         self.forget(key)
         with contextlib.suppress(GobblerError):
             self.summary(key, overwrite=True)

@@ -78,10 +78,10 @@ Layer = Mapping[str, Setting]
 
 
 def check_default_service(tables: Sequence[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> None:
-    """Check that what listens at :data:`DEFAULT_URL` belongs to this account or to root.
+    """Check that the listener at :data:`DEFAULT_URL` belongs to this account or to root.
 
-    Where nothing is configured, anybody on this host could listen there and receive what is
-    meant for another service. Raises :class:`~gobbler.errors.Refused`.
+    If no service is configured, any user of this host could listen there and receive requests
+    that are meant for another service. Raises :class:`~gobbler.errors.Refused`.
     """
     own = {os.geteuid(), 0}
     for user in _listening_users(urlsplit(DEFAULT_URL).port or 0, tables):
@@ -106,7 +106,7 @@ def _listening_users(port: int, tables: Iterable[str]) -> Iterator[int]:
 
 
 def resolve(given: Mapping[str, str], service: str | None = None) -> ServiceConfig:
-    """The service that is meant on this machine, by its environment and configuration files.
+    """The service that the environment and the configuration files of this machine select.
 
     ``given`` has the settings that the caller passes, ``service`` is the name of a service.
     Raises what :func:`resolve_service` and :func:`~gobbler.client.config.read_configs` raise.
@@ -183,7 +183,7 @@ def _name(
     *,
     is_needed: bool,
 ) -> Setting | None:
-    """The name of the service, if one is chosen; raises if none is, and one ``is_needed``."""
+    """The name of the service, if one is chosen; raises if none is although one ``is_needed``."""
     known = service_names(files)
     chosen = Setting(service, "--service") if service else None
     if chosen is None and environment.get("GOBBLER_SERVICE"):

@@ -1,4 +1,4 @@
-"""Staging: a directory is used where it is, or copied to where the service can take it."""
+"""Staging: use a directory where it is, or copy it to where the service can read it."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def stage(
 ) -> Staged:
     """Return ``directory`` itself if it is directly in ``staging``, else a copy of it.
 
-    What the service would not publish is not copied: internal names, and with ``ignore_dot``
-    those that start with a dot. What it would refuse is refused before anything is copied.
+    Leaves out names that the service ignores: internal ones, and with ``ignore_dot`` those that
+    start with a dot. Refuses what the service would refuse before it copies anything.
     ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
     directory = os.path.abspath(directory)
@@ -154,7 +154,7 @@ def is_in_staging(directory: str, staging: str) -> bool:
 
 
 def check_source(directory: str, staging: str | None) -> None:
-    """Refuse an absolute ``directory`` that can't be uploaded, whatever is in it."""
+    """Refuse an absolute ``directory`` that can't be uploaded, regardless of its content."""
     if not os.path.exists(directory):
         raise NotThere(
             f"the directory {quoted(directory)} does not exist",

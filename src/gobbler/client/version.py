@@ -56,7 +56,7 @@ class Version(Handle):
             facts.append(f"{len(files)} files, {sum(entry.size for entry in files)} bytes")
         return html_of(self, self, self._reader.connection, *facts)
 
-    # What is in it.
+    # Content.
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.files())
@@ -228,7 +228,7 @@ class Version(Handle):
             )
         clone(connection.registry, self.key, self.manifest(), os.fspath(destination))
 
-    # How it differs from others, and what becomes of it.
+    # Comparing and reviewing.
 
     def diff(self, other: Version | Mapping[str, Entry]) -> Difference:
         """What changed from this version to ``other``, which may be of another asset.
@@ -239,7 +239,7 @@ class Version(Handle):
         return difference(self.manifest(), after)
 
     def relations(self) -> Relations:
-        """Which links of other versions lead here, and who else has some of the same content.
+        """Links of other versions to this one, and versions that share content with it.
 
         Asks the service, which may have an index. If it has none, and the registry is mounted
         here, all its manifests are read.

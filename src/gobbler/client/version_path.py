@@ -186,7 +186,7 @@ class VersionPath:
             return None
 
     def iterdir(self) -> Iterator[VersionPath]:
-        """What is directly in this directory."""
+        """The entries of this directory."""
         return (self / name for name in self.version.directory(self._path))
 
     @overload

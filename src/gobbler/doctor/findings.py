@@ -1,4 +1,4 @@
-"""What a probe answers: a verdict, a sentence and a remedy, about a place or the host."""
+"""The findings of probes: a verdict, a sentence and a remedy, about a place or the host."""
 
 from __future__ import annotations
 

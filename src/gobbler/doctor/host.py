@@ -1,4 +1,4 @@
-"""The account that probes, and what the host allows its processes."""
+"""The account of the doctor, and the limits of the host."""
 
 from __future__ import annotations
 

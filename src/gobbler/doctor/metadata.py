@@ -22,7 +22,7 @@ _UNRELATED = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 
 COMPOSED = unicodedata.normalize("NFC", "Zürich")
 DECOMPOSED = unicodedata.normalize("NFD", "Zürich")
-ODD = 'a:b*c?"<>|\\ .'
+SPECIAL_CHARACTERS = 'a:b*c?"<>|\\ .'
 
 
 def long_names(topic: Topic, directory: str) -> Finding:
@@ -44,7 +44,7 @@ def long_names(topic: Topic, directory: str) -> Finding:
 
 def kept_names(topic: Topic, directory: str) -> Finding:
     """Whether names come back byte for byte, and different names are different files."""
-    for name in (COMPOSED, DECOMPOSED, "日本語", ODD):
+    for name in (COMPOSED, DECOMPOSED, "日本語", SPECIAL_CHARACTERS):
         try:
             kept = _keeps(directory, name)
         except OSError as error:

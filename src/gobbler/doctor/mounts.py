@@ -1,4 +1,4 @@
-"""What the mount of a directory means: its kind of filesystem, and its options."""
+"""The mount of a directory: its kind of filesystem, and its options."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _UNKNOWN = Kind("unknown to the doctor: rely on the other probes")
 
 
 def kind_of(name: str) -> Kind:
-    """What is known about the filesystem type ``name``."""
+    """The properties of the filesystem type ``name``."""
     return KINDS.get(name, _FUSE if name.startswith("fuse") else _UNKNOWN)
 
 
@@ -151,7 +151,7 @@ def filesystem(topic: Topic, place: Place, mount: Mount) -> Finding:
 
 
 def options(topic: Topic, place: Place, mount: Mount) -> Iterator[Finding]:
-    """What the options of a mount mean."""
+    """The effects of the options of a mount."""
     found = [
         *_writing(topic, place, mount),
         *(_locking(topic, mount) if place.what == "registry" else ()),

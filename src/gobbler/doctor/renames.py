@@ -1,4 +1,4 @@
-"""Renames, links and exclusive creation: what a publication rests on."""
+"""Renames, links and exclusive creation, on which a publication depends."""
 
 from __future__ import annotations
 

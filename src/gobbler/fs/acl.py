@@ -35,7 +35,7 @@ class AclEntry:
 
     @property
     def whom(self) -> str:
-        """Who is granted, in words."""
+        """The users to whom the entry applies, in words."""
         if self.tag == USER:
             return f"user {user_name(self.id)}"
         if self.tag == GROUP:

@@ -88,8 +88,8 @@ def copy_and_hash(
     """Copy an open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that a ``stat`` reported; the whole source is copied,
-    whatever its size is now. With ``write_out`` the data goes to the disk as it comes, rather
-    than all of it with the next flush. Does *not* flush.
+    even if it has another size now. ``write_out`` starts to write each piece to disk at once,
+    instead of all of it at the next flush. Does *not* flush.
     """
     if expected < CHUNK:
         data = read_all(source, expected)

@@ -2,14 +2,14 @@
 
 A lock is held for moments, never while data is copied or hashed. ``flock`` belongs to the open
 file description: it treats threads and processes alike, and a lock ends with its holder. On some
-network mounts it silently succeeds for everybody. Locks therefore only order the changes; that
-versions are whole rests on rename and exclusive creation.
+network mounts it silently succeeds for everybody. So locks only order the
+changes; the integrity of versions depends on rename and exclusive creation.
 
-``flock`` has no queue: the waiting process that polls at the right moment gets the lock, and
-those who share it can pass by an exclusive waiter for ever. So the threads of a process queue for
-each lock first, in the order in which they came. A thread that shares the lock lets the next one
-proceed as soon as it has it; one that has it exclusively, when it releases it. A thread that
-wants to share the lock waits behind an exclusive waiter that came before it.
+``flock`` has no queue: the process that polls at the right moment gets the lock, and
+processes that share it can overtake an exclusive waiter for ever. So the threads of a process
+first queue for each lock, in the order in which they arrive. A thread that acquires the lock shared
+lets the next thread proceed at once; a thread that acquires it exclusively, when it releases it.
+A thread that wants to share the lock waits behind an exclusive waiter that arrived earlier.
 """
 
 from __future__ import annotations

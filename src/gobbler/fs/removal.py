@@ -19,8 +19,8 @@ _REMOVE_ROUNDS = 5
 def is_older(directory: int, name: str, limit: float) -> bool:
     """Whether nothing at or below ``name`` in an open ``directory`` was modified since ``limit``.
 
-    ``limit`` is in seconds since the epoch. What can't be read is not old. The modification time
-    counts, which ``cp -p`` and ``rsync -a`` copy.
+    ``limit`` is in seconds since the epoch. Unreadable files do not count as old. Goes
+    by the modification time, which ``cp -p`` and ``rsync -a`` copy.
     """
     try:
         return _is_older(directory, name, limit, 0)

@@ -1,7 +1,7 @@
 """The index of links and contents: a cache of what all manifests of a registry say.
 
-It is a file of SQLite on a local disk, made from the registry alone and never the source of
-truth. What it answers only *nominates* versions: whoever asks reads the manifests of these.
+The index is an SQLite file on a local disk, made from the registry. It is never the source of
+truth: it only suggests versions, and the caller reads their manifests.
 """
 
 from gobbler.index.index import Index

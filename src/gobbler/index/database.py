@@ -6,11 +6,12 @@
     FILE.lock           locked shared while the file is open, exclusively to set it aside
     FILE.spoilt         the last file that was set aside because it was damaged
 
-Any number of threads and processes use it at the same time. Nothing is kept open between
-two uses, so a process may be forked, or the file removed, at any moment between them.
+Any number of threads and processes use it at the same time. It is opened for
+each use and closed again, so a process may fork, or someone may remove the file, between two uses.
 
-Names are kept as bytes, since names of directories need not be UTF-8. ``is_odd`` marks a version
-whose manifest can't be read, or not be stored in these tables: it has no other rows.
+Names are stored as bytes, since names of directories need not be UTF-8. ``is_odd`` marks an
+unindexable version: its manifest can't be read, or does not fit into these tables. It has no other
+rows.
 """
 
 from __future__ import annotations
@@ -145,11 +146,11 @@ class Database:
         # After a power cut the last changes may be missing, which is noticed.
         connection.execute("PRAGMA synchronous = NORMAL")
         if (found := _schema(connection)) != SCHEMA:
-            raise DamagedIndex(f"it is of another version ({found}, not {SCHEMA})")
+            raise DamagedIndex(f"it has format version {found}, not {SCHEMA}")
         rows = connection.execute("SELECT path FROM registry").fetchall()
         if rows != [(self._root,)]:
-            told = os.fsdecode(rows[0][0]) if rows else "none"
-            raise ForeignIndex(f"it is the index of another registry: {told}")
+            other = os.fsdecode(rows[0][0]) if rows else "none"
+            raise ForeignIndex(f"it is the index of another registry: {other}")
 
     def _make_tables(self, connection: sqlite3.Connection) -> None:
         if connection.execute("SELECT count(*) FROM sqlite_master").fetchone() != (0,):
@@ -188,7 +189,7 @@ _MAX_SIZE = 2**63 - 1
 
 
 class Facts(NamedTuple):
-    """The content of one manifest; ``contents`` is ``None`` if the manifest is odd."""
+    """The content of one manifest; ``contents`` is ``None`` if it can't be indexed."""
 
     key: VersionKey
     fingerprint: Fingerprint
@@ -217,8 +218,8 @@ def _key(path: bytes) -> VersionKey:
     return VersionKey(*path.decode("utf-8", "surrogatepass").split("/"))
 
 
-def told(fingerprint: Fingerprint) -> str:
-    """A fingerprint as it is stored: inodes may be too large for a number of SQLite."""
+def packed_fingerprint(fingerprint: Fingerprint) -> str:
+    """A fingerprint as it is stored: inodes may be too large for an SQLite integer."""
     return "{}:{}:{}".format(*fingerprint)
 
 
@@ -234,19 +235,19 @@ class Tables:
         query = f"SELECT path, stamp FROM version WHERE {condition}"  # noqa: S608 - our own words
         return dict(self._connection.execute(query, values))
 
-    def odd(self) -> list[VersionKey]:
+    def unindexable(self) -> list[VersionKey]:
         """The versions whose manifests must be read for any answer."""
         found = self._connection.execute("SELECT path FROM version WHERE is_odd")
         return [_key(path) for (path,) in found]
 
-    def linking_into(self, doomed: Collection[VersionKey]) -> set[VersionKey]:
-        """The versions with a link that names one of ``doomed``."""
+    def linking_into(self, chosen: Collection[VersionKey]) -> set[VersionKey]:
+        """The versions with a link that names one of ``chosen``."""
         found: set[bytes] = set()
         query = (
             "SELECT version.path FROM link JOIN version ON version.id = link.source "
             "WHERE link.target = ?"
         )
-        for key in doomed:
+        for key in chosen:
             found.update(path for (path,) in self._connection.execute(query, (packed(key.path),)))
         return {_key(path) for path in found}
 
@@ -306,12 +307,14 @@ class Tables:
         """Store the ``facts`` of a version in place of earlier ones."""
         path = packed(facts.key.path)
         query = "SELECT stamp FROM version WHERE path = ?"
-        if self._connection.execute(query, (path,)).fetchone() == (told(facts.fingerprint),):
+        if self._connection.execute(query, (path,)).fetchone() == (
+            packed_fingerprint(facts.fingerprint),
+        ):
             return  # another process has stored it meanwhile
         self.forget(path)
         cursor = self._connection.execute(
             "INSERT INTO version (path, stamp, is_odd) VALUES (?, ?, ?)",
-            (path, told(facts.fingerprint), facts.contents is None),
+            (path, packed_fingerprint(facts.fingerprint), facts.contents is None),
         )
         number = cursor.lastrowid
         self._connection.executemany(

@@ -1,12 +1,10 @@
 """The index of a registry, brought up to date before each answer.
 
-Nobody has to tell it what has changed: the stamps of all manifests are compared with those
-that were indexed, and what differs is read. So it can't miss a change, whoever made it.
+Before each answer, the index compares the fingerprints of all manifests with those that it has
+recorded, and reads the manifests that differ. So it misses no change, and needs no notification.
 
-
-Keeping an index up to date, so that whoever asks need not wait until much has been read.
-
-That is for speed alone: an answer of the index is right without it.
+:class:`IndexUpdater` does the same in the background, so that a query finds little left to read.
+Answers are correct without it, too.
 """
 
 from __future__ import annotations
@@ -29,8 +27,8 @@ from gobbler.index.database import (
     Tables,
     UnusableIndex,
     packed,
+    packed_fingerprint,
     reading,
-    told,
     writing,
 )
 from gobbler.model.names import LOGS, VersionKey
@@ -106,7 +104,7 @@ class Index:
         while (inode := self._database.inode()) and not self._database.set_aside(inode):
             if time.monotonic() > deadline:
                 raise UnusableIndex(
-                    f"others have been using it for {PATIENCE:g} seconds; try again later"
+                    f"other processes have been using it for {PATIENCE:g} seconds; try again later"
                 )
             time.sleep(0.05)
         self.bring_up_to_date(follow=follow)
@@ -118,7 +116,7 @@ class Index:
         if not os.path.exists(self.path):
             raise UnusableIndex("there is no such file yet")
         with self._database.connected() as connection, reading(connection) as tables:
-            known, wanted = tables.fingerprints(()), _told(self._registry.fingerprints())
+            known, wanted = tables.fingerprints(()), _packed(self._registry.fingerprints())
             behind = sum(1 for path in {*known, *wanted} if known.get(path) != wanted.get(path))
             return {**tables.counts(), "behind": behind}
 
@@ -131,7 +129,7 @@ class Index:
         with self._database.connected() as connection:
             for _ in range(INDEX_ATTEMPTS):
                 fingerprints = self._registry.fingerprints(*within)
-                wanted = _told(fingerprints)
+                wanted = _packed(fingerprints)
                 # One transaction, so the answer is about the state that was compared.
                 with reading(connection) as tables:
                     known = tables.fingerprints(within)
@@ -148,7 +146,7 @@ class Index:
             raise UnusableIndex("the registry changes faster than the index")
 
     def _read(self, keys: Sequence[VersionKey], follow: Follow) -> Iterator[list[Facts]]:
-        """The facts of the manifests of ``keys``, in batches; no lock is held meanwhile."""
+        """Read the manifests of ``keys``; yields their facts in batches, and holds no lock."""
         batch: list[Facts] = []
         weight = 0
         for number, key in enumerate(keys):
@@ -173,8 +171,11 @@ def _readable(data: bytes, key: VersionKey) -> Manifest | None:
         return None
 
 
-def _told(fingerprints: Mapping[VersionKey, Fingerprint]) -> dict[bytes, str]:
-    return {packed(key.path): told(fingerprint) for key, fingerprint in fingerprints.items()}
+def _packed(fingerprints: Mapping[VersionKey, Fingerprint]) -> dict[bytes, str]:
+    return {
+        packed(key.path): packed_fingerprint(fingerprint)
+        for key, fingerprint in fingerprints.items()
+    }
 
 
 def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes, str]) -> bool:
@@ -187,14 +188,14 @@ MANY_VERSIONS = 100
 
 
 class IndexUpdater:
-    """Follows the log of a ``registry``, which every service of it writes."""
+    """Follows the log of a ``registry``, to which all its services write."""
 
     def __init__(self, registry: Registry, index: Index) -> None:
         self._registry = registry
         self._index = index
         self._seen: set[str] | None = None
 
-    def look(self) -> None:
+    def update(self) -> None:
         """Bring the index up to date: all of it at first, then what the log names.
 
         Raises what :meth:`~gobbler.index.index.Index.ask` raises, or ``OSError``; the same

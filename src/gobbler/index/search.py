@@ -43,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LinkingVersions:
-    """The versions outside of ``doomed`` with links into it, in the state ``fingerprints``."""
+    """The versions outside of ``chosen`` with links into it, in the state ``fingerprints``."""
 
     fingerprints: Fingerprints
-    doomed: frozenset[VersionKey]
+    chosen: frozenset[VersionKey]
     sources: list[VersionKey]
 
 
@@ -66,20 +66,20 @@ class Search:
         """The versions with a link whose parent or ancestor is in a chosen version."""
 
         def question(tables: Tables, fingerprints: Fingerprints) -> LinkingVersions:
-            doomed = frozenset(choose(fingerprints))
-            sources = tables.linking_into(doomed)
-            for key, manifest in self._odd(tables):
-                if versions_linked(manifest) & doomed:
+            chosen = frozenset(choose(fingerprints))
+            sources = tables.linking_into(chosen)
+            for key, manifest in self._unindexable(tables):
+                if versions_linked(manifest) & chosen:
                     sources.add(key)
-            return LinkingVersions(fingerprints, doomed, sorted(sources - doomed))
+            return LinkingVersions(fingerprints, chosen, sorted(sources - chosen))
 
         found = self._asked(question, follow=follow)
         if found is not None:
             return found
         fingerprints = self._registry.fingerprints()
-        doomed = frozenset(choose(fingerprints))
-        sources = [key for key, links in self._all_links(fingerprints, follow) if links & doomed]
-        return LinkingVersions(fingerprints, doomed, [key for key in sources if key not in doomed])
+        chosen = frozenset(choose(fingerprints))
+        sources = [key for key, links in self._all_links(fingerprints, follow) if links & chosen]
+        return LinkingVersions(fingerprints, chosen, [key for key in sources if key not in chosen])
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
         """The other versions with contents of the version ``key``, in order.
@@ -90,9 +90,9 @@ class Search:
 
         def question(tables: Tables, fingerprints: Fingerprints) -> list[Shared] | None:
             del fingerprints
-            if key in tables.odd():
+            if key in tables.unindexable():
                 return None  # its own contents are unknown
-            return tables.shared_with(key) + _sharing(own, key, self._odd(tables))
+            return tables.shared_with(key) + _sharing(own, key, self._unindexable(tables))
 
         found = self._asked(question, follow=follow)
         if found is None:
@@ -137,8 +137,8 @@ class Search:
             logger.warning("continuing without the index %s: %s", quoted(self._index.path), error)
             return None
 
-    def _odd(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:
-        for key in sorted(tables.odd()):
+    def _unindexable(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:
+        for key in sorted(tables.unindexable()):
             yield key, self._registry.manifest(key)
 
     def _all(
@@ -205,7 +205,7 @@ def _latest_candidates(registry: Registry, asset: AssetKey) -> VersionCandidates
 class _IndexedCandidates:
     """The files of the latest version, then those of all final versions in ``places``.
 
-    The index nominates a version for a content; its manifest decides. One manifest is in memory
+    The index suggests a version for a content; its manifest decides. One manifest is in memory
     at a time.
     """
 

@@ -34,7 +34,7 @@ def consume_source(
     """Remove the files of a source that was published as the version at the path ``version``.
 
     ``opened`` is its directory, called ``name``; ``adopted``: the published files that were
-    hard-linked from it. What can't be separated now is left to recovery.
+    hard-linked from it. Recovery separates the files that can't be separated now.
     """
     remove_sources(name, opened, fingerprints)
     try:

@@ -1,4 +1,4 @@
-"""Publish what was built, and remove what is published: the steps that hold locks.
+"""Publish a finished tree, and remove published ones: the steps that hold locks.
 
 Both have one commit, a rename between the workspace and the registry. Publishing renames the
 finished tree into place; removing renames a version, an asset or a project into the workspace,
@@ -95,7 +95,7 @@ def _try_to_publish(
         journal.add("asset", key.of_asset.path)
     journal.prepare(publication.intent())
     if not publication.summary.on_probation:
-        # Mostly right; if not, it is written again under the locks.
+        # A guess that is mostly right; otherwise it is corrected under the locks.
         prepare_log(workspace, version_entry("add-version", key, latest=True))
     flush_filesystem(workspace.path, durability)
     try:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
     """Recover all abandoned workspaces and drafts; how many were completed, how many removed.
 
-    Lists ``..incoming`` once. What can't be recovered is logged, and stays for the next time.
+    Lists ``..incoming`` once. Logs failures, which the next recovery retries.
     """
     names = os.listdir(registry.path(INCOMING))
     completed = removed = 0

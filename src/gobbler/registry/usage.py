@@ -1,4 +1,4 @@
-"""What follows from the versions: the usage of a project, the latest version of an asset."""
+"""Records derived from the versions: the usage of a project, the latest version of an asset."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def finish_time(registry: Registry, key: VersionKey) -> tuple[int, int] | None:
 
 
 def finish_order(summary: Summary, published: int) -> tuple[int, int]:
-    """What :func:`finish_time` returns; ``published`` is in ns."""
+    """The sort key of a finished version; ``published`` is in ns."""
     moment = parse_time(summary.upload_finish)
     return 0 if moment is None else int(moment.timestamp()), published
 
@@ -78,7 +78,7 @@ def becomes_latest(registry: Registry, key: VersionKey, finish: tuple[int, int])
 
 
 def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
-    """Count the usage of a project again, and record it; in bytes.
+    """Recompute the usage of a project in bytes, and record it.
 
     Locks the project, as other services change manifests and usage in two steps. Raises
     :class:`~gobbler.errors.Missing` if there is no such project.
@@ -91,7 +91,7 @@ def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
 
 
 def update_latest(registry: Registry, workspace: Workspace, asset: AssetKey) -> str | None:
-    """Find the latest version of an asset again, and record it; its name, if there is one.
+    """Recompute the latest version of an asset, and record it; its name, if there is one.
 
     The caller holds the asset's lock.
     """

@@ -23,19 +23,19 @@ VERSION_COSTS = 1 << 20
 """Bytes that take as long to hash as the fixed cost of a version."""
 
 
-class Once(Protocol):
+class LastValidation(Protocol):
     """The last validation of a version."""
 
     @property
-    def stamp(self) -> str:
-        """The :func:`stamp` that the version had."""
+    def fingerprint(self) -> str:
+        """The :func:`version_fingerprint` that the version had."""
 
     @property
     def finished(self) -> float:
         """When it ended."""
 
 
-def stamp(summary: Summary | None) -> str:
+def version_fingerprint(summary: Summary | None) -> str:
     """Distinguishes a version from a later one of the same name.
 
     Approving a version does not change it. Empty if the summary can't be read.
@@ -45,29 +45,30 @@ def stamp(summary: Summary | None) -> str:
     return f"{summary.upload_user_id} {summary.upload_start} {summary.upload_finish}"
 
 
-def still_holds(last: Once | None, found: str) -> bool:
-    """Whether ``last`` is about the version that now has the stamp ``found``."""
-    return last is not None and last.stamp == found
+def still_holds(last: LastValidation | None, found: str) -> bool:
+    """Whether ``last`` is about the version that now has the fingerprint ``found``."""
+    return last is not None and last.fingerprint == found
 
 
 def due(
     versions: Iterable[VersionKey],
-    last: Mapping[VersionKey, Once],
-    stamps: Mapping[VersionKey, str],
+    last: Mapping[VersionKey, LastValidation],
+    fingerprints: Mapping[VersionKey, str],
     before: float,
     now: float,
 ) -> list[VersionKey]:
     """The versions that were not validated at or after ``before``, in the order to validate them.
 
-    Those never validated come first, by name, then the one validated the longest ago. ``stamps``
-    has every version of ``last``; a version with another stamp was never validated. A validation
-    long after ``now`` does not count, for a clock was wrong.
+    Versions that were never validated come first, by name, then the others, the oldest
+    validation first. ``fingerprints`` has every version of ``last``; if the fingerprint differs,
+    the version counts as never validated. The same holds if the validation is long after
+    ``now``, since a clock was wrong.
     """
     ordered: list[tuple[float, str, VersionKey]] = []
     for key in versions:
         known = last.get(key)
         finished = float("-inf")
-        if known is not None and still_holds(known, stamps[key]):
+        if known is not None and still_holds(known, fingerprints[key]):
             finished = known.finished if known.finished < now + CLOCKS_DIFFER else finished
         if finished < before:
             ordered.append((finished, key.path, key))

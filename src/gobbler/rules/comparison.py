@@ -1,4 +1,4 @@
-"""What differs between a version's records and what is on disk."""
+"""The differences between the records of a version and its files on disk."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ScannedVersion:
 
 def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> Iterator[str]:
     """Every difference, as a sentence that begins with the path."""
-    for path, problem in version.scan.odd.items():
+    for path, problem in version.scan.invalid.items():
         yield f"{quoted(path)} {problem}"
     for path, entry in manifest.items():
         for problem in _entry_problems(version, path, entry, places):
@@ -157,7 +157,7 @@ def _links_problems(version: ScannedVersion, manifest: Manifest) -> Iterator[str
 
 
 def summary_problems(summary: Summary) -> Iterator[str]:
-    """What is wrong with the fields of a summary."""
+    """The problems with the fields of a summary."""
     if not summary.upload_user_id:
         yield "..summary: `upload_user_id` is empty"
     for field, text in (

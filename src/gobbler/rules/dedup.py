@@ -1,7 +1,7 @@
 """Deduplication: which published files a new file may be the same as.
 
-Size and checksum only *nominate*: before a link replaces content, the bytes are compared
-(two files can be crafted to share an MD5).
+Equal size and checksum only make a file a *candidate*: two files can be crafted to share an MD5. So
+the bytes are compared before a link replaces a file.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def bare(link: Link) -> Link:
 
 
 def link_problem(link: Link) -> str | None:
-    """What is wrong with a ``link`` that was read from a record; ``None`` if nothing."""
+    """The problem with a ``link`` that was read from a record; ``None`` if it is valid."""
     for what, name in (
         ("project", link.project),
         ("asset", link.asset),
@@ -219,7 +219,7 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za
 
 
 def path_problem(path: str) -> str | None:
-    """What is wrong with ``path`` for a user's file in a version; ``None`` if nothing."""
+    """The problem with ``path`` for a user's file in a version; ``None`` if it is valid."""
     if _PLAIN_PATH.fullmatch(path):
         return None
     for part in path.split("/"):

@@ -1,9 +1,9 @@
 """Where links lead after a deletion.
 
-For a link whose parent or ancestor is doomed, the chain of parents is followed to the
-first that survives, and the link points there; where none survives, the link is replaced
-by a copy. If version 1 holds the file, 2 links to 1 and 3 to 2, deleting 1 copies the file
-into 2 and makes 3 a plain link to 2.
+A link whose parent or ancestor is deleted gets a new parent: the first file along its chain of
+parents that survives. If none survives, a copy of the file replaces the link. For example, version
+1 has the file, 2 links to 1, and 3 links to 2. To delete 1, the file is copied into 2, and the link
+in 3 leads to 2.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Place = tuple[VersionKey, str]
 
 
 class Change(NamedTuple):
-    """The change of one link: its new ``entry``, and the doomed file ``source`` that caused it.
+    """The change of one link: its new ``entry``, and the former link.
 
-    ``former`` is the link before.
+    ``source`` is the path of the deleted file that causes the change.
     """
 
     key: VersionKey
@@ -52,7 +52,7 @@ class Change(NamedTuple):
 class Rerouting:
     """The new entries of links; each is computed once."""
 
-    doomed: Collection[VersionKey]
+    deleted: Collection[VersionKey]
     manifest_of: Callable[[VersionKey], Manifest]
     _new: dict[Place, Entry] = field(default_factory=dict)
 
@@ -61,17 +61,17 @@ class Rerouting:
         for path, entry in self.manifest_of(key).items():
             link = entry.link
             if link is not None and self._is_affected(link):
-                cause = link if self._is_doomed(link) else link.end
+                cause = link if self._is_deleted(link) else link.end
                 source = f"{cause.project}/{cause.asset}/{cause.version}/{cause.path}"
                 yield Change(key, path, self._resolved((key, path)), link, source)
 
     def _is_affected(self, link: Link) -> bool:
         end = link.ancestor
-        return self._is_doomed(link) or (end is not None and self._is_doomed(end))
+        return self._is_deleted(link) or (end is not None and self._is_deleted(end))
 
-    def _is_doomed(self, link: Link) -> bool:
+    def _is_deleted(self, link: Link) -> bool:
         # A key is such a tuple; this is faster than making a key.
-        return (link.project, link.asset, link.version) in self.doomed
+        return (link.project, link.asset, link.version) in self.deleted
 
     def _resolved(self, start: Place) -> Entry:
         """The new entry of ``start``. Chains can be thousands long: no recursion."""
@@ -107,7 +107,7 @@ class Rerouting:
     def _survivor(self, link: Link, start: Place) -> Place | None:
         """The first file along the chain of parents that survives, if any does."""
         seen: set[Place] = set()
-        while self._is_doomed(link):
+        while self._is_deleted(link):
             place = (link.key, link.path)
             if place in seen:
                 raise Fault(

@@ -1,7 +1,7 @@
 """The plan of an upload: for each entry of the source, copy, link, keep or refuse.
 
 The plan is made from values alone: what the scan found, where each symbolic link leads,
-and what the versions that are linked to hold.
+and the manifests of the versions that are linked to.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Scan:
     """The entries of a source, by paths relative to it.
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
-    parents first. ``empty``: the empty ones. ``odd``: what is wrong with entries that can't be
+    parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
     published.
     """
 
@@ -39,7 +39,7 @@ class Scan:
     symlinks: dict[str, str]
     directories: list[str]
     empty: list[str]
-    odd: dict[str, str]
+    invalid: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Plan:
 
 def check_scan(scan: Scan) -> None:
     """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
-    if scan.odd:
+    if scan.invalid:
         raise Refused(
-            summarise({path: f"{quoted(path)} {scan.odd[path]}" for path in scan.odd}),
+            summarise({path: f"{quoted(path)} {scan.invalid[path]}" for path in scan.invalid}),
             code=Code.INVALID_SOURCE,
         )
 

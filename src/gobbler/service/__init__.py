@@ -1,1 +1,1 @@
-"""The service: requests over HTTP, reading over HTTP, and the processes that do it."""
+"""The service: HTTP endpoints, the scheduler of jobs, and the processes of both."""

@@ -169,4 +169,4 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _unexpected(request: Request, error: Exception) -> Response:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return failure(GobblerError("the service failed; its log says more"))
+    return failure(GobblerError("the service failed; see its log"))

@@ -37,7 +37,7 @@ from gobbler.service.registry_files import (
 PIECES = 2048
 """Pieces that are joined at most: many empty files are little to send, but slow to read."""
 
-Stamp = tuple[int, int, int, int]
+DirectoryFingerprint = tuple[int, int, int, int]
 """Device, inode and times of change of a directory; they change with its entries."""
 
 Listed = tuple[str, int, list["os.DirEntry[str]"]]
@@ -75,7 +75,7 @@ class ArchiveContents:
         self._max_size = max_size
         self._cancel = cancel
         self._beneath = Beneath(files.directory)
-        self._stamps: dict[str, Stamp] = {}
+        self._fingerprints: dict[str, DirectoryFingerprint] = {}
         self._length: int | None = None
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ class ArchiveContents:
         length = len(END)
         for path, descriptor, entries in self._directories():
             status = os.fstat(descriptor)
-            self._stamps[path] = _stamp(status)
+            self._fingerprints[path] = _fingerprint(status)
             length += len(directory_header(path, _modified(status)))
             for entry in entries:
                 length += self._length_of(f"{path}/{entry.name}", entry)
@@ -130,9 +130,9 @@ class ArchiveContents:
                 if left < 0:
                     raise _changed(self._top)
             yield block
-        for path, stamp in self._stamps.items():
+        for path, fingerprint in self._fingerprints.items():
             with closing(self._enter(path)) as descriptor:
-                if _stamp(os.fstat(descriptor)) != stamp:
+                if _fingerprint(os.fstat(descriptor)) != fingerprint:
                     raise _changed(path)
         if left:
             raise _changed(self._top)
@@ -143,10 +143,10 @@ class ArchiveContents:
         gathered = 0
         for path, descriptor, entries in self._directories():
             directory = os.fstat(descriptor)
-            stamp = _stamp(directory)
+            fingerprint = _fingerprint(directory)
             if self._length is None:
-                self._stamps[path] = stamp
-            elif stamp != self._stamps.get(path):
+                self._fingerprints[path] = fingerprint
+            elif fingerprint != self._fingerprints.get(path):
                 raise _changed(path)
             pieces.append(directory_header(path, _modified(directory)))
             for entry in entries:
@@ -250,7 +250,7 @@ def _modified(status: os.stat_result) -> int:
     return int(status.st_mtime)
 
 
-def _stamp(status: os.stat_result) -> Stamp:
+def _fingerprint(status: os.stat_result) -> DirectoryFingerprint:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
 
 

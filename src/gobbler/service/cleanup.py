@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 
 def clean_up(settings: Settings) -> None:
-    """Remove what is old. An error is logged, and the rest goes on."""
+    """Remove what is old. Logs each error, and continues."""
     for what, task in (
         ("staging", clean_up_staging),
         ("the spool", clean_up_spool),
@@ -92,7 +92,7 @@ def _may_be_removed(staging: int, name: str) -> bool:
 
 
 def clean_up_spool(settings: Settings, now: float) -> None:
-    """Remove old answers, what was set aside, and requests that never left ``tmp``.
+    """Remove old answers, files that were set aside, and requests that never left ``tmp``.
 
     An unanswered job never expires, nor does a request that waits in the inbox.
     """
@@ -165,7 +165,7 @@ def recover_after_crash(settings: Settings) -> None:
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
     except (GobblerError, OSError):
-        logger.exception("could not recover from a crash, if there was one")
+        logger.exception("recovery failed")
         return
     if completed or removed:
         logger.warning(
@@ -211,7 +211,7 @@ def keep_index(settings: Settings) -> None:
     updater = IndexUpdater(registry, index)
     while True:
         try:
-            updater.look()
+            updater.update()
         except (UnusableIndex, GobblerError, OSError) as error:
             logger.warning("could not update the index %s: %s", index.path, error)
         time.sleep(INDEX_UPDATE_INTERVAL)

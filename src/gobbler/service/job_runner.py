@@ -1,6 +1,6 @@
 """The job runner: carries out one job of the spool, reports its progress, and answers it.
 
-The change is made once, however often workers die on the way.
+The change is made once, even if workers die and the job begins again.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class JobRunner:
     def abandon(self, record: JobRecord, attempt: int) -> None:
         """Leave a running job to the next worker, without counting this attempt.
 
-        What its thread still does is like what happens right before a crash.
+        Its thread may still run, as it would right before a crash.
         """
         with suppress(OSError, GobblerError):
             self._spool.records.give_back(record.job, attempt)
@@ -158,7 +158,7 @@ class JobRunner:
                 Fault(
                     f"the job began {MAX_ATTEMPTS} times, and each time its worker died",
                     code=Code.WORKER_DIED,
-                    hint="The logs of the workers say more.",
+                    hint="See the logs of the workers.",
                 )
             )
         if self._spool.records.is_cancelled(record.job):

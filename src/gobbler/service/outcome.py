@@ -56,7 +56,7 @@ def outcome_of(
         return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
     except Exception:
         logger.exception("%s failed", quoted(name))
-        return failed(Fault("the service failed; its log says more"))
+        return failed(Fault("the service failed; see its log"))
     return Outcome({"status": "SUCCESS", **fields})
 
 

@@ -1,8 +1,8 @@
 """The files of a registry that anyone may read over HTTP.
 
 One rule for every endpoint: a file is opened once. A link is followed only if it leads to a file
-of the registry or below a whitelisted directory, and no directory on the way may be a link. All
-that is sent comes from the descriptor that was checked.
+of the registry or below a whitelisted directory, and no directory on the way may be a link. The
+service sends only from the descriptor that was checked.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.E
 
 
 class _NotCachedError(Exception):
-    """To open it might take a while."""
+    """To open the file, the kernel might have to wait."""
 
 
 class RegistryFiles:

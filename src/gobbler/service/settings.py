@@ -228,7 +228,9 @@ def _check_owner(directory: str, path: str) -> None:
     if not stat.S_ISDIR(status.st_mode):
         raise Misconfigured(f"{directory}, which should hold the index, is not a directory")
     if status.st_mode & stat.S_IWOTH:
-        raise Misconfigured(f"everybody can write the directory {directory} of the index", hint=own)
+        raise Misconfigured(
+            f"everybody can write to the directory {directory} of the index", hint=own
+        )
     try:
         owner = os.lstat(path).st_uid
     except FileNotFoundError:

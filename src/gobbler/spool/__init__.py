@@ -1,1 +1,1 @@
-"""Requests that wait as files: the inbox, the jobs, and the guard against replays."""
+"""Requests that wait as files: the inbox, the jobs, and the replay guard."""

@@ -6,7 +6,7 @@ Then the file is claimed: renamed into a directory that only the service can ent
 file was moved instead, it goes back; after a crash, the draft says which file it must be. All of
 it happens under the lease of the job of that name.
 
-What is no request is set aside in ``cur``, with an answer that says why.
+A file that is no request is set aside in ``cur``, with an answer that gives the reason.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Inbox:
         self._immovable: set[tuple[int, int]] = set()
 
     def waiting(self, *, besides: Collection[str]) -> dict[str, Waiting]:
-        """What waits in ``new``, by file name, without the jobs ``besides``."""
+        """The files that wait in ``new``, by name, except those of the jobs ``besides``."""
         found = {}
         immovable = set()
         with os.scandir(self._spool.new) as entries:

@@ -72,7 +72,7 @@ _REQUEST = re.compile(
 
 
 class JobRecord(Struct, frozen=True):
-    """A request that was accepted: who made it, and all that it says.
+    """An accepted request: its requester and its content.
 
     ``inode`` and ``modified`` (nanoseconds) are those of the request file, if it came from the
     inbox.
@@ -314,7 +314,7 @@ class JobAnswers:
                 os.unlink(self._path(job, suffix))
 
     def refuse(self, job: str, error: GobblerError) -> None:
-        """Answer with ``error`` a job, or what was set aside as one."""
+        """Write the answer ``error`` for a job, or for a file that was set aside."""
         time = format_time(now())
         action = action_of(split_job(job)[1]) or ""
         answer = job_answer(error.answer(), error.status)

@@ -1,7 +1,7 @@
 """The replay guard: a request is carried out at most once.
 
-It remembers each request as the state of a file (device, inode, change time), whatever its name,
-by an empty file that is created exclusively. So it holds across threads, processes, hosts and
+It remembers each request as the state of a file (device, inode, change time), regardless of its
+name, by an empty file that is created exclusively. So it holds across threads, processes, hosts and
 restarts. A corrected request is another state of the file, hence a new request.
 
 Where the filesystem has hard links, these marks are names of one common file: an inode for each
@@ -65,13 +65,13 @@ class ReplayGuard:
                     os.unlink(common)
 
     def note(self, status: os.stat_result) -> None:
-        """Record that a request file was taken from the inbox; may be called again."""
+        """Record that a request file was claimed from the inbox. Safe to repeat."""
         mark = f"{_file(status)}taken{_written(status)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
 
     def knows(self, status: os.stat_result) -> bool:
-        """Whether that file has begun, under any name, and has not been written since."""
+        """Whether the request in a file has begun, under any name, and the file is unchanged."""
         start, end = _file(status), _written(status)
         with os.scandir(self._directory) as entries:
             return any(
@@ -90,7 +90,7 @@ class ReplayGuard:
 
 
 def _time(entry: os.DirEntry[str]) -> float:
-    """When the request of a mark was written; of any other file, when it was."""
+    """The time at which the request of a mark was written; of any other file, its own."""
     try:
         return int(entry.name.split("-")[2], 16) / 1e9
     except (IndexError, ValueError):

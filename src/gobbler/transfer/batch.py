@@ -97,8 +97,8 @@ def _workspace_gone(path: str) -> Cancelled:
     return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
 
 
-class Made(NamedTuple):
-    """The files of a run: names in its ``directory`` by the path that each belongs at.
+class RunResult(NamedTuple):
+    """The result of a run: file names in its ``directory``, by the path of each in the tree.
 
     ``drop``: files in the tree that are damaged or no longer needed.
     """
@@ -126,9 +126,9 @@ class RunDirectory:
         """Mark ``file`` for removal from the tree."""
         self._drop.append(file)
 
-    def made(self) -> Made:
+    def result(self) -> RunResult:
         """The result of the run."""
-        return Made(self.path, self._names, self._drop)
+        return RunResult(self.path, self._names, self._drop)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def remove_run_directories(path: str) -> None:
         remove_tree(path)
 
 
-def put_in_place(made: Made, top: str) -> None:
+def put_in_place(made: RunResult, top: str) -> None:
     """Rename the files of an accepted run to their paths below ``top``."""
     files = list(made.names.items())
 
@@ -236,11 +236,13 @@ def run_batch(batch: Batch, progress: Progress) -> list[IngestedFile]:
     return _run(batch, None, BatchProgress(batch.tree, progress))
 
 
-def run_batch_in_run_directory(batch: Batch, progress: Progress) -> tuple[list[IngestedFile], Made]:
+def run_batch_in_run_directory(
+    batch: Batch, progress: Progress
+) -> tuple[list[IngestedFile], RunResult]:
     """Ingest a batch into a run directory, and leave the tree as it is."""
     with run_directory(batch.run_directories_path, flush=batch.write_out) as own:
         ingested = _run(batch, own, BatchProgress(own.path, progress))
-    return ingested, own.made()
+    return ingested, own.result()
 
 
 def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> list[IngestedFile]:

@@ -21,7 +21,7 @@ from gobbler.model.progress import CancelToken, NoProgress, Progress, ProgressCo
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 from gobbler.transfer.batch import (
-    Made,
+    RunResult,
     put_in_place,
     remove_run_directories,
     run_directories,
@@ -297,7 +297,7 @@ class FileWork(Generic[B, R]):
     """
 
     run: Callable[[B, Progress], list[R]]
-    run_in_run_directory: Callable[[B, Progress], tuple[list[R], Made]]
+    run_in_run_directory: Callable[[B, Progress], tuple[list[R], RunResult]]
     batches: Callable[[str], Iterator[B]]
     top: str
     light: bool

@@ -15,7 +15,7 @@ from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
-from gobbler.transfer.batch import BatchProgress, Made, RunDirectory, run_directory
+from gobbler.transfer.batch import BatchProgress, RunDirectory, RunResult, run_directory
 from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
 
 
@@ -50,11 +50,11 @@ def run_duplicate_batch(batch: DuplicateBatch, progress: Progress) -> list[str]:
 
 def run_duplicate_batch_in_run_directory(
     batch: DuplicateBatch, progress: Progress
-) -> tuple[list[str], Made]:
+) -> tuple[list[str], RunResult]:
     """Copy the files of a batch into a run directory."""
     with run_directory(batch.run_directories_path, flush=True) as own:
         wrong = _run(batch, own, BatchProgress(own.path, progress))
-    return wrong, own.made()
+    return wrong, own.result()
 
 
 def _run(batch: DuplicateBatch, own: RunDirectory | None, progress: BatchProgress) -> list[str]:

@@ -88,7 +88,7 @@ def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress) -> Hash
 
 
 def _unreadable(error: OSError, path: str, where: str) -> Hashed:
-    """Report ``path`` as unreadable; raises errors that say nothing about it."""
+    """Report ``path`` as unreadable; raises errors that are not about this path."""
     if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         raise fault_at(error, "read", where) from error
     failed = error.errno not in MISTAKES

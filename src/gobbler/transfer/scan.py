@@ -129,7 +129,7 @@ class _Scanner:
                     except OSError as error:
                         problem = vanished(error, path)
                     if problem is not None:
-                        self.found.odd[path] = problem
+                        self.found.invalid[path] = problem
             finally:
                 opening.close()
         return len(names)
@@ -209,7 +209,7 @@ def scan(
 ) -> Scan:
     """Scan what is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to files of other users are odd. ``cancel`` is checked
+    With ``owner`` (a user ID), hard links to files of other users are invalid. Checks ``cancel``
     for every directory. Up to ``width`` threads read a slow filesystem.
     """
     found = Scan({}, {}, [], [], {})
@@ -228,7 +228,7 @@ def is_foreign_link(status: os.stat_result, owner: int) -> bool:
 
 
 def vanished(error: OSError, path: str) -> str:
-    """What is wrong with the user's file ``path`` on which a call failed.
+    """The problem with the user's file ``path`` on which a call failed.
 
     Raises :class:`~gobbler.errors.Fault` if the service or its filesystem failed.
     """

@@ -115,7 +115,7 @@ class StatPool:
 
     @property
     def is_slow(self) -> bool:
-        """Whether threads pay: calls are slow."""
+        """Whether calls are so slow that threads help."""
         slow = self._calls >= MEASURED_CALLS and self._seconds > HIGH_LATENCY_SECONDS * self._calls
         return slow and self._width > 1
 

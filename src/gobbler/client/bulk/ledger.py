@@ -61,12 +61,12 @@ CREATE TABLE IF NOT EXISTS claims (
 
 
 class ValidationRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One validation: of which version (its stamp), when it ended, and the problems found.
+    """One validation: of which version (its fingerprint), when it ended, and the problems found.
 
     ``code`` is that of the service's error; empty if there was none.
     """
 
-    stamp: str
+    fingerprint: str
     finished: float
     seconds: float
     files: int
@@ -135,14 +135,14 @@ class Ledger:
         self._file.change(
             "INSERT OR REPLACE INTO verified VALUES (?,?,?,?,?,?,?,?,?)",
             *(key.project, key.asset, key.version),
-            *(record.stamp, record.finished, record.seconds, record.files, record.bytes),
+            *(record.fingerprint, record.finished, record.seconds, record.files, record.bytes),
             msgspec.json.encode(
                 _Problems(record.code, record.problems) if record.code else record.problems
             ).decode(),
         )
 
     def forget(self, key: VersionKey) -> None:
-        """Remove what is recorded of a version."""
+        """Remove the record of a version."""
         self._file.change(
             "DELETE FROM verified WHERE project=? AND asset=? AND version=?",
             *(key.project, key.asset, key.version),
@@ -244,7 +244,7 @@ class Claims:
         return holder == self.holder
 
     def release_those_of_the_dead(self) -> None:
-        """Release what processes had claimed that were killed."""
+        """Release the claims of processes that were killed."""
         for holder in self._ledger.holders() - {self.holder}:
             if self._is_gone(holder):
                 self._ledger.release(holder)

@@ -293,7 +293,7 @@ class BulkRun(ABC, Generic[R]):
                 yield task
 
     def _conclude(self, ledger: Ledger, others: Sequence[str]) -> None:
-        """Count what others have done meanwhile, and end the run if nothing is left."""
+        """Count tasks that others have done meanwhile, and end the run if none is left."""
         for task in others:
             if self._is_done(ledger, task):
                 self._count(task)

@@ -1,4 +1,4 @@
-"""What a bulk run covers: projects, assets and versions, and what it needs to know of them."""
+"""The targets of a bulk run: projects, assets and versions, and facts about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gobbler.client.source import ServiceInfo, Source
 from gobbler.errors import GobblerError, Missing, Unreachable
 from gobbler.model.names import AssetKey, VersionKey, name_problem
 from gobbler.model.records import Summary, decode, decode_manifest
-from gobbler.rules.bulk import stamp
+from gobbler.rules.bulk import version_fingerprint
 
 
 class BulkService(Protocol):
@@ -63,8 +63,8 @@ class InvalidName(NamedTuple):
 class Targets:
     """The projects and assets in ``project`` and ``asset``; all of them if both are empty.
 
-    ``ask`` calls a listing, and again if there is no answer. What is deleted while the targets
-    are listed is left out. ``invalid`` lists the directories with names that can't be valid.
+    ``ask`` calls a listing, and repeats it if there is no answer. Leaves out targets that are
+    deleted meanwhile. ``invalid`` lists the directories with names that can't be valid.
     Raises :class:`~gobbler.errors.Missing` if ``project`` or ``asset`` does not exist.
     """
 
@@ -123,10 +123,10 @@ class StoredFiles(NamedTuple):
     bytes: int
 
 
-def read_stamp(service: BulkService, key: VersionKey) -> str:
-    """What distinguishes a version from another one of its name; ``""`` if that is unknown."""
+def read_fingerprint(service: BulkService, key: VersionKey) -> str:
+    """The fingerprint of a version; ``""`` if its summary can't be read."""
     try:
-        return stamp(decode(service.source.read(key.summary), Summary, key.summary))
+        return version_fingerprint(decode(service.source.read(key.summary), Summary, key.summary))
     except Unreachable:
         raise
     except (GobblerError, OSError):

@@ -22,7 +22,7 @@ from gobbler.client.bulk.targets import (
     BulkService,
     StoredFiles,
     Targets,
-    read_stamp,
+    read_fingerprint,
     read_stored_files,
     registry_id,
 )
@@ -123,16 +123,18 @@ class BulkValidation(BulkRun[ValidationResult]):
             run = None if is_new else ledger.unfinished_run(self.action, scope)
             known = _in_scope(ledger.validations(), project, asset)
         _check_mounted(versions, known)
-        self._stamps = _read_stamps(service, self._requester, known.keys() & set(versions))
+        self._fingerprints = _read_fingerprints(
+            service, self._requester, known.keys() & set(versions)
+        )
         self._known = {
             key: record
             for key, record in known.items()
-            if key in self._stamps and still_holds(record, self._stamps[key])
+            if key in self._fingerprints and still_holds(record, self._fingerprints[key])
         }
         self._before = time.time() if run is None else run.started
         if since is not None:
             self._before = since.timestamp()
-        keys = due(versions, known, self._stamps, self._before, time.time())
+        keys = due(versions, known, self._fingerprints, self._before, time.time())
         self._keys = {key.path: key for key in keys}
         self.known_wrong = tuple(
             _result(key, record)
@@ -182,8 +184,10 @@ class BulkValidation(BulkRun[ValidationResult]):
     def _carry_out(self, task: str, stop: Stop, claims: Claims) -> ValidationResult | None:
         key, service = self._keys[task], self._service
         started = time.monotonic()
-        if key not in self._stamps:
-            self._stamps[key] = self._requester.ask(lambda: read_stamp(service, key), stop)
+        if key not in self._fingerprints:
+            self._fingerprints[key] = self._requester.ask(
+                lambda: read_fingerprint(service, key), stop
+            )
         stored = self._requester.ask(lambda: read_stored_files(service, key), stop)
         self._note_size(key, stored)
         target = TargetProgress(self._progress, stop, claims)
@@ -202,7 +206,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         target.reach(files, size)
         seconds = round(time.monotonic() - started, 3)
         record = ValidationRecord(
-            self._stamps[key], time.time(), seconds, files, size, problems, code
+            self._fingerprints[key], time.time(), seconds, files, size, problems, code
         )
         return _result(key, record)
 
@@ -222,7 +226,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         ledger.record(
             key,
             ValidationRecord(
-                self._stamps[key],
+                self._fingerprints[key],
                 *(finished, result.seconds, result.files, result.bytes, result.problems),
                 result.code,
             ),
@@ -239,7 +243,7 @@ def record_validation(
     """Record in the ledger that one version was validated, outside of a bulk run."""
     files, size = read_stored_files(service, key) or (0, 0)
     record = ValidationRecord(
-        read_stamp(service, key), time.time(), round(seconds, 3), files, size, problems, code
+        read_fingerprint(service, key), time.time(), round(seconds, 3), files, size, problems, code
     )
     with Ledger(*registry_id(service)) as ledger:
         ledger.record(key, record)
@@ -254,7 +258,7 @@ def last_validations(
     versions = Targets(service, project, asset, requester.ask).versions()
     with Ledger(*registry) as ledger:
         known = _in_scope(ledger.validations(), project, asset)
-    found = _read_stamps(service, requester, known.keys() & set(versions))
+    found = _read_fingerprints(service, requester, known.keys() & set(versions))
     return {
         key.path: _result(key, known[key])
         if key in found and still_holds(known[key], found[key])
@@ -263,12 +267,12 @@ def last_validations(
     }
 
 
-def _read_stamps(
+def _read_fingerprints(
     service: BulkService, requester: Requester, versions: Iterable[VersionKey]
 ) -> dict[VersionKey, str]:
     keys = list(versions)
     with ThreadPoolExecutor(SUMMARY_READERS, thread_name_prefix="gobbler") as pool:
-        found = pool.map(lambda key: requester.ask(lambda: read_stamp(service, key)), keys)
+        found = pool.map(lambda key: requester.ask(lambda: read_fingerprint(service, key)), keys)
         return dict(zip(keys, found, strict=True))
 
 
@@ -285,7 +289,7 @@ def _in_scope(
 def _check_mounted(
     versions: list[VersionKey], known: Mapping[VersionKey, ValidationRecord]
 ) -> None:
-    """Raise rather than report that nothing is wrong where nothing is."""
+    """Raise if the registry looks empty, rather than report that all of it is valid."""
     if known and not versions:
         example = min(known).path
         raise Fault(

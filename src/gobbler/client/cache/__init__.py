@@ -11,7 +11,7 @@
         temp/  partial/                         see gobbler.client.cache.partial
         no-archives                             see gobbler.client.archive
 
-Everything is written below ``temp``, flushed and renamed. So whatever has its final name is
+Everything is written below ``temp``, flushed and renamed. So a file with its final name is
 complete, and any number of processes may share a cache without waiting for each other. Each
 directory has a tree of its own, so that one fetched as a whole can't be confused with one of
 which only a part was fetched. Files with the same content are one file with several names.

@@ -118,7 +118,7 @@ class Cache:
             _rename(new, target)
 
     def _expected(self, path: str, *, overwrite: bool) -> tuple[Expected, bool]:
-        """What is expected of a file, and whether the manifest was in the cache already."""
+        """The expected entries, and whether the manifest was in the cache already."""
         requested = False
 
         def read(manifest: str) -> bytes:
@@ -234,7 +234,7 @@ def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
         try:
             new.rename(tree)
         except OSError as error:
-            # That the tree is not there now means nothing: another process may have moved it.
+            # If the tree is not there now, another process may be about to replace it.
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             if not overwrite and (tree / path).is_dir():
@@ -253,7 +253,7 @@ def _too_busy(place: str) -> Fault:
 
 
 def _flush_file(path: Path) -> None:
-    """A power cut must not leave a copy that has its final name but not its content."""
+    """Flush ``path``: a power cut must not leave a file that has its name but not its content."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

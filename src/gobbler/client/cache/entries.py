@@ -257,21 +257,21 @@ def prune(cache: str, older_than: float, *, dry_run: bool = False) -> PruneResul
 
 
 def remove(
-    cache: str, doomed: Iterable[CacheEntry], before: float = 0.0, *, dry_run: bool = False
+    cache: str, unwanted: Iterable[CacheEntry], before: float = 0.0, *, dry_run: bool = False
 ) -> PruneResult:
-    """Remove the entries ``doomed`` from the directory ``cache``.
+    """Remove the ``unwanted`` entries from the directory ``cache``.
 
     Also removes what belongs to no entry and was not changed since ``before`` (seconds since
     1970). With ``dry_run`` nothing is removed.
     """
-    listed = list(doomed)
+    listed = list(unwanted)
     leftovers = freed = 0
     for root in services(cache):
         of_service = [entry for entry in listed if Path(entry.whole).is_relative_to(root)]
         if not dry_run:
             recover(root)
         names = _names(file for entry in of_service for file in _statuses(entry))
-        objects = _doomed_objects(root, names, before)
+        objects = _unwanted_objects(root, names, before)
         for path in objects:
             _count(names, os.stat(path, follow_symlinks=False))
         freed += sum(size for links, size, seen in names.values() if links <= seen)
@@ -306,7 +306,7 @@ def _count(found: dict[_Inode, tuple[int, int, int]], status: os.stat_result) ->
     found[inode] = (status.st_nlink, status.st_size, seen + 1)
 
 
-def _doomed_objects(
+def _unwanted_objects(
     root: Path, names: dict[_Inode, tuple[int, int, int]], before: float
 ) -> list[str]:
     """The objects that have no other name, or have none once ``names`` are removed."""
@@ -325,12 +325,12 @@ def _is_single(path: str) -> bool:
     return os.stat(path, follow_symlinks=False).st_nlink == 1
 
 
-def _remove(root: Path, doomed: list[CacheEntry], objects: list[str], parts: list[Path]) -> None:
+def _remove(root: Path, unwanted: list[CacheEntry], objects: list[str], parts: list[Path]) -> None:
     with scratch_directory(root) as scratch:
-        for number, path in enumerate((*(Path(entry.whole) for entry in doomed), *parts)):
+        for number, path in enumerate((*(Path(entry.whole) for entry in unwanted), *parts)):
             with contextlib.suppress(FileNotFoundError):
                 path.rename(scratch.path / f"old-{number}")
-        for entry in doomed:
+        for entry in unwanted:
             if not entry.is_directory:
                 _remove_empty(Path(entry.whole).parent, root / "files")
         for name in objects:

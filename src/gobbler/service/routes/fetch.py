@@ -43,7 +43,7 @@ ONE_MESSAGE = 64 * 1024
 """Bytes up to which a file is sent in one message."""
 
 Read = Callable[[int, int, int], "bytes | None"]
-"""Reads from a descriptor a number of bytes at an offset; ``None``: not all are at hand."""
+"""Reads from a descriptor a number of bytes at an offset; ``None``: not all are in the cache."""
 
 
 class OpenFile:

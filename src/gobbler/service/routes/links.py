@@ -23,7 +23,7 @@ MAX_SEARCHES = 2
 
 
 class LinksRoute:
-    """Says what ``reroute_links`` would change, and which versions share content."""
+    """Reports what ``reroute_links`` would change, and which versions share content."""
 
     def __init__(self, service: ServiceContext, threads: Executor) -> None:
         self._service = service
