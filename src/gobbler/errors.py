@@ -29,8 +29,8 @@ from typing import ClassVar
 class Code(str, enum.Enum):
     """What went wrong, in a word that never changes its meaning.
 
-    The value stands in the field ``code`` of an answer of the service and of ``--json``. A
-    code is added when a program could do something else about it than about the others.
+    The field ``code`` of an answer of the service and of ``--json`` has the value. Add a code only
+    if a program could act on it differently than on the others.
     """
 
     description: str
@@ -132,10 +132,10 @@ class Code(str, enum.Enum):
 class GobblerError(Exception):
     """The base of all errors of this package.
 
-    ``str()`` of it is the reason alone; ``hint`` (may be empty) says what to do next;
-    ``code`` is what programs decide on: a :class:`Code`, or the word of a newer service that
-    this release does not know. ``fields`` are further fields of the service's answer. It can
-    be pickled and copied with all of them.
+    ``str()`` returns the reason alone; ``hint`` (may be empty) says what to do next; programs
+    decide by ``code``: a :class:`Code`, or the word of a newer service that this release does not
+    know. ``fields`` are further fields of the service's answer. It can be pickled and copied with
+    all of them.
     """
 
     status: ClassVar[int] = 500

@@ -77,13 +77,13 @@ def carry_out(
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
 
-    Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when
-    the request is wrong, not allowed or fails; nothing has changed then.
+    Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when the request
+    is wrong, not allowed or fails. Then nothing has changed.
 
-    With ``workspace_name``, the name of a resumable workspace, call it again after the calling
-    process has died: files that were copied are not copied again. Call
-    :func:`~gobbler.registry.recovery.recover_workspace` before, which returns the answer if the
-    change was committed already.
+    With ``workspace_name``, the name of a resumable workspace, you can call it again after the
+    calling process has died; it does not copy again what was copied. Before that, call
+    :func:`~gobbler.registry.recovery.recover_workspace`, which returns the answer if the change was
+    committed already.
     """
     started = now()
     action = ACTIONS.get(action_of(name) or "")

@@ -61,9 +61,9 @@ class Requester:
 class RequestContext:
     """One request being carried out.
 
-    ``user`` is for whom (the requester, or the one that the requester may act for).
-    ``workspace_name``: the resumable workspace of a job, so that another process can resume the
-    work should this one die; empty for a workspace that ends with the request.
+    ``user`` is the requester, or the user for whom the requester acts. ``workspace_name``: the
+    resumable workspace of a job, in which another process can resume the work if this one dies;
+    empty for a workspace that ends with the request.
     """
 
     service: ServiceContext
@@ -77,7 +77,7 @@ class RequestContext:
     def new_workspace(self, *, resume: bool = False) -> AbstractContextManager[Workspace]:
         """A workspace below ``..incoming``.
 
-        With ``resume``, what an earlier attempt has left in a resumable workspace is still there.
+        With ``resume``, a resumable workspace keeps the files of an earlier attempt.
         """
         return new_workspace(self.service.registry.root, self.workspace_name, resume=resume)
 
@@ -95,7 +95,7 @@ class RequestContext:
 
 
 def existing_version(registry: Registry, request: OfVersion) -> VersionKey:
-    """The version that ``request`` is about.
+    """The version that ``request`` names.
 
     Raises :class:`~gobbler.errors.Refused` for bad names and
     :class:`~gobbler.errors.Missing` when project, asset or version is not there.

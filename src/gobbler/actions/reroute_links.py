@@ -164,7 +164,7 @@ def _stage_records(
 
 
 REROUTE_ATTEMPTS = 5
-"""How often a rerouting is planned again because the registry had changed."""
+"""How often a rerouting starts over because the registry changes meanwhile."""
 
 _NOT_FOUND = {
     1: Code.PROJECT_NOT_FOUND,

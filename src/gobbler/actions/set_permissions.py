@@ -120,8 +120,8 @@ def replace_record(
 
     Returns ``False``, and changes nothing, if ``decide`` returns ``None``. The content is flushed
     under the locks, as it depends on the stored record. In a resumable workspace the change also
-    leaves its answer, which takes a journal. ``change`` names the change in the error that says it
-    is not durable.
+    leaves its answer, through a journal. ``change`` names the change in an error about its
+    durability.
     """
     if context.workspace_name:
         return _by_journal(context, guard, target, decide, change)

@@ -170,7 +170,7 @@ def _plan(
 class Assumptions:
     """The assumptions of an upload; made by :meth:`of` once its manifest is known.
 
-    ``linked``: the fingerprint of the manifest of each version that is linked to.
+    ``linked``: the fingerprint of the manifest of each linked version.
     """
 
     context: RequestContext
@@ -184,7 +184,7 @@ class Assumptions:
     ) -> Assumptions:
         """Check that every link of ``manifest`` leads to the file that it describes.
 
-        That happens once, before the locks are taken; under them, :meth:`check` compares
+        Do this once, before you take the locks; under the locks, :meth:`check` compares
         fingerprints. Raises :class:`Outdated`.
         """
         registry = context.service.registry

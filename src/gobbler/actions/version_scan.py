@@ -22,7 +22,7 @@ from gobbler.transfer.scan import scan
 class VersionScan:
     """A version on disk: its entries, and the ``..links`` of each directory.
 
-    ``damaged``: what is wrong with each ``..links`` that can't be read, by directory.
+    ``damaged``: the problem with each unreadable ``..links``, by directory.
     """
 
     scan: Scan

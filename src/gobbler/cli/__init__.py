@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def _print_json_error(code: Code | str, reason: str, hint: str = "", *, wanted: bool) -> None:
     """Print an error as the JSON document of a command.
 
-    A closed output is no further error.
+    A closed output raises no further error.
     """
     if wanted:
         error = {"code": str(code), "reason": reason, "hint": hint}

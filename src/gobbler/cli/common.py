@@ -115,7 +115,7 @@ _remote = click.option(
 
 
 STARTED_WITHIN = 5.0
-"""Seconds that commands give a service that may have been started just before them."""
+"""Seconds that commands wait for a service that may just be starting."""
 
 
 def _find_client(
@@ -307,7 +307,7 @@ class _Phase:
 class Bar:
     """A :class:`gobbler.model.progress.Progress` that draws a bar, and removes it at the end.
 
-    ``title`` names the work, ``afterwards`` what follows after the last file.
+    ``title`` names the work, ``afterwards`` the work that follows the last file.
     """
 
     def __init__(self, title: str, afterwards: str = "") -> None:

@@ -80,8 +80,8 @@ def _client(options: Mapping[str, Any]) -> Client:
 def candidates(client: Client, incomplete: str) -> list[str]:
     """The addresses that begin with ``incomplete``, one component longer.
 
-    Everything but a version and a file ends with a slash. A shell adds a space after a single
-    candidate, so one that ends with a slash is replaced by its content.
+    All candidates but versions and files end with a slash. A shell adds a space after a single
+    candidate; so if that ends with a slash, this returns its content instead.
     """
     if not client.connection.can_read:
         return []

@@ -18,10 +18,10 @@ from gobbler.model.records import plain
 def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: bool) -> None:
     """Redirect links of other versions away from projects, assets or versions.
 
-    Do this before you delete these. Where the target of a link is itself a link, the link
-    then leads to the file behind it; otherwise, a copy of the file replaces the link. The
-    command prints each link, what it becomes, the file to be deleted, and the bytes that
-    this adds. Only administrators of the service can do this.
+    Do this before you delete them. Where the target of a link is itself a link, the link then leads
+    to the file behind it; otherwise, a copy of the file replaces the link. The command prints each
+    link, what it becomes, the file to be deleted, and the bytes that this adds. Only administrators
+    of the service can do this.
 
     Name everything that you want to delete in one call: links between these stay. Then
     delete the newest first.

@@ -27,7 +27,7 @@ from gobbler.service.settings import (
 Command = Callable[..., None]
 
 WAITING = 16
-"""Batches at a time where each mostly waits for a cluster or a filesystem."""
+"""Batches at a time if they mostly wait for a cluster or a filesystem."""
 
 _ONE_DASH = re.compile(r"-[a-z][a-z-]+(=.*)?", re.DOTALL)
 

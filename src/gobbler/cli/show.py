@@ -29,7 +29,7 @@ LABELS = {
 def command(client: Client, address: str, links: bool, as_json: bool) -> None:
     """Show details of a project, an asset or a version.
 
-    These are publisher, dates, size and permissions. To list files, use `gobbler ls`.
+    The details are publisher, dates, size and permissions. To list files, use `gobbler ls`.
 
     With --links, the command shows each link of another version into this one, what
     `gobbler reroute` would replace it with, its target, and the bytes that this adds. Then it

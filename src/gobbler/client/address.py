@@ -26,7 +26,7 @@ def registry_path(path: str) -> str:
     """``path`` without a slash at its end.
 
     Raises :class:`~gobbler.errors.Refused` if it is empty, absolute, or has a component that is
-    empty, ``.`` or ``..``: it could lead out of the registry.
+    empty, ``.`` or ``..``: it could lead outside of the registry.
     """
     cleaned = path.rstrip("/")
     if not is_below(cleaned):
@@ -41,7 +41,7 @@ def registry_path(path: str) -> str:
 def listed_path(path: str) -> str:
     """``path``, an entry of a listing of a service, if it is below what was listed.
 
-    Raises :class:`~gobbler.errors.Fault` otherwise: such a service can't be trusted.
+    Otherwise raises :class:`~gobbler.errors.Fault`, since such a service can't be trusted.
     """
     if not is_below(path.removesuffix("/")):
         raise Fault(

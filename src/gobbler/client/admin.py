@@ -43,13 +43,13 @@ class _Rerouted(Struct, frozen=True):
 class Admin:
     """Operations for administrators; for other users they raise :class:`errors.Forbidden`.
 
-    The methods that end with ``_all`` work on every version of the registry, of a project or of
-    an asset. Each returns an object; iterate over it to do the work. It has ``tasks`` (what is to
-    do), ``left`` (how many tasks are not done yet) and ``resumed`` (when the run began that this
-    one resumes, if it does). What is done is kept in the user's state directory
-    (``XDG_STATE_HOME``), so that the same call resumes after any interruption; ``restart`` starts
-    over. Up to ``parallel`` requests run at a time. Requests without an answer are retried for
-    ``retry_seconds`` seconds; then :class:`~gobbler.errors.Unreachable` is raised.
+    The methods that end with ``_all`` work on every version of the registry, of a project or of an
+    asset. Each returns an object; iterate over it to do the work. It has ``tasks`` (their names),
+    ``left`` (how many of them remain) and ``resumed`` (when the run that it resumes began, if it
+    resumes one). The user's state directory (``XDG_STATE_HOME``) records the results, so that the
+    same call resumes after any interruption; ``restart`` starts over. Up to ``parallel`` requests
+    run at a time. Requests without an answer are retried for ``retry_seconds`` seconds; then
+    :class:`~gobbler.errors.Unreachable` is raised.
     """
 
     def __init__(self, reader: RegistryReader) -> None:
@@ -108,9 +108,9 @@ class Admin:
     ) -> list[LinkChange]:
         """Reroute the links of all other versions around what you are going to delete.
 
-        A link then leads to where its target was linked to itself. If that is going to be
-        deleted as well, a copy of the file replaces the link. Returns the changes; with
-        ``dry_run`` nothing is changed.
+        Where the target of a link is itself a link, the link then leads to the file behind it. If
+        you are going to delete that file, too, a copy of it replaces the link. Returns the changes;
+        with ``dry_run`` changes nothing.
         """
         answer = self._connection.request_as(
             _Rerouted, "reroute_links", to_delete=list(to_delete), dry_run=dry_run
@@ -167,19 +167,19 @@ class Admin:
                     print(result.address, result.problems)
             print(run.left, "versions remain")
 
-        Starts with the versions that were never validated, then takes the one whose validation
-        is the longest ago. Each result is kept at once, so that the same call resumes. A version
-        that was published again under the same name counts as another one. A version that can't
-        be validated has that as its problem; one that is deleted meanwhile is left out.
+        Starts with versions that were never validated, and continues with the oldest validation.
+        Records each result at once, so that the same call resumes. A version that was published
+        again under the same name counts as a new one. If a version can't be validated, that is its
+        problem. Leaves out versions that are deleted meanwhile.
 
         Args:
             project: Only the versions in this project.
             asset: Only those in this asset of it.
             since: Only those not validated since that moment, which has an offset. Without it,
-                resume the present pass over all versions, or start one.
-            budget: When it is used up, no further version is started.
+                resume an unfinished run over all versions, or start one.
+            budget: When it is used up, no further version starts.
             parallel: How many versions are validated at a time.
-            restart: Start another pass at once.
+            restart: Start a new run at once.
             retry_seconds: Seconds for which to retry requests without an answer.
             progress: Receives the progress; see :class:`gobbler.client.bulk.run.BulkProgress`.
 
@@ -205,7 +205,7 @@ class Admin:
     ) -> dict[str, ValidationResult | None]:
         """The last result of :meth:`validate_all` for each version, by its address.
 
-        ``None``: never validated. In the order in which they are due.
+        ``None``: never validated. The versions come in the order in which they are due.
         """
         return last_validations(self._connection, *_checked(project, asset), retry_seconds)
 
@@ -214,7 +214,7 @@ class Admin:
     ) -> None:
         """Keep the result of validating one version, as :meth:`validate_all` does.
 
-        ``seconds`` is how long it took; ``code`` is that of the service's error.
+        ``seconds`` is the duration; ``code`` is that of the service's error.
         """
         record_validation(self._connection, key, seconds, problems, code)
 
@@ -230,8 +230,8 @@ class Admin:
     ) -> BulkRepair:
         """Refresh the usage of all projects and the latest version of all assets.
 
-        Or of one project and its assets, or of one asset; yields each result. One failure does
-        not end the rest. The parameters are those of :meth:`validate_all`.
+        Or of one project and its assets, or of one asset; yields each result. A failure does not
+        stop the rest. The parameters are those of :meth:`validate_all`.
         """
         return BulkRepair(
             self._connection,

@@ -32,7 +32,7 @@ from gobbler.fs.hash import Md5
 TAR_BLOCK = 512
 
 _HEADER_LIMIT = 1 << 20
-"""Bytes of a pax header at most."""
+"""Largest size of a pax header, in bytes."""
 
 _MAGIC = b"ustar\x00"
 
@@ -181,7 +181,7 @@ def _unreadable(problem: str) -> Fault:
 
 
 MIN_FILES = 8
-"""Small files from which on an archive is faster than one request for each."""
+"""Number of small files for which an archive is faster than a request for each."""
 
 MARKER_SECONDS = 24 * 3600
 """How long the client remembers that a service offers no archives; it may be upgraded."""

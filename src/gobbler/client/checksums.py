@@ -19,7 +19,7 @@ from gobbler.fs.hash import hash_file
 from gobbler.model.progress import CancelCheck
 
 WAITING = 32
-"""Files that wait to be hashed at a time; each has two descriptors open."""
+"""Number of files that may wait to be hashed; each has two open descriptors."""
 
 
 class Sent(NamedTuple):
@@ -32,7 +32,7 @@ class Sent(NamedTuple):
 class Checksums:
     """The checksums of the files of an upload; ``concurrent`` files are hashed at a time.
 
-    Use it in a ``with`` statement: at its end nothing runs, and everything is closed.
+    Use it in a ``with`` statement, which closes all files at its end.
     """
 
     def __init__(self, concurrent: int) -> None:

@@ -35,9 +35,9 @@ class Client:
         version = client.version("weather/stations/1.4")
         with version.open("berlin.csv") as file: ...
 
-    Creating a client opens and asks nothing, and nothing has to be closed. Threads may share
-    it. It can be pickled and copied, and it works in forked processes. Two clients are equal if
-    they were made with the same arguments.
+    A new client opens no connection and sends no request, and you need not close it. Threads may
+    share it. It can be pickled and copied, and it works in forked processes. Two clients are equal
+    if they were made with the same arguments.
 
     Args:
         url: The address of the service.
@@ -54,8 +54,8 @@ class Client:
     ``GOBBLER_URL`` (with ``GOBBLER_STAGING`` and ``GOBBLER_REGISTRY``) or ``GOBBLER_SERVICE``
     names, or else the default of the configuration files.
 
-    Names are checked before anything is asked: :class:`~gobbler.errors.Refused`. What is not
-    there is :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
+    Invalid names raise :class:`~gobbler.errors.Refused` before any request. Missing objects raise
+    :class:`~gobbler.errors.Missing`; other errors are in :mod:`gobbler.client.errors`.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class Client:
         """The version with these names, or with the address ``project/asset/version``.
 
         ``@latest`` stands for the latest version, also if ``version`` is left out. Raises
-        :class:`~gobbler.errors.Missing` if there is no latest version. Whether a version that you
-        name exists shows when a method reads it.
+        :class:`~gobbler.errors.Missing` if there is no latest version. If a version that you name
+        does not exist, the first method that reads it raises.
         """
         if asset is None:
             place = parse_as(project, "version")
@@ -145,8 +145,8 @@ class Client:
     ) -> str:
         """Return where the registry's file ``path`` can be read on this machine.
 
-        That is in the registry, which you must not change, or in the cache, where a file is
-        complete or absent. With ``overwrite`` a copy in the cache is fetched again.
+        The path is in the registry, which you must not change, or in the cache, where a file is
+        complete or absent. With ``overwrite``, fetches a copy in the cache again.
         """
         return self._reader.fetch_file(path, overwrite=overwrite, progress=progress)
 
@@ -214,7 +214,7 @@ class Client:
 
         Raises:
             errors.RequestRefused: The service, or the check before any copying, refuses it.
-            errors.Fault: The version is published, but is not what was sent.
+            errors.Fault: The version is published, but differs from the files that were sent.
         """
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)

@@ -26,10 +26,10 @@ from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
 PIECE_BYTES = 1 << 17
-"""Bytes that are read from a connection at a time; at most these are lost when it breaks."""
+"""Bytes to read from a connection at a time; no more are lost when it breaks."""
 
 FILE_MODE = 0o444
-"""Files in the cache are shared: writing into one by mistake fails."""
+"""Mode of files in the cache: they are shared, so a write by mistake must fail."""
 
 SMALL_FILE = 1 << 20
 """Bytes up to which a file is fetched in one piece; a larger one can be resumed."""

@@ -133,8 +133,8 @@ _GO_MISSING_REQUEST = re.compile(r"/request-[^/]*: no such file or directory")
 def _code_without_word(status: int, reason: str) -> Code | str | None:
     """The code for an answer of the Go service, which sends none; ``None``: that of the status.
 
-    It answers 400 both to a request file that it does not see and to a wrong request. Only
-    the text tells them apart. No other text of a service decides anything in this client.
+    It answers 400 both for a request file that it does not see and for a wrong request; only the
+    text distinguishes them. No other text of a service decides anything in this client.
     """
     if status == Refused.status and _GO_MISSING_REQUEST.search(reason):
         return Code.MISSING_REQUEST

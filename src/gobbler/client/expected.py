@@ -26,7 +26,7 @@ class ContentMismatch(Fault):
 class Expected:
     """The manifest of the version at the path ``version``, and its ``content`` as received.
 
-    Without a manifest nothing is expected: outside of versions, and in directories that an
+    There is no manifest, and so no expectation, outside of versions and in directories that an
     administrator put into the registry by hand.
     """
 

@@ -15,8 +15,8 @@ from gobbler.model.records import Manifest
 def export(source: str, destination: str) -> str:
     """Copy the file or directory ``source`` to ``destination``; return the path of the copy.
 
-    If ``destination`` is a directory, a file is copied into it. The copy of a directory becomes
-    ``destination``, which must not exist or be empty; it has no files of the service. Links become
+    If ``destination`` is a directory, a file is copied into it. The copy of a directory, without
+    the files of the service, becomes ``destination``, which must be absent or empty. Links become
     files. The copy is complete, or does not exist.
     """
     if os.path.isfile(source) and os.path.isdir(destination):

@@ -34,7 +34,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     ``url`` is the address of the service, and ``registry`` its registry as it is mounted here. If
     they are not given, the service is found as :class:`~gobbler.client.client.Client` finds it.
     ``service`` is the name of a configured service, or an address: zarr and others have an ``url``
-    of their own and can't pass one on. ``cache`` is the directory for what is fetched. With
+    of their own and can't pass one on. ``cache`` is the directory for fetched files. With
     ``force_remote`` the registry is read over HTTP even if it is mounted.
 
     Over HTTP, a file of up to 16 MiB is fetched whole when it is opened, verified, and kept in the
@@ -42,9 +42,9 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     probation, only the parts that you read are fetched, unless the cache has the whole file
     (``gobbler fetch``).
 
-    What does not exist raises ``FileNotFoundError``; writing raises ``OSError`` with ``EROFS``;
-    the other errors are those of :mod:`gobbler.client.errors`. The filesystem and its open files
-    can be pickled and copied.
+    A missing path raises ``FileNotFoundError``; writing raises ``OSError`` with ``EROFS``; the
+    other errors are those of :mod:`gobbler.client.errors`. The filesystem and its open files can be
+    pickled and copied.
     """
 
     protocol = "gobbler"
@@ -300,7 +300,7 @@ def _reopen(
 
 
 Info = dict[str, Any]
-"""What ``fsspec`` calls the info of one name."""
+"""The info of one name, as ``fsspec`` defines it."""
 
 
 def parsed(path: str) -> Address:

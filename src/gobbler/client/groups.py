@@ -61,7 +61,7 @@ class JobList:
     def get(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name.
 
-        Whether there is one shows when its state is read.
+        If there is no such job, reading its state raises.
         """
         return self._connection.job(name)
 
@@ -71,7 +71,7 @@ class JobList:
 class CacheDirectory:
     """The directory for files that are fetched over HTTP, from all services.
 
-    Asks no service. ``os.fspath()`` of it is its path.
+    Sends no request. ``os.fspath()`` returns its path.
     """
 
     def __init__(self, connection: Connection) -> None:

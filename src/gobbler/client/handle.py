@@ -18,11 +18,10 @@ from gobbler.model.records import Permissions, Uploader
 
 
 class Handle:
-    """Names something in a registry; nothing is read before a method asks for it.
+    """Names something in a registry; only methods read it.
 
-    ``str()`` of it is its address. Two handles are equal if they have the same address in the
-    registry of equal connections; whether anything is there makes no difference. A handle can
-    be pickled and copied.
+    ``str()`` returns its address. Two handles are equal if they have the same address in the
+    registry of equal connections, even if they do not exist. A handle can be pickled and copied.
     """
 
     def __init__(self, reader: RegistryReader, address: str) -> None:
@@ -84,11 +83,11 @@ def html_of(thing: object, what: object, connection: object, *facts: str) -> str
 
 
 AnyUploader = Uploader | Mapping[str, object]
-"""An uploader's entry. A mapping is sent as it is; the service reports what is wrong with it."""
+"""An uploader's entry. A mapping is sent as it is; the service checks it."""
 
 
 class NewPermissions(Struct, frozen=True):
-    """The permissions to be stored; what is ``UNSET`` stays as it is."""
+    """The permissions to be stored; ``UNSET`` fields keep their values."""
 
     owners: tuple[str, ...] | UnsetType = UNSET
     uploaders: tuple[AnyUploader, ...] | UnsetType = UNSET

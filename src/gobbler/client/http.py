@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
-"""How long a read waits for the next byte."""
+"""Seconds that a read waits for the next byte."""
 
 POOL_SIZE = 64
 

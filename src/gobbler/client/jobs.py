@@ -208,8 +208,8 @@ class Job:
     def cancel(self) -> JobState:
         """Cancel the job, wait until the service has rolled it back, and return its state.
 
-        It may have succeeded just before. Raises
-        :class:`~gobbler.client.errors.RequestFailed` if it had ended already.
+        The job may still succeed. Raises :class:`~gobbler.client.errors.RequestFailed` if it has
+        ended already.
         """
         self._cancel()
         with contextlib.suppress(GobblerError):

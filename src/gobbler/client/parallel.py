@@ -32,8 +32,8 @@ class Stop(CancelFlag):
 def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: int) -> None:
     """Call ``task(item, stop)`` for all ``items``, ``concurrent`` of them at a time.
 
-    The first error, or Ctrl-C, stops the others, and is raised when all of them have ended.
-    Items are taken one by one, so there may be millions.
+    The first error, or Ctrl-C, stops the other tasks, and is raised when all have ended. Items are
+    read one by one, so there may be millions.
     """
     stop = Stop()
     if concurrent <= 1:

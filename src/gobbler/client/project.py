@@ -85,10 +85,10 @@ class Project(Handle):
             append: Add ``owners`` and ``uploaders`` to the stored ones, owners once each;
                 otherwise replace them.
             spoof: Act for this user, where the service allows it.
-            dry_run: Return what would be stored, and change nothing.
+            dry_run: Return the permissions that would be sent, and change nothing.
 
         Returns:
-            What was sent to be stored.
+            The permissions that were sent to the service.
         """
         return set_permissions(
             self._reader.connection,

@@ -37,7 +37,7 @@ VERSIONS_IN_MEMORY = 8
 """Versions whose records are kept in memory; a manifest can be large."""
 
 State = Fingerprint | Literal["final"] | Summary
-"""Distinguishes one state of a version from another."""
+"""Identifies one state of a version."""
 
 
 class VersionRecords:
@@ -78,8 +78,8 @@ class VersionRecords:
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` is a directory, not a file; ``""`` is the version itself.
 
-        Everything that has to know asks this. Raises :class:`~gobbler.client.errors.NotThere`
-        if it is neither.
+        All callers that need to know use this. Raises :class:`~gobbler.client.errors.NotThere` if
+        it is neither.
         """
         entry = self.manifest.get(path)
         if entry is not None and not entry.is_directory:
@@ -138,8 +138,8 @@ class RegistryReader:
     def records(self, key: VersionKey) -> VersionRecords:
         """The records of a version, kept in memory as long as they are valid.
 
-        Those of a final version are not requested again. While a version is on probation its
-        summary is: it may be removed, and another published under its name.
+        Those of a final version are requested once. The summary of a version on probation is
+        requested each time, since another version may be published under its name.
         """
         held = self.in_memory(key)
         if held is not None and held[0] == "final":
@@ -249,8 +249,8 @@ class RegistryReader:
     def local_path(self, key: VersionKey, path: str) -> str | None:
         """Where the file ``path`` of a version can be read on this machine, if it can.
 
-        That is in the registry or in the cache, where a file of up to 16 MiB is fetched into if
-        its version is final. ``None``: use :meth:`ranges`.
+        The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache
+        if its version is final. ``None``: use :meth:`ranges`.
         """
         records = self.records(key)
         entry = records.entry(path)

@@ -48,8 +48,8 @@ class Relations(Struct, frozen=True):
 def relations(reader: RegistryReader, key: VersionKey) -> Relations:
     """The relations of a version: the service's answer, or read from the registry.
 
-    The service answers if it has an index. If it has none, or doesn't answer, all manifests of
-    the registry are read, if it is mounted here.
+    The service answers if it has an index. If it has none, or does not answer, this reads all
+    manifests of the registry, if it is mounted here.
     """
     connection = reader.connection
     if connection.url:

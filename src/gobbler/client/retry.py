@@ -26,7 +26,7 @@ READ_PAUSE = 0.2
 """Seconds before the second attempt; each further pause is twice as long."""
 
 RETRY_SECONDS = 120.0
-"""Seconds for which a service may be away."""
+"""Seconds for which a service may be unreachable."""
 
 RETRY_FIRST_PAUSE = 0.5
 RETRY_LONGEST_PAUSE = 10.0
@@ -35,7 +35,7 @@ POLL_FIRST_PAUSE = 0.02
 POLL_LONGEST_PAUSE = 0.5
 
 TEMPORARY = frozenset({Code.STOPPING})
-"""Codes of a service that put the request back: send it again."""
+"""Codes of a service that has rolled the request back; send it again."""
 
 
 def read_pause(failed: int) -> float:
@@ -58,8 +58,8 @@ def call_with_retries(
 ) -> T:
     """Return what ``call`` returns; call it again for ``seconds`` while no service answers.
 
-    ``call`` must do no harm when it is called twice. ``note`` is called once, with what the
-    user waits for. Raises the last error, and :class:`~gobbler.errors.Cancelled` on ``stop``.
+    ``call`` must do no harm when it is called twice. ``note`` is called once, with a message for
+    the user. Raises the last error, and :class:`~gobbler.errors.Cancelled` on ``stop``.
     """
     deadline: float | None = None
     pause = RETRY_FIRST_PAUSE

@@ -44,7 +44,7 @@ class Source(Protocol):
     def walk(self, path: str) -> list[str]:
         """Paths, relative to ``path``, of every file below it.
 
-        Directories that hold nothing at all are listed too, with a slash at the end.
+        Also lists empty directories, with a slash at the end.
         """
 
     def read(self, path: str) -> bytes:

@@ -192,7 +192,7 @@ def _moved_link(link: str, directory: str, source: str) -> str:
 
 
 READ_TWICE = 1 << 30
-"""Bytes up to which a file is likely to be in memory still when it is read a second time."""
+"""Largest size in bytes of a file that is likely still in memory for a second read."""
 
 _FICLONE = 0x40049409
 """``ioctl`` that lets two files share their blocks; see ``ioctl_ficlone(2)``."""

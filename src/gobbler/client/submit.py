@@ -25,8 +25,8 @@ def submit(
     """Submit ``action`` over HTTP and return the service's answer.
 
     Leaves out ``fields`` that are ``None``. The requester is the owner of the request file: the
-    current user. The file is removed in any case. Returns when the change is complete, which
-    may take hours for an upload.
+    current user. Always removes the file. Returns when the change is complete, which may take hours
+    for an upload.
 
     Without ``wait`` a service that has jobs answers at once, with the name of the job as
     ``job``. A service without jobs carries out the request before it answers.

@@ -103,7 +103,7 @@ STOP_SECONDS = 15.0
 """Seconds that a service may take to stop before it is killed."""
 
 SHOWN_BYTES = 8000
-"""Bytes of its output that an error shows."""
+"""Bytes of its output that an error includes."""
 
 
 class TestService:
@@ -119,8 +119,8 @@ class TestService:
         extra_args: Further arguments for ``gobbler serve``.
 
     Raises:
-        Fault: The service ended, or did not answer in time. The reason has its output, and
-            nothing is left behind.
+        Fault: The service ended, or did not answer in time. The reason includes its
+            output; nothing is left behind.
     """
 
     __test__ = False  # or pytest would collect it

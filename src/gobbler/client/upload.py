@@ -170,9 +170,9 @@ def plan_upload(
 ) -> UploadPlan:
     """What an upload of ``directory`` would do; see :meth:`Client.plan_upload`.
 
-    Runs the scan and the rules of the service. What only the service knows (which directories are
-    whitelisted, where it looks for duplicates besides the latest version, and what changes until
-    then) is decided when the upload comes.
+    Runs the scan and the rules of the service. The upload itself decides what only the service
+    knows: which directories are whitelisted, where it searches for duplicates besides the latest
+    version, and what changes until then.
     """
     _check_version(reader, key)
     top = os.path.abspath(directory)
@@ -224,7 +224,7 @@ def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:
 def _service_path(connection: Connection, what: str) -> str | None:
     """The staging directory or the registry as the service names it; ``None``: it has no address.
 
-    What the user calls a directory here may be another path there, and links lead by the path.
+    The path may differ from that on this machine, and links use the path of the service.
     """
     if connection.url:
         return str(getattr(connection.info(), what))

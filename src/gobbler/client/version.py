@@ -99,7 +99,7 @@ class Version(Handle):
     def files(self, below: str = "") -> dict[str, Entry]:
         """Its files by path, in order, or those in the directory ``below`` and further down.
 
-        A directory that is not there has no files.
+        A missing directory has no files.
         """
         return dict(sorted(self._reader.records(self.key).tree.files(below.strip("/"))))
 
@@ -131,8 +131,8 @@ class Version(Handle):
     def list_files(self, prefix: str = "", *, internal: bool = True) -> list[str]:
         """Paths on disk that start with ``prefix``; empty directories end with a slash.
 
-        Other than :meth:`files` this lists the storage itself, not the manifest; with
-        ``internal`` also the files of the service.
+        Unlike :meth:`files`, this lists the storage itself, not the manifest; with ``internal``
+        also the files of the service.
         """
         connection = self._reader.connection
         return source.files(connection.source, self.key, prefix, internal=internal)
@@ -164,10 +164,10 @@ class Version(Handle):
     ) -> BinaryIO | TextIO:
         """Open the file ``path`` for reading, as text (``"r"``) or bytes (``"rb"``).
 
-        You can seek in the file, wherever it is: in the registry if that is mounted, in the
-        cache, or with the service, from where only the parts come that you read. The last is
-        for files of more than 16 MiB, and for those of a version on probation. An open file can
-        be pickled and copied, and keeps its position.
+        You can seek in the file. It is in the registry if that is mounted, else in the cache. A
+        file of more than 16 MiB, or of a version on probation, need not be: the service then sends
+        only the parts that you read. An open file can be pickled and copied, and keeps its
+        position.
 
         Text is UTF-8 unless ``encoding`` says otherwise; ``errors`` and ``newline`` are those of
         the built-in ``open``.
@@ -192,7 +192,7 @@ class Version(Handle):
     ) -> Path:
         """Return where the version, or its file or directory ``path``, is on this machine.
 
-        That is in the registry if it is mounted, else in the cache, complete. Don't change
+        The path is in the registry if that is mounted, else in the cache, complete. Don't change
         anything there.
 
         Args:
@@ -241,8 +241,8 @@ class Version(Handle):
     def relations(self) -> Relations:
         """Links of other versions to this one, and versions that share content with it.
 
-        Asks the service, which may have an index. If it has none, and the registry is mounted
-        here, all its manifests are read.
+        The service answers if it has an index. If it has none, this reads all manifests of the
+        registry, if it is mounted here.
         """
         return relations(self._reader, self.key)
 

@@ -115,8 +115,8 @@ def _reopen_text(
 class VersionPath:
     """A file or directory of a version: ``version / "2026" / "berlin.csv"``.
 
-    ``str()`` of it is the path in the version. Whether anything is there shows when a method
-    reads it.
+    ``str()`` returns the path in the version. If the path does not exist, methods that read it
+    raise.
     """
 
     def __init__(self, version: Version, path: str) -> None:

@@ -141,9 +141,9 @@ def make_executor(
 ) -> Executor:
     """The executor of a service that works in ``directories``: its staging and its registry.
 
-    That is ``executor``, if it is given; else the cluster of the Dask scheduler at the address
-    ``dask``, if there is one; else ``threads`` of this process. Every executor but a thread pool
-    is taken for a remote one, whose processes may die and which may then run a batch again.
+    Returns ``executor`` if it is given; else the cluster of the Dask scheduler at the address
+    ``dask``, if there is one; else ``threads`` threads of this process. Every executor but a thread
+    pool counts as remote: its processes may die, and it may then run a batch again.
     """
     if isinstance(executor, ThreadPoolExecutor | RemoteExecutor):
         return executor

@@ -24,7 +24,7 @@ STAGING, REGISTRY, BOTH = ("staging",), ("registry",), ("staging", "registry")
 
 @dataclass(frozen=True)
 class Tools:
-    """What trials work with. Tests replace it to show faults that no filesystem here has."""
+    """The tools of trials. Tests replace them to simulate faults that no filesystem here has."""
 
     contender: ContenderType = Contender
     now: Callable[[], float] = time.time
@@ -57,7 +57,7 @@ class PlaceProbe(_Probe):
 
 @dataclass(frozen=True)
 class TrialProbe(_Probe):
-    """A probe that tries something out; ``essential``: a service must know before it starts."""
+    """A probe that tries something out; if ``essential``, it also runs before a service starts."""
 
     probe: TrialFunction
     essential: bool = False
@@ -145,7 +145,7 @@ def own_directories(place: Place) -> Iterator[Finding]:
 
 
 def quick(registry: Place, tools: Tools | None = None) -> Iterator[Finding]:
-    """What a service must know about the registry before it starts."""
+    """The findings that decide whether a service may start on this registry."""
     yield from _read_only(registry, LAYOUT)
     room = list(_read_only(registry, ROOM))
     yield from room

@@ -26,9 +26,9 @@ class Verdict(str, enum.Enum):
 class Finding:
     """What a probe found.
 
-    ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names what was
-    examined. ``sentence`` has no full stop; ``remedy`` says what to do. With ``refused`` the
-    service does not start, because nothing would be safe, or nothing would work.
+    ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names the subject.
+    ``sentence`` has no full stop; ``remedy`` says what to do. With ``refused`` the service does not
+    start, since it would be unsafe, or would not work.
     """
 
     where: str

@@ -33,9 +33,8 @@ def unique_name() -> str:
 def scratch_directory(place: Place) -> Iterator[str]:
     """The path of a new, private directory in ``place``, removed at the end of the block.
 
-    In the registry it is inside ``..incoming`` where that exists, like a version in
-    preparation. The path goes through the open directory, so nobody can swap a directory on
-    the way.
+    In the registry it is inside ``..incoming`` if that exists, like a version in preparation. The
+    path goes through the open directory, so nobody can swap a directory on the way.
     """
     with closing(open_directory(_parent_of(place))) as parent:
         _remove_abandoned(parent)

@@ -14,7 +14,7 @@ from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import closing
 
 LOW = 0.05
-"""Free part of a filesystem below which there is a warning."""
+"""Free fraction of a filesystem below which there is a warning."""
 
 LOW_BYTES = 1 << 30
 

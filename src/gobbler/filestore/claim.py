@@ -48,7 +48,7 @@ from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.open import READ, exists, kind_of
 
 _SPREAD = 16
-"""Files among which processes that claim at the same time choose at random."""
+"""Number of files among which concurrent claimants choose at random."""
 
 FILE_ERRORS = (
     errno.EACCES,
@@ -68,7 +68,7 @@ class ClaimLost(FileNotFoundError):
 class Claim:
     """A file that this process has claimed, until it is done or released.
 
-    ``name`` is the published name, ``path`` where the file stands now, in ``cur``. As a context
+    ``name`` is the published name, ``path`` the present path of the file, in ``cur``. As a context
     manager it is done at the end of the block, and released if the block raises. If the process
     dies, another one can put the file back (``FileStore.requeue``).
     """
@@ -85,8 +85,8 @@ class Claim:
     def descriptor(self) -> int:
         """The file, open for reading; closed when the claim is done or released.
 
-        Opening follows no link and does not wait for a FIFO. Raises ``ValueError`` if it is no
-        regular file, ``OSError`` if it can't be opened.
+        Follows no link and does not wait for a FIFO. Raises ``ValueError`` if it is no regular
+        file, ``OSError`` if it can't be opened.
         """
         if self._opened is None:
             self._opened = FileIO(self._open(READ))

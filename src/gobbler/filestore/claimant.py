@@ -74,8 +74,8 @@ os.register_at_fork(after_in_child=_forget_all)
 class _Renewal:
     """The lease of a claimant, and the thread that renews it.
 
-    The garbage collector may end it in the midst of anything, also in a forked process that has
-    no such thread: so it waits for nothing but the touch of a file.
+    The garbage collector may end it at any moment, also in a forked process that has no such
+    thread. So ending it only waits for the touch of a file.
     """
 
     def __init__(self, lease: Lease) -> None:

@@ -20,7 +20,7 @@ import time
 CLAIMANT_PREFIX = "..claimant-"
 
 LONGEST = 255 - len("~5f0c9a2b71d4-") - 12
-"""Bytes that a name may have: the rest is room for what a claim appends."""
+"""Longest name in bytes: a claim needs the rest for its suffix."""
 
 _MARK = re.compile(r"~([0-9a-f]{12})-[0-9a-f]{1,12}\Z")
 _LEASE = re.compile(re.escape(CLAIMANT_PREFIX) + r"([0-9a-f]{12})\Z")

@@ -45,7 +45,7 @@ def requeue(new: str, cur: str, now: Callable[[], float], silence: float) -> lis
     """Rename all files of dead claimants from ``cur`` to ``new``; their published names.
 
     ``now`` returns the time of the filesystem in seconds since the epoch; ``silence`` is in
-    seconds. May run anywhere, any number of times at once.
+    seconds. Any number of processes, on any hosts, may call this at the same time.
     """
     names = os.listdir(cur)
     claimants = {naming.claimant_of(name) or naming.claimant_of_lease(name) for name in names}
@@ -257,11 +257,10 @@ class FileStore:
         """Put the files of dead claimants back into ``new``; their published names.
 
         A claimant is dead when its process has ended. If neither a lock nor the kernel can show
-        that, because the process is on another host, it is dead when it has been silent for
-        ``silence`` seconds, by the clock of the filesystem. A file whose published name is taken
-        gets a unique name, which the next claim strips. Files that came to ``cur`` by
-        :meth:`move` or ``mv`` stay. A file that can't be put back stays, with a warning in the
-        log.
+        that, because the process is on another host, it counts as dead after ``silence`` seconds
+        without renewal, by the clock of the filesystem. A file whose published name is taken gets a
+        unique name, which the next claim strips. Files that came to ``cur`` by :meth:`move` or
+        ``mv`` stay. A file that can't be put back stays, with a warning in the log.
         """
         claimant = self._our_claims().claimant
         return requeue(self._space("new"), self._space("cur"), claimant.now, silence)
@@ -271,11 +270,10 @@ class FileStore:
     ) -> Iterator[str]:
         """Yield the path of each file in ``new``: the waiting ones, then new ones, for ever.
 
-        A path comes again only if a new file is put there. Another process may be faster:
-        :meth:`claim` returns ``None`` then. Hidden files (``.*``) are left out. Local filesystems
-        report changes at once (inotify). Others are listed every second, as inotify does not
-        report what other hosts do, or every ``poll`` seconds if given. Ends soon after ``stop``
-        has been set.
+        Yields a path again only for a new file. Another process may be faster: :meth:`claim`
+        returns ``None`` then. Hidden files (``.*``) are left out. Local filesystems report changes
+        at once (inotify). Others are listed every second, as inotify does not report what other
+        hosts do, or every ``poll`` seconds if given. Ends soon after ``stop`` has been set.
         """
         return watch(self._space("new"), poll, stop)
 
@@ -303,9 +301,9 @@ class FileStore:
 def _move(source: str, target: str, *, replace: bool, may_link: bool) -> None:
     """Rename ``source`` to ``target``; only with ``replace`` may ``target`` exist.
 
-    Where the filesystem can't rename without replacing, ``may_link`` allows to link the file to
-    its new name, and then to unlink the old one. No other process may move ``source`` then: two
-    could succeed. A kill between the two calls leaves the file both names.
+    If the filesystem can't rename without replacing, ``may_link`` allows this to link the file to
+    its new name, and then unlink the old one. In that case no other process may move ``source``,
+    since both could succeed. A kill between the two calls leaves both names.
     """
     if replace:
         os.rename(source, target)

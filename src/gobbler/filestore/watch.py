@@ -24,7 +24,7 @@ _MTIME_GRAIN = 3.0
 """Seconds; every filesystem stores the mtime of a directory more finely than that."""
 
 _BATCH_MS = 50
-"""Milliseconds to wait for further files before one listing finds them all."""
+"""Milliseconds to wait for further files, so that one listing finds all of them."""
 
 _FileState = tuple[int, int, int]
 """Device, inode and change time in ns."""

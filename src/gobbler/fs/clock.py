@@ -12,7 +12,7 @@ from gobbler.fs.atomic_write import remove_quietly
 from gobbler.fs.os_errors import with_path
 
 CLOCK = "clock-"
-"""Prefix of the files that show the time. A killed process may leave one."""
+"""Prefix of the files whose times are read. A killed process may leave one."""
 
 MEASURE_EVERY = 60.0
 """Seconds for which a measured difference of the clocks is used."""
@@ -31,7 +31,7 @@ def time_at(seconds: float) -> dt.datetime:
 class FilesystemClock:
     """The clock of the filesystem that holds ``directory``, by which it sets times of files.
 
-    Only the service may write in ``directory``: the clock makes a file there now and then.
+    Only the service may write in ``directory``: the clock creates a file there from time to time.
     """
 
     def __init__(self, directory: str) -> None:

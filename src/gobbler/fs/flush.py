@@ -34,7 +34,7 @@ class Durability(str, enum.Enum):
 def flush_filesystem(path: str, durability: Durability) -> None:
     """Flush the whole filesystem that holds ``path``.
 
-    Raises ``OSError`` when the filesystem reports that it could not write something.
+    Raises ``OSError`` if the filesystem reports a failed write.
     """
     if durability is Durability.FULL:
         _shared_flush(path).flush(path)
@@ -61,8 +61,8 @@ def raising_not_durable(change: str) -> Iterator[None]:
 class SharedFlush:
     """One flush for all threads that wait for one.
 
-    A flush covers what was written before it began, so a thread that comes during a flush waits
-    for the next. One of the waiting threads makes that flush for all of them.
+    A flush covers the writes before its start, so a thread that arrives during a flush waits for
+    the next one. One of the waiting threads makes that flush for all of them.
     """
 
     def __init__(self, path: str) -> None:
@@ -140,8 +140,8 @@ _WAIT_UNTIL_WRITTEN = 1 | 2 | 4
 def write_out(descriptor: int, start: int, count: int, *, wait: bool) -> None:
     """Start to write a range of an open file to disk, in the background.
 
-    With ``wait``, return when it is written. This is no flush: the file need not survive a power
-    cut. It keeps unwritten data from piling up, for which the flushes of others would wait.
+    With ``wait``, returns when it is written. This is no flush: the file need not survive a power
+    cut. It limits unwritten data, for which flushes of other threads would wait.
     """
     flags = _WAIT_UNTIL_WRITTEN if wait else _START_WRITING
     _sync_file_range(descriptor, start, count, flags)
@@ -168,7 +168,7 @@ def flush_directory(path: str, durability: Durability) -> None:
 def flush_files(path: str, durability: Durability) -> None:
     """Flush the few small files below the directory ``path``, and its own entry.
 
-    Unlike :func:`flush_filesystem`, it does not wait for what others write.
+    Unlike :func:`flush_filesystem`, this does not wait for the writes of others.
     """
     if durability is Durability.FULL:
         for directory, _, files in os.walk(path, topdown=False):

@@ -25,13 +25,13 @@ CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time. A copy has two chunks in memory."""
 
 SMALL_CHUNK = 64 * 1024
-"""Bytes that are read at a time of a smaller file, in case it has grown."""
+"""Bytes to read at a time of a smaller file, in case it has grown."""
 
 COMPARED_CHUNK = 256 * 1024
 """Bytes that are compared at a time."""
 
 UNWRITTEN = 16 * CHUNK
-"""Bytes of a large file that may be on their way to the disk at a time."""
+"""Bytes of a large file that may wait to be written at a time."""
 
 DIRECT_SIZE = 64 * 1024 * 1024
 """Bytes from which a file that is written out bypasses the page cache.

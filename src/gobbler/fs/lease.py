@@ -46,7 +46,7 @@ RENEW_SECONDS = 20.0
 """Seconds between two renewals."""
 
 EXPIRY_SECONDS = 600.0
-"""Seconds without renewal after which a lease expires, where neither lock nor kernel decides."""
+"""Seconds without renewal after which a lease expires, if neither lock nor kernel decides."""
 
 _HOLDER_LIMIT = 4096
 """Bytes that are read of a file that names a holder."""

@@ -99,10 +99,10 @@ def reports_all_changes(path: str) -> bool:
 
 
 HIGH_LATENCY_SECONDS = 0.0003
-"""Seconds for one ``stat`` from which several threads that make such calls get more done."""
+"""Seconds for one ``stat`` from which several threads get more done than one."""
 
 SAMPLES = 9
-"""Calls of which the median counts: other processes may keep a host busy at any moment."""
+"""Number of calls; their median counts, since other processes may slow down a single call."""
 
 
 def has_high_latency(directory: str) -> bool:

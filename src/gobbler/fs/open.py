@@ -67,8 +67,8 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 class Beneath:
     """Opens many paths below a directory, one after the other, like :func:`open_beneath`.
 
-    It keeps the last directories open, as successive files mostly share a few directories. For one
-    thread at a time; close it in the end.
+    Keeps the last directories open, since successive files mostly share a few directories. Use it
+    in one thread at a time, and close it at the end.
     """
 
     KEPT = 16
@@ -223,7 +223,7 @@ def account_name(uid: int, what: str) -> str:
 def exists(path: str) -> bool:
     """Whether ``path`` exists, as anything, also as a dangling link.
 
-    Raises ``OSError`` where that can't be found out, which does not mean "no".
+    Raises ``OSError`` if that is unknown, which does not mean "no".
     """
     try:
         os.lstat(path)
@@ -356,8 +356,8 @@ def cached_opener() -> Opener | None:
     """Like :func:`opener`, for paths that the kernel has in its cache: it never waits.
 
     Raises ``BlockingIOError`` for any other path, and where another filesystem is mounted on the
-    way. That the open itself does not wait holds for local filesystems: others ask a server.
-    ``None`` where the kernel is older than 5.12 or a container forbids the call.
+    way. Even then, only local filesystems open without waiting: others ask a server. ``None`` where
+    the kernel is older than 5.12 or a container forbids the call.
     """
     try:
         os.close(_open_cached(_AT_FDCWD, ".", os.O_PATH | os.O_DIRECTORY))

@@ -10,10 +10,10 @@ import stat
 from gobbler.fs.open import DIRECTORY, closing
 
 _MAX_DEPTH = 256
-"""Directories within directories; a deeper nesting never counts as old."""
+"""Depth of nested directories; a deeper tree never counts as old."""
 
 _REMOVE_ROUNDS = 5
-"""Rounds of removing a tree. A writer mostly finds its own directory gone after the first."""
+"""Attempts to remove a tree. Most writers find their directory gone after the first."""
 
 
 def is_older(directory: int, name: str, limit: float) -> bool:

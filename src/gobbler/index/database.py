@@ -83,8 +83,8 @@ class Database:
     def connected(self) -> Iterator[sqlite3.Connection]:
         """A connection for the calling thread, to a database whose tables are there.
 
-        Transactions are up to the caller. Raises :class:`UnusableIndex`, also for what SQLite
-        raises within the block.
+        The caller begins transactions. Raises :class:`UnusableIndex`, also for errors of SQLite
+        within the block.
         """
         with self._lock(fcntl.LOCK_SH) as free:
             if not free:

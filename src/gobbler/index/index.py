@@ -41,13 +41,13 @@ Follow = Callable[[int, int], None]
 """Called with the number of manifests that were read and their total; it may raise."""
 
 INDEX_ATTEMPTS = 5
-"""How often to read a registry that keeps changing."""
+"""Attempts to read a registry that keeps changing."""
 
 PATIENCE = 10.0
 """Seconds to wait until an index is free to be rebuilt."""
 
 ROWS = 50_000
-"""Rows that are written at a time, while others wait."""
+"""Rows to write at a time, while others wait."""
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _differs(key: VersionKey, known: Mapping[bytes, str], wanted: Mapping[bytes,
 
 
 MANY_VERSIONS = 100
-"""Number of changed projects and assets from which on the whole registry is read."""
+"""Number of changed projects and assets from which the whole registry is read."""
 
 
 class IndexUpdater:
@@ -198,8 +198,8 @@ class IndexUpdater:
     def update(self) -> None:
         """Bring the index up to date: all of it at first, then what the log names.
 
-        Raises what :meth:`~gobbler.index.index.Index.ask` raises, or ``OSError``; the same
-        is tried again the next time.
+        Raises what :meth:`~gobbler.index.index.Index.ask` raises, or ``OSError``; the next call
+        tries again.
         """
         names = set(os.listdir(self._registry.path(LOGS)))
         places = {()} if self._seen is None else self._changed(names - self._seen)

@@ -53,8 +53,8 @@ class LinkingVersions:
 class Search:
     """Searches of one request in ``registry``, by the ``index`` if there is one.
 
-    A damaged manifest raises :class:`~gobbler.errors.Fault` that names it, for its content would
-    be part of the answer.
+    A damaged manifest raises :class:`~gobbler.errors.Fault` that names it, since it could belong to
+    the answer.
     """
 
     def __init__(self, registry: Registry, index: Index | None) -> None:
@@ -108,8 +108,8 @@ class Search:
     ) -> dict[VersionKey, list[Content]]:
         """For ``contents`` that are found, a version with each.
 
-        ``within``: the project, or the project and the asset, where to look. Only by the
-        index: without it, or where it can't be used, nothing is found.
+        ``within``: the project, or the project and the asset, to search. Needs the index: without a
+        usable one, finds nothing.
         """
 
         def question(tables: Tables, fingerprints: Fingerprints) -> dict[VersionKey, list[Content]]:

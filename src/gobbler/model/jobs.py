@@ -63,8 +63,7 @@ class JobState(Struct, frozen=True):
     """The state of a job; times are RFC 3339.
 
     ``attempts``: how often a worker has started it. ``answer``: once it is ``done``, ``failed`` or
-    ``cancelled``, what a plain ``POST`` would have answered, and its HTTP status as
-    ``http_status``.
+    ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``.
     """
 
     job: str
@@ -120,7 +119,7 @@ def job_answer(answer: Mapping[str, object], http_status: int) -> dict[str, obje
 def read_answer(answer: Mapping[str, object]) -> dict[str, object]:
     """The answer of a job as services write it now.
 
-    Services before there were codes of errors wrote the HTTP status into ``code``.
+    Services without error codes wrote the HTTP status into ``code``.
     """
     code = answer.get("code")
     if not isinstance(code, int):

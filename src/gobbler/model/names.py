@@ -93,7 +93,7 @@ def _odd_characters(name: str) -> str | None:
 def check_name(what: str, name: str) -> str:
     """``name`` itself if it is valid for ``what`` ("project", "asset" or "version").
 
-    Raises :class:`~gobbler.errors.Refused`, naming the field and the reason.
+    Raises :class:`~gobbler.errors.Refused` that names the field and the problem.
     """
     problem = name_problem(name)
     if problem is not None:

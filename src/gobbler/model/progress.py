@@ -17,7 +17,7 @@ class Progress(Protocol):
     def expect(self, files: int, size: int | None) -> None:
         """Announce the total: ``files``, and ``size`` in bytes if it is known.
 
-        Called again when the work starts over: nothing of it is done then.
+        If it is called again, the work starts over, and nothing is done.
         """
 
     def advance(self, files: int, size: int) -> None:

@@ -49,8 +49,8 @@ def remove_sources(
 ) -> None:
     """Remove the ingested files from the source ``name``, unless they have changed since.
 
-    Directories stay. Files that can't be removed stay too: the version is published, and the
-    source belongs to the user.
+    Leaves directories, and files that can't be removed: the version is published, and the source
+    belongs to the user.
     """
     kept = 0
     try:

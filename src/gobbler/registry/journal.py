@@ -44,8 +44,8 @@ ANSWER = "answer"
 class Move(Struct, frozen=True):
     """One rename between a workspace and the registry.
 
-    ``name`` is in the workspace, ``target`` in the registry; ``out``: from there into the
-    workspace.
+    ``name`` is in the workspace, ``target`` in the registry; ``out``: the rename goes from the
+    registry into the workspace.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Move(Struct, frozen=True):
 class Intent(Struct, frozen=True, omit_defaults=True):
     """``..incoming/{name}/intent``: how recovery completes a change that was committed.
 
-    ``moves``: the renames, in order. ``marked``: a marker commits the change, rather than the
-    first rename. ``recount``: projects whose usage is to be counted again. ``latest``: the latest
-    version of the asset is to be found again. ``adopted``: files of the version were hard-linked
-    from ``source`` (a directory of ``staging``), and their names there must be removed.
+    ``moves``: the renames, in order. ``marked``: a marker commits the change, rather than the first
+    rename. ``recount``: projects whose usage must be recomputed. ``latest``: the latest version of
+    the asset must be recomputed. ``adopted``: files of the version were hard-linked from ``source``
+    (a directory of ``staging``), and their names there must be removed.
     """
 
     moves: list[Move]
@@ -137,8 +137,8 @@ class Journal:
 
         ``answer``: the fields of the answer to the request. In a resumable workspace the change
         leaves it in ``..incoming``, for the process that finds out whether it was committed.
-        Without ``intent`` nothing follows the renames. A single rename is atomic by itself, and
-        needs no intent then.
+        Without ``intent`` nothing follows the renames; a single rename is atomic by itself, and
+        then needs no intent.
         """
         if self._workspace.is_resumable:
             remove_quietly(self.inside(ANSWER))

@@ -17,7 +17,7 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 
 _NAME_ATTEMPTS = 1000
-"""Names that are tried, a microsecond apart, if other changes have taken the first ones."""
+"""Number of names to try, a microsecond apart, if other changes have taken the first ones."""
 
 
 def version_entry(

@@ -180,8 +180,8 @@ REMOVED = "removed"
 class Removal:
     """What to remove: the ``versions`` in ``path`` (of an asset or a version) of a project.
 
-    ``force``: remove also what can't be read. ``latest_of``: the asset whose latest version must
-    be found again, without ``versions``.
+    ``force``: ignore records that can't be read. ``latest_of``: the asset whose latest version must
+    be recomputed, without ``versions``.
     """
 
     project: str
@@ -250,7 +250,7 @@ def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journa
 def _usage_without(registry: Registry, removal: Removal) -> int | None:
     """The project's usage after the removal; ``None`` with ``force`` if that can't be found out.
 
-    Without one of the manifests, all versions are counted again.
+    If one of the manifests is unreadable, counts all versions.
     """
     try:
         if all(registry.has(key.manifest) for key in removal.versions):

@@ -42,7 +42,7 @@ WORKSPACE_ANSWER_SUFFIX = ".done"
 RESUMABLE_SUFFIX = "-task"
 
 RESUMABLE_FOR = 8 * 24 * 3600.0
-"""Seconds after which no process resumes a workspace, or asks for its answer, any more."""
+"""Seconds after which no process resumes a workspace, or reads its answer."""
 
 
 def new_workspace_name() -> str:
@@ -78,8 +78,8 @@ class WorkspaceInUse(Fault):
 class Workspace:
     """A workspace that this process holds; made by :func:`new_workspace`.
 
-    Set ``keep`` when it must not be removed at the end: for recovery, if a change was committed
-    but could neither be completed nor be rolled back, or for the process that resumes the work.
+    Set ``keep`` if it must stay at the end: for recovery, if a change was committed but could be
+    neither completed nor rolled back, or for the process that resumes the work.
     """
 
     def __init__(self, path: str, lease: Lease) -> None:
@@ -110,8 +110,8 @@ class Workspace:
 def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Iterator[Workspace]:
     """Make a workspace, or with ``name`` a resumable one; the end of the block removes it.
 
-    With ``resume``, what an earlier process has left in the resumable workspace is still there.
-    Raises :class:`WorkspaceInUse` if another process works in it.
+    With ``resume``, a resumable workspace keeps the files of an earlier process. Raises
+    :class:`WorkspaceInUse` if another process works in it.
     """
     incoming = f"{registry}/{INCOMING}"
     workspace = _resume(f"{incoming}/{name}", keep=resume) if name else _make(incoming)
@@ -189,8 +189,8 @@ def _end(workspace: Workspace) -> None:
 def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> Iterator[Workspace]:
     """Take over each abandoned workspace, until the caller asks for the next one.
 
-    ``names`` is a listing of ``..incoming``, if the caller has one. A workspace is removed when
-    the caller asks for the next, unless the caller has set ``keep``. After an error it stays for
+    ``names`` is a listing of ``..incoming``, if the caller has one. Removes a workspace when the
+    caller requests the next one, unless the caller has set ``keep``. After an error it stays for
     the next recovery.
     """
     incoming = f"{registry}/{INCOMING}"

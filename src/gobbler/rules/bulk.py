@@ -14,7 +14,7 @@ from gobbler.model.records import Summary
 
 MANY_FILES = 5_000
 MANY_BYTES = 256 << 20
-"""From this size on, a version is validated in a job, which reports progress."""
+"""Bytes from which a version is validated by a job, which reports progress."""
 
 CLOCKS_DIFFER = 3600.0
 """Seconds by which the clocks of hosts that share a state file may differ."""
@@ -102,7 +102,7 @@ class Work(NamedTuple):
 def expected(known: Work, unknown: int) -> int | None:
     """Total bytes of the ``known`` versions and of ``unknown`` further ones.
 
-    Unknown versions are taken to be as large as known ones; ``None`` if none is known.
+    Assumes that unknown versions are as large as known ones; ``None`` if none is known.
     """
     if unknown == 0:
         return known.bytes

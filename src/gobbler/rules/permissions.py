@@ -114,7 +114,7 @@ def may_reject(
 ) -> bool:
     """Whether ``user`` may reject a version on probation that ``uploader`` uploaded.
 
-    Its owners may, and so may its uploader (``None``: not known).
+    Its owners and its uploader (``None``: unknown) may.
     """
     return is_asset_owner(user, admins, project, asset) or user == uploader
 

@@ -60,12 +60,11 @@ def _constant(path: str, value: object) -> Route:
 
 
 REQUEST_THREADS = 256
-"""Requests for changes that run at a time in one HTTP worker; each mostly waits."""
+"""Number of requests for changes that one HTTP worker runs at a time; each mostly waits."""
 
 READ_THREADS = 32
-"""Directories and parts of files that one HTTP worker reads at a time.
-
-If a mount hangs they may all be waiting for it; what needs no thread is still answered.
+"""Number of directories and parts of files that one HTTP worker reads at a time. If a mount hangs,
+all of these threads may wait for it; the worker still answers what needs no thread.
 """
 
 logger = logging.getLogger(__name__)

@@ -35,13 +35,13 @@ from gobbler.service.registry_files import (
 )
 
 PIECES = 2048
-"""Pieces that are joined at most: many empty files are little to send, but slow to read."""
+"""Largest number of pieces to join: many empty files are few bytes, but slow to read."""
 
 DirectoryFingerprint = tuple[int, int, int, int]
 """Device, inode and times of change of a directory; they change with its entries."""
 
 Listed = tuple[str, int, list["os.DirEntry[str]"]]
-"""Path of a directory in the registry, its descriptor, and its entries but directories."""
+"""Path of a directory in the registry, its descriptor, and its entries without directories."""
 
 
 _BY_NAME = operator.attrgetter("name")

@@ -44,10 +44,10 @@ CLEANUP_INTERVAL = DAY
 """Seconds between two cleanups."""
 
 RECOVERY_INTERVAL = 60.0
-"""Seconds between two recoveries from crashes of processes here or on other hosts."""
+"""Seconds between two recoveries, which also cover crashes on other hosts."""
 
 WRITE_TIMEOUT = 600.0
-"""Seconds after which no process still writes a small file."""
+"""Seconds after which a small file is no longer being written."""
 
 INDEX_UPDATE_INTERVAL = 60.0
 """Seconds between two updates of the index."""

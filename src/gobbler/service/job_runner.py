@@ -65,7 +65,7 @@ class JobMonitor:
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the owner has cancelled the job.
 
-        Renews the lease and reports progress, too.
+        Also renews the lease and reports progress.
         """
         moment = time.monotonic()
         if moment < self._next:

@@ -23,17 +23,17 @@ _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
 
 BACKLOG = 64
-"""Services that came too late and wait; when it is full, the port itself is in use."""
+"""Number of rejected services that may queue; long before it is full, the port is in use."""
 
 LISTENS_WITHIN = 0.1
-"""Seconds in which a service that has bound a name surely listens."""
+"""Seconds within which a service that has bound a name listens."""
 
 
 @contextmanager
 def alone_at(host: str, port: int) -> Iterator[bool]:
     """Whether no other service of this account starts at ``host`` and ``port``.
 
-    None can start while the block lasts. It does not notice that one of them is at all addresses
+    No other can start during the block. Does not notice if one service listens at all addresses
     (such as ``0.0.0.0``) and the other at one; see also :func:`check_address`.
     """
     name = _name(os.geteuid(), host, port)

@@ -30,7 +30,7 @@ from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below
 
 MAX_HOPS = 8
-"""Links of links that are followed at most; what the service writes needs one."""
+"""Longest chain of links to follow; links that the service writes need one."""
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK
 
@@ -38,7 +38,7 @@ READ_SIZE = 1024 * 1024
 """Bytes of a file that are read and sent at a time."""
 
 _LOCAL = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"))
-"""Filesystems that open a file without asking anybody, once its path is in the kernel's cache."""
+"""Filesystems that open a file without a server, once its path is in the kernel's cache."""
 
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 
@@ -73,7 +73,7 @@ class RegistryFiles:
     def open_cached(self, path: str) -> int | None:
         """Like :meth:`open`, but never waits; ``None`` where it might have to.
 
-        It does not have to on a local filesystem if the kernel has ``path`` in its cache.
+        On a local filesystem it need not wait if the kernel has ``path`` in its cache.
         """
         call = self._open_cached
         if call is None:
@@ -97,7 +97,7 @@ class RegistryFiles:
     def link(self, path: str) -> str | None:
         """Where the link at ``path`` leads in the registry; ``None`` if out of it.
 
-        Raises :class:`~gobbler.errors.Missing` if it leads to what must not be served.
+        Raises :class:`~gobbler.errors.Missing` if it leads to a file that must not be served.
         """
         return self._inner(self._target(path, path, self._read_link), path)
 
@@ -200,7 +200,7 @@ def registry_path(path: str) -> str:
     """``path`` relative to the registry, in its plainest form (``""``: the registry).
 
     Raises :class:`~gobbler.errors.Refused` if it leaves the registry, and
-    :class:`~gobbler.errors.Missing` for what is being built, which nobody may see.
+    :class:`~gobbler.errors.Missing` for versions in preparation, which are private.
     """
     if "\0" in path:
         raise Refused(f"{quoted(path)} is not a path", code=Code.INVALID_NAME)

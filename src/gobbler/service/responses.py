@@ -32,7 +32,7 @@ T = TypeVar("T")
 async def disconnected(receive: Receive) -> None:
     """Return when the client has disconnected.
 
-    A body is read and dropped, so that it does not pile up.
+    Reads and drops a body, so that it does not pile up.
     """
     while (await receive())["type"] != "http.disconnect":
         pass
@@ -41,7 +41,7 @@ async def disconnected(receive: Receive) -> None:
 async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T | None:
     """Await ``work``; if the client disconnects, cancel it and return ``None``.
 
-    Sending to a client that is gone would wait for ever, and keep files open.
+    An answer to a client that is gone would wait for ever, and keep files open.
     """
     working = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(disconnected(receive))

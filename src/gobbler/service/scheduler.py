@@ -27,10 +27,10 @@ SURVEY_INTERVAL = 0.1
 """Seconds between two surveys of the spool."""
 
 SURVEY_SHARE = 4
-"""A scheduler spends at most one part in this many of its time on surveys."""
+"""A scheduler spends at most one in ``SURVEY_SHARE`` parts of its time on surveys."""
 
 QUICK_ACTIONS = {"cancel_job", "list_jobs", "health_check"}
-"""Actions that take no time, and must not wait for those that do."""
+"""Quick actions, which must not wait for slow ones."""
 
 QUICK_SLOTS = 4
 """Jobs of these actions that run at a time."""

@@ -66,8 +66,8 @@ class Inbox:
     def claim(self, name: str) -> ClaimedJob | None:
         """Make the file ``name`` a job that has a record, and acquire its lease.
 
-        ``None`` if the file is gone, another process works on it, it was set aside, or a job of
-        the same name must end first.
+        ``None`` if the file is gone, another process works on it, the file was set aside, or a job
+        of the same name must end first.
         """
         with closing(open_directory(self._spool.new)) as new:
             try:
@@ -139,7 +139,7 @@ class Inbox:
     def _move(self, new: int, name: str, target: str, status: os.stat_result) -> bool:
         """Move the file with that ``status`` away; whether it was still there.
 
-        Another file that stands in its place by now goes back.
+        If another file has taken its place, that file goes back.
         """
         try:
             os.rename(name, target, src_dir_fd=new)

@@ -58,17 +58,17 @@ RECORD_DRAFT_SUFFIX = ".draft"
 REQUEST_SUFFIX = ".request"
 
 MAX_ATTEMPTS = 10
-"""After this many workers have died of a job it fails."""
+"""A job fails after this number of workers have died while they ran it."""
 LAST_ATTEMPT = MAX_ATTEMPTS + 1  # in which the job is only answered
 
 TEMPORARY_PREFIX = "..tmp-"
-"""Starts the names of states and answers that are being written."""
+"""Prefix of states and answers that are being written."""
 
 _RECORD = re.compile(r"((?:0|[1-9][0-9]*)-.+)\.([0-9]+)\.job", re.DOTALL)
 _REQUEST = re.compile(
     r"((?:0|[1-9][0-9]*)-.+)\.(?:request|([0-9a-f]+)-([0-9a-f]+)\.claimed)", re.DOTALL
 )
-"""The second form is that of services before there were drafts."""
+"""Services before the introduction of drafts wrote the second form."""
 
 
 class JobRecord(Struct, frozen=True):
@@ -127,7 +127,7 @@ class ClaimedFile(NamedTuple):
 class PendingJob(NamedTuple):
     """An unanswered job: how often it has begun (``None``: it has no record yet).
 
-    ``is_held``: a process works on it, or did when it died. ``since``: seconds since the epoch.
+    ``is_held``: a process works on it, or died while it did. ``since``: seconds since the epoch.
     """
 
     attempts: int | None = None

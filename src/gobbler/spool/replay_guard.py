@@ -21,7 +21,7 @@ FORGET_AFTER = 600.0
 """Seconds after which a mark is removed; by then its request has long expired."""
 
 MARK = "mark"
-"""The file that marks are further names of."""
+"""The file to which all marks are hard links."""
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of filesystems without hard links."""

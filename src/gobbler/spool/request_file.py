@@ -22,7 +22,7 @@ EXPIRES_AFTER = 60.0
 
 LOOKUPS = 3
 LOOKUP_PAUSE = 0.02
-"""How often, and with what pause in seconds, a missing file is looked up: NFS may be late."""
+"""Number of lookups of a missing file, and the pause between them in seconds: NFS may be late."""
 
 
 class RequestFile(NamedTuple):

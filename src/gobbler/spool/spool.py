@@ -47,8 +47,8 @@ from gobbler.spool.job_store import (
 class Survey(NamedTuple):
     """The unanswered jobs of a spool at one moment.
 
-    ``free``: those that no process works on. ``running``: how many are worked on, by user.
-    ``cancelled``: names of jobs that are cancelled.
+    ``free``: jobs without a living worker. ``running``: the number of running jobs, by user.
+    ``cancelled``: names of cancelled jobs.
     """
 
     jobs: dict[str, PendingJob]
@@ -124,7 +124,7 @@ class Spool:
     def begin(self, job: str, attempts: int) -> JobRecord | None:
         """Begin a job that has begun ``attempts`` times; ``None`` if another process did.
 
-        The caller holds its lease. A job whose record is damaged is answered so.
+        The caller holds its lease. Answers a job with a damaged record with that error.
         """
         try:
             return self.records.begin(job, attempts)
@@ -160,8 +160,7 @@ class Spool:
     def recover(self, limit: float) -> None:
         """Remove what processes that died have left beside jobs.
 
-        Files that were being written are removed if they are older than ``limit``, in seconds
-        since the epoch.
+        Removes unfinished files if they are older than ``limit``, in seconds since the epoch.
         """
         jobs, _ = self.records.all()
         for name in os.listdir(self.records.directory):

@@ -201,10 +201,10 @@ class Batch:
 
     ``files``: sizes in bytes by path. ``candidates``: by path, the file at the same path of the
     latest version if it has the same size. ``adopt``: files of this account may be hard-linked
-    instead of copied. ``write_out``: data of large files goes to the disk as it is copied.
+    instead of copied. ``write_out``: data of large files is written to disk during the copy.
     ``earlier``: copies in the tree that an earlier attempt may have completed.
-    ``run_directories_path``: where each run makes its directory; if it is empty, files are made
-    in the tree.
+    ``run_directories_path``: the place for the directory of each run; if it is empty, the batch
+    writes into the tree.
     """
 
     source: StagedSource
@@ -220,8 +220,8 @@ class Batch:
 class IngestedFile(NamedTuple):
     """An ingested file: its path, its size in bytes and its MD5.
 
-    ``same``: its content is that of its dedup candidate, so it was not copied. ``fingerprint``:
-    that of the source file as it was read.
+    ``same``: its content is that of its dedup candidate, so it was not copied. ``fingerprint``: the
+    state of the source file that was read.
     """
 
     path: str

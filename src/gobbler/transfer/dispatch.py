@@ -34,7 +34,7 @@ MIN_BATCH_FILES = 16
 """Smallest number of files in a batch, which itself costs as much as about one file."""
 
 BATCHES_PER_SLOT = 4
-"""Batches for each one that runs at a time, so that all end at about the same time."""
+"""Number of batches for each that runs at a time, so that all end at about the same time."""
 
 MAX_BATCH_BYTES = 128 * 1024 * 1024
 """Largest number of bytes in a batch of several files."""
@@ -43,13 +43,13 @@ LONG_FILE_BYTES = 16 * 1024 * 1024
 """Bytes from which a file is long: long files start first."""
 
 LIGHT_BYTES = 4 * 1024 * 1024
-"""Bytes up to which work is light: it is done in the calling thread."""
+"""Bytes up to which work is light, and done in the calling thread."""
 
 LIGHT_SECONDS = 0.1
 """Seconds after which the rest of light work goes to the executor."""
 
 REMOTE_CANCEL_SECONDS = 1.0
-"""Seconds that cancelled batches of a remote executor have to end."""
+"""Seconds in which cancelled batches of a remote executor may end."""
 
 DISPATCH_POLL_SECONDS = 0.1
 """Seconds between two checks whether the request was cancelled."""
@@ -74,10 +74,10 @@ HOLD_SECONDS = 3.0
 """Seconds after a trial that failed until the next one: other requests may have ended."""
 
 KEEP_FACTOR = 1.2
-"""Factor by which twice as many batches must get more done to be kept."""
+"""Factor by which a doubled number of batches must be faster to be kept."""
 
 BYTES_PER_FILE = 64 * 1024
-"""Bytes that are as much work as one file."""
+"""Bytes that cost as much work as one file."""
 
 
 def amount(files: int, size: int) -> float:
@@ -86,7 +86,7 @@ def amount(files: int, size: int) -> float:
 
 
 class ConcurrencyTuner:
-    """Finds out how many batches to run ``at_a_time``, up to ``most``."""
+    """Tunes the number of batches to run ``at_a_time``, up to ``most``."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -130,8 +130,8 @@ def batch_size(files: int, width: int) -> int:
 def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str, int]]:
     """Cut ``files`` (sizes in bytes by path) into batches of at most ``most``.
 
-    Long files come first, the longest before the others: a long one at the end would run alone.
-    The rest keeps its order.
+    Long files come first, the longest at the start, since a long one at the end would run alone.
+    The others keep their order.
     """
     batch: dict[str, int] = {}
     size = 0
@@ -189,12 +189,12 @@ def run_all(
 
     At most ``width`` batches run at a time, and in this process as many as the
     :class:`ConcurrencyTuner` finds best. No more are submitted, so memory stays flat and other
-    requests get their share. ``progress`` advances while batches run; what a batch has reported
-    is taken back once it has ended, for the caller counts its results.
+    requests get their share. ``progress`` advances while batches run; the progress of a batch is
+    taken back once it has ended, since the caller counts its results.
 
-    The first failure, or ``cancel``, ends it: ``give_up`` is called, which must make the running
-    batches end, they are waited for, and the error is raised. Batches of a remote executor may
-    go on for a while, which does no harm.
+    The first failure, or ``cancel``, ends it: it calls ``give_up``, which must end the running
+    batches, waits for them, and raises the error. Batches of a remote executor may run on for a
+    while, which does no harm.
     """
     waiting = iter(batches)
     running: dict[Future[R], ProgressCounter] = {}
@@ -242,9 +242,9 @@ def _progress_of(running: Mapping[Future[R], ProgressCounter]) -> tuple[int, int
 class Dispatcher:
     """Runs the batches of one request, which works in ``workspace``.
 
-    ``width`` batches run at a time on ``executor``. ``write_out``: the files will be flushed,
-    so data of large ones goes to the disk as it is copied. ``progress`` and ``cancel`` are
-    those of the request.
+    ``width`` batches run at a time on ``executor``. ``write_out``: the files will be flushed, so
+    data of large ones is written to disk during the copy. ``progress`` and ``cancel`` are those of
+    the request.
     """
 
     registry: Registry
@@ -279,10 +279,10 @@ def dispatch(
 ) -> Iterator[R]:
     """Run ``function`` on ``batches``; yields their results, in any order.
 
-    ``is_expected``: the progress of the request expects this work. Batches must end when the
-    tree of the workspace is gone. ``light`` work is done in the calling thread, so that a small
-    request never waits for the large ones that occupy the executor, unless it takes longer
-    than it should.
+    ``is_expected``: the progress of the request expects this work. Batches must end when the tree
+    of the workspace is gone. ``light`` work is done in the calling thread, so that a small request
+    does not wait for large ones that occupy the executor. If it takes too long, the rest goes to
+    the executor.
     """
     for result in _results(dispatcher, function, batches, "", light=light, is_expected=is_expected):
         yield from result

@@ -37,7 +37,7 @@ class HashBatch:
 class Hashed(NamedTuple):
     """The size in bytes and MD5 of a file, or the ``problem`` with it.
 
-    ``failed``: the filesystem failed, rather than its users.
+    ``failed``: the filesystem caused the problem, not a user.
     """
 
     path: str
@@ -51,7 +51,7 @@ MISTAKES = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
     *(errno.EACCES, errno.EPERM),
 }
-"""Errors that say what is at a path, or who may read it."""
+"""Errors about the path itself: its kind, or who may read it."""
 
 
 def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:

@@ -39,7 +39,7 @@ from gobbler.transfer.resume import resume, resume_notes
 from gobbler.transfer.scan import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
-"""Contents that are looked up at a time, so that memory stays flat."""
+"""Number of contents to look up at a time, so that memory stays flat."""
 
 
 class Ingested(NamedTuple):
@@ -231,13 +231,13 @@ def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
 
 
 MANY_LINKS = 1000
-"""Links for which a second thread is worth its cost."""
+"""Number of links that are worth a second thread."""
 
 FIRST_LINKS = 16
-"""Links whose making is timed first."""
+"""Number of links whose creation is timed first."""
 
 LOCAL_THREADS = 2
-"""Threads that make links on a local filesystem, where more of them get no more done."""
+"""Threads that create links on a local filesystem, where more threads are no faster."""
 
 
 def write_version(
@@ -257,8 +257,8 @@ def write_version(
 def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, width: int) -> None:
     """Make the symbolic link of every linked entry and of every kept one.
 
-    Many are made in up to ``width`` threads, each directory in one: the kernel lets one
-    thread at a time change a directory.
+    Uses up to ``width`` threads for many links, one for each directory: the kernel lets one thread
+    at a time change a directory.
     """
     texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for path, entry in manifest.items():

@@ -29,7 +29,7 @@ from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
 MAX_SCAN_DEPTH = 256
-"""Depth of nested directories; each takes a descriptor while the scan is below it."""
+"""Largest depth of directories; each needs a descriptor while the scan is below it."""
 
 MAX_PATH_BYTES = 3000
 """Longest path in a version: with the path of the registry it must stay below ``PATH_MAX``."""

@@ -20,16 +20,16 @@ from gobbler.fs.mounts import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY
 
 MEASURED_CALLS = 8
-"""Calls whose time is measured first."""
+"""Number of calls whose time is measured first."""
 
 PART_ENTRIES = 1000
-"""Entries whose status is read before the first of them is used."""
+"""Number of entries whose status is read ahead."""
 
 AHEAD = 64
-"""Directories that may be open before it is their turn."""
+"""Number of directories that may be opened ahead."""
 
 Status = os.stat_result | str
-"""The text of a symbolic link, or the status of another entry."""
+"""The text of a symbolic link, or the status of any other entry."""
 
 Statuses = dict[str, Status]
 

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 LEDGER_FORMAT = 1
 
 BUSY_SECONDS = 60.0
-"""How long to wait for another process that writes."""
+"""Seconds to wait for another process that writes."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (url TEXT, registry TEXT, PRIMARY KEY (url, registry));

@@ -33,8 +33,8 @@ _FIELDS = ("project", "asset", "version")
 class RepairResult(Struct, frozen=True):
     """The result of an ``action``, such as ``refresh_usage``, on a project, asset or version.
 
-    ``problem`` says why it failed; it is empty after a success. ``found`` is what the service
-    found: the usage in bytes, or the name of the latest version.
+    ``problem`` says why it failed; it is empty after a success. ``found`` is the result: the usage
+    in bytes, or the name of the latest version.
     """
 
     action: str

@@ -175,8 +175,8 @@ class Requester:
 def problems_in(error: RequestFailed) -> tuple[str, ...]:
     """The problems of the target of a request.
 
-    Raises ``error`` if it is not about the target: no service answered, or the user may not
-    send such requests at all.
+    Raises ``error`` if it is not about the target: if no service answered, or the user may not send
+    such requests.
     """
     if isinstance(error, RequestForbidden | Unreachable):
         raise error
@@ -188,12 +188,12 @@ class BulkRun(ABC, Generic[R]):
 
     Attributes:
         tasks: Names of the tasks, in order.
-        left: How many of them are not done yet.
-        resumed: When the run that this one resumes was started; ``None`` for a new run.
+        left: How many of them remain.
+        resumed: When the run that this one resumes started; ``None`` for a new run.
         done_before: How many tasks that run had done.
 
-    Each result is recorded at once. After the end of the iteration, or of the process, another
-    run carries out the rest. Several may run at the same time, and share the tasks.
+    Each result is recorded at once. If the iteration or the process ends early, another run carries
+    out the rest. Several runs may share the tasks at the same time.
     """
 
     action: str

@@ -44,7 +44,7 @@ class BulkService(Protocol):
 def registry_id(service: BulkService) -> tuple[str | None, str]:
     """The address of a service, and its registry: together they say which one is meant.
 
-    Asks a service that has an address, so that a wrong one fails at once.
+    Sends a request if the service has an address, so that a wrong address fails at once.
     """
     if service.url:
         return service.url.rstrip("/"), service.info().registry

@@ -34,16 +34,16 @@ from gobbler.model.names import VersionKey
 from gobbler.rules.bulk import Budget, Work, due, expected, still_holds, takes_long
 
 SUMMARY_READERS = 8
-"""Summaries that are read at a time."""
+"""Number of summaries to read at a time."""
 
 
 class ValidationResult(Struct, frozen=True):
     """The result of validating a version: its ``problems``, a sentence each.
 
-    ``finished`` is when the validation ended, ``seconds`` how long it took. ``files`` and
-    ``bytes`` count what was hashed: links do not count, and both are 0 if the manifest can't
-    be read. ``code`` is that of the service's error: ``damaged-record`` if reindexing can repair
-    the version; empty if it is valid, or from a service without codes.
+    ``finished`` is the end of the validation, ``seconds`` its duration. ``files`` and ``bytes``
+    count the hashed files: links do not count, and both are 0 if the manifest can't be read.
+    ``code`` is that of the service's error: ``damaged-record`` if reindexing can repair the
+    version; empty if it is valid, or from a service without codes.
     """
 
     project: str
@@ -84,9 +84,9 @@ def _result(key: VersionKey, record: ValidationRecord) -> ValidationResult:
 class BulkValidation(BulkRun[ValidationResult]):
     """Validates the versions that are due while you iterate; see ``validate_all``.
 
-    It may end while some are ``left``: when the budget is used up (``is_used_up``), or if
-    others work on the rest. ``known_wrong`` lists the versions that are not due, and had
-    problems when they were validated last.
+    It may end while some are ``left``: if the budget is used up (``is_used_up``), or if other
+    processes work on the rest. ``known_wrong`` lists the versions that are not due, and had
+    problems in their last validation.
     """
 
     action = "validate"

@@ -26,10 +26,10 @@ from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry
 
 RENAME_ATTEMPTS = 100
-"""Attempts to rename to a place where other processes put and remove things, too."""
+"""Attempts to rename to a path that other processes change, too."""
 
 MIN_KEPT_BYTES = 8 << 20
-"""Size from which on a file is kept although the rest of its directory could not be fetched."""
+"""Size in bytes from which a file is kept although the rest of its directory failed."""
 
 
 def default_cache() -> str:
@@ -53,7 +53,7 @@ class Cache:
     def file(self, path: str, *, overwrite: bool, progress: Progress) -> str:
         """The path of a local copy of the registry's file ``path``, fetched unless it is here.
 
-        With ``overwrite`` it is fetched again; programs that have the old copy open keep it.
+        With ``overwrite``, fetches it again; programs that have the old copy open keep it.
         """
         target = os.path.join(self._root, "files", path)
         with cache_errors(self._top):
@@ -71,9 +71,9 @@ class Cache:
     def file_with_entry(self, path: str, entry: Entry) -> str:
         """The path of a local copy of the registry's file ``path``, which has this ``entry``.
 
-        Other than :meth:`file` it reads no manifest, which saves time when a program opens many
-        files of a large version. Raises :class:`~gobbler.client.expected.ContentMismatch` if
-        the service has another file.
+        Unlike :meth:`file`, reads no manifest, which saves time when a program opens many files of
+        a large version. Raises :class:`~gobbler.client.expected.ContentMismatch` if the service has
+        another file.
         """
         target = os.path.join(self._root, "files", path)
         with cache_errors(self._top):
@@ -139,8 +139,8 @@ class Cache:
     def directory(self, path: str, *, overwrite: bool, concurrent: int, progress: Progress) -> str:
         """The path of a complete local copy of the registry's directory ``path``.
 
-        If it is here the service is not asked, even if the version was replaced since. With
-        ``overwrite`` it is fetched again; the old copy stays until the new one is complete.
+        If the cache has a copy, sends no request, even if the version was replaced since. With
+        ``overwrite``, fetches it again; the old copy stays until the new one is complete.
         """
         tree = os.path.join(self._root, "trees", digest(path))
         target = os.path.join(tree, path)

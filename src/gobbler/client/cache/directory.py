@@ -29,10 +29,10 @@ from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
 LARGE_FILE = 8 << 20
-"""Size above which a file is fetched on its own, so that it can be resumed."""
+"""Size in bytes above which a file is fetched on its own, so that it can be resumed."""
 
 FLUSHED_FILES = 1024
-"""Number of files for which a flush is worth its time."""
+"""Number of files that are worth a flush."""
 
 
 class DirectoryFetch:
@@ -183,7 +183,7 @@ class DirectoryFetch:
 class FlushQueue:
     """Flushes files below the directory ``top``, and then adds them to ``objects``.
 
-    Use it in a ``with`` statement. While a slow flush runs, further files gather for the next.
+    Use it in a ``with`` statement. Files that arrive during a flush wait for the next one.
     """
 
     def __init__(self, top: str, objects: Objects) -> None:

@@ -157,8 +157,7 @@ class Verifier:
     def damage(self, entry: CacheEntry) -> Iterator[Damage]:
         """Read every file of ``entry``, and yield each that is damaged.
 
-        A file that is in no manifest can't be checked. An entry that is removed meanwhile is
-        not damaged.
+        Skips files that are in no manifest. An entry that is removed meanwhile is not damaged.
         """
         for file, problem in self._problems(entry):
             if os.path.lexists(entry.whole):
@@ -261,8 +260,8 @@ def remove(
 ) -> PruneResult:
     """Remove the ``unwanted`` entries from the directory ``cache``.
 
-    Also removes what belongs to no entry and was not changed since ``before`` (seconds since
-    1970). With ``dry_run`` nothing is removed.
+    Also removes files that belong to no entry and have not changed since ``before`` (seconds since
+    1970). With ``dry_run`` removes nothing.
     """
     listed = list(unwanted)
     leftovers = freed = 0

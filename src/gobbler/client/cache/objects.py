@@ -94,7 +94,7 @@ class Objects:
     def add(self, files: Iterable[tuple[str, Entry]]) -> None:
         """Add ``files``, which are flushed, and the same as their entries.
 
-        Of files with the same content one stays.
+        Keeps one of several files with the same content.
         """
         for path, entry in files:
             if not _is_kept(entry):

@@ -26,7 +26,7 @@ from gobbler.client.download import SMALL_FILE
 from gobbler.fs.lease import Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
-"""Age from which on a scratch directory without a lock belongs to no process any more."""
+"""Seconds after which a scratch directory without a lock is abandoned."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 

@@ -37,7 +37,7 @@ FILES: dict[str, tuple[Any, str]] = {
 """Records that are maps, whose types have no name or text."""
 
 _ELSEWHERE = {"LoosePermissions": "NewPermissions", "LooseUploader": "NewUploader"}
-"""Better names for types that are named after how they are decoded."""
+"""Public names for types whose own names describe how they are decoded."""
 
 _TEXTS = {
     "NewPermissions": "Permissions in a request; what is absent or null stays as it is.",

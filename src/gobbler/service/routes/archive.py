@@ -28,7 +28,7 @@ from gobbler.service.responses import CORS, failure, while_connected
 SUFFIX = ".tar"
 
 MAX_DIGITS = 18
-"""Of a number of bytes; more are beyond any file."""
+"""Largest number of digits of a size; no file needs more."""
 
 _HINT = "Write it like /archive/project/asset/version.tar."
 
@@ -147,7 +147,7 @@ class ArchiveReader:
     async def begin(self) -> int | None:
         """Find out what the archive holds, and return its length in bytes.
 
-        ``None`` if the client does not want the length: then only its first part is read.
+        ``None`` if the client does not want the length; then this reads only the first part.
         """
         if not self._has_length:
             self._ahead = self._read()

@@ -19,7 +19,8 @@ from gobbler.service.responses import json_answer, while_connected
 LINKS_ROUTE = "/links/"
 
 MAX_SEARCHES = 2
-"""Searches that run at a time in one process: without an index, each reads all manifests."""
+"""Number of searches that one process runs at a time: without an index, each reads all
+manifests."""
 
 
 class LinksRoute:

@@ -37,9 +37,9 @@ class ListRoute:
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
     """Paths below ``path``, relative to it, in order.
 
-    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file, and
-    empty directories with a trailing ``/``. Links count as files and are not followed. What is
-    being built is left out.
+    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file, and empty
+    directories with a trailing ``/``. Links count as files and are not followed. Leaves out
+    versions in preparation.
 
     Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing`.
     """
