@@ -74,7 +74,7 @@ def test_what_would_be_refused_is_refused(
     with pytest.raises(Refused, match="control character"):
         client.plan_upload(*asset, "2", source)
     (source / "fifo\n").unlink()
-    with pytest.raises(Refused, match='"lost" can\'t be taken'):
+    with pytest.raises(Refused, match='"lost" can\'t be published'):
         client.plan_upload(*asset, "2", source)
 
 

@@ -116,8 +116,8 @@ def test_a_worker_is_killed_and_another_hangs_in_mid_upload(
         check_published(place, files)
         check_links(service, files)
         wait_for("nothing that is left behind", lambda: not place.incoming())
-        assert "batches are run by the Dask cluster" in service.output()
-        assert "run here" not in service.output(), "the workers did it all"
+        assert "batches run in the Dask cluster" in service.output()
+        assert "this process" not in service.output(), "the workers did it all"
         assert service.terminate() == 0, service.output()
 
 
@@ -148,7 +148,7 @@ def test_the_scheduler_is_killed_in_mid_upload(public_place: Place, cluster: Das
         cluster.scheduler.kill()
         upload.succeed()
         check_published(place, files)
-        assert "run here" in service.output()
+        assert "this process runs" in service.output()
         stopped.send_signal(signal.SIGCONT)
         service.succeed("upload", upload_of(place.stage(many_files(1)), "2"))
         check_published(place, many_files(1), "2")
@@ -159,7 +159,7 @@ def test_a_cluster_that_is_not_there_is_not_needed(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr(module, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(module, "SCHEDULER_CONNECT_SECONDS", 0.2)
     with ReservedPort() as port:
         address = f"tcp://{HOST}:{port.number}"
         check_cluster(address)
@@ -168,7 +168,7 @@ def test_a_cluster_that_is_not_there_is_not_needed(
             assert [cluster.submit(abs, -number).result(30) for number in range(3)] == [0, 1, 2]
             failed = cluster.submit(abs, "x").exception(30)
     assert isinstance(failed, TypeError)
-    assert caplog.text.count("can't be used, so batches are run here") == 1
+    assert caplog.text.count("can't be used, so batches run in this process") == 1
 
 
 def test_a_cluster_without_workers_is_waited_for_and_then_not_needed(

@@ -90,7 +90,10 @@ def test_it_says_which_service_commands_have_to_name(
         with subprocess.Popen(command, cwd=work, env=nothing, stderr=output) as service:
             wait_for("the service", lambda: "Stop it with Ctrl-C" in log.read_text())
             service.terminate()
-            assert service.wait(timeout=60) == 0
+            try:
+                assert service.wait(timeout=60) == 0
+            finally:
+                service.kill()
     url = f"http://{HOST}:{port.number}"
     assert f"  gobbler create-project weather --url {url}\n" in log.read_text()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in work.glob("*/*")}

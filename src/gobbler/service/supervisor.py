@@ -182,9 +182,29 @@ class Supervisor:
             for target in (self._jobs.stop, self._http.main_loop_interrupt.set):
                 threading.Thread(target=target, name="stop").start()
 
+    def _wake_on_signals(self) -> None:
+        """Let a signal wake the main thread, also one that arrives right before it waits.
+
+        The handler of a signal runs in the main thread, between two instructions of Python. If
+        the signal arrives after the last of these and before the thread sleeps in a lock, the
+        handler would run only when something else wakes the thread.
+        """
+        read, write = os.pipe2(os.O_CLOEXEC)
+        os.set_blocking(write, False)
+        signal.set_wakeup_fd(write)
+        stop = {signal.SIGTERM, signal.SIGINT}
+
+        def wake() -> None:
+            while os.read(read, 1)[0] not in stop:
+                continue
+            self._http.main_loop_interrupt.set()
+
+        threading.Thread(target=wake, name="signals", daemon=True).start()
+
     def _start_others(self) -> None:
         """Start threads and the worker process, now that all HTTP workers are forked."""
         self._has_threads = True
+        self._wake_on_signals()
         if self._http.interrupt_signal:
             self._http.main_loop_interrupt.set()
             return
