@@ -40,9 +40,9 @@ def docstring(text: str | None) -> str:
             block, position = _indented(lines, position + 1)
             intro = line.rstrip()[:-1].rstrip()
             made += [inline(intro) if intro != ":" else "", "", "```python", *block, "```", ""]
-        elif re.fullmatch(r"(Args|Returns|Raises):", line):
+        elif re.fullmatch(r"(Args|Attributes|Returns|Raises):", line):
             block, position = _indented(lines, position + 1)
-            made += ["", f"**{line[:-1]}**", "", *_section(line[:-1], block)]
+            made += ["", f"**{line[:-1]}**", "", *_section(line[:-1], block), ""]
         else:
             made.append(inline(line))
             position += 1

@@ -269,7 +269,7 @@ _CACHED = 0x20 | 0x01
 for a filesystem, and with ``EXDEV`` at the mount point of another one."""
 
 
-class _How(ctypes.Structure):
+class _OpenHow(ctypes.Structure):
     _fields_ = (
         ("flags", ctypes.c_uint64),
         ("mode", ctypes.c_uint64),
@@ -277,21 +277,21 @@ class _How(ctypes.Structure):
     )
 
 
-_SIZE = ctypes.sizeof(_How)
+_SIZE = ctypes.sizeof(_OpenHow)
 
 Opener = Callable[[int, str, int], int]
 
 
 @functools.cache
-def _how(flags: int, resolve: int) -> _How:
-    return _How(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve)
+def _how(flags: int, resolve: int) -> _OpenHow:
+    return _OpenHow(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve)
 
 
 def _find_syscall() -> Callable[..., int]:
     function = ctypes.CDLL(None, use_errno=True).syscall
     function.argtypes = (
         *(ctypes.c_long, ctypes.c_int, ctypes.c_char_p),
-        *(ctypes.POINTER(_How), ctypes.c_size_t),
+        *(ctypes.POINTER(_OpenHow), ctypes.c_size_t),
     )
     function.restype = ctypes.c_long
     found: Callable[..., int] = function

@@ -73,14 +73,14 @@ def name_problem(name: str) -> str | None:
 def file_name_problem(name: str) -> str | None:
     """The problem with ``name`` for a file or directory of a version; ``None`` if it is valid."""
     # str.isprintable is one pass in C; almost every name ends here.
-    if not name.isprintable() and (problem := _odd_characters(name)):
+    if not name.isprintable() and (problem := _character_problem(name)):
         return problem
     if len(name) * 4 > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
         return f"is longer than {MAX_NAME_BYTES} bytes"
     return None
 
 
-def _odd_characters(name: str) -> str | None:
+def _character_problem(name: str) -> str | None:
     for char in name:
         category = unicodedata.category(char)
         if category == "Cc":
