@@ -8,13 +8,13 @@ import tempfile
 import pytest
 
 OURS = {"GOBBLER_SWAP_ROUNDS", "GOBBLER_SPOOL_JOBS", "GOBBLER_FAULTS_STEP"}
-"""Variables that are about the tests, not about what is tested."""
+"""Variables for the tests, not for the software under test."""
 
 for variable in {name for name in os.environ if name.startswith("GOBBLER_")} - OURS:
     del os.environ[variable]
-# Nor does what the one who runs the tests has configured play a part.
+# The configuration of the user who runs the tests plays no part, either.
 os.environ["GOBBLER_CONFIG"] = os.devnull
-# The cache of whoever runs them is theirs, too, and so is what they know of registries.
+# The cache and the state directory of the user who runs the tests stay untouched, too.
 _data = tempfile.TemporaryDirectory(prefix="gobbler-tests-")
 os.environ["XDG_DATA_HOME"] = f"{_data.name}/data"
 os.environ["XDG_STATE_HOME"] = f"{_data.name}/state"

@@ -11,7 +11,7 @@ from .service import Service
 
 
 def reroute(service: Service, *doomed: dict[str, Any], **fields: Any) -> list[dict[str, Any]]:
-    """The changes that are told, by path."""
+    """The changes in the answer, by path."""
     answer = service.succeed("reroute_links", {"to_delete": list(doomed), **fields})
     assert set(answer) == {"status", "changes"}
     return sorted(answer["changes"], key=lambda change: change["path"])

@@ -106,7 +106,7 @@ class Service:
         return f"{self._mark}-{next(self._counter)}"
 
     def close(self) -> None:
-        """Let go of the service, and take out of staging what was put there."""
+        """Leave the service, and remove from staging what the tests have put there."""
         self.http.close()
         for path in self.staging.iterdir():
             if self._mark not in path.name:
@@ -268,7 +268,7 @@ def _facts(place: Path) -> tuple[object, ...]:
 
 
 def successful(response: requests.Response) -> dict[str, Any]:
-    """Check that ``response`` tells of success; the answer."""
+    """Check that ``response`` reports success; returns the answer."""
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"].split(";")[0] == "application/json"
     answer = response.json()

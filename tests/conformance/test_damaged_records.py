@@ -109,7 +109,7 @@ def of(address: str, **fields: Any) -> Ask:
     return lambda _, project: naming(project + address, **fields)
 
 
-# Which actions can't go on when a record is damaged, and what they are asked.
+# The actions that fail if a record is damaged, and their payloads.
 HINDERED: dict[str, list[tuple[str, Ask]]] = {
     "..permissions": [
         ("upload", upload("asset/3")),

@@ -53,7 +53,7 @@ class TestAProject:
         assert not (service.registry / project).exists()
         assert service.logs(project) == [{"type": "delete-project", "project": project}]
 
-    def test_can_be_made_anew(self, service: Service, full: str) -> None:
+    def test_can_be_made_again(self, service: Service, full: str) -> None:
         service.succeed("delete_project", naming(full))
         service.succeed("create_project", naming(full))
         assert service.read(f"{full}/..usage") == {"total": 0}
@@ -110,7 +110,7 @@ class TestAnAsset:
         service.succeed("delete_asset", naming(f"{project}/asset"))
         assert not (service.registry / project / "asset").exists()
 
-    def test_can_be_made_anew_without_its_former_permissions(
+    def test_can_be_made_again_without_its_former_permissions(
         self, service: Service, full: str
     ) -> None:
         service.succeed("delete_asset", naming(f"{full}/asset"))

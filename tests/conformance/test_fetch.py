@@ -77,7 +77,7 @@ class TestAFile:
 
 class TestHead:
     @pytest.mark.parametrize("name", ["file", "link", "nothing"])
-    def test_tells_the_same_without_the_content(
+    def test_reports_the_same_without_the_content(
         self, service: Service, published: str, name: str
     ) -> None:
         url = f"{service.url}/fetch/{published}/{name}"

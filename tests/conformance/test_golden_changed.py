@@ -100,10 +100,10 @@ def test_refreshing_finds_what_it_recorded(golden: Service) -> None:
 
 def test_rerouting_around_its_first_version_loses_nothing(golden: Service) -> None:
     doomed = naming(f"{STATIONS}/1.0")
-    told = reroute(golden, doomed, dry_run=True)
-    assert reroute(golden, doomed) == told
-    assert copied(f"{STATIONS}/1.1/2024/feb.csv", f"{STATIONS}/1.0/2024/feb.csv", 4) in told
-    assert moved(f"{REPORT}/first/data/feb", f"{STATIONS}/1.0/2024/feb.csv") in told
+    reported = reroute(golden, doomed, dry_run=True)
+    assert reroute(golden, doomed) == reported
+    assert copied(f"{STATIONS}/1.1/2024/feb.csv", f"{STATIONS}/1.0/2024/feb.csv", 4) in reported
+    assert moved(f"{REPORT}/first/data/feb", f"{STATIONS}/1.0/2024/feb.csv") in reported
     manifest = golden.read(f"{REPORT}/first/..manifest")
     assert manifest["data/feb"]["link"] == link(f"{STATIONS}/1.1/2024/feb.csv")
     assert golden.fetch(f"{REPORT}/first/data/ext").content == ARCHIVED_CONTENT

@@ -108,7 +108,7 @@ def test_states_and_progress_of_an_upload(service: Service, project: str) -> Non
     assert state["submitted"] <= state["started"] <= state["finished"]
 
 
-def test_a_failed_job_tells_what_a_plain_post_would(service: Service) -> None:
+def test_a_failed_job_reports_what_a_plain_post_would(service: Service) -> None:
     payload = service.upload_of("no-such-project/asset/1", {"a": b"a"})
     plain = service.submit("upload", payload)
     refused(plain, "no-such-project", status=404)
@@ -218,7 +218,7 @@ def test_jobs_outlive_the_service_that_took_them(own: OwnService, tmp_path) -> N
         assert state_of(service, job)["state"] == "waiting"
         streams = service.get(f"/jobs/{job}/events", stream=True)
         began = time.monotonic()
-    # Whoever follows a job keeps nobody from stopping the service.
+    # A client that follows a job does not keep the service from stopping.
     assert time.monotonic() - began < 20
     streams.close()
     with Process(*directories) as second:

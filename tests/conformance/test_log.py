@@ -34,7 +34,7 @@ def set_owners(asset: str) -> dict[str, Any]:
     return naming(asset, permissions={"owners": ["somebody"]})
 
 
-# What is asked (the action, and its payload made from the asset), and the entry: its type,
+# The request (the action, and its payload made from the asset), and the entry: its type,
 # the names in it, and whether it says that the version is the latest.
 LOGGED = {
     "approve_probation": ("approve_probation", at("beta"), "add-version", True),

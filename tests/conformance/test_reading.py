@@ -36,7 +36,7 @@ def without_locks(paths: list[str]) -> list[str]:
     return [path for path in paths if "..LOCK" not in path]
 
 
-def test_info_tells_the_directories(service: Service) -> None:
+def test_info_reports_the_directories(service: Service) -> None:
     response = service.get("/info")
     assert response.headers["Content-Type"].split(";")[0] == "application/json"
     info = response.json()

@@ -59,7 +59,7 @@ def is_pretty(path: Path) -> bool:
 
 
 class TestTheSummary:
-    def test_tells_who_and_when(self, service: Service, project: str) -> None:
+    def test_reports_who_and_when(self, service: Service, project: str) -> None:
         before = dt.datetime.now(dt.timezone.utc) - dt.timedelta(seconds=2)
         service.upload(f"{project}/asset/1", {"a": b"a"})
         after = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=2)
@@ -207,7 +207,7 @@ class TestUsage:
 
 
 class TestTheLog:
-    def test_tells_of_every_version(self, service: Service, project: str) -> None:
+    def test_reports_of_every_version(self, service: Service, project: str) -> None:
         service.upload(f"{project}/asset/1", {"a": b"1"})
         entry = {"type": "add-version", "project": project, "asset": "asset", "latest": True}
         assert service.logs(project) == [{**entry, "version": "1"}]

@@ -46,7 +46,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("content", WRONG.values(), ids=WRONG)
-def test_latest_is_found_anew(service: Service, asset: str, content: bytes | None) -> None:
+def test_latest_is_found_again(service: Service, asset: str, content: bytes | None) -> None:
     record = service.registry / asset / "..latest"
     record.unlink()
     if content is not None:
@@ -96,7 +96,7 @@ def test_latest_goes_by_the_instant_and_not_the_text(service: Service, asset: st
     "content",
     [None, b'{"total": 5}', b'{"total": -1}', b"", b"oops", b"{}", b'{"total": "5"}', b"[5]"],
 )
-def test_usage_is_counted_anew(
+def test_usage_is_counted_again(
     service: Service, project: str, asset: str, content: bytes | None
 ) -> None:
     record = service.registry / project / "..usage"
@@ -112,7 +112,7 @@ def test_usage_is_counted_anew(
 
 
 @pytest.mark.beyond
-def test_usage_is_told_by_two_names(service: Service, project: str, asset: str) -> None:
+def test_usage_is_reported_by_two_names(service: Service, project: str, asset: str) -> None:
     expected = usage_of(service, project)
     answer = service.succeed("refresh_usage", naming(project))
     assert answer == {"status": "SUCCESS", "total": expected, "usage": expected}

@@ -30,7 +30,7 @@ def shares(version: str, content: bytes, *, stored: bool) -> dict[str, object]:
     return {"version": version, "files": 1, "size": size, "stored": size if stored else 0}
 
 
-def test_links_are_told_as_reroute_links_would_change_them(
+def test_links_are_reported_as_reroute_links_would_change_them(
     service: Service, asset: str, content: bytes
 ) -> None:
     answer = service.get(f"/links/{asset}/1")
@@ -44,7 +44,7 @@ def test_links_are_told_as_reroute_links_would_change_them(
     assert service.get(f"/links/{asset}/3").json()["links"] == []
 
 
-def test_other_versions_with_the_content_are_told(
+def test_other_versions_with_the_content_are_reported(
     service: Service, asset: str, content: bytes
 ) -> None:
     other = service.new_project()
@@ -69,7 +69,7 @@ def test_empty_files_are_nothing_in_common(service: Service, project: str) -> No
     assert service.get(f"/links/{project}/a/1").json() == {"links": [], "shared": []}
 
 
-def test_a_version_on_probation_is_told_of(service: Service, project: str, content: bytes) -> None:
+def test_a_version_on_probation_is_reported(service: Service, project: str, content: bytes) -> None:
     service.upload(f"{project}/a/1", {"f": content})
     service.upload(f"{project}/a/2", {"f": content}, on_probation=True)
     found = service.get(f"/links/{project}/a/1").json()

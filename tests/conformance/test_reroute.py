@@ -1,4 +1,4 @@
-"""``reroute_links``: the example of the protocol, section 6, and what is asked and told."""
+"""``reroute_links``: the example of the protocol, section 6, requests and answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def asset(service: Service, project: str) -> str:
 
 
 class TestTheExample:
-    def test_is_told_with_all_that_changes(self, service: Service, asset: str) -> None:
+    def test_is_reported_with_all_that_changes(self, service: Service, asset: str) -> None:
         doomed = f"{asset}/1/d/f"
         assert reroute(service, naming(f"{asset}/1")) == [
             copied(f"{asset}/2/d/f", doomed, len(CONTENT)),
@@ -77,13 +77,13 @@ class TestTheExample:
 
 
 class TestADryRun:
-    def test_tells_the_same_and_changes_nothing(
+    def test_reports_the_same_and_changes_nothing(
         self, service: Service, project: str, asset: str
     ) -> None:
         with unchanged(service, project):
-            told = reroute(service, naming(f"{asset}/1"), dry_run=True)
-        assert told
-        assert reroute(service, naming(f"{asset}/1"), dry_run=False) == told
+            reported = reroute(service, naming(f"{asset}/1"), dry_run=True)
+        assert reported
+        assert reroute(service, naming(f"{asset}/1"), dry_run=False) == reported
 
     def test_can_be_followed_by_another(self, service: Service, asset: str) -> None:
         first, second = (reroute(service, naming(f"{asset}/2"), dry_run=True) for _ in range(2))
@@ -146,8 +146,8 @@ def test_links_of_versions_on_probation_are_rerouted_too(
 ) -> None:
     service.upload(f"{asset}/beta", {"d/f": CONTENT}, on_probation=True)
     doomed = [naming(f"{asset}/{version}") for version in ("1", "2", "3")]
-    told = reroute(service, *doomed)
-    assert told == [copied(f"{asset}/beta/d/f", f"{asset}/3/d/f", len(CONTENT))]
+    reported = reroute(service, *doomed)
+    assert reported == [copied(f"{asset}/beta/d/f", f"{asset}/3/d/f", len(CONTENT))]
     check_that_nothing_is_lost(service, [project], *doomed)
     assert service.read(f"{asset}/beta/..summary")["on_probation"] is True
 

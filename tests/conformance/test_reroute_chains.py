@@ -22,7 +22,7 @@ def make_chain(service: Service, asset: str, length: int) -> None:
 
 def check_chain(service: Service, asset: str, length: int, doomed: set[int]) -> None:
     """Reroute and see that each survivor leads to the nearest one before it."""
-    told = reroute(service, *(naming(f"{asset}/{version}") for version in sorted(doomed)))
+    reported = reroute(service, *(naming(f"{asset}/{version}") for version in sorted(doomed)))
     survivors = [version for version in range(1, length + 1) if version not in doomed]
     expected = []
     for parent, version in zip([None, *survivors], survivors, strict=False):
@@ -42,7 +42,7 @@ def check_chain(service: Service, asset: str, length: int, doomed: set[int]) -> 
             expected.append(moved(place, f"{asset}/{version - 1}/f"))
         elif 1 in doomed:
             expected.append(moved(place, f"{asset}/1/f"))
-    assert told == sorted(expected, key=lambda change: change["path"])
+    assert reported == sorted(expected, key=lambda change: change["path"])
 
 
 @pytest.mark.parametrize(
@@ -174,8 +174,8 @@ class TestLocalLinks:
 def test_an_ancestor_alone_may_be_doomed(service: Service, project: str) -> None:
     asset = f"{project}/asset"
     make_chain(service, asset, 4)
-    told = reroute(service, naming(f"{asset}/1"))
-    assert moved(f"{asset}/4/f", f"{asset}/1/f") in told
+    reported = reroute(service, naming(f"{asset}/1"))
+    assert moved(f"{asset}/4/f", f"{asset}/1/f") in reported
     assert service.read(f"{asset}/4/..manifest")["f"]["link"] == link(
         f"{asset}/3/f", f"{asset}/2/f"
     )

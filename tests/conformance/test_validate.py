@@ -1,4 +1,4 @@
-"""The action ``validate_version`` where nothing is wrong, and how problems are told."""
+"""The action ``validate_version`` for valid versions, and how it reports problems."""
 
 from __future__ import annotations
 

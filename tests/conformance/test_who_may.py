@@ -29,7 +29,7 @@ def of_asset(project: str) -> dict[str, Any]:
     return naming(f"{project}/asset")
 
 
-# What is asked: the action, its payload, who may ask, and to whom only we allow it.
+# The request: the action, its payload, who may send it, and whom only our service allows.
 ASKED: dict[str, tuple[str, Maker, tuple[str, ...], tuple[str, ...]]] = {
     "permissions of a project": (
         "set_permissions",

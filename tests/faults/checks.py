@@ -1,4 +1,4 @@
-"""What is looked at after a disturbance; each check tells what is wrong."""
+"""The checks after a disturbance; each reports the problems that it finds."""
 
 from __future__ import annotations
 

@@ -181,10 +181,8 @@ GOES: dict[str, tuple[bytes, Callable[[World], object], set[str]]] = {
 
 @pytest.mark.parametrize("what", GOES)
 @pytest.mark.parametrize("consume", [False, True])
-def test_what_was_nominated_for_deduplication_may_go(
-    worlds: Path, what: str, consume: bool
-) -> None:
-    """The upload is begun anew, and links to what is there then, if anything is."""
+def test_a_dedup_candidate_may_be_removed(worlds: Path, what: str, consume: bool) -> None:
+    """The upload starts over, and links to the files that exist then, if there are any."""
     same, act, linked = GOES[what]
     content = {"g": same, "new": b"new"}
     operation = upload("upload", "p/b/1", dict(content), content, consume=consume)
@@ -199,7 +197,7 @@ def test_what_was_nominated_for_deduplication_may_go(
         dedup=Dedup.PROJECT,
     )
     operation.run(plain)
-    assert linked_by(plain, "p/b/1") - linked  # so that something is nominated that will go
+    assert linked_by(plain, "p/b/1") - linked  # so that a dedup candidate is removed meanwhile
     meanwhile = AtTheLastFlush(lambda: act(world))
     with intercepted(world.base, meanwhile):
         operation.run(world)

@@ -26,7 +26,7 @@ def _without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def a_world(worlds: Path, scene: Scene, name: str) -> World:
-    """A world in which ``scene`` waits. Made anew, for a copy's files are other files."""
+    """A world in which ``scene`` waits. It is built each time, since a copy has other inodes."""
     world = World(worlds / name)
     if world.base.exists():
         shutil.rmtree(world.base)
@@ -66,7 +66,7 @@ def unknown(world: World) -> list[str]:
     try:
         state(world)
     except Missing as error:
-        return [f"whoever asks is told: {error}"]
+        return [f"a client gets: {error}"]
     return []
 
 
@@ -125,8 +125,8 @@ def as_told(world: World, scene: Scene) -> list[str]:
         if "could not be flushed" in reason:
             assert is_published(world)
             return []
-        told = Scene(scene.name, scene.set_up, "failed", reason)
-        return problems(world, told)
+        reported = Scene(scene.name, scene.set_up, "failed", reason)
+        return problems(world, reported)
     return problems(world, scene)
 
 
@@ -135,7 +135,7 @@ def test_an_answer_that_is_there_is_believed_though_its_state_is_not(worlds: Pat
     world = a_world(worlds, SCENES[0], "world")
     work(world)
     cur = Path(spool_of(world).cur)
-    (told,) = cur.glob("*.state")
-    told.write_bytes(b"")
+    (reported,) = cur.glob("*.state")
+    reported.write_bytes(b"")
     assert state(world).state == "done"
     assert state(world).action == "upload"

@@ -43,7 +43,7 @@ class AtOnce(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - it is for whoever asks for the result
+        except Exception as error:  # noqa: BLE001 - the caller gets it with the result
             future.set_exception(error)
         return future
 

@@ -59,7 +59,7 @@ class DaskCluster:
             )
 
     def start_workers(self, count: int, user: str | None = None, umask: str = "") -> None:
-        """Start so many of one thread each, and wait until the scheduler knows them."""
+        """Start this number of workers of one thread, and wait until the scheduler has them."""
         begun = len(self.workers)
         with contextlib.ExitStack() as stack:
             if umask:

@@ -18,7 +18,7 @@ from gobbler.client.testing import TestService
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[TestService]:
-    """One service for all tests; look at ``.url``, ``.staging`` and ``.registry``."""
+    """One service for all tests, with ``.url``, ``.staging`` and ``.registry``."""
     running = TestService()
     yield running
     running.stop()

@@ -68,7 +68,7 @@ def steps(session: Example) -> list[tuple[str, str]]:
 
 
 class Place:
-    """What the pages tell of: a service, a project with versions, and a user's files."""
+    """The world of the pages: a service, a project with versions, and a user's files."""
 
     def __init__(self, top: Path) -> None:
         self.home = top / "home"
@@ -129,8 +129,8 @@ class Place:
         ended = self._run(["bash", "-euo", "pipefail", "-c", self.put_in(line)])
         assert ended.returncode == 0, f"{line}: {ended.stderr}"
         printed = ended.stdout
-        for told, real in self.names.items():
-            printed = printed.replace(real, told)
+        for reported, real in self.names.items():
+            printed = printed.replace(real, reported)
         return re.sub(rf"\b{re.escape(self._environment['USER'])}\b", "ada", printed)
 
     def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
@@ -146,8 +146,8 @@ class Place:
 
     def put_in(self, code: str) -> str:
         """``code`` with what is really there."""
-        for told, real in self.names.items():
-            code = code.replace(told, real)
+        for reported, real in self.names.items():
+            code = code.replace(reported, real)
         return code
 
     def configure(self) -> None:

@@ -28,7 +28,7 @@ from gobbler.client.testing import HOST, ReservedPort
 T = TypeVar("T")
 
 ATTENTIVE = ("env", "--default-signal=HUP,INT,TERM")
-"""Runs a command that heeds signals, though whoever runs the tests may ignore some (``nohup``)."""
+"""Runs a command that heeds signals, even if the tests run with some ignored (``nohup``)."""
 
 PATIENCE = 30.0
 """Seconds that anything may take."""

@@ -78,7 +78,7 @@ class Swapper:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        told, _ = self._process.communicate("")
+        reported, _ = self._process.communicate("")
         if kind is None:
             assert self._process.returncode == 0
-            self.swaps = int(told)
+            self.swaps = int(reported)

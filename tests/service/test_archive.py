@@ -91,7 +91,7 @@ def test_a_part_of_a_version_that_is_on_probation(running: Running, tmp_path: Pa
     assert tree(tmp_path / "to/p/a/1") == {"d": None, "d/b": b"22"}
 
 
-def test_what_is_not_there_is_told_as_json(running: Running) -> None:
+def test_what_is_not_there_is_reported_as_json(running: Running) -> None:
     for method in ("GET", "HEAD"):
         answer = requests.request(method, f"{running.url}/archive/p/a/1.tar", timeout=60)
         assert answer.status_code == 404
@@ -123,7 +123,7 @@ def test_the_archive_of_a_version_that_goes_breaks_off(running: Running, protoco
     head, _, body = got.partition(b"\r\n\r\n")
     length = next(line for line in head.lower().split(b"\r\n") if b"content-length" in line)
     assert len(body) < int(length.split()[1])
-    wait_for("it is told", lambda: "breaks off" in running.output())
+    wait_for("it is logged", lambda: "breaks off" in running.output())
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl")
@@ -141,7 +141,7 @@ def test_an_archive_of_untold_length_breaks_off_as_well(running: Running, tmp_pa
             got += part
     assert b"chunked" in got.partition(b"\r\n\r\n")[0]
     assert not got.endswith(b"0\r\n\r\n"), "it looks whole"
-    wait_for("it is told", lambda: "breaks off" in running.output())
+    wait_for("it is logged", lambda: "breaks off" in running.output())
 
 
 def test_readers_that_go_away_free_all_they_had(running: Running) -> None:

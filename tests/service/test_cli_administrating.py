@@ -33,7 +33,7 @@ def terminal(monkeypatch):
     return lambda typed: monkeypatch.setattr(sys, "stdin", Terminal(typed))
 
 
-def test_delete_tells_what_would_go(run, as_json, published):
+def test_delete_reports_what_would_go(run, as_json, published):
     code, out, err = run("delete", f"{published}/a/1", "--dry-run")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -43,11 +43,11 @@ def test_delete_tells_what_would_go(run, as_json, published):
         ["stored", "3 files, 19 bytes"],
     ]
     assert f"{published}/a/3/foo -> {published}/a/1/foo" in out
-    told = as_json("delete", f"{published}/a/1", "--dry-run")
-    assert told["dry_run"] is True
-    assert told["versions"] == [f"{published}/a/1"]
-    assert told["stored"] == {"files": 3, "bytes": 19}
-    assert len(told["broken_links"]) == 6
+    reported = as_json("delete", f"{published}/a/1", "--dry-run")
+    assert reported["dry_run"] is True
+    assert reported["versions"] == [f"{published}/a/1"]
+    assert reported["stored"] == {"files": 3, "bytes": 19}
+    assert len(reported["broken_links"]) == 6
     whole = as_json("delete", published, "--dry-run")
     assert len(whole["versions"]) == 3
     assert whole["linked"] == {"files": 6, "bytes": 38}
@@ -107,8 +107,8 @@ def test_delete_of_more(run, as_json, client, published, monkeypatch):
     assert (code, out) == (2, "")
     assert "--yes" in err
     assert names_of(client.project(published).assets()) == ["a"]
-    told = as_json("delete", f"{published}/a", "-y")
-    assert (told["project"], told["asset"], told["dry_run"]) == (published, "a", False)
+    reported = as_json("delete", f"{published}/a", "-y")
+    assert (reported["project"], reported["asset"], reported["dry_run"]) == (published, "a", False)
     assert names_of(client.project(published).assets()) == []
     assert run("delete", published, "--yes")[0] == 0
     assert not client.project(published).exists()
@@ -127,8 +127,8 @@ def test_delete_what_is_damaged(run, as_json, client, service, published):
     assert (code, out) == (3, "")
     assert "..manifest is damaged" in err
     assert "--force" in err
-    told = as_json("delete", f"{published}/a/3", "--yes", "--force")
-    assert any("damaged" in problem for problem in told["problems"])
+    reported = as_json("delete", f"{published}/a/3", "--yes", "--force")
+    assert any("damaged" in problem for problem in reported["problems"])
     assert names_of(client.asset(published, "a").versions()) == ["1", "2"]
 
 

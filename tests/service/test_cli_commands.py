@@ -46,7 +46,7 @@ def test_create_project(run, as_json, client):
     assert run("create-project", "cli-3", "--uploader", "{oops")[0] == 2
 
 
-def test_upload_tells_what_was_stored_and_linked(run, as_json, project, source):
+def test_upload_reports_what_was_stored_and_linked(run, as_json, project, source):
     code, out, err = run("upload", source, f"{project}/a/1")
     assert (code, err) == (0, "")
     assert "stored    3 files, 19 bytes" in out
@@ -282,13 +282,13 @@ def test_what_is_stopped_cleans_up(
 def test_an_error_is_a_json_document_with_its_code(run, project):
     missing = run("ls", f"{project}/there/@latest", "--json")
     code, out, err = missing
-    told = json.loads(out)["error"]
-    assert (code, told.keys()) == (5, {"code", "reason", "hint"})
-    assert err.startswith(f"error: {told['reason']}\n")
+    reported = json.loads(out)["error"]
+    assert (code, reported.keys()) == (5, {"code", "reason", "hint"})
+    assert err.startswith(f"error: {reported['reason']}\n")
     code, out, err = run("fetch", project, "--json")
-    told = json.loads(out)["error"]
-    assert (code, told["code"]) == (3, "invalid-address")
-    assert f"hint: {told['hint']}\n" in err
+    reported = json.loads(out)["error"]
+    assert (code, reported["code"]) == (3, "invalid-address")
+    assert f"hint: {reported['hint']}\n" in err
 
 
 def test_a_wrong_command_line_is_one_too(run):

@@ -61,7 +61,7 @@ def test_a_service_is_configured_and_found(run, service, project, place):
     assert Client().project(project).exists()
 
 
-def test_the_site_tells_its_users(run, service, project, place):
+def test_the_site_reports_its_users(run, service, project, place):
     assert run("config", "set", "--site", "service.lab.url", service.url)[0] == 0
     assert run("config", "set", "--site", "default", "lab")[0] == 0
     site = f"{place}/etc/gobbler/config.toml"
@@ -105,8 +105,8 @@ def test_the_environment_is_nearer_than_files(run, service, monkeypatch):
 def test_as_json(run, service, place):
     file = f"{place}/user/gobbler/config.toml"
     changed = run("config", "set", "service.lab.url", service.url, "--json")[1]
-    told = {"setting": "service.lab.url", "value": service.url, "path": file}
-    assert json.loads(changed) == told
+    reported = {"setting": "service.lab.url", "value": service.url, "path": file}
+    assert json.loads(changed) == reported
     assert json.loads(run("config", "path", "--json")[1]) == {"path": file, "exists": True}
     found = json.loads(run("config", "show", "--json")[1])
     assert found["settings"]["url"] == {"value": service.url, "source": file}
@@ -180,8 +180,8 @@ def test_who_is_given_everything_looks_nowhere(broken, service, project, monkeyp
         f"{project}/..usage", service.registry, service.url, force_remote=True
     )
     assert Path(path).is_file()
-    told = Client(service.url)
-    assert told.staging == service.staging
+    reported = Client(service.url)
+    assert reported.staging == service.staging
     assert Client(registry=service.registry).url is None
 
 

@@ -38,9 +38,9 @@ def test_diff(run, source, client, project, remote):
     (source / "empty").mkdir()
     client.upload(project, "a", "2", source)
     one, two = f"{project}/a/1", f"{project}/a/@latest"
-    told = "A\tempty/\t\t\nM\tfoo\t3\t7\nA\tnew\t\t1\nD\twhee2\t11\t\n"
-    assert run("diff", one, two, *remote) == (0, told, "")
-    assert run("diff", one, two, "--exit-code", *remote) == (1, told, "")
+    reported = "A\tempty/\t\t\nM\tfoo\t3\t7\nA\tnew\t\t1\nD\twhee2\t11\t\n"
+    assert run("diff", one, two, *remote) == (0, reported, "")
+    assert run("diff", one, two, "--exit-code", *remote) == (1, reported, "")
     assert run("diff", one, one, "--exit-code", *remote) == (0, "", "")
     letters = "A\tempty/\nM\tfoo\nA\tnew\nD\twhee2\n"
     assert run("diff", one, two, "--name-status", *remote) == (0, letters, "")
@@ -179,7 +179,7 @@ def test_a_damaged_version_does_not_hide_the_others(run, published, service):
     assert "damaged" in lines[1]
     assert "latest" in lines[2]
     code, out, err = run("tree", f"{published}/a/1")
-    manifest.write_bytes(whole)  # others look at the whole registry
+    manifest.write_bytes(whole)  # others read the whole registry
     assert (code, out) == (1, "")
     assert "damaged" in err
 

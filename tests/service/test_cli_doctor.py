@@ -46,10 +46,10 @@ def test_one_document_for_scripts(public_place: Place) -> None:
     public_place.staging.chmod(0o777)
     ended = examined(public_place, "--json")
     assert (ended.returncode, ended.stderr) == (FAULT, "")
-    told = json.loads(ended.stdout)
-    findings = told.pop("findings")
-    assert told.pop("account")
-    assert told == {
+    reported = json.loads(ended.stdout)
+    findings = reported.pop("findings")
+    assert reported.pop("account")
+    assert reported == {
         "staging": str(public_place.staging),
         "registry": str(public_place.registry),
         "verdict": "fault",
@@ -145,13 +145,13 @@ def test_root_probes_as_the_services_account(services_place: Place) -> None:
     assert "--user gtservice" in sentences["account"]["remedy"]
     assert "gtservice" in sentences["owner"]["sentence"]
     ended = examined(services_place, "--json", "--user", "gtservice")
-    told = json.loads(ended.stdout)
+    reported = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert told["account"] == "gtservice"
+    assert reported["account"] == "gtservice"
     assert os.listdir(services_place.staging) == os.listdir(services_place.registry) == []
 
 
-def test_another_account_is_told_what_it_lacks(services_place: Place) -> None:
+def test_another_account_gets_what_it_lacks(services_place: Place) -> None:
     account("gtalice")
     ended = examined(services_place, "--user", "gtalice")
     assert ended.returncode == FAULT
@@ -186,9 +186,9 @@ def test_it_may_be_asked_while_a_service_runs(public_place: Place) -> None:
         assert public_place.incoming() == []
 
 
-def test_a_service_tells_what_it_can_live_with(public_place: Place) -> None:
+def test_a_service_reports_what_it_can_live_with(public_place: Place) -> None:
     public_place.staging.chmod(0o777)
     with Running(public_place) as service:
-        told = service.output()
-    assert "has no sticky bit" in told
-    assert f"chmod +t {public_place.staging}" in told
+        reported = service.output()
+    assert "has no sticky bit" in reported
+    assert f"chmod +t {public_place.staging}" in reported

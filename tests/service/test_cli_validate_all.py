@@ -35,12 +35,12 @@ def test_the_command(run, service, published):
     assert err.endswith("error: 2 versions have problems\n")
     code, out, _ = run("validate", "--all", f"{published}/b", "--json")
     assert code == 3
-    told = json.loads(out)
-    assert [one["version"] for one in told["wrong"]] == ["1"]
-    assert "foo" in told["wrong"][0]["problems"][0]
+    reported = json.loads(out)
+    assert [one["version"] for one in reported["wrong"]] == ["1"]
+    assert "foo" in reported["wrong"][0]["problems"][0]
 
 
-def test_what_is_wrong_is_told_until_it_is_well(run, as_json, client, service, published):
+def test_what_is_wrong_is_reported_until_it_is_well(run, as_json, client, service, published):
     damage(service, f"{published}/b/1")
     assert run("validate", "--all", published)[0] == 3
     code, out, err = run("validate", "--all", published, "--since", "1h")
@@ -76,9 +76,9 @@ def test_a_budget_on_the_command_line(run, as_json, client, project, tmp_path):
     for version in "123":
         (files / "data").write_bytes(version.encode() * 2000)
         client.upload(project, "a", version, files)
-    told = as_json("validate", "--all", project, "--budget", "3KB")
-    assert (told["verified"], told["remaining"], told["budget_used_up"]) == (2, 1, True)
-    assert (told["files"], told["bytes"]) == (2, 4000)
+    reported = as_json("validate", "--all", project, "--budget", "3KB")
+    assert (reported["verified"], reported["remaining"], reported["budget_used_up"]) == (2, 1, True)
+    assert (reported["files"], reported["bytes"]) == (2, 4000)
     code, _, err = run("validate", "--all", project, "--budget", "3KB")
     assert code == 0
     assert "continuing the run of" in err
@@ -97,17 +97,17 @@ def test_status(run, as_json, service, published):
     ]
     damage(service, f"{published}/a/1")
     run("validate", "--all", f"{published}/a")
-    told = as_json("validate", "--all", published, "--status")["versions"]
-    assert [one["asset"] for one in told] == ["b"] * 3 + ["a"] * 3
-    assert told[0] == {"project": published, "asset": "b", "version": "1", "verified": None}
-    assert dt.datetime.fromisoformat(told[3]["verified"]).tzinfo is not None
-    assert "foo" in told[3]["problems"][0]
+    reported = as_json("validate", "--all", published, "--status")["versions"]
+    assert [one["asset"] for one in reported] == ["b"] * 3 + ["a"] * 3
+    assert reported[0] == {"project": published, "asset": "b", "version": "1", "verified": None}
+    assert dt.datetime.fromisoformat(reported[3]["verified"]).tzinfo is not None
+    assert "foo" in reported[3]["problems"][0]
     _, out, _ = run("validate", "--all", f"{published}/a", "--status")
     assert [line.split("\t")[2] for line in out.splitlines()] == ["1 problem", "valid", "valid"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reported"),
     [
         ([], 2, "--all"),
         (["weather", "--since", "1d"], 2, "--since needs --all"),
@@ -122,10 +122,10 @@ def test_status(run, as_json, service, published):
         (["--all", "--since", "soon"], 2, "neither an age nor a date"),
     ],
 )
-def test_what_is_meant_is_to_be_said(run, words, code, told):
+def test_what_is_meant_is_to_be_said(run, words, code, reported):
     ended = run("validate", *words)
     assert (ended[0], ended[1]) == (code, "")
-    assert told in ended[2]
+    assert reported in ended[2]
 
 
 def test_through_the_spool_alone(service, published):
@@ -141,7 +141,7 @@ def test_through_the_spool_alone(service, published):
 
 
 def test_interrupted(run, service, published, monkeypatch):
-    """What was found is told, and that it can be gone on with."""
+    """The command reports its findings, and that it can be resumed."""
     damage(service, f"{published}/a/1")
     ask = validate.Requester.request
 

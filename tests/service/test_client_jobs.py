@@ -153,7 +153,7 @@ def test_another_users_job_is_none_of_ones_business(service: TestService, client
     assert "belongs to another user" in ended.stderr.splitlines()[-1], ended.stderr
 
 
-def test_without_a_spool_the_reason_is_told(tmp_path: Path) -> None:
+def test_without_a_spool_the_reason_is_reported(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="no spool"):
         Client(staging=tmp_path).admin.create_project("p")
     with pytest.raises(Missing, match="not on this machine"):

@@ -1,4 +1,4 @@
-"""Uploads: told beforehand what they would do, and compared afterwards with what was sent."""
+"""Uploads: planned before, and compared afterwards with the files that were sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def asset(client: Client, project: str, source: Path) -> tuple[str, str]:
     return project, "a"
 
 
-def test_a_plan_tells_what_comes_to_pass(
+def test_a_plan_reports_what_comes_to_pass(
     client: Client, asset: tuple[str, str], source: Path
 ) -> None:
     (source / "new").write_text("new")
@@ -78,7 +78,7 @@ def test_what_would_be_refused_is_refused(
         client.plan_upload(*asset, "2", source)
 
 
-def test_another_staging_directory_is_told(
+def test_another_staging_directory_is_reported(
     service, project: str, source: Path, tmp_path: Path
 ) -> None:
     other = Client(service.url, staging=tmp_path, registry=service.registry)
@@ -88,7 +88,7 @@ def test_another_staging_directory_is_told(
     assert os.listdir(tmp_path) == ["source"]
 
 
-def test_the_command_tells_the_plan(
+def test_the_command_reports_the_plan(
     run, client: Client, asset: tuple[str, str], source: Path
 ) -> None:
     (source / "new").write_text("new")
@@ -112,16 +112,16 @@ def test_what_was_published_is_compared_with_what_was_sent(
     def manifest(key: VersionKey, *, overwrite: bool) -> dict[str, Entry]:
         if found == "unreadable":
             raise Missing("it went")
-        told = real(key, overwrite=overwrite)
+        reported = real(key, overwrite=overwrite)
         if found == "none":
-            del told["foo"]
+            del reported["foo"]
         else:
-            told["foo"] = Entry(3, "0" * 32)
-        return told
+            reported["foo"] = Entry(3, "0" * 32)
+        return reported
 
     monkeypatch.setattr(client._reader, "manifest", manifest)
-    told = "could not be compared" if found == "unreadable" else '"foo" is not the file that'
-    with pytest.raises(Fault, match=told):
+    reported = "could not be compared" if found == "unreadable" else '"foo" is not the file that'
+    with pytest.raises(Fault, match=reported):
         client.upload(project, "a", "1", source)
     assert os.path.isdir(client.registry + "/" + VersionKey(project, "a", "1").path)
 
@@ -151,7 +151,7 @@ def test_a_file_that_changes_while_the_service_is_at_it_is_published_as_it_was_c
     assert (published / "foo").read_text() == "BAR"
 
 
-def test_a_checksum_that_can_not_be_computed_is_told_with_what_was_done(
+def test_a_checksum_that_can_not_be_computed_is_reported_with_what_was_done(
     client: Client, project: str, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source / "large").write_bytes(b"1" * (9 << 20))

@@ -160,7 +160,7 @@ def test_a_version_that_vanishes_is_missing(reader, published, client):
 
 
 def test_a_cached_file_of_an_older_version_of_that_name(remote, published, client, source):
-    """A version is final, but an administrator may delete it and have it published anew."""
+    """A version is final, but an administrator may delete it and publish another under its name."""
     remote.version(published, "a", "1").fetch("foo")
     other = Client(remote.url, cache=remote.cache.path, force_remote=True)
     client.admin.delete_version(published, "a", "1", force=True)

@@ -106,7 +106,7 @@ def test_a_worker_is_killed_and_another_hangs_in_mid_upload(
         killed.kill()
         upload.succeed()
         check_published(place, files)
-        # The one that hung goes on with what nobody wants any more.
+        # The worker that hung continues with a batch that is no longer wanted.
         hanging.send_signal(signal.SIGCONT)
         wait_for("the end of its batch", lambda: not is_at_work(hanging.pid))
         version = {"project": "p", "asset": "a", "version": "1"}
@@ -181,7 +181,7 @@ def test_a_cluster_without_workers_is_waited_for_and_then_not_needed(
         assert executor.submit(abs, -2).result(30) == 2
 
 
-def test_a_worker_of_another_account_is_told_of(public_place: Place, cluster: DaskCluster) -> None:
+def test_a_worker_of_another_account_is_reported(public_place: Place, cluster: DaskCluster) -> None:
     place = public_place
     account(OTHERS)
     cluster.start_workers(1, user=OTHERS)

@@ -63,8 +63,8 @@ def test_examples_run(page: Path, tmp_path: Path) -> None:
             there.configure()
         for example in found:
             ended = there.run(example)
-            told = f"{example}:\n{example.code}\n{ended.stdout}{ended.stderr}"
-            assert ended.returncode == 0, told
+            reported = f"{example}:\n{example.code}\n{ended.stdout}{ended.stderr}"
+            assert ended.returncode == 0, reported
 
 
 def test_there_is_much_to_run() -> None:

@@ -143,14 +143,14 @@ def test_a_version_that_went_is_missing(client, remote, run, versions):
     ("option", "code"),
     [(("--url", "http://127.0.0.1:1"), 6), (("--url", "nonsense"), 3)],
 )
-def test_no_service_is_told_in_two_lines(run, option, code):
+def test_no_service_is_reported_in_two_lines(run, option, code):
     got, out, err = run("fetch", "p/a/1", "--remote", *option)
     assert (got, out) == (code, "")
     assert 1 <= len(err.splitlines()) <= 2
     assert err.startswith("error: ")
 
 
-def test_a_cache_without_space_is_told_in_two_lines(run, versions, tmp_path):
+def test_a_cache_without_space_is_reported_in_two_lines(run, versions, tmp_path):
     if os.geteuid() != 0:
         pytest.skip("only root can mount a small filesystem")
     small = tmp_path / "small"

@@ -260,7 +260,7 @@ def test_what_is_final_is_never_asked_for_again(far, published, service, tmp_pat
     assert copy.copy(later) == later
 
 
-def test_a_deleted_version_is_told_of_in_words(fs, published, service, client):
+def test_a_deleted_version_is_reported_in_words(fs, published, service, client):
     at = f"{published}/a/2"
     assert fs.cat_file(f"{at}/table.csv").decode() == TABLE
     client.admin.delete_version(published, "a", "2")

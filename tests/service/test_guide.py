@@ -37,7 +37,7 @@ def needs(code: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def weather(service, tmp_path_factory):
-    """The project that the guide tells of."""
+    """The project in the guide."""
     client = Client(service.url, staging=service.staging, registry=service.registry)
     source = tmp_path_factory.mktemp("weather")
     (source / "2026").mkdir()

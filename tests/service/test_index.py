@@ -114,7 +114,7 @@ def test_empty_files_are_not_looked_for(there: Client, fresh: str) -> None:
     assert links(publish(there, f"{fresh}/b/1", {"empty": b"", "x": b"x"})) == {}
 
 
-def test_other_projects_are_not_looked_at(there: Client, fresh: str) -> None:
+def test_other_projects_are_not_read(there: Client, fresh: str) -> None:
     other = f"{fresh}x"  # its name starts alike
     there.admin.create_project(other)
     publish(there, f"{other}/a/1", {"f": BIG})
@@ -186,7 +186,7 @@ def test_a_manifest_that_is_damaged_keeps_nobody_from_uploading(there: Client, f
     kept = damaged.read_bytes()
     damaged.write_bytes(b"{")
     assert links(publish(there, f"{p}/b/2", {"g": BIG})) == {}
-    damaged.write_bytes(kept)  # other tests look at all of the registry
+    damaged.write_bytes(kept)  # other tests read the whole registry
 
 
 def test_within_an_asset(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def chain(there: Client, fresh: str) -> str:
     return fresh
 
 
-def test_show_tells_links_and_shared_content(
+def test_show_reports_links_and_shared_content(
     there: Client, chain: str, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOBBLER_URL", str(there.url))
@@ -233,18 +233,18 @@ def test_show_tells_links_and_shared_content(
     assert parent == "g"
     code, out, err = run("show", "--links", f"{p}/a/1", "--json")
     assert (code, err) == (0, "")
-    told = json.loads(out)
-    assert told["links"] == plainly(
+    reported = json.loads(out)
+    assert reported["links"] == plainly(
         there.admin.reroute_links([{**address(f"{p}/a/1")}], dry_run=True)
     )
-    assert [link["path"] for link in told["links"]][:2] == [f"{p}/a/2/f", f"{p}/a/3/f"]
-    assert told["shared"] == [
+    assert [link["path"] for link in reported["links"]][:2] == [f"{p}/a/2/f", f"{p}/a/3/f"]
+    assert reported["shared"] == [
         {"version": f"{p}/{where}", "files": 1, "size": 6, "stored": 0}
         for where in ("a/2", "a/3", "b/1")
     ]
     by_files = Client(registry=there.registry).version(p, "a", "1").relations()
-    assert plainly(by_files.links) == told["links"]
-    assert plainly(by_files.shared) == told["shared"]
+    assert plainly(by_files.links) == reported["links"]
+    assert plainly(by_files.shared) == reported["shared"]
     code, out, err = run("show", "--links", f"{p}/a/1")
     assert out.splitlines()[0] == f"link\t{p}/a/2/f\tcopy\t{p}/a/1/f\t6"
     assert out.splitlines()[-1] == f"shared\t{p}/b/1\t1\t6\t0"
@@ -296,8 +296,8 @@ def test_the_command_looks_after_the_index(
     versions = int(out.split()[1])
     assert versions >= 1
     code, out, _ = run("index", "status", *flags, "--json")
-    told = json.loads(out)
-    assert (told["versions"], told["behind"]) == (versions, 0)
+    reported = json.loads(out)
+    assert (reported["versions"], reported["behind"]) == (versions, 0)
     flags[-1] = str(tmp_path / "none.db")
     code, out, err = run("index", "status", *flags)
     assert (code, out) == (1, "")
@@ -321,8 +321,8 @@ def test_the_command_leaves_no_files_that_the_service_could_not_open(
 
 
 def test_dedup_beyond_the_latest_version_needs_an_index(place: Any) -> None:
-    told = refusal(*directories(place), "--dedup", "project", code=WRONG_USAGE)
-    assert "--index" in told
+    reported = refusal(*directories(place), "--dedup", "project", code=WRONG_USAGE)
+    assert "--index" in reported
 
 
 @pytest.mark.parametrize("where", ["staging", "registry", "open", "missing"])
@@ -330,14 +330,14 @@ def test_an_index_in_a_bad_place_is_refused(place: Any, where: str) -> None:
     if where == "open":
         (place.top / where).mkdir()
         (place.top / where).chmod(0o1777)
-    told = refusal(*directories(place), f"--index={place.top / where / 'i.db'}")
-    assert "index" in told
-    assert "hint: " in told
+    reported = refusal(*directories(place), f"--index={place.top / where / 'i.db'}")
+    assert "index" in reported
+    assert "hint: " in reported
 
 
 def test_the_index_of_another_registry_is_refused(place: Any, tmp_path: Path, run: Any) -> None:
     (tmp_path / "other").mkdir()
     flags = ["--registry", str(tmp_path / "other"), "--index", str(tmp_path / "i.db")]
     assert run("index", "rebuild", *flags)[0] == 0
-    told = refusal(*directories(place), flags[2], flags[3], code=CLIENTS_MISTAKE)
-    assert "another registry" in told
+    reported = refusal(*directories(place), flags[2], flags[3], code=CLIENTS_MISTAKE)
+    assert "another registry" in reported

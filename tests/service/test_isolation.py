@@ -1,4 +1,4 @@
-"""Whoever reads while others publish, delete and reroute sees whole versions and whole files."""
+"""Readers see whole versions and whole files while others publish, delete and reroute."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def wrong_with(service: TestService, version: str) -> Iterator[str]:
         assert answer.status_code in (200, 404), answer.text
         return answer.content if answer.ok else None
 
-    told = fetch(f"{version}/..manifest")
-    manifest = json.loads(told) if told is not None else {}
+    reported = fetch(f"{version}/..manifest")
+    manifest = json.loads(reported) if reported is not None else {}
     missing = [] if manifest else ["..manifest"]
     for path, entry in manifest.items():
         content = fetch(f"{version}/{path}")

@@ -75,7 +75,7 @@ def test_it_is_valid(described):
     assert described["paths"] == description()["paths"]
 
 
-def test_every_action_is_told_of(described):
+def test_every_action_is_documented(described):
     assert set(described["x-actions"]) == set(ACTIONS) == set(ACTION_DOCS)
     schemas = described["components"]["schemas"]
     for name, action in described["x-actions"].items():
@@ -83,7 +83,7 @@ def test_every_action_is_told_of(described):
             assert action[part]["$ref"].rpartition("/")[2] in schemas, name
 
 
-def test_every_endpoint_is_told_of(url):
+def test_every_endpoint_is_documented(url):
     """What is not described is not there, and the other way round."""
     for path, operations in paths().items():
         full = path.format(path="p/a/1/x.txt", request="request-x", job="1-request-x")
@@ -94,7 +94,7 @@ def test_every_endpoint_is_told_of(url):
 
 
 @pytest.mark.parametrize("path", ["/new/request-x", "/fetch/p/a/1/x.txt", "/info", "/jobs/1-x"])
-def test_a_method_that_is_not_there_is_told_which_are(url, path):
+def test_a_wrong_method_gets_the_right_ones(url, path):
     answer = requests.put(url + path, timeout=30)
     assert answer.status_code == 405
     assert "PUT" in answer.json()["reason"]
@@ -121,8 +121,8 @@ def test_what_is_generated_is_answered_as_described(url, described):
 
 def _modes(operation: dict[str, Any]) -> list[schemathesis.GenerationMode]:
     """Any text may stand in a path; only what is not just text can be wrong."""
-    told = [p["schema"] for p in operation.get("parameters", []) if p["in"] == "query"]
-    can_be_wrong = any(schema.get("enum") or schema["type"] != "string" for schema in told)
+    reported = [p["schema"] for p in operation.get("parameters", []) if p["in"] == "query"]
+    can_be_wrong = any(schema.get("enum") or schema["type"] != "string" for schema in reported)
     positive, negative = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
     return [positive, negative] if can_be_wrong else [positive]
 
@@ -200,9 +200,9 @@ FIELDS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_status_that_is_told_of_has_a_sample(described):
+def test_every_documented_status_has_a_sample(described):
     """But for 500, and for what is the same without a body."""
-    told = {
+    reported = {
         (method, path, int(status))
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
@@ -210,7 +210,7 @@ def test_every_status_that_is_told_of_has_a_sample(described):
         for status in operation["responses"]
         if status != "500"
     }
-    assert told == {sample[:3] for sample in SAMPLES}
+    assert reported == {sample[:3] for sample in SAMPLES}
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: f"{s[0]} {s[1]} {s[2]}")
@@ -247,10 +247,10 @@ def _check(
     """Ask, and hold the answer against the description."""
     with requests.request(method, url, headers=headers, stream=True, timeout=30) as answer:
         assert answer.status_code == status, answer.text
-        told = described["paths"][path][method]["responses"][str(status)]
-        for header in told["headers"]:
+        reported = described["paths"][path][method]["responses"][str(status)]
+        for header in reported["headers"]:
             assert header in answer.headers, header
-        content = told.get("content", {})
+        content = reported.get("content", {})
         media_type = answer.headers.get("content-type", "").partition(";")[0]
         if content and "*/*" not in content:
             assert media_type in content
@@ -304,12 +304,12 @@ def test_requests_and_their_answers_are_as_described(served, url, described):
             fields["source"] = source.name
         if fields.get("job") == "?":
             fields["job"] = waiting.name
-        told = described["x-actions"][name]
-        validator(described, told["request"]).validate(fields)
+        reported = described["x-actions"][name]
+        validator(described, reported["request"]).validate(fields)
         answer = client.connection.request(name, **fields)
-        validator(described, told["answer"]).validate(answer)
-        known = described["components"]["schemas"][told["answer"]["$ref"].rpartition("/")[2]]
-        assert set(answer) <= set(known["properties"]), f"{name} answers more than is told"
+        validator(described, reported["answer"]).validate(answer)
+        known = described["components"]["schemas"][reported["answer"]["$ref"].rpartition("/")[2]]
+        assert set(answer) <= set(known["properties"]), f"{name} answers more than is documented"
 
 
 def test_what_is_refused_is_refused_by_the_schema_too(served, url, described):
@@ -319,8 +319,8 @@ def test_what_is_refused_is_refused_by_the_schema_too(served, url, described):
         ("set_permissions", {"project": "p", "permissions": {"owners": "ada"}}),
         ("reroute_links", {"to_delete": [{"asset": "a"}]}),
     ]:
-        told = described["x-actions"][name]
-        assert not validator(described, told["request"]).is_valid(fields)
+        reported = described["x-actions"][name]
+        assert not validator(described, reported["request"]).is_valid(fields)
         file = f"request-{name}-{secrets.token_hex(6)}"
         Path(served.staging, file).write_text(str(fields).replace("'", '"'))
         answer = requests.post(f"{url}/new/{file}", timeout=30)

@@ -91,5 +91,5 @@ def test_rerouting_and_removing(seen: Any) -> None:
     assert seen["removed"] == {"versions": ["2"], "projects": False}
 
 
-def test_a_refusal_tells_the_reason(seen: Any) -> None:
+def test_a_refusal_reports_the_reason(seen: Any) -> None:
     assert "already exists" in seen["refusal"]

@@ -40,7 +40,7 @@ def published(project: str, source: Path, to) -> str:
 
 @pytest.fixture
 def powerless(service: TestService):
-    """A second service of the same directories, of which nobody is an administrator."""
+    """A second service for the same directories, without an administrator."""
     running = TestService(service.staging, service.registry, admin=[])
     yield running
     running.stop()

@@ -82,15 +82,15 @@ def test_what_fails_does_not_keep_the_rest(run, registry, published):
     assert "..manifest is damaged" in row[1]
     assert "refreshed  2 records" in err
     assert "error: 1 of 3 records failed" in err
-    # All was tried, so that it is begun anew.
+    # All tasks were tried, so the next run starts over.
     code, out, _ = run("refresh", "--all", published, "--json")
-    told = json.loads(out)
-    assert (code, len(told["refreshed"]), told["resumed"]) == (1, 2, None)
-    (failed,) = told["failed"]
+    reported = json.loads(out)
+    assert (code, len(reported["refreshed"]), reported["resumed"]) == (1, 2, None)
+    (failed,) = reported["failed"]
     assert (failed["action"], failed["project"]) == ("refresh_usage", published)
 
 
-def test_it_is_gone_on_with(run, as_json, client, published):
+def test_it_is_resumed(run, as_json, client, published):
     results = iter(client.admin.refresh_all(published))
     assert next(results).found == 38
     assert next(results).address == f"{published}/a"
@@ -99,9 +99,9 @@ def test_it_is_gone_on_with(run, as_json, client, published):
     assert (sweep.done_before, sweep.left) == (2, 1)
     assert len(client.admin.refresh_all(published, restart=True).tasks) == 3
     assert client.admin.refresh_all(published, "a").resumed is None
-    told = as_json("refresh", "--all", published)
-    assert (len(told["refreshed"]), told["done_before"]) == (1, 2)
-    assert told["resumed"] is not None
+    reported = as_json("refresh", "--all", published)
+    assert (len(reported["refreshed"]), reported["done_before"]) == (1, 2)
+    assert reported["resumed"] is not None
     assert client.admin.refresh_all(published).resumed is None
 
 
@@ -114,9 +114,9 @@ def test_reindex_all(run, as_json, client, registry, published):
     code, out, _ = run("reindex", "--all", f"{published}/b", "--dry-run")
     assert (code, out.splitlines()) == (0, [f"would reindex {v}" for v in versions[2:]])
     assert (registry / "a" / "1" / "..manifest").read_text() == "["
-    told = as_json("reindex", "--all", published, "--yes", "--parallel", "2")
-    found = [f"{v['project']}/{v['asset']}/{v['version']}" for v in told["reindexed"]]
-    assert (sorted(found), told["failed"]) == (versions, [])
+    reported = as_json("reindex", "--all", published, "--yes", "--parallel", "2")
+    found = [f"{v['project']}/{v['asset']}/{v['version']}" for v in reported["reindexed"]]
+    assert (sorted(found), reported["failed"]) == (versions, [])
     assert "more" in client.version(published, "b", "2").manifest()
     # The first can be reindexed only after the second, to which it is linked.
     (registry / "b" / "2" / "..manifest").write_text("[")
@@ -164,7 +164,7 @@ def test_versions_that_can_not_be_reindexed(run, client, registry, published, mo
     assert "reindexed  2 versions" in err
 
 
-def test_a_version_at_a_time_is_gone_on_with(run, client, published):
+def test_a_version_at_a_time_is_resumed(run, client, published):
     results = iter(client.admin.reindex_all(published))
     next(results)
     results.close()
@@ -177,7 +177,7 @@ def test_a_version_at_a_time_is_gone_on_with(run, client, published):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "reported"),
     [
         ([], 2, "--all"),
         (["weather"], 3, "gobbler reindex --all weather"),
@@ -186,13 +186,13 @@ def test_a_version_at_a_time_is_gone_on_with(run, client, published):
         (["--all", "weather/a/1", "-y"], 3, "not the address"),
     ],
 )
-def test_what_is_meant_is_to_be_said(run, words, code, told):
+def test_what_is_meant_is_to_be_said(run, words, code, reported):
     ended = run("reindex", *words)
     assert (ended[0], ended[1]) == (code, "")
-    assert told in ended[2]
+    assert reported in ended[2]
 
 
-def test_who_may_not_is_told_at_once(service, published):
+def test_who_may_not_gets_an_error_at_once(service, published):
     powerless = TestService(service.staging, service.registry, admin=[])
     try:
         client = Client(powerless.url, staging=service.staging)

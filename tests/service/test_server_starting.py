@@ -1,4 +1,4 @@
-"""Starting a service: what it is told on the command line, and what it says if it can't."""
+"""Starting a service: its command line, and its messages if it can't start."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def directories(place: Place) -> list[str]:
     return [f"--staging={place.staging}", f"--registry={place.registry}"]
 
 
-def test_a_port_in_use_is_told_with_a_way_out(place: Place) -> None:
+def test_a_port_in_use_is_reported_with_a_way_out(place: Place) -> None:
     with socket.socket() as ingested:
         ingested.bind(("127.0.0.1", 0))
         ingested.listen()
         port = ingested.getsockname()[1]
-        told = refusal(*directories(place), f"--port={port}")
-    assert f"error: port {port} of 127.0.0.1 is in use" in told
-    assert "hint: " in told
-    assert "--port" in told
+        reported = refusal(*directories(place), f"--port={port}")
+    assert f"error: port {port} of 127.0.0.1 is in use" in reported
+    assert "hint: " in reported
+    assert "--port" in reported
 
 
 def answer(url: str) -> Any:
@@ -95,35 +95,35 @@ def test_of_services_that_start_at_the_same_moment_one_gets_the_port(tmp_path: P
 
 
 @pytest.mark.parametrize("which", ["staging", "registry"])
-def test_a_missing_directory_is_told_with_the_command_that_makes_it(
+def test_a_missing_directory_is_reported_with_the_command_that_makes_it(
     place: Place, which: str
 ) -> None:
     path = getattr(place, which)
     path.rmdir()
-    told = refusal(*directories(place))
-    assert f"error: the {which} directory {path} does not exist" in told
-    assert "hint: " in told
-    assert f"mkdir -m {'1777' if which == 'staging' else '0755'} {path}" in told
+    reported = refusal(*directories(place))
+    assert f"error: the {which} directory {path} does not exist" in reported
+    assert "hint: " in reported
+    assert f"mkdir -m {'1777' if which == 'staging' else '0755'} {path}" in reported
 
 
 @pytest.mark.parametrize("which", ["staging", "registry"])
-def test_a_directory_that_the_account_can_not_write_is_told(
+def test_a_directory_that_the_account_can_not_write_is_reported(
     public_place: Place, which: str
 ) -> None:
     account("gtservice")
     other = "staging" if which == "registry" else "registry"
     os.chown(getattr(public_place, other), account("gtservice"), -1)
     os.chmod(getattr(public_place, which), 0o755)
-    told = refusal(*directories(public_place), user="gtservice")
-    assert f"can't write to the {which} directory {getattr(public_place, which)}" in told
-    assert "hint: " in told
+    reported = refusal(*directories(public_place), user="gtservice")
+    assert f"can't write to the {which} directory {getattr(public_place, which)}" in reported
+    assert "hint: " in reported
 
 
 def test_a_registry_that_everybody_can_write_is_not_served(place: Place) -> None:
     place.registry.chmod(0o777)
-    told = refusal(*directories(place))
-    assert "writable by everybody" in told
-    assert f"chmod o-w {place.registry}" in told
+    reported = refusal(*directories(place))
+    assert "writable by everybody" in reported
+    assert f"chmod o-w {place.registry}" in reported
 
 
 @pytest.mark.parametrize(
@@ -139,10 +139,12 @@ def test_a_registry_that_everybody_can_write_is_not_served(place: Place) -> None
         ("argument", "argument"),
     ],
 )
-def test_a_wrong_command_line_is_told_with_the_usage(place: Place, flag: str, named: str) -> None:
-    told = refusal(*directories(place), flag, code=WRONG_USAGE)
-    assert "Usage: gobbler serve" in told
-    assert named in told
+def test_a_wrong_command_line_is_reported_with_the_usage(
+    place: Place, flag: str, named: str
+) -> None:
+    reported = refusal(*directories(place), flag, code=WRONG_USAGE)
+    assert "Usage: gobbler serve" in reported
+    assert named in reported
 
 
 def test_a_missing_flag_is_named() -> None:
@@ -158,15 +160,15 @@ def test_a_missing_flag_is_named() -> None:
         ("spoof", None, ["could not read"]),
     ],
 )
-def test_a_bad_file_of_rules_is_told_with_file_and_line(
+def test_a_bad_file_of_rules_is_reported_with_file_and_line(
     place: Place, flag: str, content: str | None, named: list[str]
 ) -> None:
     path = place.top / flag
     if content is not None:
         path.write_text(content)
-    told = refusal(*directories(place), f"--{flag}={path}")
+    reported = refusal(*directories(place), f"--{flag}={path}")
     for words in (str(path), *named):
-        assert words in told
+        assert words in reported
 
 
 def test_nothing_is_made_in_directories_that_it_refuses(place: Place) -> None:
@@ -207,9 +209,9 @@ def test_log_lines_are_json_on_demand(place: Place) -> None:
         assert service.terminate() == 0
     lines = [json.loads(line) for line in service.output().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    told = [line for line in lines if line["logger"] == "gobbler.model.requests"]
-    assert len(told) == 2
-    assert all(own_name() in line["message"] for line in told)
+    reported = [line for line in lines if line["logger"] == "gobbler.model.requests"]
+    assert len(reported) == 2
+    assert all(own_name() in line["message"] for line in reported)
 
 
 def test_what_users_write_starts_no_line_of_the_log(place: Place) -> None:

@@ -114,7 +114,7 @@ def test_what_runs_may_finish_within_the_grace_period(place: Place) -> None:
     assert place.incoming() == []
 
 
-def test_what_does_not_is_put_back_and_told_so(place: Place) -> None:
+def test_what_does_not_is_put_back_and_reported(place: Place) -> None:
     with Running(place, "--grace=0") as service:
         service.succeed("create_project", {"project": "p"})
         source = place.stage({"large": 20 * GIB, **SMALL})
@@ -154,7 +154,7 @@ def pidfd(process: int) -> int:
     return os.pidfd_open(process)
 
 
-def test_a_restart_sweeps_what_a_kill_has_left(place: Place) -> None:
+def test_a_restart_recovers_what_a_kill_has_left(place: Place) -> None:
     with Running(place) as service:
         service.succeed("create_project", {"project": "p"})
         source = place.stage({"large": 20 * GIB, **SMALL})

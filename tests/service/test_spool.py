@@ -94,7 +94,7 @@ def test_identity_is_the_owner_of_the_file_and_nothing_else(staffed: Place) -> N
     forged = {**owned, "user": ALICE, "uid": uid_of(ALICE), "requester": own_name()}
     assert ask(staffed, BOB, "set_permissions", forged)["http_status"] == 403
     pretended = f"{uid_of(ALICE)}-request-set_permissions-x"
-    # `mv` keeps the owner, whoever's name stands in the name of the file.
+    # `mv` keeps the owner, regardless of the name of the file.
     script = f"echo '{{}}' >..spool/tmp/{pretended}; mv ..spool/tmp/{pretended} ..spool/new/"
     shell(BOB, script, staffed)
     refused = answer_of(staffed, f"{uid_of(BOB)}-{pretended}")

@@ -132,7 +132,7 @@ def check_all_are_valid(place: Place, workers: Workers, count: int) -> None:
 
 
 def check_nothing_is_left(place: Place) -> None:
-    """Once the next worker has swept; what was being written goes when it is old."""
+    """The state after the next recovery, which removes unfinished files once they are old."""
     with Workers(place, user=SERVICE) as workers:
         unfinished = [(spool(place) / "jobs").glob("..tmp-*")]
         unfinished.append((place.registry / "..incoming").glob("..doctor-*"))
@@ -198,7 +198,7 @@ def hosts() -> list[list[str]]:
 
 
 def test_two_hosts_that_share_only_the_directories(hall: Place, hosts: list[list[str]]) -> None:
-    """Neither can look at the processes of the other; what dies is started anew on its host."""
+    """Neither sees the processes of the other; a worker that dies is restarted on its host."""
     count = max(40, JOBS // 4)
     chance = random.Random(7)
     with Workers(hall, user=SERVICE) as workers, Workers(RemoteExecutor(hall)) as others:

@@ -57,7 +57,7 @@ def copies(place: Place) -> dict[str, int]:
 
 
 def noted(place: Place) -> int:
-    """How many copies are known to whoever goes on."""
+    """The number of copies that the next attempt knows."""
     lists = list((place.registry / "..incoming").glob("*-task/taken"))
     return sum(path.read_bytes().count(b"part") for path in lists)
 
@@ -126,7 +126,7 @@ def test_what_does_not_end_within_the_grace_period_waits_for_the_next(
         (hall.staging / large / "z-endless").unlink()
         workers.start()
         assert answer_of(hall, job, patience=90)["status"] == "SUCCESS"
-        # That its worker was told to stop is no fault of the job.
+        # A worker that was stopped is no fault of the job.
         assert state_of(hall, job)["attempts"] == 1
 
 
@@ -158,7 +158,7 @@ def test_nobody_waits_for_another_users_jobs(hall: Place) -> None:
         job = submit(hall, BOB, "upload", upload_of(source, "bobs"))
         assert answer_of(hall, job, BOB)["status"] == "SUCCESS"
         assert len(running()) == 2, "the last slot is not hers"
-        # What takes no time does not wait for what does, be it hers.
+        # Quick requests do not wait for slow ones, even those of the same user.
         listed = ask(hall, ALICE, "list_jobs", {})["jobs"]
         assert len(listed) > 1000
         waiting = next(j for j in long if j not in running())

@@ -1,4 +1,4 @@
-"""Verifying all versions: which, in which order, and what is told of them."""
+"""Validating all versions: which, in which order, and the results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["published", "reader", "state"]
 
 
 @pytest.mark.parametrize("parallel", [1, 3])
-def test_all_are_verified_and_what_is_wrong_is_told(reader, service, published, parallel):
+def test_all_are_verified_and_what_is_wrong_is_reported(reader, service, published, parallel):
     damage(service, f"{published}/b/1")
     Path(service.registry, published, "a", "2", "..summary").write_text("{")
     Path(service.registry, published, "a", "3", "..manifest").write_text("[")
@@ -64,7 +64,7 @@ def test_the_one_that_was_verified_the_longest_ago_is_first(client, published):
         client.admin.validate_all(published, since=now, restart=True)
 
 
-def test_it_is_gone_on_with(client, published):
+def test_it_is_resumed(client, published):
     for result in client.admin.validate_all(published):
         if result.address.endswith("a/3"):
             break
@@ -90,7 +90,7 @@ def test_nothing_is_lost_when_it_is_ended_early(client, service, published):
     assert len(client.admin.validate_all(published).tasks) == COUNT - len(known)
 
 
-def test_begun_anew(client, published):
+def test_restart_starts_over(client, published):
     next(iter(client.admin.validate_all(published)))
     begun = dt.datetime.now().astimezone()
     next(iter(client.admin.validate_all(published, restart=True)))
@@ -110,7 +110,7 @@ def test_budgets(client, published):
     assert len(list(client.admin.validate_all(published, budget=Budget(3600, 1 << 40)))) == COUNT
 
 
-def test_what_was_published_anew_is_another_version(client, published, source):
+def test_what_was_published_again_is_another_version(client, published, source):
     assert len(list(client.admin.validate_all(published))) == COUNT
     old = client.version(published, "b", "1").summary().upload_finish
     client.admin.delete_version(published, "b", "1")
@@ -141,7 +141,7 @@ def test_what_is_deleted_meanwhile_is_left_out(client, published):
     assert list(client.admin.last_verified(published)) == [f"{published}/a/{v}" for v in "123"]
 
 
-def test_names_that_can_be_none_are_told(client, service, published):
+def test_names_that_can_be_none_are_reported(client, service, published):
     Path(service.registry, published, "a", "back\\slash").mkdir()
     os.mkdir(os.fsencode(f"{service.registry}/{published}/a/") + b"\xff")
     found = {result.address: result for result in client.admin.validate_all(published, "a")}
@@ -151,7 +151,7 @@ def test_names_that_can_be_none_are_told(client, service, published):
     assert "backslash" in problem
 
 
-def test_who_may_not_is_told_at_once(service, published):
+def test_who_may_not_gets_an_error_at_once(service, published):
     powerless = TestService(service.staging, service.registry, admin=[])
     try:
         client = Client(powerless.url, staging=service.staging)

@@ -84,10 +84,10 @@ def test_killed_in_the_middle(eight: Running, public_place: Place):
     command = [sys.executable, "-m", "gobbler", "validate", "--all", "--json", "--url", eight.url]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (0, "")
-    told = json.loads(ended.stdout)
+    reported = json.loads(ended.stdout)
     assert len({line for line in done if line}) == 3
-    assert (told["verified"], told["not_due"], told["remaining"]) == (5, 3, 0)
-    assert told["resumed"] is not None
+    assert (reported["verified"], reported["not_due"], reported["remaining"]) == (5, 3, 0)
+    assert reported["resumed"] is not None
     assert 8 <= len(validations(eight)) <= 9
 
 
@@ -97,10 +97,10 @@ def test_two_commands_at_once(client, service, published):
         subprocess.Popen([*command, "--url", service.url], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    told = [json.loads(process.communicate(timeout=60)[0]) for process in both]
+    reported = [json.loads(process.communicate(timeout=60)[0]) for process in both]
     assert [process.returncode for process in both] == [0, 0]
     # More only if one had ended before the other began.
-    assert sum(each["verified"] for each in told) in (COUNT, 2 * COUNT)
+    assert sum(each["verified"] for each in reported) in (COUNT, 2 * COUNT)
     assert None not in client.admin.last_verified(published).values()
 
 
@@ -117,7 +117,7 @@ def test_what_another_is_at_is_left_to_it(client, published):
 
 @pytest.fixture
 def own(tmp_path, source):
-    """A service that can be started anew at its port, with six versions."""
+    """A service that can be restarted at its port, with six versions."""
     made = TestService()
     client = Client(made.url, staging=made.staging, registry=made.registry)
     client.admin.create_project("p")
@@ -141,7 +141,7 @@ def stop_only(service: TestService) -> None:
     service._own, service._reserved = kept, reserved
 
 
-def test_a_service_that_is_started_anew(own):
+def test_a_service_that_is_restarted(own):
     made, client, restart = own
     progress = Notes()
     results = iter(client.admin.validate_all(progress=progress))
@@ -158,7 +158,7 @@ def test_a_service_that_is_started_anew(own):
 
 
 def test_a_service_that_stays_away(own, run, monkeypatch, state):
-    """What was found is told, and that it can be gone on with."""
+    """The command reports its findings, and that it can be resumed."""
     made, _, restart = own
     damage(made, "p/a1/1")
     monkeypatch.setenv("GOBBLER_URL", made.url)
@@ -187,6 +187,6 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     restart()
     code, out, err = run("validate", "--all", "--json", "--url", made.url)
     assert (code, err) == (3, "")
-    told = json.loads(out)
-    assert (told["verified"], told["remaining"]) == (4, 0)
-    assert [one["asset"] for one in told["wrong"]] == ["a1"]
+    reported = json.loads(out)
+    assert (reported["verified"], reported["remaining"]) == (4, 0)
+    assert [one["asset"] for one in reported["wrong"]] == ["a1"]

@@ -1,4 +1,4 @@
-"""A web server that answers what a test tells it to: whole, broken or hostile."""
+"""A web server with the answers that a test wants: complete, broken or hostile."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Web:
                 size, start = len(answer.body), int(wanted[len("bytes=") : -1])
                 if start >= size:
                     return 416, b"", {"Content-Range": f"bytes */{size}"}
-                told = f"bytes {start}-{size - 1}/{size}"
-                return 206, answer.body[start:], {"Content-Range": told}
+                reported = f"bytes {start}-{size - 1}/{size}"
+                return 206, answer.body[start:], {"Content-Range": reported}
 
             def do_POST(self) -> None:
                 web.on_post(self.path)
@@ -105,7 +105,7 @@ def web() -> Iterator[Web]:
 
 
 class ActingService:
-    """Remembers the request file at the moment of the POST, and answers as told."""
+    """Remembers the request file at the moment of the POST, and answers as the test wants."""
 
     def __init__(
         self, web: Web, staging: Path, status: int = 200, body: str = '{"status": "SUCCESS"}'

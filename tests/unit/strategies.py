@@ -29,7 +29,7 @@ def unpack_golden(directory: Path) -> Path:
 
 
 def _as_it_is(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-    # Links out of it are part of it; everything belongs to whoever runs the tests.
+    # Links out of it are part of it; everything belongs to the user who runs the tests.
     del path
     return member
 

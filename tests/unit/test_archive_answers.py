@@ -1,4 +1,4 @@
-"""Archives as they are asked for and answered, also to those who go away."""
+"""Requests for archives and their answers, also for clients that disconnect."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_the_answer(client: Client) -> None:
     assert client.ended
 
 
-def test_the_length_need_not_be_told(client: Client) -> None:
+def test_the_length_need_not_be_announced(client: Client) -> None:
     assert client.ask("p/a/1.tar", query="length=true") == 200
     whole = client.body
     client.sent.clear()
@@ -134,7 +134,7 @@ def test_the_length_need_not_be_told(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["p/a/2.tar", "p/a/1/x.tar", "p/b/1.tar"])
-def test_what_is_not_there_is_told_even_so(client: Client, path: str) -> None:
+def test_what_is_not_there_is_reported_even_so(client: Client, path: str) -> None:
     assert client.ask(path, query="length=false") == 404
 
 

@@ -76,7 +76,7 @@ def test_links_are_files_or_links(
         "{top}/archive/../secret/f",
     ],
 )
-def test_what_fetch_would_not_serve_is_told_before_anything_is_sent(
+def test_what_fetch_would_not_serve_is_reported_before_anything_is_sent(
     files: RegistryFiles, top: Path, to: str, links: LinkMode
 ) -> None:
     (top / "archive/out").symlink_to(top / "secret/f")

@@ -121,7 +121,7 @@ def fingerprint_of(path: Path) -> Fingerprint:
     return Fingerprint.of(status)
 
 
-def test_what_is_the_same_as_its_twin_is_not_copied(bench: Bench) -> None:
+def test_what_is_the_same_as_its_candidate_is_not_copied(bench: Bench) -> None:
     (bench.path / "f").write_bytes(b"the same")
     (ingested,) = run_batch(
         bench.batch("f", candidates=bench.candidate("f", b"the same")), NoProgress()
@@ -132,7 +132,7 @@ def test_what_is_the_same_as_its_twin_is_not_copied(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("other", [b"not same", b"the samE", b"the same and more"])
-def test_what_differs_from_its_twin_is_copied_whatever_the_twins_md5(
+def test_what_differs_from_its_candidate_is_copied_whatever_the_candidates_md5(
     bench: Bench, other: bytes
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")
@@ -143,7 +143,7 @@ def test_what_differs_from_its_twin_is_copied_whatever_the_twins_md5(
 
 
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: (path.unlink(), path.symlink_to("/"))])
-def test_a_twin_that_is_gone_costs_nothing_but_the_copy(
+def test_a_candidate_that_is_gone_costs_nothing_but_the_copy(
     bench: Bench, spoil: Callable[[Path], object]
 ) -> None:
     (bench.path / "f").write_bytes(b"the same")

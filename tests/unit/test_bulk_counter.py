@@ -1,4 +1,4 @@
-"""What is told of versions that are wrong, and how far a sweep is."""
+"""The report on wrong versions, and the progress of a bulk run."""
 
 from __future__ import annotations
 

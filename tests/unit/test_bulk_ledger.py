@@ -1,4 +1,4 @@
-"""What is kept of sweeps: by several processes, and whatever becomes of the file."""
+"""The ledger of bulk runs: used by several processes, and with a missing or damaged file."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_a_clock_that_was_wrong():
 
 
 @given(summaries, summaries)
-def test_stamps(one, other):
+def test_fingerprints(one, other):
     approved = Summary(one.upload_user_id, one.upload_start, one.upload_finish)
     assert version_fingerprint(one) == version_fingerprint(approved)
     is_same = dataclasses.astuple(Once(version_fingerprint(one), 0)) == dataclasses.astuple(

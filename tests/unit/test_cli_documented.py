@@ -1,4 +1,4 @@
-"""The commands that the guides tell of are there."""
+"""The commands in the guides exist."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mentions(guide: Path) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.name)
-def test_what_is_told_of_is_there(guide):
+def test_documented_commands_exist(guide):
     for name, word in mentions(guide):
         assert name in COMMANDS, f"gobbler {name}"
         command = import_module(f"gobbler.cli.{name.replace('-', '_')}").command

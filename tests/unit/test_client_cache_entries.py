@@ -78,7 +78,7 @@ def spoil(path: str | Path, data: bytes) -> None:
 
 
 def make_old(cache: Path, days: float, *paths: str) -> None:
-    """Pretend that entries, or all of them, were last used so many days ago."""
+    """Pretend that entries, or all of them, were last used ``days`` ago."""
     before = time.time() - days * DAY
     for entry in Client(cache=cache).cache.entries():
         if not paths or entry.path in paths:
@@ -163,8 +163,8 @@ def test_damage_of_what_is_shared_is_mended_everywhere(filled, run):
     spoil(top / "a", b"SAME")
     code, out, _ = run("verify", "--json")
     assert code == 1
-    told = json.loads(out)
-    assert {each["address"] for each in told["damage"]} == {
+    reported = json.loads(out)
+    assert {each["address"] for each in reported["damage"]} == {
         "p/a/1",
         "p/a/1/a",
         "p/a/1/d",
@@ -199,10 +199,10 @@ def test_what_was_not_used_for_long_goes(filled, cache, run):
     assert (code, err) == (0, "")
     assert "would remove p/a/2/\n" in out
     assert paths(filled.cache.entries()) == before
-    told = json.loads(run("prune", "--dry-run", "--json")[1])
+    reported = json.loads(run("prune", "--dry-run", "--json")[1])
     pruned = filled.cache.prune(30 * DAY)
     assert paths(pruned.entries) == ["p/a/1/..manifest", "p/a/1/d/", "p/a/2/"]
-    assert told["freed"] == pruned.freed
+    assert reported["freed"] == pruned.freed
     assert paths(filled.cache.entries()) == ["p/a/1/", "p/a/1/a"]
     assert list(filled.cache.verify()) == []
 
@@ -214,14 +214,14 @@ def space(cache: Path) -> int:
 
 
 @pytest.mark.parametrize("kept", [("p/a/1",), ("p/a/2", "p/a/1/d"), ("p/a/1/a",), ()])
-def test_as_much_is_freed_as_is_told(filled, cache, kept):
+def test_as_much_is_freed_as_reported(filled, cache, kept):
     make_old(cache, 40)
     make_old(cache, 0, *kept) if kept else None
     before = space(cache)
-    told = filled.cache.prune(DAY, dry_run=True).freed
-    assert filled.cache.prune(DAY).freed == told == before - space(cache)
+    reported = filled.cache.prune(DAY, dry_run=True).freed
+    assert filled.cache.prune(DAY).freed == reported == before - space(cache)
     if not kept:
-        assert told == before
+        assert reported == before
         assert [path for path in cache.rglob("*") if not path.is_dir()] == []
 
 
@@ -271,9 +271,9 @@ def test_ls_for_scripts(filled, run, web):
     rows = [line.split("\t") for line in out.splitlines()]
     assert [row[3] for row in rows] == ALL
     assert rows[0][:2] == [str(SIZE), str(len(FILES) + len(RECORDS))]
-    told = json.loads(run("ls", "--json")[1])
-    assert [entry["address"] for entry in told["entries"]] == [path.rstrip("/") for path in ALL]
-    assert told["entries"][0]["service"] == web.url
+    reported = json.loads(run("ls", "--json")[1])
+    assert [entry["address"] for entry in reported["entries"]] == [path.rstrip("/") for path in ALL]
+    assert reported["entries"][0]["service"] == web.url
 
 
 # What processes leave.
@@ -359,13 +359,13 @@ def test_without_locks_there_is_a_workplace_too(tmp_path, monkeypatch):
         (errno.EIO, Fault, "is damaged", "gobbler cache verify"),
     ],
 )
-def test_what_went_wrong_is_told(number, kind, said, hint):
+def test_what_went_wrong_is_reported(number, kind, said, hint):
     with pytest.raises(kind, match=said) as caught, cache_errors("/c"):
         raise OSError(number, os.strerror(number), "/c/x")
     assert hint in caught.value.hint
 
 
-def test_what_is_told_already_stays():
+def test_what_is_reported_already_stays():
     with pytest.raises(Missing, match="gone"), cache_errors("/c"):
         raise Missing("gone")
 

@@ -1,4 +1,4 @@
-"""What is asked of the service for every change, and what is made of its answers."""
+"""The request that each change sends, and how the client reads the answer."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def asked(web, tmp_path, acting_service):
     client = Client(web.url, staging=staging, registry=registry)
 
     def asked(call: Callable[[Client], object], *, answer: object = None):
-        told = json.dumps({"status": "SUCCESS", **(answer or {})})
-        service = acting_service(staging, body=told)
+        reported = json.dumps({"status": "SUCCESS", **(answer or {})})
+        service = acting_service(staging, body=reported)
         result = call(client)
         assert os.listdir(staging) == []
         ((name, _, fields),) = service.requests or [("", 0, None)]
@@ -178,8 +178,8 @@ def test_appending_to_nothing():
 
 
 def test_all_problems_of_a_version_are_on_the_error(web, tmp_path, acting_service):
-    told = {"status": "ERROR", "reason": "2 problems: x; y", "problems": ["x", "y"]}
-    acting_service(tmp_path, 400, json.dumps(told))
+    reported = {"status": "ERROR", "reason": "2 problems: x; y", "problems": ["x", "y"]}
+    acting_service(tmp_path, 400, json.dumps(reported))
     with pytest.raises(requests.HTTPError, match=r"^2 problems: x; y$") as caught:
         Client(web.url, staging=tmp_path).admin.validate_version("p", "a", "v")
     assert isinstance(caught.value, RequestFailed)

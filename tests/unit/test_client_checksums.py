@@ -48,7 +48,7 @@ def open_files() -> int:
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("how", ["in the background", "at once", "by hand"])
-def test_what_was_copied_is_told(
+def test_what_was_copied_is_reported(
     file: Path, monkeypatch: pytest.MonkeyPatch, size: int, how: str
 ) -> None:
     content = os.urandom(size)

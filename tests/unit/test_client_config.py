@@ -67,7 +67,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text", BAD)
-def test_a_bad_file_is_told_by_file_and_line(text):
+def test_a_bad_file_is_reported_by_file_and_line(text):
     line, what = BAD[text]
     with pytest.raises(InvalidConfiguration) as caught:
         parse_config(text, "/home/ada/config.toml", {})

@@ -46,16 +46,16 @@ def _no_pauses(monkeypatch):
 
 
 @pytest.fixture
-def told():
+def reported():
     return ActionDoc()
 
 
 @pytest.fixture
-def fetch(web, tmp_path, told):
+def fetch(web, tmp_path, reported):
     def fetch(data=DATA, **options):
         entry = options.pop("entry", entry_of(data))
         stop = options.pop("stop", Stop())
-        return download(Http(web.url), PATH, tmp_path, entry, told, stop).read_bytes()
+        return download(Http(web.url), PATH, tmp_path, entry, reported, stop).read_bytes()
 
     return fetch
 
@@ -66,24 +66,24 @@ def offer(web, data=DATA, **headers):
     return web.answers[WHERE]
 
 
-def test_a_file_comes_and_can_not_be_written(web, fetch, told, tmp_path):
+def test_a_file_comes_and_can_not_be_written(web, fetch, reported, tmp_path):
     offer(web)
     assert fetch() == DATA
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
     assert (tmp_path / "content").stat().st_mode & 0o777 == 0o444
     assert web.ranges == [None]
 
 
 @pytest.mark.parametrize("headers", [{"ETag": TAG}, {"Last-Modified": "yesterday"}])
-def test_it_goes_on_where_the_connection_broke(web, fetch, told, headers):
+def test_it_goes_on_where_the_connection_broke(web, fetch, reported, headers):
     offer(web, **headers).breaks_after = [SMALL_FILE, SMALL_FILE, PIECE_BYTES + 5, 5]
     assert fetch() == DATA
     ends = [SMALL_FILE, 2 * SMALL_FILE, 2 * SMALL_FILE + PIECE_BYTES, 2 * SMALL_FILE + PIECE_BYTES]
     assert web.ranges == [None, *(f"bytes={end}-" for end in ends)]
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
 
 
-def test_a_connection_that_brings_nothing_is_given_up(web, fetch, told, tmp_path):
+def test_a_connection_that_brings_nothing_is_given_up(web, fetch, reported, tmp_path):
     offer(web).breaks_after = [SMALL_FILE] + [0] * 9
     with pytest.raises(NoAnswer):
         fetch()
@@ -92,38 +92,38 @@ def test_a_connection_that_brings_nothing_is_given_up(web, fetch, told, tmp_path
 
 
 @pytest.mark.parametrize("headers", [{"ETag": 'W/"weak"'}, {"Content-Type": "x/y"}])
-def test_without_a_validator_it_begins_anew(web, fetch, told, headers):
+def test_without_a_validator_it_starts_over(web, fetch, reported, headers):
     offer(web, **headers).breaks_after = [SMALL_FILE]
     assert fetch() == DATA
     assert web.ranges == [None, None]
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
 
 
-def test_another_attempt_goes_on(web, fetch, told, tmp_path):
+def test_another_attempt_goes_on(web, fetch, reported, tmp_path):
     offer(web)
     (tmp_path / "content").write_bytes(DATA[:SMALL_FILE])
     (tmp_path / "validator").write_text(TAG)
     assert fetch() == DATA
     assert web.ranges == [f"bytes={SMALL_FILE}-"]
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
 
 
-def test_a_file_that_changed_begins_anew(web, fetch, told, tmp_path):
+def test_a_file_that_changed_starts_over(web, fetch, reported, tmp_path):
     offer(web)
     (tmp_path / "content").write_bytes(b"of another state" * 99)
     (tmp_path / "validator").write_text('"another"')
     assert fetch() == DATA
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
     assert (tmp_path / "validator").read_text() == TAG
 
 
-def test_what_was_glued_together_wrongly_begins_anew(web, fetch, told, tmp_path):
+def test_what_was_glued_together_wrongly_starts_over(web, fetch, reported, tmp_path):
     offer(web)
     (tmp_path / "content").write_bytes(b"x" * SMALL_FILE)
     (tmp_path / "validator").write_text(TAG)
     assert fetch() == DATA
     assert web.ranges == [f"bytes={SMALL_FILE}-", None]
-    assert (told.files, told.bytes) == (1, len(DATA))
+    assert (reported.files, reported.bytes) == (1, len(DATA))
 
 
 @pytest.mark.parametrize("have", [DATA, DATA + b"more"])
@@ -155,7 +155,7 @@ def test_a_body_that_was_packed_on_its_way(web, fetch):
     assert fetch() == DATA
 
 
-def test_it_stops_when_it_is_told_to(web, fetch, tmp_path):
+def test_it_stops_on_request(web, fetch, tmp_path):
     offer(web)
     stop = Stop()
     stop.set()
@@ -169,19 +169,19 @@ def test_what_is_missing_is_not_asked_for_again(web, fetch):
     assert len(web.seen) == 1
 
 
-def test_a_small_file(web, told, tmp_path):
+def test_a_small_file(web, reported, tmp_path):
     offer(web, b"12345").breaks_after = [2]
     target = tmp_path / "f"
-    download_small(Http(web.url), PATH, target, entry_of(b"12345"), told)
+    download_small(Http(web.url), PATH, target, entry_of(b"12345"), reported)
     assert target.read_bytes() == b"12345"
-    assert (told.files, told.bytes) == (1, 5)
+    assert (reported.files, reported.bytes) == (1, 5)
 
 
 @pytest.mark.parametrize("wanted", [b"1234", b"54321"])
-def test_a_small_file_that_is_wrong_is_not_written(web, told, tmp_path, wanted):
+def test_a_small_file_that_is_wrong_is_not_written(web, reported, tmp_path, wanted):
     offer(web, b"12345")
     with pytest.raises(ContentMismatch):
-        download_small(Http(web.url), PATH, tmp_path / "f", entry_of(wanted), told)
+        download_small(Http(web.url), PATH, tmp_path / "f", entry_of(wanted), reported)
     assert list(tmp_path.iterdir()) == []
 
 

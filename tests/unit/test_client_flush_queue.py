@@ -89,7 +89,7 @@ def test_a_slow_flush_delays_nobody(top: Path, disk: Disk) -> None:
     assert disk.flushes == 2
 
 
-def test_a_flush_that_fails_is_told(top: Path, disk: Disk) -> None:
+def test_a_flush_that_fails_is_reported(top: Path, disk: Disk) -> None:
     disk.error = OSError(errno.EIO, "Input/output error")
     with FlushQueue(str(top), Objects(top)) as settles:
         write(settles, top, range(FLUSHED_FILES))

@@ -119,7 +119,7 @@ def test_a_web_page_is_not_an_answer(web):
     assert "proxy" in caught.value.hint
 
 
-def test_a_web_page_as_an_error_is_told_as_such(web):
+def test_a_web_page_as_an_error_is_reported_as_such(web):
     web.put("/info", "<html>Forbidden</html>", 403, **{"Content-Type": "text/html; charset=x"})
     with pytest.raises(RequestFailed, match=r"GET .*/info failed: HTTP 403") as caught:
         Http(web.url).get("/info", ServiceInfo)
@@ -133,7 +133,7 @@ def test_plain_text_of_an_error_is_shown(web):
         Http(web.url).read("a")
 
 
-def test_a_wrong_type_is_told_with_its_place(web):
+def test_a_wrong_type_is_reported_with_its_place(web):
     web.put("/info", '{"staging": 1, "registry": "/r"}')
     with pytest.raises(RequestFailed, match=r"\$\.staging"):
         Http(web.url).get("/info", ServiceInfo)

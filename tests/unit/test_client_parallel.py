@@ -44,7 +44,7 @@ def test_several_at_a_time():
 
 @pytest.mark.parametrize("ends", ["error", "close"])
 def test_the_others_are_stopped(ends):
-    """What is under way is told that it is no use, and has ended when the iteration has."""
+    """Running tasks learn that they should stop, and have ended when the iteration ends."""
     begun = threading.Event()
     ended: list[str] = []
 

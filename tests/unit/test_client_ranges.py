@@ -31,9 +31,9 @@ class ServiceContext:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 service.asked.append(self.headers)
-                status, body, told = service.answer(self.path, self.headers)
+                status, body, reported = service.answer(self.path, self.headers)
                 self.send_response(status)
-                for name, value in {**service.headers, **told}.items():
+                for name, value in {**service.headers, **reported}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -63,8 +63,8 @@ class ServiceContext:
         if first >= len(self.content):
             return 416, b"", {"Content-Range": f"bytes */{len(self.content)}"}
         part = self.content[first : last + 1]
-        told = f"bytes {first}-{first + len(part) - 1}/{len(self.content)}"
-        return 206, part, {"Content-Range": told}
+        reported = f"bytes {first}-{first + len(part) - 1}/{len(self.content)}"
+        return 206, part, {"Content-Range": reported}
 
 
 @pytest.fixture

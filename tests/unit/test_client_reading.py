@@ -73,7 +73,7 @@ def test_names(client):
     assert client.admin.directories("p/a/v") == ["argo", "whee"]
 
 
-def test_a_directory_that_is_no_registry_is_told_from_one(registry, tmp_path):
+def test_a_directory_that_is_no_registry_is_distinguished_from_one(registry, tmp_path):
     with pytest.raises(Refused, match="is not a registry") as caught:
         Client(registry=registry / "p").projects()
     assert "--registry" in caught.value.hint
@@ -194,13 +194,13 @@ def test_local_paths_are_joined_as_they_were_given(registry, monkeypatch):
     assert Client(registry="./registry").fetch_directory("p/a/v/") == "./registry/p/a/v"
 
 
-def test_damage_is_told_with_its_place(registry):
+def test_damage_is_reported_with_its_place(registry):
     (registry / "p/a/v/..manifest").write_text('{"foo": {"size": "3", "md5sum": ""}}')
     with pytest.raises(Fault, match=r'p/a/v/..manifest is damaged.*"foo".*\.size'):
         Client(registry=registry).version("p", "a", "v").manifest()
 
 
-def test_the_registry_is_asked_for_when_it_is_not_told(registry, web):
+def test_the_registry_is_requested_when_it_is_not_given(registry, web):
     web.put("/info", json.dumps({"staging": "/s", "registry": str(registry)}))
     client = Client(web.url)
     assert web.seen == []

@@ -108,7 +108,7 @@ def test_a_service_without_an_address_does_not_mix_with_one():
     assert found({"url": "http://x"}, user=disk) == ({"url": "http://x"}, None)
 
 
-def test_contradictions_are_told():
+def test_contradictions_are_reported():
     with pytest.raises(Refused, match="the address and the name"):
         found({"url": "http://lab"}, "lab", user=TWO)
     both = {"GOBBLER_URL": "http://x", "GOBBLER_SERVICE": "lab"}

@@ -11,7 +11,7 @@ from gobbler.errors import Cancelled, Code, Unreachable
 
 
 class Service:
-    """Fails as it is told, then answers."""
+    """Fails as the test wants, then answers."""
 
     def __init__(self, *errors):
         self.errors = list(errors)
@@ -46,8 +46,8 @@ def test_what_may_pass_is_asked_again(error):
     service = Service(error, error)
     assert service.ask(stop=NoPause()) == "answer"
     assert service.asked == 3
-    (told,) = service.message
-    assert error.reason in told
+    (reported,) = service.message
+    assert error.reason in reported
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])

@@ -178,18 +178,18 @@ def test_a_file_that_grows_meanwhile_is_refused(source, staging):
 
 
 def test_progress_adds_up(source, staging):
-    told = [0, 0]
+    reported = [0, 0]
 
     class Counting(NoProgress):
         def expect(self, files, size):
             assert (files, size) == (2, 3_000_003)
 
         def advance(self, files, size):
-            told[0] += files
-            told[1] += size
+            reported[0] += files
+            reported[1] += size
 
     with stage(source, staging, progress=Counting()):
-        assert told == [2, 3_000_003]
+        assert reported == [2, 3_000_003]
 
 
 def test_sources_that_make_no_sense(source, staging):

@@ -62,7 +62,7 @@ def test_no_staging(tmp_path):
     assert "mounted" in caught.value.hint
 
 
-def test_upload_asks_for_what_it_was_told(web, tmp_path, acting_service):
+def test_upload_sends_its_arguments(web, tmp_path, acting_service):
     staging, source = tmp_path / "staging", tmp_path / "source"
     staging.mkdir()
     source.mkdir()

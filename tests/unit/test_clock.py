@@ -63,7 +63,7 @@ def test_it_is_measured_now_and_then_only(
 
 
 @pytest.mark.parametrize("function", ["write", "fstat"])
-def test_a_failure_tells_the_path_and_leaves_nothing(
+def test_a_failure_reports_the_path_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:
     def fail(*arguments: object) -> None:

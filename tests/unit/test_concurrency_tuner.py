@@ -12,7 +12,7 @@ from gobbler.transfer.dispatch import HOLD_SECONDS, ConcurrencyTuner
 
 
 def chosen(most: int, rate: Callable[[int], float], seconds: float = 2.5) -> list[int]:
-    """How many it ran at a time, every twentieth of a second, where so many have ``rate``."""
+    """The number of batches at each twentieth of a second, if that number gets ``rate`` done."""
     pace, done, found = ConcurrencyTuner(most), 0.0, []
     for step in range(int(seconds * 20)):
         pace.measure(step / 20, done)

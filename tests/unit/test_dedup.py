@@ -26,13 +26,13 @@ MANIFEST: Manifest = {
 TWINS = VersionCandidates.of(KEY, MANIFEST)
 
 
-def test_the_file_at_the_same_path_is_a_twin_if_the_size_is_the_same() -> None:
+def test_the_file_at_the_same_path_is_a_candidate_if_the_size_is_the_same() -> None:
     assert TWINS.at_path("own", 3) == (MD5, Link("p", "a", "2", "own"))
     assert TWINS.at_path("own", 4) is None
     assert TWINS.at_path("absent", 3) is None
 
 
-def test_an_empty_directory_is_the_twin_of_nothing() -> None:
+def test_an_empty_directory_is_the_candidate_of_nothing() -> None:
     assert TWINS.at_path("empty", 0) is None
     assert TWINS.with_contents([(0, "")]) == {}
     assert "empty" not in TWINS.of_size(0).values()
@@ -54,7 +54,7 @@ def test_files_are_found_by_size_and_checksum_wherever_they_stand() -> None:
     }
 
 
-def test_the_link_names_the_twin_and_the_real_file_as_its_ancestor() -> None:
+def test_the_link_names_the_candidate_and_the_real_file_as_its_ancestor() -> None:
     links = TWINS.with_contents([(5, MD5), (6, MD5)])
     assert links[5, MD5] == Link("p", "a", "2", "linked", ancestor=FIRST)
     assert links[6, MD5] == Link("p", "a", "2", "chained", ancestor=FIRST)

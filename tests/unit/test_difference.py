@@ -51,8 +51,8 @@ def test_it_is_complete_and_the_same_both_ways(one: Manifest, two: Manifest) -> 
     there, back = difference(one, two), difference(two, one)
     assert (there.added, there.removed) == (back.removed, back.added)
     assert there.changed.keys() == back.changed.keys()
-    told = [*there.added, *there.removed, *there.changed, *there.same]
-    assert len(told) == len(set(told))
-    untold = (one.keys() | two.keys()) - set(told)
+    reported = [*there.added, *there.removed, *there.changed, *there.same]
+    assert len(reported) == len(set(reported))
+    untold = (one.keys() | two.keys()) - set(reported)
     assert all((one.get(path) or two[path]).is_directory for path in untold)
     assert not difference(one, dict(one))

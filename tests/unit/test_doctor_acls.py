@@ -63,7 +63,7 @@ def test_no_list_is_fine(world: World, number: int) -> None:
         assert probe(TOPIC, world.registry, get).verdict is OK
 
 
-def test_another_failure_is_told(world: World) -> None:
+def test_another_failure_is_reported(world: World) -> None:
     def get(path: str, attribute: str) -> bytes:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -94,7 +94,7 @@ def test_the_mask_takes_the_right_to_write_away(world: World) -> None:
     assert found.sentence == "grants user nobody r-x"
 
 
-def test_what_staging_grants_is_told(world: World) -> None:
+def test_what_staging_grants_is_reported(world: World) -> None:
     setfacl("-m", "d:u:nobody:rX,u:nobody:rX", world.staging.path)
     for probe in (modes.access_acl, modes.default_acl):
         found = probe(TOPIC, world.staging)

@@ -55,7 +55,7 @@ def test_what_the_account_can_not_write_is_refused(world: World) -> None:
     assert as_nobody(modes.access, TOPIC, world.staging).verdict is OK
 
 
-def test_a_read_only_mount_is_told_as_such(world: World) -> None:
+def test_a_read_only_mount_is_reported_as_such(world: World) -> None:
     path = world.registry.path
     with mounted(path, "--bind", path):
         os.system(f"mount -o remount,bind,ro {path}")

@@ -137,8 +137,8 @@ def test_nothing_is_said_about_the_inside_of_what_is_missing(world: World) -> No
 
 def test_what_can_not_be_written_is_not_tried_out(world: World) -> None:
     found = as_nobody(examine, world.staging.path, world.registry.path)
-    told = {about: v for about, v in verdicts(found).items() if about not in DEPENDS}
-    assert told == {("registry", "access"): FAULT}
+    reported = {about: v for about, v in verdicts(found).items() if about not in DEPENDS}
+    assert reported == {("registry", "access"): FAULT}
     tried = {f.where for f in found if f.what == "exclusive creation"}
     assert tried == {"staging"}
 
@@ -156,7 +156,7 @@ def test_incoming_on_another_filesystem(world: World) -> None:
     }
 
 
-def test_a_full_disk_is_told_once(world: World) -> None:
+def test_a_full_disk_is_reported_once(world: World) -> None:
     with small(world.registry.path):
         fill(world.registry.path)
         found = verdicts(examine(world.staging.path, world.registry.path))
@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_once(world: World) -> None:
     ]
 
 
-def test_a_read_only_registry_is_told_with_its_mount(world: World) -> None:
+def test_a_read_only_registry_is_reported_with_its_mount(world: World) -> None:
     path = world.registry.path
     with mounted(path, "--bind", path):
         os.system(f"mount -o remount,bind,ro {path}")
@@ -198,7 +198,7 @@ def test_a_workplace_that_somebody_swaps_is_not_followed(world: World, tmp_path:
     assert os.listdir(f"{world.staging.path}/away") == ["file"]
 
 
-def test_the_quick_part_tells_what_a_start_must_know(world: World) -> None:
+def test_the_quick_part_reports_what_a_start_must_know(world: World) -> None:
     found = list(examination.quick(world.registry))
     about = [f.what for f in found]
     for what in ("space", "new files", "rename", "exclusive creation", "locks"):
@@ -215,7 +215,7 @@ def test_a_quick_look_at_a_full_disk_goes_no_further(world: World) -> None:
     assert about == {"one filesystem", "space", "inodes"}
 
 
-def test_the_account_that_probes_is_told(world: World) -> None:
+def test_the_account_that_probes_is_reported(world: World) -> None:
     account = host.current_account()
     found = host.account(TOPIC, world.registry.path)
     assert account in found.sentence
@@ -236,7 +236,7 @@ def test_acting_for_another_account() -> None:
         as_nobody(host.as_account, "root", os.geteuid)
 
 
-def test_a_system_that_does_not_allow_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_does_not_allow_it_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(account: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -248,7 +248,7 @@ def test_a_system_that_does_not_allow_it_is_told(monkeypatch: pytest.MonkeyPatch
         as_nobody(host.current_account)
 
 
-def test_the_host_is_looked_at() -> None:
+def test_the_host_is_examined() -> None:
     assert host.umask(TOPIC, 0o022).verdict is OK
     assert "sets its own, 022" in host.umask(TOPIC, 0o077).sentence
     assert host.installation(TOPIC).verdict is OK

@@ -91,8 +91,8 @@ def lying(words: tuple[object, ...], answer: str) -> ContenderType:
 
     class Lying(Contender):
         def ask(self, *asked: object) -> str:
-            told = super().ask(*asked)
-            return answer if asked[: len(words)] == words else told
+            reported = super().ask(*asked)
+            return answer if asked[: len(words)] == words else reported
 
     return Lying
 
@@ -109,7 +109,7 @@ def test_shared_locks_beside_exclusive_ones_are_a_fault(tmp_path: Path) -> None:
     assert "shared and exclusive" in found.sentence
 
 
-def test_a_lock_that_is_emulated_is_told(tmp_path: Path) -> None:
+def test_a_lock_that_is_emulated_is_reported(tmp_path: Path) -> None:
     found = probed(tmp_path, lying(("record",), BUSY))
     assert bad(found) == []
     assert "flock is implemented by record locks, as NFS does for all clients" in [
@@ -145,7 +145,7 @@ def test_a_lock_that_outlives_its_holder_is_a_fault(
     assert "killed" in found.sentence
 
 
-def test_a_process_that_ends_is_told(tmp_path: Path) -> None:
+def test_a_process_that_ends_is_reported(tmp_path: Path) -> None:
     with Contender(str(tmp_path)) as party:
         party.ready()
         with pytest.raises(OSError, match="No such file"):

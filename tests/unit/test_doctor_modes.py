@@ -62,7 +62,7 @@ def test_everybody_should_read_the_registry(world: World, mode: int, verdict: Ve
     assert ("over HTTP" in found.sentence) == (verdict is WARNING)
 
 
-def test_the_registry_of_another_account_is_told_with_both_ways_out(world: World) -> None:
+def test_the_registry_of_another_account_is_reported_with_both_ways_out(world: World) -> None:
     assert modes.registry_owner(TOPIC, world.registry).verdict is OK
     if os.geteuid() != 0:
         pytest.skip("needs root to give a directory away")

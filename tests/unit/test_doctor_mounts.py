@@ -140,7 +140,7 @@ def test_staging_needs_neither_locks_nor_links(option: str) -> None:
     assert found.verdict is OK
 
 
-def test_several_options_are_all_told() -> None:
+def test_several_options_are_all_reported() -> None:
     found = list(mounts.options(TOPIC, REGISTRY, mount("nfs", "ro", "nolock", "soft")))
     assert [f.verdict for f in found] == [FAULT, WARNING, WARNING]
 

@@ -67,7 +67,7 @@ def test_a_project_on_another_filesystem_is_a_fault(world: World) -> None:
     assert renames.one_filesystem(TOPIC, world.registry).verdict is OK
 
 
-def test_symbolic_links_in_place_of_projects_are_told_up_to_some(world: World) -> None:
+def test_symbolic_links_in_place_of_projects_are_reported_up_to_some(world: World) -> None:
     for number in range(7):
         Path(world.registry.path, f"project-{number}").symlink_to(world.top)
     found = renames.one_filesystem(TOPIC, world.registry)
@@ -75,7 +75,7 @@ def test_symbolic_links_in_place_of_projects_are_told_up_to_some(world: World) -
     assert "project-4 and 2 more" in found.sentence
 
 
-def test_whether_files_must_be_copied_is_told(world: World) -> None:
+def test_whether_files_must_be_copied_is_reported(world: World) -> None:
     one = renames.how_many(TOPIC, world.staging, world.registry)
     with small(world.registry.path):
         two = renames.how_many(TOPIC, world.staging, world.registry)

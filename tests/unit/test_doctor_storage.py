@@ -135,7 +135,7 @@ def test_a_filesystem_that_leaves_all_to_us(
     assert "neither" in found.sentence
 
 
-def test_a_kernel_that_only_claims_to_copy_is_told(
+def test_a_kernel_that_only_claims_to_copy_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "copy_file_range", lambda *_: 4096)

@@ -1,4 +1,4 @@
-"""Every error tells what a person and a script need."""
+"""Every error has what users and programs need."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def answer(
     return start["status"], found, b"".join(m.get("body", b"") for m in sent[1:])
 
 
-def test_headers_tell_kind_size_and_validators(fetch: FetchRoute) -> None:
+def test_headers_report_kind_size_and_validators(fetch: FetchRoute) -> None:
     status, headers, body = answer(fetch, "/fetch/p/a/1/d/f")
     assert (status, body) == (200, b"content of registry/p/a/1/d/f")
     assert headers["content-length"] == str(len(body))

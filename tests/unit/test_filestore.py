@@ -206,7 +206,7 @@ def test_each_file_is_taken_once(store, tmp_path):
     assert names(store, "cur") == everything
 
 
-def test_the_interface_tells_the_methods():
+def test_the_interface_reports_the_methods():
     for name in ("prepare", "create", "list", "move", "copy", "remove"):
         assert name in dir(IFileStore) or name in IFileStore
 

@@ -109,7 +109,7 @@ def test_a_writer_may_close_the_file_itself(store: FileStore) -> None:
 
 
 @pytest.mark.usefixtures("either_way")
-def test_what_waits_is_replaced_only_if_told_to(store: FileStore) -> None:
+def test_what_waits_is_replaced_only_on_request(store: FileStore) -> None:
     for content in ("first", "second"):
         try:
             with store.publish("a") as file:
@@ -141,7 +141,7 @@ def test_of_many_that_publish_one_name_one_succeeds(store: FileStore) -> None:
     assert everything(store) == {"new/a": str(done.index(True))}
 
 
-def test_a_move_refuses_a_collision_if_told_to(store: FileStore, either_way: str) -> None:
+def test_a_move_refuses_a_collision_on_request(store: FileStore, either_way: str) -> None:
     for space in ("tmp", "new"):
         with store.create("a") as file:
             file.write(space)

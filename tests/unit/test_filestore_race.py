@@ -106,13 +106,13 @@ def judge(place: Path, published: set[str]) -> None:
                 stays[name].append([])
             stays[name][-1].append((what, int(when)))
     for name, claims in stays.items():
-        told = [what for claim in claims for what, _ in claim]
-        assert "handled" in told, f"{name} was lost"
-        assert told.count("done") <= 1, f"{name} was done twice"
-        assert "damaged" not in told, name
+        reported = [what for claim in claims for what, _ in claim]
+        assert "handled" in reported, f"{name} was lost"
+        assert reported.count("done") <= 1, f"{name} was done twice"
+        assert "damaged" not in reported, name
         claims.sort(key=lambda claim: claim[0][1])
         for before, after in pairwise(claims):
-            # A process that was killed shows nothing after the last that it has told.
+            # A killed process shows nothing after its last report.
             assert before[-1][1] < after[0][1], f"{name} was handled twice at a time: {claims}"
     again = sum(len(claims) > 1 for claims in stays.values())
     print(f"\n{len(published)} files, {len(logs)} claimants, {again} files claimed more than once")

@@ -1,4 +1,4 @@
-"""New files in a FileStore are told of: at once, or by looking every now and then."""
+"""Watching a FileStore: new files are reported at once, or at the next listing."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Watcher:
         try:
             for path in store.watch(poll=poll, stop=self.stop):
                 self.found.put(os.path.basename(path))
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
+        except BaseException as error:  # noqa: BLE001 - the test checks it
             self.errors.append(error)
 
     def next(self) -> str:
@@ -69,7 +69,7 @@ def watcher(store: FileStore, request: pytest.FixtureRequest) -> Iterator[Watche
     assert made.errors == []
 
 
-def test_what_waits_and_what_comes_is_told_once(store: FileStore, watcher: Watcher) -> None:
+def test_what_waits_and_what_comes_is_reported_once(store: FileStore, watcher: Watcher) -> None:
     assert watcher.next() == "before"
     with store.publish("python"):
         pass
@@ -85,7 +85,7 @@ def test_what_waits_and_what_comes_is_told_once(store: FileStore, watcher: Watch
     assert watcher.end() == []
 
 
-def test_what_comes_back_is_told_again(store: FileStore, watcher: Watcher) -> None:
+def test_what_comes_back_is_reported_again(store: FileStore, watcher: Watcher) -> None:
     assert watcher.next() == "before"
     claim = store.claim("before")
     assert claim
@@ -175,7 +175,7 @@ def test_a_directory_that_does_not_change_is_not_read_again(
     assert listing.new_names() == ["b"]
 
 
-def test_it_ends_at_once_if_told_before(store: FileStore) -> None:
+def test_it_ends_at_once_if_stopped_before(store: FileStore) -> None:
     stop = threading.Event()
     stop.set()
     with store.publish("a"):

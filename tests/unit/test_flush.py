@@ -1,4 +1,4 @@
-"""Flushing a filesystem: what a failure tells, and what is no failure."""
+"""Flushing a filesystem: how failures are reported, and which errors are none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
         os.close(flush._descriptor)
 
 
-def test_a_failure_tells_the_path_of_the_one_who_asked(
+def test_a_failure_reports_the_path_of_the_one_who_asked(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (directory / "former").mkdir()

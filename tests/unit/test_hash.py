@@ -96,7 +96,7 @@ def test_content_is_the_same_only_to_the_last_byte(
 
 
 @pytest.mark.parametrize("size", [0, 10, 31, 32, 1000])
-def test_each_byte_is_told_while_it_is_copied_or_hashed(
+def test_each_byte_is_reported_while_it_is_copied_or_hashed(
     tmp_path: Path, target: int, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
     chunks_of(monkeypatch, 32)

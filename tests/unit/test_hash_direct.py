@@ -102,7 +102,7 @@ def test_a_filesystem_that_will_not_take_it_gets_it_otherwise(
     assert not file.is_direct
 
 
-def test_an_error_is_told(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_is_reported(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
     file = DirectFile(descriptor)
 
     def full(fd: int, part: memoryview) -> int:

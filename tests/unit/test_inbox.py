@@ -95,7 +95,7 @@ def test_it_waits_for_one_of_its_name_that_is_not_answered(desk: Desk) -> None:
     assert desk.claim() == JOB
 
 
-def test_whoever_comes_too_late_leaves_the_answer_alone(desk: Desk) -> None:
+def test_a_claimant_that_comes_too_late_leaves_the_answer_alone(desk: Desk) -> None:
     desk.put()
     assert desk.claim() == JOB
     desk.spool.answers.refuse(JOB, ENDED)
@@ -173,8 +173,8 @@ def test_a_bad_name_is_set_aside_too(desk: Desk, name: str, reason: str) -> None
     inode = path.stat().st_ino
     assert desk.claim(name) is None
     assert list(desk.new.iterdir()) == []
-    told = job_name(UID, name) if name == "whatever" or "\\" in name else None
-    assert reason in desk.reason(told or f"{UID}-refused-{inode:x}")
+    reported = job_name(UID, name) if name == "whatever" or "\\" in name else None
+    assert reason in desk.reason(reported or f"{UID}-refused-{inode:x}")
 
 
 def test_a_file_with_two_names_is_never_answered_as_its_owners_job(desk: Desk) -> None:
@@ -205,7 +205,7 @@ def test_a_request_is_not_taken_twice_through_another_name_of_its_file(desk: Des
 
 
 def test_a_leased_file_is_set_aside(desk: Desk) -> None:
-    """Opening it would wait for, or fail on, whoever holds the lease."""
+    """Opening it would wait for the holder of the lease, or fail."""
     path = desk.put()
     with path.open("r+b") as file:
         try:

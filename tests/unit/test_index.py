@@ -82,14 +82,14 @@ def same_with_and_without(root: Path, file: Path, to_delete: list[dict[str, str]
     plain, indexed = site_of(root), site_of(root, file)
     assert rerouted(indexed, to_delete) == rerouted(plain, to_delete)
     for key in KEYS:
-        told = shared(indexed.search, key)
-        assert told == shared(plain.search, key)
+        reported = shared(indexed.search, key)
+        assert reported == shared(plain.search, key)
         entry = {"project": key.project, "asset": key.asset, "version": key.version}
         links = rerouted(plain, [entry])
-        if isinstance(told, list) and isinstance(links, dict):
+        if isinstance(reported, list) and isinstance(links, dict):
             found = by_hand(plain.registry, key)
-            assert [s.version for s in told] == [s.version for s in found.shared]  # type: ignore[attr-defined]
-            assert told == found.shared  # type: ignore[attr-defined]
+            assert [s.version for s in reported] == [s.version for s in found.shared]  # type: ignore[attr-defined]
+            assert reported == found.shared  # type: ignore[attr-defined]
             paths = [link["path"] for link in links["changes"]]
             assert paths == [link.path for link in found.links]  # type: ignore[attr-defined]
 
@@ -167,7 +167,7 @@ def test_a_part_of_the_registry_can_be_brought_up_to_date(root: Path, index: Ind
     assert index.status()["versions"] == 3
 
 
-def test_who_holds_a_content_is_told_within_limits(root: Path, index: Index) -> None:
+def test_who_holds_a_content_is_reported_within_limits(root: Path, index: Index) -> None:
     search = Search(Registry(str(root)), index)
     content = (FILE.size, FILE.md5sum)
 
@@ -203,7 +203,7 @@ SPOIL: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("how", SPOIL)
-def test_what_is_spoilt_is_set_aside_and_made_anew(
+def test_what_is_spoilt_is_set_aside_and_made_again(
     root: Path, file: Path, index: Index, how: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     if how not in ("something else", "another database"):
@@ -319,7 +319,7 @@ def test_many_use_it_while_the_registry_changes(root: Path, file: Path) -> None:
         while not ended.is_set():
             try:
                 found = search.linking_into(lambda _: {P1}, quietly)
-            except Exception as error:  # noqa: BLE001 - it is told in the end
+            except Exception as error:  # noqa: BLE001 - reported at the end
                 wrong.append(error)
                 return
             if P2 not in found.sources:

@@ -1,4 +1,4 @@
-"""The names of jobs, how they end, and what is told of their progress."""
+"""The names of jobs, how they end, and their progress."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def test_the_longest_name_leaves_room_for_all_that_is_kept_of_the_job() -> None:
         ({}, "failed"),
     ],
 )
-def test_how_a_job_has_ended_is_told_by_its_answer(answer: dict[str, object], ended: str) -> None:
+def test_how_a_job_has_ended_is_reported_by_its_answer(
+    answer: dict[str, object], ended: str
+) -> None:
     assert final_state(answer) == ended
 
 
@@ -98,7 +100,7 @@ def test_progress_is_never_nonsense(seconds, files, size, expected) -> None:
     assert (known.files_expected, known.bytes_expected) == (expected or (None, None))
 
 
-def test_progress_tells_rate_and_time_left() -> None:
+def test_progress_reports_rate_and_time_left() -> None:
     known = progress_after(10, 3, 500, (6, 2000))
     assert (known.rate, known.seconds_left) == (50.0, 30.0)
     assert progress_after(10, 3, 500, None).seconds_left is None

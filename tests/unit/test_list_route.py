@@ -1,4 +1,4 @@
-"""What ``/list`` tells (protocol, section 8)."""
+"""The answers of ``/list`` (protocol, section 8)."""
 
 from __future__ import annotations
 

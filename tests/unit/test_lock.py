@@ -32,7 +32,7 @@ for _ in range(50):
 
 
 def increment(lock: str, counter: Path) -> None:
-    """Add to the number in ``counter`` in the slowest possible way, so that it tells races."""
+    """Add to the number in ``counter`` in the slowest possible way, so that races show."""
     for _ in range(ROUNDS):
         with locked(lock, exclusive=True):
             number = int(counter.read_text())
@@ -172,7 +172,7 @@ def test_a_link_in_its_place_is_not_followed(lock: str, tmp_path: Path) -> None:
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_trying_tells_whether_it_was_free(lock: str) -> None:
+def test_trying_reports_whether_it_was_free(lock: str) -> None:
     with open(lock, "w") as one, open(lock) as other:
         assert try_lock(one.fileno(), fcntl.LOCK_SH)
         assert try_lock(other.fileno(), fcntl.LOCK_SH)

@@ -84,11 +84,11 @@ def test_the_package_logs_to_standard_error(
     restored: None, capsys: pytest.CaptureFixture[str], form: LogFormat, debug: bool
 ) -> None:
     logging.config.dictConfig(log_config(form, debug=debug))
-    logging.getLogger("gobbler.somewhere").info("told")
+    logging.getLogger("gobbler.somewhere").info("reported")
     logging.getLogger("gobbler.somewhere").debug("whispered")
     logging.getLogger("_granian").info("chatter")
     output = capsys.readouterr().err
-    assert "told" in output
+    assert "reported" in output
     assert ("whispered" in output) == debug
     assert ("chatter" in output) == debug
     if form is LogFormat.JSON:

@@ -226,7 +226,7 @@ def test_a_file_of_our_own_that_is_missing_is_missing(tmp_path: Path) -> None:
             read_file(str(tmp_path / path), "w")
 
 
-def test_what_can_not_be_looked_at_is_not_called_missing(
+def test_what_can_not_be_read_is_not_called_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "dangling").symlink_to("nowhere")
@@ -255,12 +255,12 @@ def test_what_can_not_be_looked_at_is_not_called_missing(
         (0, "neither a file nor a directory"),
     ],
 )
-def test_kinds_are_told_in_plain_words(mode: int, words: str) -> None:
+def test_kinds_are_reported_in_plain_words(mode: int, words: str) -> None:
     assert kind_of(mode | 0o644) == words
 
 
 @pytest.mark.parametrize("opener", [open_users_file, open_users_directory])
-def test_what_can_not_be_looked_at_is_closed_again(
+def test_what_can_not_be_read_is_closed_again(
     staging: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

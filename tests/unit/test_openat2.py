@@ -61,7 +61,7 @@ def test_opening(directory: int) -> None:
 )
 def test_what_can_not_be_opened(directory: int, path: str, numbers: set[int]) -> None:
     before = len(os.listdir("/proc/self/fd"))
-    with pytest.raises(OSError) as caught:  # noqa: PT011 - its number tells
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is checked
         opener()(directory, path, os.O_RDONLY)
     assert caught.value.errno in numbers
     assert len(os.listdir("/proc/self/fd")) == before
@@ -76,6 +76,6 @@ def test_reading_links(directory: int) -> None:
         "a/b/ö": (errno.EINVAL,),
         "a/b/none": (errno.ENOENT,),
     }.items():
-        with pytest.raises(OSError) as caught:  # noqa: PT011 - its number tells
+        with pytest.raises(OSError) as caught:  # noqa: PT011 - the number is checked
             read_link(directory, path)
         assert caught.value.errno in numbers

@@ -21,7 +21,7 @@ WHOLE = Decision(200, 0, SIZE)
 NOT_MODIFIED, FAILED, UNSATISFIABLE = 304, 412, 416
 
 
-def test_validators_tell_states_of_a_file_apart() -> None:
+def test_validators_distinguish_states_of_a_file() -> None:
     assert FILE.last_modified == AT
     others = [FileState(SIZE + 1, FILE.modified, 42), FileState(SIZE, FILE.modified + 1, 42)]
     others.append(FileState(SIZE, FILE.modified, 43))

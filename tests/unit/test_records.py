@@ -175,7 +175,7 @@ def test_null_and_unknown_fields_are_taken_as_absent(
         (b'{"x": ' + b"[" * 100_000, Latest, "nested too deeply"),
     ],
 )
-def test_what_is_damaged_is_told_with_the_file_and_the_place(
+def test_what_is_damaged_is_reported_with_the_file_and_the_place(
     data: bytes, kind: Any, place: str
 ) -> None:
     with pytest.raises(Fault) as caught:

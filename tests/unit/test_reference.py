@@ -52,9 +52,9 @@ def test_what_is_not_fresh_is_named_with_what_to_do(copied):
     (copied / "docs" / "reference" / "old.md").write_text("")
     ended = generate(copied, "--check")
     assert ended.returncode == 1
-    told = "is outdated. Run: make docs"
+    reported = "is outdated. Run: make docs"
     assert ended.stderr.splitlines() == [
-        f"docs/reference/{name} {told}" for name in ("commands.md", "http.md", "old.md")
+        f"docs/reference/{name} {reported}" for name in ("commands.md", "http.md", "old.md")
     ]
     (copied / "docs" / "reference" / "old.md").unlink()
     assert generate(copied).returncode == 0
@@ -62,7 +62,7 @@ def test_what_is_not_fresh_is_named_with_what_to_do(copied):
     assert page.read_text() == (REFERENCE / "commands.md").read_text()
 
 
-def told(*pages: str) -> str:
+def reported(*pages: str) -> str:
     return "\n".join((REFERENCE / page).read_text() for page in pages)
 
 
@@ -78,12 +78,12 @@ def commands() -> list[tuple[str, click.Command]]:
 
 
 def test_every_command_and_every_option():
-    page = told("commands.md")
+    page = reported("commands.md")
     sections = dict(re.findall(r"^#+ (gobbler .*)\n((?:.|\n)*?)(?=^#|\Z)", page, re.MULTILINE))
     for name, command in commands():
         text = sections[name]
         if name in ("gobbler serve", "gobbler worker"):
-            text = told("settings.md")
+            text = reported("settings.md")
         for option in command.params:
             if isinstance(option, click.Option):
                 for written in (*option.opts, *option.secondary_opts):
@@ -96,16 +96,16 @@ def test_every_variable_of_the_environment():
     used = set(re.findall(r"\bGOBBLER_[A-Z_]+\b", source))
     assert used - ELSEWHERE == set(ENVIRONMENT)
     for name in ENVIRONMENT:
-        assert f"`{name}`" in told("settings.md")
+        assert f"`{name}`" in reported("settings.md")
 
 
 def test_every_setting():
     for key in (*KEYS, *(f"service.NAME.{key}" for key in SERVICE_KEYS)):
-        assert f"| `{key}` |" in told("settings.md")
+        assert f"| `{key}` |" in reported("settings.md")
 
 
 def test_every_endpoint_action_and_schema():
-    page, document = told("http.md"), description()
+    page, document = reported("http.md"), description()
     for path, operations in document["paths"].items():
         for method in operations.keys() - {"head", "options"}:
             assert f"\n### {method.upper()} {path}\n" in page
@@ -123,11 +123,11 @@ def test_every_error_code_is_used():
 
 def test_every_error_code():
     for code in Code:
-        assert f"| `{code}` | {code.description} |" in told("errors.md")
+        assert f"| `{code}` | {code.description} |" in reported("errors.md")
 
 
 def test_every_call_of_the_libraries():
-    page = told("python.md")
+    page = reported("python.md")
     names = [name for name in dir(Client) if not name.startswith("_")]
     names += [name for name in pygobbler.__all__ if not name.startswith("_")]
     for name in names:

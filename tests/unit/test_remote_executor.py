@@ -100,7 +100,7 @@ def test_of_two_runs_one_is_taken_and_the_other_leaves_no_trace(place: Place) ->
 
 
 class Paused(NoProgress):
-    """Stops a run after its first file until told to go on."""
+    """Stops a run after its first file until the test lets it continue."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = threading.Event(), threading.Event()
@@ -279,7 +279,7 @@ def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("what", ["version", "account", "directory", "another directory"])
-def test_who_is_no_equal_is_told_so(
+def test_a_process_that_differs_gets_an_error(
     settings: Settings, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version, uid, directories = conditions_of(settings.staging, settings.registry)

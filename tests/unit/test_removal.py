@@ -13,7 +13,7 @@ from gobbler.fs.removal import remove_tree
 
 
 def write_before_it_goes(monkeypatch: pytest.MonkeyPatch, directory: Path, times: int) -> None:
-    """Whenever ``directory`` is about to be removed, so many times, there is a new file in it."""
+    """The first ``times`` times that ``directory`` is about to be removed, a new file is in it."""
     real = os.rmdir
     written = 0
 
@@ -47,7 +47,7 @@ def test_it_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         remove_tree(str(directory))
 
 
-def test_other_errors_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_reported_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = made(tmp_path)
     tries = 0
 

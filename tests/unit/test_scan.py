@@ -54,7 +54,7 @@ def look(path: Path, *, ignore_dot: bool = False, owner: int | None = None) -> S
     return found
 
 
-def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: Path) -> None:
+def test_files_links_directories_and_empty_directories_are_distinguished(tmp_path: Path) -> None:
     (tmp_path / "d/e/empty").mkdir(parents=True)
     (tmp_path / "d/f").write_bytes(b"123")
     (tmp_path / "d/l").symlink_to("../anywhere at all")
@@ -68,7 +68,7 @@ def test_files_links_directories_and_empty_directories_are_told_apart(tmp_path: 
     assert found.invalid == {}
 
 
-def test_links_are_found_where_directories_do_not_tell_them(
+def test_links_are_found_where_directories_do_not_report_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Directory.read

@@ -1,4 +1,4 @@
-"""What is said when a service can't start as it was told to (protocol, section 8)."""
+"""The messages of a service that can't start with its settings (protocol, section 8)."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_a_spoof_file_can_be_read(tmp_path: Path) -> None:
     assert [user for user, _ in read_spoofing(str(tmp_path / "spoof"))] == ["a", "d"]
 
 
-def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.socket() as ingested:
         ingested.bind(("127.0.0.1", 0))
         ingested.listen(1)
@@ -159,7 +159,7 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
     check_address("127.0.0.1", port)
 
 
-def test_an_address_of_another_machine_is_told() -> None:
+def test_an_address_of_another_machine_is_reported() -> None:
     with pytest.raises(Misconfigured, match=r"203\.0\.113\.1"):
         check_address("203.0.113.1", 8080)
     with pytest.raises(GobblerError):

@@ -26,7 +26,7 @@ def test_a_version_is_linked_if_a_link_names_it_as_parent_or_ancestor(
         assert bool(versions_linked(manifest) & doomed) == any(named)
 
 
-def test_contents_are_told_once_and_whether_links_alone_have_them() -> None:
+def test_contents_are_reported_once_and_whether_links_alone_have_them() -> None:
     link = Link("p", "a", "1", "x")
     manifest: Manifest = {
         "linked": Entry(3, MD5, link),

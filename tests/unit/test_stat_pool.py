@@ -1,4 +1,4 @@
-"""The threads that look at files: none of them uses a directory that is closed."""
+"""The stat pool: none of its threads uses a closed directory."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_any_other_link_is_refused_and_the_reason_names_it_and_its_target(
         assert words in caught.value.reason
 
 
-def test_all_that_is_wrong_is_counted_and_some_of_it_told() -> None:
+def test_all_that_is_wrong_is_counted_and_some_of_it_reported() -> None:
     links = {f"l{i}": f"gone{i}" for i in range(9)}
     with pytest.raises(Refused) as caught:
         local_plan(links)
