@@ -59,6 +59,7 @@ class Code(str, enum.Enum):
     SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
     HARD_LINK = "hard-link", "A file has more than one hard link."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
+    UNWRITABLE = "unwritable", "The user may not write a file or directory on this machine."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
     UNKNOWN_ENDPOINT = "unknown-endpoint", "The service has no such endpoint."
     METHOD_NOT_ALLOWED = "method-not-allowed", "The endpoint does not take that HTTP method."
@@ -110,12 +111,14 @@ class Code(str, enum.Enum):
 
     # How a service or a client is set up.
     MISCONFIGURED = "misconfigured", "A setting or a directory does not allow it to work."
+    SERVICE_NOT_FOUND = "service-not-found", "No configuration file describes that service."
     INVALID_CONFIGURATION = "invalid-configuration", "A configuration file is wrong."
 
     # Between a client and a service.
     NO_ANSWER = "no-answer", "No service answered."
     CONNECTION_LOST = "connection-lost", "The connection broke in the middle of an answer."
     TIMEOUT = "timeout", "The service did not answer in time."
+    UNTRUSTED = "untrusted", "The certificate of the service is not trusted."
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
     INVALID_ANSWER = "invalid-answer", "What answered is no service of this protocol."
     WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."

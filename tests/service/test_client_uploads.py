@@ -98,7 +98,7 @@ def test_the_command_reports_the_plan(
     code, out, err = run("upload", "--dry-run", source, address)
     assert code == 0
     assert "store\tnew\t3" in out.splitlines()
-    assert "would store 1 files" in err
+    assert "would store 1 file (" in err
     assert names_of(client.asset(*asset).versions()) == ["1"]
     assert run("upload", "--dry-run", source, "/".join([*asset, "1"]))[0] == Refused.exit_code
 

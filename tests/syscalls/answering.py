@@ -6,14 +6,13 @@ import os
 import re
 from collections.abc import Iterator
 
+from gobbler.errors import Code
+
 from .disturbing import LIMIT, Point
 from .judging import Finding
 from .serving import Answer
 
-STANDS = "has been made"
-"""In the reason of an error that came too late to take the change back."""
-
-SPOKEN = ("could not", "can't be read")
+SPOKEN = ("could not", "may not read")
 """What a reason says of the operation that failed, besides the path in quotes."""
 
 OURS = ("ENOSPC", "EMFILE", "ENOLCK", "EINTR", "EIO", "EFBIG")
@@ -26,9 +25,10 @@ def answer_findings(point: Point, answer: Answer, hit: str, *, done: bool) -> It
         if not done:
             yield Finding("broken", "it was answered as done")
         return
-    if done and STANDS not in answer.reason:
+    stands = answer.code == Code.NOT_DURABLE  # the error came too late to roll back
+    if done and not stands:
         yield Finding("broken", f"it was done, but answered with: {answer.reason}")
-    if not done and STANDS in answer.reason:
+    if not done and stands:
         yield Finding("broken", f"it was not done, but answered with: {answer.reason}")
     if not any(part in hit for part in ("staging", "registry", "archive/")):
         return  # about the host, such as its accounts

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gobbler.errors import Code
+
 from .serving import Service
 from .world import World
 
@@ -38,7 +40,7 @@ class Operation:
     action: str
     request: dict[str, Any]
     prepare: Callable[[World], None] = nothing
-    done: str = ""
+    done: Code | None = None
     consumes: bool = False
     logs_again: bool = False
     mends: bool = False
@@ -154,7 +156,7 @@ def _upload(
         "upload",
         {**_of(address), "source": SOURCE, **options},
         _staged(tree, foreign=foreign),
-        done="already exists",
+        done=Code.VERSION_EXISTS,
         consumes=options.get("consume", False),
         foreign=foreign,
     )
@@ -199,13 +201,13 @@ OPERATIONS = [
         "create-project",
         "create_project",
         {"project": "n", "permissions": {"owners": ["someone"]}},
-        done="already exists",
+        done=Code.PROJECT_EXISTS,
     ),
     _permissions("permissions-project", "p"),
     _permissions("permissions-asset", "p/a"),
     _permissions("permissions-new-asset", "p/fresh"),
-    Operation("approve", "approve_probation", _of("p/a/3"), done="is not on probation"),
-    Operation("reject", "reject_probation", _of("p/a/3"), done="does not exist"),
+    Operation("approve", "approve_probation", _of("p/a/3"), done=Code.NOT_ON_PROBATION),
+    Operation("reject", "reject_probation", _of("p/a/3"), done=Code.VERSION_NOT_FOUND),
     Operation("delete-project", "delete_project", _of("doomed")),
     Operation("delete-asset", "delete_asset", _of("p/gone")),
     Operation("delete-version", "delete_version", _of("p/gone/2")),

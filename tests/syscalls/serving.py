@@ -39,6 +39,10 @@ class Answer:
     def reason(self) -> str:
         return str(self.fields.get("reason", "")) if self.status != 200 else ""
 
+    @property
+    def code(self) -> str:
+        return str(self.fields.get("code", "")) if self.status != 200 else ""
+
 
 class Service:
     """``gobbler serve`` for a world, ended by :meth:`kill`."""

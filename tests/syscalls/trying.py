@@ -174,7 +174,7 @@ class Bench:
         if answer is None:
             yield Finding("retry", "the service ended")
             return
-        if answer.reason and not (done and operation.done and operation.done in answer.reason):
+        if answer.reason and not (done and operation.done and operation.done == answer.code):
             yield Finding("retry", answer.reason)
             return
         state, wanted = self._world.published(), seen if done else point.expected.after

@@ -285,8 +285,12 @@ def command(
     if click.get_current_context().params["staging"] is not None:
         serve(full, form, debug=debug)
         return
-    _introduce(full)
-    serve(full, form, debug=debug, on_start=lambda: _suggest(full))
+
+    def started() -> None:
+        _introduce(full)
+        _suggest(full)
+
+    serve(full, form, debug=debug, on_start=started)
 
 
 def _introduce(settings: Settings) -> None:
@@ -308,7 +312,7 @@ def _suggest(settings: Settings) -> None:
     """Say what a newcomer types next."""
     url = "" if _is_found(_url(settings)) else f" --url {_url(settings)}"
     click.echo(
-        f"\nThe service runs. Try it from another terminal:\n"
+        f"\nTry the service from another terminal:\n"
         f"  gobbler create-project weather{url}\n"
         f"  gobbler upload ./results weather/stations/1.0{url}\n"
         f"  gobbler ls weather/stations{url}\n"

@@ -9,6 +9,7 @@ import click
 
 from gobbler.cli import common
 from gobbler.cli.amounts import count
+from gobbler.cli.bulk import number
 from gobbler.cli.common import Bar
 from gobbler.client import Client
 from gobbler.client.address import LATEST, Address, parse_as
@@ -64,8 +65,9 @@ def command(
     If DIRECTORY is in staging, the service reads it there. Otherwise, the command copies it
     to staging, and removes the copy afterwards, also after Ctrl-C.
 
-    With --dry-run, the command shows which files the upload would store or link, and fails
-    where the service would refuse something. It copies nothing.
+    With --dry-run, the command scans DIRECTORY as the service does, shows which files the
+    upload would store or link, and fails if an entry can't be published. It copies nothing,
+    and does not check whether you may upload.
 
     With --no-wait, the command ends when the service has the request, and prints the name of
     its job: see 'gobbler jobs'. Without an address of a service (see 'gobbler config show'),
@@ -140,12 +142,12 @@ def _print_plan(plan: UploadPlan, as_json: bool) -> None:
     rows = [
         *(("store", path, common.size(size)) for path, size in plan.stored.items()),
         *(("link", path, target) for path, target in plan.linked.items()),
-        *(("whitelisted?", path, target) for path, target in plan.undecided.items()),
+        *(("refused unless whitelisted", path, target) for path, target in plan.undecided.items()),
         *(("empty", path, "") for path in plan.empty),
     ]
     common.print_table(("", "path", "size or target"), rows)
     click.echo(
-        f"would store {len(plan.stored)} files of {common.size(plan.bytes)} and link "
-        f"{len(plan.linked)}",
+        f"would store {number(len(plan.stored), 'file')} ({number(plan.bytes, 'byte')}) and link "
+        f"{number(len(plan.linked), 'file')}",
         err=True,
     )

@@ -309,6 +309,7 @@ def set_value(path: str, key: str, value: str, environment: Mapping[str, str]) -
     if key == "default" and value not in (known := service_names(read_configs(environment))):
         raise Missing(
             f"there is no service {quoted(value)} in the configuration",
+            code=Code.SERVICE_NOT_FOUND,
             hint=f"Known are: {', '.join(known) or 'none'}.",
         )
 
@@ -377,7 +378,9 @@ def _edit(path: str, change: Callable[[Any], None], environment: Mapping[str, st
         _write(os.path.realpath(path), tomlkit.dumps(document).encode())
     except PermissionError:
         raise Forbidden(
-            f"you can't write {path}", hint="Change your own file: leave out --site."
+            f"you can't write {path}",
+            code=Code.UNWRITABLE,
+            hint="Set GOBBLER_CONFIG to a file that you can write.",
         ) from None
     except OSError as error:
         hint = "Free some space, or set GOBBLER_CONFIG to another file."

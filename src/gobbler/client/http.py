@@ -194,7 +194,8 @@ def _errors(url: str) -> Iterator[None]:
         raise  # ours already, though some are also what is caught below
     except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
         raise Refused(
-            f"{quoted(url)} is not the address of a service: {error}",
+            f"{quoted(url)} is not the address of a service",
+            code=Code.INVALID_ADDRESS,
             hint="Write it like http://gobbler.example.org:8080.",
         ) from error
     except exceptions.Timeout as error:
@@ -202,6 +203,7 @@ def _errors(url: str) -> Iterator[None]:
     except exceptions.SSLError as error:
         raise NoAnswer(
             f"{url} can't be trusted: {_cause(error)}",
+            code=Code.UNTRUSTED,
             hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
             "file with the certificates to trust.",
         ) from error

@@ -207,6 +207,7 @@ def _unknown(name: str, where: str, known: Sequence[str]) -> Missing:
     hint = f"Configured are {', '.join(known)}. " if known else ""
     return Missing(
         f"there is no service {quoted(name)} in the configuration ({where})",
+        code=Code.SERVICE_NOT_FOUND,
         hint=f"{hint}Add it with: gobbler config set service.{name}.url http://...",
     )
 

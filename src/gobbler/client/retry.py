@@ -50,6 +50,8 @@ def next_poll_pause(seconds: float) -> float:
 
 def is_temporary(error: GobblerError) -> bool:
     """Whether the same call may succeed later: no service answered, or it was stopping."""
+    if error.code == Code.UNTRUSTED:
+        return False
     return isinstance(error, Unreachable) or error.code in TEMPORARY
 
 

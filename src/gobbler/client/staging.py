@@ -19,7 +19,7 @@ from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
-from gobbler.fs.hash import CHUNK, copy_and_hash, hash_file
+from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import scan_source
@@ -194,9 +194,6 @@ def _moved_link(link: str, directory: str, source: str) -> str:
 READ_TWICE = 1 << 30
 """Largest size in bytes of a file that is likely still in memory for a second read."""
 
-_FICLONE = 0x40049409
-"""``ioctl`` that lets two files share their blocks; see ``ioctl_ficlone(2)``."""
-
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _MAKE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -307,7 +304,7 @@ def _copy_fast(reader: int, writer: int, progress: Progress) -> None:
 
 def _shares(reader: int, writer: int) -> bool:
     try:
-        fcntl.ioctl(writer, _FICLONE, reader)
+        fcntl.ioctl(writer, FICLONE, reader)
     except OSError:
         return False
     return True

@@ -123,5 +123,6 @@ def staging_closed(staging: str) -> Forbidden:
     """The error for a staging directory in which the user can't write."""
     return Forbidden(
         f"you can't write in the staging directory {staging}",
+        code=Code.UNWRITABLE,
         hint="Its mode should be 1777. Ask the administrator of the service to correct it.",
     )

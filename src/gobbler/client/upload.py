@@ -198,7 +198,10 @@ def _check_version(reader: RegistryReader, key: VersionKey) -> None:
     if key.asset not in source.names(registry, key.project):
         return
     if key.version in source.names(registry, key.of_asset.path):
-        raise RequestRefused(f"version {quoted(key.path)} already exists", code=Code.VERSION_EXISTS)
+        raise RequestRefused(
+            f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
+            code=Code.VERSION_EXISTS,
+        )
 
 
 def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:

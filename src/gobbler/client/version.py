@@ -68,7 +68,7 @@ class Version(Handle):
         entry = self.manifest().get(str(path)) if isinstance(path, str | VersionPath) else None
         return entry is not None and not entry.is_directory
 
-    def __truediv__(self, path: str) -> VersionPath:
+    def __truediv__(self, path: str | os.PathLike[str]) -> VersionPath:
         return VersionPath(self, "") / path
 
     def exists(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, overload
@@ -123,8 +124,8 @@ class VersionPath:
         self.version = version
         self._path = path
 
-    def __truediv__(self, path: str) -> VersionPath:
-        path = path.rstrip("/")
+    def __truediv__(self, path: str | os.PathLike[str]) -> VersionPath:
+        path = os.fspath(path).rstrip("/")
         if not is_below(path):
             raise Refused(
                 f"{quoted(path)} is not a path in a version",

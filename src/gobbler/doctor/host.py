@@ -68,9 +68,7 @@ def _in_a_process_of(account: pwd.struct_passwd, call: Callable[[], T]) -> T:
         theirs.close()
         result, error = ours.recv()
     except EOFError:
-        raise Fault(
-            f"the process of {account.pw_name} ended early", code=Code.WORKER_DIED
-        ) from None
+        raise Fault(f"the process of {account.pw_name} ended early") from None
     finally:
         ours.close()
         if process.pid is not None:

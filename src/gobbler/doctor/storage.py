@@ -11,6 +11,7 @@ from collections.abc import Callable
 from gobbler.doctor.findings import Finding, Place, Topic
 from gobbler.doctor.scratch import create_file
 from gobbler.fs.flush import Durability, flush_directory
+from gobbler.fs.hash import FICLONE
 from gobbler.fs.open import closing
 
 LOW = 0.05
@@ -18,7 +19,6 @@ LOW = 0.05
 
 LOW_BYTES = 1 << 30
 
-FICLONE = 0x40049409
 BLOCK = 65536
 
 Statvfs = Callable[[str], os.statvfs_result]

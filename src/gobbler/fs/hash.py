@@ -21,6 +21,9 @@ from gobbler.fs.atomic_write import write_all
 from gobbler.fs.open import read_all
 from gobbler.model.progress import Progress
 
+FICLONE = 0x40049409
+"""``ioctl`` that lets two files share their blocks; see ``ioctl_ficlone(2)``."""
+
 CHUNK = 4 * 1024 * 1024
 """Bytes that are read at a time. A copy has two chunks in memory."""
 

@@ -7,13 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Code, Fault, quoted
-
-_CODES = {
-    errno.ENOSPC: Code.DISK_FULL,
-    errno.EDQUOT: Code.DISK_FULL,
-    errno.EROFS: Code.READ_ONLY,
-}
+from gobbler.errors import Fault, os_error_code, quoted
 
 _HINTS = {
     errno.ENOSPC: "Free some space on that filesystem, then try again.",
@@ -48,7 +42,7 @@ def fault_from(error: OSError, operation: str) -> Fault:
     # Of the two paths of a rename or a link, the second is the new one.
     path = error.filename2 or error.filename
     if path is None:
-        return Fault(f"could not {operation}: {error.strerror or error}", code=code_of(error))
+        return Fault(f"could not {operation}: {error.strerror or error}", code=os_error_code(error))
     return fault_at(error, f"{operation} at", os.fsdecode(path))
 
 
@@ -57,11 +51,6 @@ def fault_at(error: OSError, operation: str, path: str) -> Fault:
     reason = error.strerror or str(error)
     return Fault(
         f"could not {operation} {quoted(path)}: {reason}",
-        code=code_of(error),
+        code=os_error_code(error),
         hint=_HINTS.get(error.errno or 0, ""),
     )
-
-
-def code_of(error: OSError) -> Code:
-    """The code of a fault that ``error`` causes."""
-    return _CODES.get(error.errno or 0, Code.IO_ERROR)

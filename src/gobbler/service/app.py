@@ -34,8 +34,6 @@ from gobbler.service.settings import Settings
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import RequestIntake
 
-OPENAPI = "/openapi.json"
-
 
 def info_routes(settings: Settings) -> list[Route]:
     """The three endpoints of a service with these ``settings``."""
@@ -46,7 +44,7 @@ def info_routes(settings: Settings) -> list[Route]:
         f"{prefix}/": root,
         **({prefix: root} if prefix else {}),
         f"{prefix}/info": info,
-        f"{prefix}{OPENAPI}": openapi.description(prefix),
+        f"{prefix}{openapi.ROUTE}": openapi.description(prefix),
     }
     return [_constant(path, value) for path, value in answers.items()]
 

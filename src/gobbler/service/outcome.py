@@ -13,7 +13,7 @@ from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of
 
-logger = logging.getLogger("gobbler.model.requests")
+logger = logging.getLogger("gobbler.requests")
 
 
 class Outcome(NamedTuple):

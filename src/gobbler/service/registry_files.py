@@ -13,7 +13,7 @@ import posixpath
 import stat
 from collections.abc import Callable
 
-from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, os_error_code, quoted
 from gobbler.fs import mounts
 from gobbler.fs.open import (
     Beneath,
@@ -25,7 +25,6 @@ from gobbler.fs.open import (
     opener,
     read_link,
 )
-from gobbler.fs.os_errors import code_of
 from gobbler.model.names import INCOMING, has_internal
 from gobbler.rules.links import absolute_target, below
 
@@ -169,7 +168,7 @@ def not_there(error: OSError, path: str) -> GobblerError:
     """The error for a ``path`` that could not be opened."""
     if error.errno in _ABSENT:
         return absent(path)
-    return Fault(f"could not read {quoted(path)}: {error.strerror}", code=code_of(error))
+    return Fault(f"could not read {quoted(path)}: {error.strerror}", code=os_error_code(error))
 
 
 def checked(descriptor: int, path: str) -> int:

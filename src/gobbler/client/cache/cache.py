@@ -291,6 +291,7 @@ def _cache_error(error: OSError, cache: str) -> GobblerError:
     if error.errno in _FORBIDDEN:
         return Forbidden(
             f"the cache {quoted(cache)} can't be used: {message}: {quoted(where)}",
+            code=Code.READ_ONLY if error.errno == errno.EROFS else Code.UNWRITABLE,
             hint=f"Correct its permissions, or {ANOTHER_PLACE}.",
         )
     return Fault(

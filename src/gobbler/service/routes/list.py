@@ -9,8 +9,7 @@ from concurrent.futures import Executor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.os_errors import code_of
+from gobbler.errors import Code, Refused, os_error_code, quoted
 from gobbler.model.names import INCOMING
 from gobbler.service.registry_files import absent, registry_path
 from gobbler.service.responses import json_answer
@@ -61,7 +60,7 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
         raise absent(path) from None
     except OSError as error:
         raise Refused(
-            f"could not list {quoted(path)}: {error.strerror}", code=code_of(error)
+            f"could not list {quoted(path)}: {error.strerror}", code=os_error_code(error)
         ) from None
     if relative == "":
         found = [name for name in found if name.split("/", 1)[0] != INCOMING]
