@@ -18,7 +18,7 @@ from contextlib import suppress
 from gobbler.errors import Code, Refused, quoted
 
 FORGET_AFTER = 600.0
-"""Seconds after which a mark is removed; by then its request has long expired."""
+"""Seconds after which a mark is removed: long after its request has expired."""
 
 MARK = "mark"
 """The file to which all marks are hard links."""
