@@ -7,7 +7,7 @@ look at processor seconds and system calls as well.
 ::
 
     make bench                                     # our service, started here
-    make bench ARGS="--case small --scale 0.1"     # a quick look at some cases
+    make bench ARGS="--case small --scale 0.1"     # try some cases quickly
     python -m bench --peer URL STAGING REGISTRY --peer URL STAGING REGISTRY
 
 A peer is a service that runs here with the present user as administrator.

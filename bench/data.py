@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def small_files(top: Path, files: int, size: int, *, in_each: int = 1000, seed: int = 0) -> Path:
-    """``files`` of ``size`` bytes, ``in_each`` directory so many; no two alike."""
+    """``files`` of ``size`` bytes, ``in_each`` of them in a directory; no two alike."""
     random_ = random.Random(seed)
     for number in range(files):
         directory = top / f"d{number // in_each}"

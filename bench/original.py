@@ -3,7 +3,7 @@
 ``fetch``: a version of 3,000 files of 4 KiB, over HTTP into an empty cache. ``upload``: a
 directory outside of staging, of the same files and one of 256 MiB. Both clients take turns,
 each in a process of its own, calling the same function of ``pygobbler``; the smallest of
-the times of each counts. What bounds them is told beside: the processor time of client and
+the times of each counts. The limits are printed beside: the processor time of client and
 service, and how long ``md5sum`` takes. The original needs an interpreter that has it and nothing
 of ours::
 

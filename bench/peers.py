@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 IDLE = 5.0
-"""Seconds after which a connection is made anew: services close those that nobody uses."""
+"""Seconds after which a connection is opened again: services close idle ones."""
 
 
 class Connection:

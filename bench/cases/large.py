@@ -49,7 +49,7 @@ class DuringAnUpload(Case):
 
 
 class Million(Case):
-    """A million files of 100 bytes in 1,000 directories, as a job whose progress is looked at."""
+    """A million files of 100 bytes in 1,000 directories, as a job whose progress is read."""
 
     title = "first upload, 1,000,000 files of 100 bytes"
     by_name = True

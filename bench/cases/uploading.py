@@ -142,7 +142,7 @@ class Validate(Case):
 
 
 class Reindex(Validate):
-    """The same, made anew."""
+    """The same, created again."""
 
     title = "reindex, 4 KiB files"
     action = "reindex_version"

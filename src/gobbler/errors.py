@@ -27,7 +27,7 @@ from typing import ClassVar
 
 
 class Code(str, enum.Enum):
-    """What went wrong, in a word that never changes its meaning.
+    """The kind of error, as a word that never changes its meaning.
 
     The field ``code`` of an answer of the service and of ``--json`` has the value. Add a code only
     if a program could act on it differently than on the others.
@@ -175,7 +175,7 @@ class GobblerError(Exception):
         return f"{self.reason}. {self.hint}" if self.hint else self.reason
 
     def answer(self) -> dict[str, object]:
-        """What the service answers: section 3 of the protocol, and the code."""
+        """The answer of the service: section 3 of the protocol, and the code."""
         return {
             "status": "ERROR",
             "reason": self.message,

@@ -6,7 +6,7 @@ from gobbler.client import Client
 
 
 def refresh_latest(project: str, asset: str, staging: str, url: str) -> str | None:
-    """Determine the latest version of an asset again. Only administrators may.
+    """Determine the latest version of an asset again. Only administrators may do this.
 
     This repairs the record if it is damaged.
 

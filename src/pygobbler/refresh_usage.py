@@ -6,7 +6,7 @@ from gobbler.client import Client
 
 
 def refresh_usage(project: str, staging: str, url: str) -> int:
-    """Count the bytes that the files of a project take again. Only administrators may.
+    """Count the bytes that the files of a project take again. Only administrators may do this.
 
     This repairs the record if it is damaged.
 

@@ -6,7 +6,7 @@ from gobbler.client import Client
 
 
 def remove_asset(project: str, asset: str, staging: str, url: str, force: bool = False) -> None:
-    """Remove an asset with all its versions. Only administrators may.
+    """Remove an asset with all its versions. Only administrators may do this.
 
     If there is no such asset, nothing happens. Links from other assets into it break,
     unless you reroute them before: see :func:`~pygobbler.reroute_links.reroute_links`.

@@ -6,7 +6,7 @@ from gobbler.client import Client
 
 
 def remove_project(project: str, staging: str, url: str) -> None:
-    """Remove a project with all its assets. Only administrators may.
+    """Remove a project with all its assets. Only administrators may do this.
 
     If there is no such project, nothing happens.
 

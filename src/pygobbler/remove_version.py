@@ -8,7 +8,7 @@ from gobbler.client import Client
 def remove_version(
     project: str, asset: str, version: str, staging: str, url: str, force: bool = False
 ) -> None:
-    """Remove a version. Only administrators may.
+    """Remove a version. Only administrators may do this.
 
     If there is no such version, nothing happens. Links from other versions into it
     break, unless you reroute them before: see

@@ -12,7 +12,7 @@ from gobbler.model.records import plain
 def reroute_links(
     to_delete: Sequence[Mapping[str, Any]], staging: str, url: str, dry_run: bool = False
 ) -> list[dict[str, Any]]:
-    """Reroute links around what is going to be deleted. Only administrators may.
+    """Reroute links around what is going to be deleted. Only administrators may do this.
 
     If a link leads to a file that is going to be deleted, it then leads to where that file was
     linked to itself. If that is going to be deleted as well, a copy of the file replaces the

@@ -6,7 +6,7 @@ from gobbler.client import Client
 
 
 def validate_version(project: str, asset: str, version: str, staging: str, url: str) -> None:
-    """Compare every byte of a version with its records. Only administrators may.
+    """Compare every byte of a version with its records. Only administrators may do this.
 
     Changes nothing. Returns if the version is valid.
 

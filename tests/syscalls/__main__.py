@@ -27,7 +27,7 @@ from .trying import Bench
 from .world import World
 
 TELL_EVERY = 10.0
-"""Seconds between two lines that tell of progress."""
+"""Seconds between two lines of progress."""
 
 
 BENCHES = 2 * (os.cpu_count() or 1)
@@ -35,7 +35,7 @@ BENCHES = 2 * (os.cpu_count() or 1)
 
 
 MOST_TOLD = 4
-"""Findings that are told of one point."""
+"""Findings to print for one point."""
 
 
 def main() -> int:
@@ -50,7 +50,7 @@ def main() -> int:
         chosen = [op for op in chosen if not op.foreign]
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    logging.disable(logging.CRITICAL)  # of what is swept here
+    logging.disable(logging.CRITICAL)  # recovery logs a lot here
     memory = "/dev/shm"
     inside = memory if os.access(memory, os.W_OK) else None
     try:
@@ -104,7 +104,7 @@ def _try_all(base: Path, operations: list[Operation], options: argparse.Namespac
 
 
 class _Progress:
-    """Hands out points to benches, and tells how far they are."""
+    """Hands out points to benches, and prints the progress."""
 
     def __init__(self, points: list[Point]) -> None:
         self._points: Iterator[Point] = iter(points)

@@ -42,7 +42,7 @@ def answer_findings(point: Point, answer: Answer, hit: str, *, done: bool) -> It
 
 
 def _is_known_by_another_path(point: Point, answer: Answer) -> bool:
-    """Where the path of the call that failed is not the one to tell, but a path is told."""
+    """Whether the reason should name another path than that of the failed call."""
     if '"' not in answer.reason:
         return False
     # Where the size of files is limited, another one may have been too large before; by which

@@ -37,7 +37,7 @@ class Point:
 
 
 class Outcome(NamedTuple):
-    """``hit`` is the call as it is told; empty if the point was not reached."""
+    """``hit`` is the text of the call; empty if the point was not reached."""
 
     point: Point
     hit: str

@@ -98,7 +98,7 @@ def service_findings(service: Service) -> Iterator[Finding]:
 
 
 def content_findings(world: World) -> Iterator[Finding]:
-    """What can be read is not what the manifests tell, or not logged as it should be."""
+    """The readable files differ from the manifests, or the log is wrong."""
     logged = [
         (entry["project"], entry["asset"], entry["version"])
         for name in os.listdir(world.registry / "..logs")

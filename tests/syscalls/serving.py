@@ -60,7 +60,7 @@ class Service:
             _wait_for(self._answers)
             self.worker = _forked_from(self._supervisor)
             self._others = _threads(self.worker)
-            # Refused by its name, before anything is looked at; but a thread was made for it.
+            # Refused by its name, before any other check; but a thread was started for it.
             self._send("POST", "/new/warm-up")
             self._batchers: set[int] = set()
             self._open_at_first = self._open()

@@ -36,7 +36,7 @@ def test_a_kill_or_fault_at_a_call_leaves_nothing_half_done(
 
 
 def spread(points: list[Point], number: int) -> list[Point]:
-    """So many of ``points``, evenly."""
+    """``number`` of the ``points``, evenly."""
     return [points[(2 * i + 1) * len(points) // (2 * number)] for i in range(number)]
 
 

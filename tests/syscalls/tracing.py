@@ -42,11 +42,11 @@ REQUEST, BATCH, COPY = "request", "batch", "copy"
 
 
 PATIENCE = 5.0
-"""Seconds that strace may take to let go."""
+"""Seconds in which strace must detach."""
 
 
 class RequestContext(NamedTuple):
-    """One system call: its name, which one of that name it is in its thread, as it is told."""
+    """One system call: its name, its number among those of its thread, and its text."""
 
     name: str
     count: int
@@ -105,11 +105,11 @@ class Tracer:
         return self._output.read_text(errors="replace").splitlines()
 
     def hit(self) -> str:
-        """The call that was made to fail, as it is told; empty if there was none."""
+        """The text of the call that was made to fail; empty if there was none."""
         return next((line for line in self.lines() if line.endswith("(INJECTED)")), "")
 
     def last(self) -> str:
-        """The call before which the process was killed, as it is told."""
+        """The text of the call before which the process was killed."""
         calls = [line for line in self.lines() if "(" in line and "+++" not in line]
         return calls[-1] if calls else ""
 
@@ -135,7 +135,7 @@ def _injected(target: Target, output: Path, call: RequestContext, what: str) -> 
 
 
 def calls_in(lines: list[str], base: Path, kind: Callable[[int], str]) -> list[RequestContext]:
-    """The calls of a trace in their order; paths are told relative to ``base``.
+    """The calls of a trace in their order; paths are relative to ``base``.
 
     ``kind`` tells of which kind a thread is; those of no kind are left out.
     """

@@ -56,7 +56,7 @@ class Bench:
             self._service = None
 
     def study(self, operation: Operation, *, cold: bool = True) -> Study:
-        """Do the operation undisturbed, ``cold`` by a new service, too; look at what it does."""
+        """Do the operation undisturbed, ``cold`` by a new service, too; check the effect."""
         first: list[RequestContext] = []
         if cold:
             self.stop()
@@ -111,7 +111,7 @@ class Bench:
         if answer is not None:
             return Outcome(point, "", [])
         self.stop()
-        assert self.service  # started anew, it recovers
+        assert self.service  # after a restart, it recovers
         found = list(stray_findings(self._world))
         state = self._world.published()
         done = state == point.expected.after
@@ -163,7 +163,7 @@ class Bench:
         return point.operation.action == "upload" and not answer.reason and same
 
     def _left_behind(self) -> Iterator[Finding]:
-        """What the next sweep, which every service does once a minute, does not put right."""
+        """The problems that remain after the next recovery, which runs once a minute."""
         if self._world.strays():
             recover(Registry(str(self._world.registry)), Durability.RELAXED)
         yield from stray_findings(self._world)

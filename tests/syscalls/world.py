@@ -55,7 +55,7 @@ class World:
 
     def published(self) -> State:
         """All that readers see. Times of new versions are left out, and names of logs."""
-        # The service may be sweeping what is in the making.
+        # The service may be recovering unfinished files.
         seen = _walk(self.registry, besides="..incoming")
         found = {path: facts for path, facts in seen if _matters(path)}
         logs = sorted(path for path in found if path.startswith("..logs/"))

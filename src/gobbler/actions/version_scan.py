@@ -63,7 +63,7 @@ def links_file(directory: str) -> str:
 
 
 def targets_of(context: RequestContext, key: VersionKey, found: VersionScan) -> dict[str, Target]:
-    """Where each symbolic link leads. One that ``..links`` explains keeps its parent."""
+    """The target of each symbolic link. A link that is in ``..links`` keeps its parent."""
     registry = context.service.registry
     locator = Locator(places_of(context, key))
     top = f"{os.path.realpath(registry.root)}/{key.path}"

@@ -85,7 +85,7 @@ class Amount(NamedTuple):
 
 
 def count(*manifests: Manifest) -> tuple[Amount, Amount]:
-    """How much some versions store, and how much they link to."""
+    """The stored and the linked amount of some versions."""
     entries = [entry for manifest in manifests for entry in manifest.values()]
     return (
         _amount(e.size for e in entries if e.link is None and not e.is_directory),

@@ -89,7 +89,7 @@ def _settings(located: ServiceConfig, files: list[ConfigFile]) -> dict[str, Sett
 
 
 def _absent(name: str, located: ServiceConfig) -> Setting:
-    """What ``show`` prints for a setting without a value."""
+    """The text of ``show`` for a setting without a value."""
     if name in ("staging", "registry") and located.get("url") is not None:
         return Setting("", "from the service")
     return Setting("", "not set")

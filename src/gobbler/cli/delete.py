@@ -60,7 +60,7 @@ def command(
 
 @dataclass
 class _Survey:
-    """What a deletion removes.
+    """The effects of a deletion.
 
     ``broken`` are links of other versions that would break; ``problems`` say what is unknown.
     """

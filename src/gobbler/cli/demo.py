@@ -199,7 +199,7 @@ LEFT_OUT = ("site-packages", "dist-packages")
 
 @dataclass
 class Copied:
-    """What :func:`copy_tree` copied, and how many entries it left out for which reason."""
+    """The result of :func:`copy_tree`, with the number of skipped entries for each reason."""
 
     files: int = 0
     bytes: int = 0
@@ -250,7 +250,7 @@ def _reason_against(entry: os.DirEntry[str]) -> str | None:
 
 
 def differences(expected: str, got: str) -> list[str]:
-    """Where two trees differ, byte by byte, except for records of the registry in ``got``."""
+    """The differences of two trees, byte by byte, without records of the registry in ``got``."""
     left, right = dict(_entries(expected)), dict(_entries(got))
     found = [f"{path} is missing" for path in sorted(left.keys() - right.keys())]
     found += [f"{path} is unexpected" for path in sorted(right.keys() - left.keys())]

@@ -188,7 +188,7 @@ class _Amounts(dict[str, Amount]):
 
 
 def _amounts(files: dict[str, Entry]) -> _Amounts:
-    """How much each directory holds, including subdirectories."""
+    """The amount in each directory, including subdirectories."""
     numbers: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for path, entry in files.items():

@@ -111,7 +111,7 @@ class Address:
 
     @property
     def depth(self) -> int:
-        """What it names: 0 nothing, 1 a project, 2 an asset, 3 a version, 4 a path in a version."""
+        """The level: 0 nothing, 1 a project, 2 an asset, 3 a version, 4 a path in a version."""
         return sum(part != "" for part in (self.project, self.asset, self.version, self.path))
 
     def __str__(self) -> str:

@@ -108,7 +108,7 @@ class Client:
         return self.connection.registry
 
     def info(self) -> ServiceInfo:
-        """What the service reports about itself, asked each time."""
+        """The directories of the service; sends a request each time."""
         return self.connection.info()
 
     # The content of the registry.
@@ -260,7 +260,8 @@ class Client:
         *,
         ignore_dot: bool = True,
     ) -> UploadPlan:
-        """What :meth:`upload` would store and link; changes nothing, and sends no request.
+        """Plan an :meth:`upload`: what it would store and link. Changes nothing, and sends no
+        request.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing` for what
         the upload would refuse. Does not check whether the user may upload.

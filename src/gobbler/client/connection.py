@@ -127,7 +127,7 @@ class Connection:
         return self._http
 
     def info(self) -> ServiceInfo:
-        """What the service reports about itself, asked each time."""
+        """The directories of the service; sends a request each time."""
         return self.http.get("/info", ServiceInfo)
 
     def _known(self, directory: str) -> str:

@@ -80,14 +80,14 @@ def expected(path: str, read: Callable[[str], bytes]) -> Expected:
 
 
 def content_problem(data: bytes, entry: Entry) -> str | None:
-    """How ``data`` differs from ``entry``; ``None`` if it does not."""
+    """The difference between ``data`` and ``entry``; ``None`` if there is none."""
     if len(data) != entry.size:
         return _size_problem(len(data), entry)
     return md5_problem(md5_of(data), entry)
 
 
 def file_problem(file: Path, entry: Entry, stop: Stop) -> str | None:
-    """How the content of ``file`` differs from ``entry``; ``None`` if it does not."""
+    """The difference between the content of ``file`` and ``entry``; ``None`` if there is none."""
     with file.open("rb", buffering=0) as handle:
         length = os.fstat(handle.fileno()).st_size
         if length != entry.size:
@@ -97,7 +97,7 @@ def file_problem(file: Path, entry: Entry, stop: Stop) -> str | None:
 
 
 def md5_problem(md5sum: str, entry: Entry) -> str | None:
-    """How content with the MD5 ``md5sum`` differs from ``entry``; ``None`` if it does not."""
+    """The difference between content with ``md5sum`` and ``entry``; ``None`` if there is none."""
     return None if md5sum == entry.md5sum else f"its MD5 is {md5sum} instead of {entry.md5sum}"
 
 

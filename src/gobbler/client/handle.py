@@ -75,7 +75,7 @@ def names_of(handles: Iterable[_Named]) -> list[str]:
 
 
 def html_of(thing: object, what: object, connection: object, *facts: str) -> str:
-    """How a notebook shows ``thing``; everything is escaped, and nothing is read for it."""
+    """The HTML of ``thing`` for a notebook: escapes all text, and reads nothing."""
     lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(str(what))}</code>"]
     lines.append(f"at <code>{html.escape(str(connection))}</code>")
     lines += [html.escape(fact) for fact in facts]

@@ -60,7 +60,7 @@ class Project(Handle):
         return source.usage(self._reader.connection.source, self.name)
 
     def permissions(self) -> Permissions:
-        """Who owns the project, and who may upload to it."""
+        """The owners and uploaders of the project."""
         return source.permissions(self._reader.connection.source, self.name)
 
     def set_permissions(

@@ -162,7 +162,7 @@ class RangesFile(io.RawIOBase):
         return at
 
     def tell(self) -> int:
-        """Where the next byte is read, in bytes from the start."""
+        """The position of the next read, in bytes from the start."""
         return self._at
 
     def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]

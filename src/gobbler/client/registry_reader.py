@@ -247,7 +247,7 @@ class RegistryReader:
     # Parts of files.
 
     def local_path(self, key: VersionKey, path: str) -> str | None:
-        """Where the file ``path`` of a version can be read on this machine, if it can.
+        """The path on this machine of the file ``path`` of a version, if there is one.
 
         The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache
         if its version is final. ``None``: use :meth:`ranges`.

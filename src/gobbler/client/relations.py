@@ -1,4 +1,4 @@
-"""How a version relates to others: links that lead to it, and content that they share."""
+"""The relations of a version to others: links that lead to it, and shared content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gobbler.rules.reroute import Rerouting
 
 
 class LinkChange(Struct, frozen=True):
-    """What happens to one link, so that the file that it leads to can be deleted.
+    """The change of one link, so that the file that it leads to can be deleted.
 
     ``path`` is the link's path in the registry, and ``source`` the file that is to be deleted.
     With ``copy`` a copy of the file replaces the link, which adds ``usage`` bytes; otherwise
@@ -35,7 +35,7 @@ class LinkChange(Struct, frozen=True):
 
 
 class Relations(Struct, frozen=True):
-    """How a version relates to others.
+    """The relations of a version to others: links and shared content.
 
     ``links``: links of other versions to its files, and what would happen to each if the version
     were deleted. ``shared``: other versions that have some of its contents.

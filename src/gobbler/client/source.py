@@ -112,7 +112,7 @@ def _read_or_none(source: Source, path: str, kind: type[T]) -> T | None:
 
 
 class ServiceInfo(Struct, frozen=True):
-    """What a service reports about itself: the paths of staging and of the registry."""
+    """The directories of a service: the paths of staging and of the registry."""
 
     staging: str
     registry: str

@@ -146,7 +146,7 @@ def start_upload(
 
 
 class UploadPlan(Struct, frozen=True):
-    """What an upload would do with each file of a directory, by its path in the new version.
+    """The plan of an upload: the action for each file, by its path in the new version.
 
     ``stored``: sizes in bytes of the files that would be stored. ``linked``: the file of the
     registry, or of the new version, that a link would lead to. ``undecided``: symbolic links, with
@@ -168,7 +168,7 @@ class UploadPlan(Struct, frozen=True):
 def plan_upload(
     reader: RegistryReader, key: VersionKey, directory: StrPath, *, ignore_dot: bool
 ) -> UploadPlan:
-    """What an upload of ``directory`` would do; see :meth:`Client.plan_upload`.
+    """Plan an upload of ``directory``; see :meth:`Client.plan_upload`.
 
     Runs the scan and the rules of the service. The upload itself decides what only the service
     knows: which directories are whitelisted, where it searches for duplicates besides the latest

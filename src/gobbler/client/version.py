@@ -80,7 +80,7 @@ class Version(Handle):
         return True
 
     def summary(self, *, overwrite: bool = False) -> Summary:
-        """Who published it and when, and whether it is on probation.
+        """The summary: who published it and when, and whether it is on probation.
 
         With ``overwrite`` a copy in the cache is fetched again.
         """
@@ -231,7 +231,7 @@ class Version(Handle):
     # Comparing and reviewing.
 
     def diff(self, other: Version | Mapping[str, Entry]) -> Difference:
-        """What changed from this version to ``other``, which may be of another asset.
+        """The changes from this version to ``other``, which may be of another asset.
 
         Compares sizes, MD5s and links as the manifests list them; reads no file.
         """

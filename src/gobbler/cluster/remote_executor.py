@@ -28,7 +28,7 @@ _met: set[Conditions] = set()
 
 
 def conditions_of(*directories: str) -> Conditions:
-    """What a process must share with this one to run its batches."""
+    """The conditions that a process must meet to run batches of this one."""
     return __version__, os.geteuid(), tuple((d, os.stat(d).st_ino) for d in directories)
 
 

@@ -32,7 +32,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Trial:
-    """Where a trial takes place: ``directory`` is new and empty, on the filesystem of ``place``."""
+    """The place of a trial: ``directory`` is new and empty, on the filesystem of ``place``."""
 
     place: Place
     directory: str
@@ -126,7 +126,7 @@ TRIALS = (
 
 
 def permissions(staging: Place, registry: Place) -> Iterator[Finding]:
-    """Who can do what in both directories; nothing more about one that does not exist."""
+    """The findings on permissions of both directories; a missing one has a single finding."""
     both = (staging, registry)
     found = [place.topic("exists").attempt(modes.existence, place) for place in both]
     yield from found
@@ -222,7 +222,7 @@ def _read_only(place: Place, probes: Iterable[PlaceProbe]) -> Iterator[Finding]:
 
 
 def try_out(place: Place, tools: Tools, *, only_essential: bool = False) -> Iterator[Finding]:
-    """What the trials in ``place`` find, each in an empty directory."""
+    """The findings of the trials in ``place``, each in an empty directory."""
     yield from place.topic("probing").attempt_all(_try_out, place, tools, only_essential)
 
 

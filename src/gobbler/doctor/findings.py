@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 class Verdict(str, enum.Enum):
-    """How bad a finding is, from good to bad."""
+    """The severity of a finding, from good to bad."""
 
     OK = "ok"
     WARNING = "warning"
@@ -24,7 +24,7 @@ class Verdict(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What a probe found.
+    """The result of a probe.
 
     ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names the subject.
     ``sentence`` has no full stop; ``remedy`` says what to do. With ``refused`` the service does not
@@ -41,7 +41,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a probe examines. It makes the findings about it."""
+    """The subject of a probe. Makes the findings about it."""
 
     where: str
     what: str
@@ -61,7 +61,7 @@ class Topic:
     def attempt(
         self, probe: Callable[Concatenate[Topic, P], Finding], *args: P.args, **kwargs: P.kwargs
     ) -> Finding:
-        """What ``probe`` finds; a fault if the probe itself fails."""
+        """The finding of ``probe``; a fault if the probe itself fails."""
         return next(self.attempt_all(lambda topic: [probe(topic, *args, **kwargs)]))
 
     def attempt_all(
@@ -70,7 +70,7 @@ class Topic:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Iterator[Finding]:
-        """What ``probe`` finds, and a fault as the last finding if the probe itself fails."""
+        """The findings of ``probe``; the last one is a fault if the probe itself fails."""
         try:
             yield from probe(self, *args, **kwargs)
         except TimeoutError as error:

@@ -174,7 +174,7 @@ def hard_links(topic: Topic, setting: str = PROTECTED_HARDLINKS) -> Finding:
 def open_files(
     topic: Topic, limits: Callable[[int], tuple[int, int]] = resource.getrlimit
 ) -> Finding:
-    """How many files a process can have open; the service uses the hard limit."""
+    """The number of files that a process can have open; the service uses the hard limit."""
     _, hard = limits(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < ENOUGH_FILES:
         return topic.warning(

@@ -25,7 +25,7 @@ _MISSING = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
 
 
 def locks(topic: Topic, directory: str, new: ContenderType = Contender) -> Iterator[Finding]:
-    """How ``flock`` behaves between processes in ``directory``."""
+    """The behaviour of ``flock`` between processes in ``directory``."""
     with contenders(directory, 2, new) as (one, other):
         yield (found := _exclusion(topic, one, other))
         if found.verdict is Verdict.OK:

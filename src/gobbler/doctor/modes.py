@@ -307,7 +307,7 @@ def modes_made(topic: Topic, directory: str) -> Finding:
 
 
 def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
-    """What the ACL of the directory grants."""
+    """The grants of the ACL of the directory."""
     try:
         acl = read(place.path, ACCESS_ACL, get)
     except ValueError:
@@ -329,7 +329,7 @@ def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding
 
 
 def default_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
-    """What the default ACL of the directory grants in new files."""
+    """The grants of the default ACL of the directory to new files."""
     try:
         acl = read(place.path, DEFAULT_ACL, get)
     except ValueError:

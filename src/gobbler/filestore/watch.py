@@ -42,7 +42,7 @@ def watch(directory: str, poll: float | None, stop: threading.Event | None) -> I
 
 
 class _Listing:
-    """What the last listing of a directory found."""
+    """The result of the last listing of a directory."""
 
     def __init__(self, directory: str) -> None:
         self._directory = directory

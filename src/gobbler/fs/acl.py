@@ -93,6 +93,6 @@ def letters(permissions: int) -> str:
 
 
 def describe(acl: Acl) -> str:
-    """What an ACL grants to named users and groups, in words."""
+    """The grants of an ACL to named users and groups, in words."""
     grants = [f"{e.whom} {letters(e.permissions)}" for e in acl.named()]
     return ", ".join(grants) if grants else "nothing to anybody by name"

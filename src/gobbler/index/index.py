@@ -110,8 +110,8 @@ class Index:
         self.bring_up_to_date(follow=follow)
 
     def status(self) -> dict[str, int]:
-        """How many versions, links between versions and contents are indexed, and how many
-        versions are to be read again or forgotten (``behind``). Changes nothing in it.
+        """Count the indexed versions, links between versions and contents, and the versions that
+        must be read again or removed (``behind``). Changes nothing.
         """
         if not os.path.exists(self.path):
             raise UnusableIndex("there is no such file yet")

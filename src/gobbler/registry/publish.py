@@ -50,7 +50,7 @@ class Publication:
     adopted: bool = False
 
     def intent(self) -> Intent:
-        """What recovery must know besides the renames."""
+        """The facts that recovery needs besides the renames."""
         return Intent(
             moves=[],
             project=self.key.project,
@@ -178,7 +178,7 @@ REMOVED = "removed"
 
 @dataclass(frozen=True)
 class Removal:
-    """What to remove: the ``versions`` in ``path`` (of an asset or a version) of a project.
+    """A removal: the ``versions`` in ``path`` (of a project, an asset or a version).
 
     ``force``: ignore records that can't be read. ``latest_of``: the asset whose latest version must
     be recomputed, without ``versions``.

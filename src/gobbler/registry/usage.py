@@ -30,7 +30,7 @@ def count_usage(registry: Registry, project: str, *, without: Collection[Version
 
 
 def finish_time(registry: Registry, key: VersionKey) -> tuple[int, int] | None:
-    """When a version was finished, for comparison; ``None`` on probation.
+    """The time at which a version finished, for comparison; ``None`` on probation.
 
     The seconds since the epoch in its summary; then, for versions that finished within one second,
     the time of publication in ns, which is the mtime of the summary.

@@ -32,7 +32,7 @@ class LastValidation(Protocol):
 
     @property
     def finished(self) -> float:
-        """When it ended."""
+        """The time at which it ended."""
 
 
 def version_fingerprint(summary: Summary | None) -> str:

@@ -86,7 +86,7 @@ def below(path: str, root: str) -> str | None:
 
 
 def absolute_target(directory: str, target: str) -> str:
-    """Where a link in the absolute ``directory`` with the text ``target`` points to."""
+    """The absolute target of a link in the absolute ``directory`` with the text ``target``."""
     return posixpath.normpath(posixpath.join(directory, target))
 
 
@@ -119,7 +119,7 @@ class Locator:
         self._known: dict[tuple[str, str], InSource | InRegistry | None] = {}
 
     def __call__(self, directory: str, text: str) -> Target:
-        """Where a link in the absolute ``directory`` with that ``text`` leads."""
+        """The target of a link in the absolute ``directory`` with that ``text``."""
         head, slash, name = text.rpartition("/")
         if name not in ("", ".") and not is_internal(name):
             here = "" if text.startswith("/") else directory

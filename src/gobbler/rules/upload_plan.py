@@ -1,4 +1,4 @@
-"""The plan of an upload: for each entry of the source, copy, link, keep or refuse.
+"""The plan of an upload: copy, link, keep or refuse each entry of the source.
 
 The plan is made from values alone: what the scan found, where each symbolic link leads,
 and the manifests of the versions that are linked to.
@@ -52,7 +52,7 @@ class PublishedVersion:
 
 @dataclass(frozen=True)
 class Plan:
-    """What an upload does with each entry of its source.
+    """The plan of an upload for each entry of its source.
 
     ``copies``: sizes in bytes of the files to copy. ``kept``: symbolic links into whitelisted
     directories. ``known``: entries that need no reading. ``local``: links within the version, each
@@ -76,7 +76,7 @@ def check_scan(scan: Scan) -> None:
 
 
 def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
-    """Where each symbolic link of ``scan`` leads, in a source that stands at the path ``at``."""
+    """The target of each symbolic link of ``scan``, in a source at the path ``at``."""
     locator = Locator(places)
     return {
         path: locator(f"{at}/{path.rpartition('/')[0]}", text)

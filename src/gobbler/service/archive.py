@@ -48,7 +48,7 @@ _BY_NAME = operator.attrgetter("name")
 
 
 class LinkMode(str, enum.Enum):
-    """How an archive stores a link: as the file that it leads to, or as a link."""
+    """The form of links in an archive: the file that a link leads to, or the link."""
 
     FILES = "files"
     LINKS = "links"

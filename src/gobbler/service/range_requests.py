@@ -48,7 +48,7 @@ class Decision:
 
 
 def decide(headers: Mapping[str, str], file: FileState) -> Decision:
-    """How to answer a ``GET`` or ``HEAD`` with ``headers`` (names in lower case)."""
+    """Decide how to answer a ``GET`` or ``HEAD`` with ``headers`` (names in lower case)."""
     nothing = (0, 0)
     match = headers.get("if-match")
     if match is not None:

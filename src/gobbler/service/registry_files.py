@@ -94,7 +94,7 @@ class RegistryFiles:
             return None
 
     def link(self, path: str) -> str | None:
-        """Where the link at ``path`` leads in the registry; ``None`` if out of it.
+        """The target of the link at ``path`` in the registry; ``None`` if it leads out of it.
 
         Raises :class:`~gobbler.errors.Missing` if it leads to a file that must not be served.
         """

@@ -119,7 +119,7 @@ class ConcurrencyTuner:
 
 
 def batch_size(files: int, width: int) -> int:
-    """How many of ``files`` to put in a batch if ``width`` batches run at a time.
+    """The number of ``files`` for a batch if ``width`` batches run at a time.
 
     On a slow filesystem only concurrency helps, so there must be enough batches; but none so
     small that its own cost matters.

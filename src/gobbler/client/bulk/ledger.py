@@ -123,7 +123,7 @@ class Ledger:
         return {VersionKey(*map(str, row[:3])): _record(row[3:]) for row in rows}
 
     def validated_at(self, key: VersionKey) -> float | None:
-        """When a version was validated last, if ever."""
+        """The time of the last validation of a version, if there is one."""
         rows = self._file.rows(
             "SELECT finished FROM verified WHERE project=? AND asset=? AND version=?",
             *(key.project, key.asset, key.version),

@@ -92,7 +92,7 @@ class BulkCounter(NoProgress):
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the rest takes; ``None`` until something is done."""
+        """An estimate for the rest; ``None`` until something is done."""
         done = Work(self.versions, 0)
         left = Work(self.versions_expected - self.versions, 0)
         if self.bytes_expected is not None:
@@ -227,7 +227,7 @@ class BulkRun(ABC, Generic[R]):
 
     @property
     def left(self) -> int:
-        """How many of the ``tasks`` are not done yet."""
+        """The number of ``tasks`` that remain."""
         return len(self.tasks) - len(self._done)
 
     def __repr__(self) -> str:

@@ -32,7 +32,7 @@ class BulkService(Protocol):
         """The way to read the registry, without the cache."""
 
     def info(self) -> ServiceInfo:
-        """What the service reports about itself."""
+        """The directories of the service."""
 
     def request(self, action: str, **fields: object) -> dict[str, object]:
         """Send a request and return its answer."""

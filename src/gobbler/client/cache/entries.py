@@ -219,7 +219,7 @@ def _manifest(entry: CacheEntry, path: str) -> bytes:
 
 
 def _record_problem(place: str) -> str | None:
-    """What is wrong with a record of the registry, all of which are JSON."""
+    """The problem with a record of the registry, which must be JSON."""
     try:
         msgspec.json.decode(Path(place).read_bytes())
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -234,7 +234,7 @@ _Inode = tuple[int, int]
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What was removed, or would be: ``entries``, and the number of bytes freed.
+    """The removed entries (or those that would be), and the number of bytes freed.
 
     ``leftovers`` counts files that belong to no entry: parts of interrupted downloads, and
     files that were kept for the next.

@@ -261,7 +261,7 @@ def _read(descriptor: int, count: int, offset: int) -> bytes:
 
 
 def _read_cached(descriptor: int, count: int, offset: int) -> bytes | None:
-    """What ``_read`` returns, if the kernel has all of it in its cache."""
+    """The same as ``_read``, if the kernel has all of it in its cache."""
     buffer = bytearray(count)
     try:
         found = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
