@@ -18,7 +18,7 @@ INTRODUCTION = """\
 # Errors
 
 Every error has a `code`: one of the words below. Programs decide by the code; it keeps its
-meaning. The reason and the hint are text for people, and may change.
+meaning. The reason and the hint are texts for users, and may change.
 
 - The service answers `{"status": "ERROR", "reason": "...", "code": "..."}`.
 - A command with `--json` prints `{"error": {"code": "...", "reason": "...", "hint": "..."}}`

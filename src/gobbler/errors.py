@@ -45,20 +45,20 @@ class Code(str, enum.Enum):
     def __str__(self) -> str:
         return str(self.value)
 
-    # A request file, before anything is carried out.
-    INVALID_REQUEST = "invalid-request", "The request is wrong: a field, or what it asks for."
+    # A request, before the service carries it out.
+    INVALID_REQUEST = "invalid-request", "The request is wrong: a field, or the change itself."
     MALFORMED_REQUEST = "malformed-request", "The content of the request file can't be decoded."
     UNKNOWN_ACTION = "unknown-action", "The name of the request file names no action."
     INVALID_NAME = "invalid-name", "A name of a project, asset, version or file is not valid."
     MISSING_REQUEST = "missing-request", "The request file is not in the staging directory."
     EXPIRED_REQUEST = "expired-request", "The request file was written a minute or more ago."
-    REPEATED_REQUEST = "repeated-request", "The request has been begun before."
+    REPEATED_REQUEST = "repeated-request", "The service has begun the request before."
     REQUEST_TOO_LARGE = "request-too-large", "The request file is larger than 16 MiB."
     NOT_A_FILE = "not-a-file", "A regular file was expected, and something else is there."
     NOT_A_DIRECTORY = "not-a-directory", "A directory was expected, and something else is there."
     SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
     HARD_LINK = "hard-link", "A file has more than one hard link."
-    UNREADABLE = "unreadable", "The service may not read a file or directory of the user's."
+    UNREADABLE = "unreadable", "The service may not read a file or directory of the user."
     UNWRITABLE = "unwritable", "The user may not write a file or directory on this machine."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
     UNKNOWN_ENDPOINT = "unknown-endpoint", "The service has no such endpoint."
@@ -72,27 +72,27 @@ class Code(str, enum.Enum):
     FOREIGN_SOURCE = "foreign-source", "The source directory belongs to another user."
     FOREIGN_JOB = "foreign-job", "The job belongs to another user."
 
-    # What is there, and what is not.
-    NOT_FOUND = "not-found", "Something that was asked for is not there."
+    # Existing and missing objects.
+    NOT_FOUND = "not-found", "An object that the request names does not exist."
     PROJECT_NOT_FOUND = "project-not-found", "The project does not exist."
     ASSET_NOT_FOUND = "asset-not-found", "The asset does not exist."
     VERSION_NOT_FOUND = "version-not-found", "The version does not exist."
     FILE_NOT_FOUND = "file-not-found", "The file or directory does not exist."
-    JOB_NOT_FOUND = "job-not-found", "There is no such job, or it was answered long ago."
+    JOB_NOT_FOUND = "job-not-found", "There is no such job, or its answer has expired."
     PROJECT_EXISTS = "project-exists", "A project of that name exists already."
     VERSION_EXISTS = "version-exists", "A version of that name exists already."
 
-    # What an action finds.
+    # Problems that an action finds.
     MISSING_SOURCE = "missing-source", "The source directory is not in the staging directory."
     INVALID_SOURCE = "invalid-source", "The source has entries that can't be published."
     SOURCE_CHANGED = "source-changed", "The source changed while it was read."
     NOT_ON_PROBATION = "not-on-probation", "The version is final already."
-    VERSION_CHANGED = "version-changed", "The version changed while it was worked on."
-    INVALID_VERSION = "invalid-version", "The version is not what its records say."
+    VERSION_CHANGED = "version-changed", "The version changed during the request."
+    INVALID_VERSION = "invalid-version", "The version differs from its records."
     JOB_ENDED = "job-ended", "The job has ended, so it can't be cancelled."
-    WOULD_BREAK_LINKS = "would-break-links", "Links of other versions lead into what would go."
+    WOULD_BREAK_LINKS = "would-break-links", "The deletion would break links of other versions."
 
-    # What fails in the service, and may succeed later.
+    # Failures of the service, which may succeed later.
     INTERNAL_ERROR = "internal-error", "The service failed; see its log."
     IO_ERROR = "io-error", "A call to the filesystem failed."
     DISK_FULL = "disk-full", "A filesystem has no space left, or the account no quota."
@@ -101,16 +101,16 @@ class Code(str, enum.Enum):
     DAMAGED_LINKS = "damaged-links", "Links of the registry lead nowhere or in a circle."
     NOT_DURABLE = "not-durable", "The change was made, but a power cut may undo it."
     LOCK_TIMEOUT = "lock-timeout", "Another service held a lock for too long."
-    CONTENTION = "contention", "Others kept changing what the request relies on."
+    CONTENTION = "contention", "Other processes kept changing the same data."
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
-    WORKER_DIED = "worker-died", "The job was begun several times, and its worker died each time."
-    EXECUTOR_FAILED = "executor-failed", "An executor could not run a part of the work."
-    STOPPING = "stopping", "The service stops; the request was put back."
+    WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
+    EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    STOPPING = "stopping", "The service stops, and has rolled the request back."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
-    CLIENT_GONE = "client-gone", "The client went away before the request ended."
+    CLIENT_GONE = "client-gone", "The client disconnected before the request ended."
 
-    # How a service or a client is set up.
-    MISCONFIGURED = "misconfigured", "A setting or a directory does not allow it to work."
+    # Settings of a service or a client.
+    MISCONFIGURED = "misconfigured", "A setting or a directory prevents it from working."
     SERVICE_NOT_FOUND = "service-not-found", "No configuration file describes that service."
     INVALID_CONFIGURATION = "invalid-configuration", "A configuration file is wrong."
 
@@ -120,15 +120,15 @@ class Code(str, enum.Enum):
     TIMEOUT = "timeout", "The service did not answer in time."
     UNTRUSTED = "untrusted", "The certificate of the service is not trusted."
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
-    INVALID_ANSWER = "invalid-answer", "What answered is no service of this protocol."
+    INVALID_ANSWER = "invalid-answer", "The answer does not come from a service of this protocol."
     WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."
-    CONTENT_MISMATCH = "content-mismatch", "What was fetched is not what the manifest lists."
+    CONTENT_MISMATCH = "content-mismatch", "The fetched content differs from the manifest."
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 
     # The command line and the client's own files.
     USAGE = "usage", "The command line is wrong: an option, or the number of arguments."
-    INVALID_ADDRESS = "invalid-address", "An address names something of another kind."
-    DESTINATION_EXISTS = "destination-exists", "There is something at the destination already."
+    INVALID_ADDRESS = "invalid-address", "The address names an object of the wrong kind."
+    DESTINATION_EXISTS = "destination-exists", "The destination exists already."
     UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
 
 
