@@ -12,7 +12,7 @@ from .disturbing import LIMIT, Point
 from .judging import Finding
 from .serving import Answer
 
-SPOKEN = ("could not", "may not read")
+SPOKEN = ("could not", "may not read", "can't be read")
 """What a reason says of the operation that failed, besides the path in quotes."""
 
 OURS = ("ENOSPC", "EMFILE", "ENOLCK", "EINTR", "EIO", "EFBIG")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.address import Address, deletion_target, parse, parse_as, resolve
+from gobbler.client.address import Address, deletion_target, parse, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Missing, Refused
 from gobbler.model.requests import DeletionTarget
 
@@ -51,10 +52,10 @@ def test_latest(tmp_path):
     client = Client(registry=tmp_path)
     address = Address("p", "a", "@latest", "x")
     with pytest.raises(Missing, match="no latest version"):
-        resolve(client, address)
+        resolve_latest(client, address)
     (tmp_path / "p" / "a" / "..latest").write_text('{"version": "7"}')
-    assert resolve(client, address) == Address("p", "a", "7", "x")
-    assert resolve(client, Address("p")) == Address("p")
+    assert resolve_latest(client, address) == Address("p", "a", "7", "x")
+    assert resolve_latest(client, Address("p")) == Address("p")
 
 
 def test_what_is_to_be_deleted():

@@ -9,7 +9,8 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.address import parse, resolve
+from gobbler.client.address import parse
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Code, Refused, quoted
 
 
@@ -27,7 +28,7 @@ def command(client: Client, address: str) -> None:
       gobbler cat weather/stations/1.2/2026/berlin.csv | head
       gobbler cat weather/stations/1.2/..manifest
     """
-    place = resolve(client, parse(address))
+    place = resolve_latest(client, parse(address))
     version = client.version(place.project, place.asset, place.version) if place.path else None
     if version is None or version.is_directory(place.path):
         raise Refused(

@@ -8,7 +8,8 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.address import parse_as, resolve
+from gobbler.client.address import parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.client.export import check_free
 
 
@@ -29,7 +30,7 @@ def command(client: Client, address: str, directory: str, as_json: bool) -> None
       rm ./next/berlin.csv; cp ~/berlin.csv ./next
       gobbler upload ./next weather/stations/1.4
     """
-    place = resolve(client, parse_as(address, "version"))
+    place = resolve_latest(client, parse_as(address, "version"))
     path = os.path.abspath(directory)
     check_free(path)
     client.version(place.project, place.asset, place.version).clone(path)

@@ -15,8 +15,8 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from gobbler.client import Client
-from gobbler.client.address import LATEST, Address, resolve
-from gobbler.client.client import find_client
+from gobbler.client.address import LATEST, Address
+from gobbler.client.client import find_client, resolve_latest
 from gobbler.client.handle import names_of
 from gobbler.errors import GobblerError
 from gobbler.model.names import is_internal
@@ -105,6 +105,6 @@ def _names(client: Client, above: str) -> list[str]:
         return [f"{name}/" for name in names_of(client.project(*parts))]
     if len(parts) == 2:
         return [*names_of(client.asset(*parts)), LATEST]
-    place = resolve(client, Address(*parts))
+    place = resolve_latest(client, Address(*parts))
     inside = client.version(place.project, place.asset, place.version).directory(place.path)
     return [f"{name}/" if entry is None else name for name, entry in inside.items()]

@@ -10,7 +10,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed, Version
-from gobbler.client.address import Address, deletion_target, not_there, parse_as, resolve
+from gobbler.client.address import Address, deletion_target, not_there, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Cancelled, Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.model.records import Manifest, plain
 
@@ -43,7 +44,7 @@ def command(
       gobbler delete weather/stations/1.0
       gobbler delete weather --yes
     """
-    place = resolve(client, parse_as(address, "project", "asset", "version"))
+    place = resolve_latest(client, parse_as(address, "project", "asset", "version"))
     if not (dry_run or yes or sys.stdin.isatty()):
         raise click.UsageError("Confirm with --yes: the input is not a terminal.")
     survey = _survey(client, place)

@@ -7,7 +7,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.common import Bar
 from gobbler.client import Client
-from gobbler.client.address import parse, resolve
+from gobbler.client.address import parse
+from gobbler.client.client import resolve_latest
 from gobbler.client.export import export
 from gobbler.errors import Code, Refused, quoted
 
@@ -52,7 +53,7 @@ def command(
             code=Code.INVALID_ADDRESS,
             hint=f"For the latest version: gobbler fetch {address.rstrip('/')}/@latest",
         )
-    place = resolve(client, place)
+    place = resolve_latest(client, place)
     version = client.version(place.project, place.asset, place.version)
     single = bool(place.path) and not version.is_directory(place.path)
     with Bar("fetching") as bar:

@@ -9,7 +9,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import describe
 from gobbler.client import Client
-from gobbler.client.address import Address, not_there, parse, resolve
+from gobbler.client.address import Address, not_there, parse
+from gobbler.client.client import resolve_latest
 from gobbler.client.handle import names_of
 from gobbler.model.records import Entry, Manifest, plain
 
@@ -33,7 +34,7 @@ def command(client: Client, address: str, as_json: bool) -> None:
       gobbler ls weather/stations/@latest     the files of its latest version
       gobbler ls weather/stations/1.2/2026    the files of a directory
     """
-    place = resolve(client, parse(address))
+    place = resolve_latest(client, parse(address))
     if place.depth == 0:
         _names("project", {}, names_of(client.projects()), as_json)
     elif place.depth == 1:

@@ -9,7 +9,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import below, describe
 from gobbler.client import Client
-from gobbler.client.address import parse, parse_as, resolve
+from gobbler.client.address import parse, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Code, Refused, quoted
 
 
@@ -83,7 +84,7 @@ def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> N
     Example:
       gobbler probation approve weather/stations/2.0-beta
     """
-    place = resolve(client, parse_as(address, "version"))
+    place = resolve_latest(client, parse_as(address, "version"))
     client.version(place.project, place.asset, place.version).approve(spoof=spoof)
     common.print_done("approved", place, as_json=as_json)
 
@@ -101,6 +102,6 @@ def reject(client: Client, address: str, force: bool, spoof: str | None, as_json
     Example:
       gobbler probation reject weather/stations/2.0-beta
     """
-    place = resolve(client, parse_as(address, "version"))
+    place = resolve_latest(client, parse_as(address, "version"))
     client.version(place.project, place.asset, place.version).reject(force=force, spoof=spoof)
     common.print_done("rejected", place, as_json=as_json)

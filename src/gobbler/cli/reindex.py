@@ -10,7 +10,8 @@ from gobbler.cli import bulk, common
 from gobbler.cli.amounts import count
 from gobbler.cli.bulk import repair
 from gobbler.client import BulkRepair, Client
-from gobbler.client.address import parse, parse_as, resolve
+from gobbler.client.address import parse, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Cancelled, Code, Refused, quoted
 
 
@@ -114,7 +115,7 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
             code=Code.INVALID_ADDRESS,
             hint=f"For all versions in it: gobbler reindex --all {address}",
         )
-    place = resolve(client, parse_as(address, "version"))
+    place = resolve_latest(client, parse_as(address, "version"))
     version = client.version(place.project, place.asset, place.version)
     client.admin.reindex_version(place.project, place.asset, place.version)
     stored, linked = count(version.manifest(overwrite=True))

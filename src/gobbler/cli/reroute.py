@@ -6,7 +6,8 @@ import click
 
 from gobbler.cli import common
 from gobbler.client import Client
-from gobbler.client.address import deletion_target, parse_as, resolve
+from gobbler.client.address import deletion_target, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.model.records import plain
 
 
@@ -34,7 +35,8 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
       gobbler delete weather/stations/1.0
     """
     places = [
-        resolve(client, parse_as(address, "project", "asset", "version")) for address in addresses
+        resolve_latest(client, parse_as(address, "project", "asset", "version"))
+        for address in addresses
     ]
     changes = client.admin.reroute_links(
         [deletion_target(place) for place in places], dry_run=dry_run

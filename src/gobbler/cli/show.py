@@ -10,7 +10,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, below, count, describe
 from gobbler.client import Client
-from gobbler.client.address import Address, parse_as, resolve
+from gobbler.client.address import Address, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.model.records import plain
 
 LABELS = {
@@ -44,9 +45,9 @@ def command(client: Client, address: str, links: bool, as_json: bool) -> None:
       gobbler show --links weather/stations/1.0
     """
     if links:
-        _show_links(client, resolve(client, parse_as(address, "version")), as_json=as_json)
+        _show_links(client, resolve_latest(client, parse_as(address, "version")), as_json=as_json)
         return
-    place = resolve(client, parse_as(address, "project", "asset", "version"))
+    place = resolve_latest(client, parse_as(address, "project", "asset", "version"))
     if place.version:
         shown = _version(client, place)
     elif place.asset:

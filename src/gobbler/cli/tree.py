@@ -13,7 +13,8 @@ import click
 from gobbler.cli import common
 from gobbler.cli.amounts import Amount, count, describe
 from gobbler.client import Asset, Client, Version
-from gobbler.client.address import Address, parse, resolve
+from gobbler.client.address import Address, parse
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.model.records import Entry, plain
 
@@ -43,7 +44,7 @@ def command(client: Client, address: str, level: int | None, as_json: bool) -> N
       gobbler tree weather/stations/@latest/2026 --level 1
       gobbler tree weather/stations/1.2 --json
     """
-    place = resolve(client, parse(address))
+    place = resolve_latest(client, parse(address))
     if place.depth == 0:
         raise Refused(
             "a tree needs a project, an asset or a version",

@@ -13,7 +13,8 @@ from rich.filesize import decimal
 
 from gobbler.cli import amounts, bulk, common
 from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
-from gobbler.client.address import Address, parse, parse_as, resolve
+from gobbler.client.address import Address, parse, parse_as
+from gobbler.client.client import resolve_latest
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import format_time
@@ -99,7 +100,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
             code=Code.INVALID_ADDRESS,
             hint=f"For all versions in it: gobbler validate --all {address}",
         )
-    place = resolve(client, parse_as(address, "version"))
+    place = resolve_latest(client, parse_as(address, "version"))
     problems: list[str] = []
     code = ""
     started = time.monotonic()

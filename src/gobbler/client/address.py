@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.model.names import check_name
 from gobbler.model.requests import DeletionTarget
-
-if TYPE_CHECKING:
-    from gobbler.client.client import Client
 
 _LEAVING = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
 """A component that is empty, ``.`` or ``..``, or a character that ends a path."""
@@ -145,16 +142,6 @@ def parse_as(text: str, *kinds: Kind) -> Address:
             hint=f"Write it as {' or '.join(forms)}.",
         )
     return address
-
-
-def resolve(client: Client, address: Address) -> Address:
-    """``address`` with the name of the latest version instead of ``@latest``.
-
-    Raises :class:`~gobbler.errors.Missing` if there is no latest version.
-    """
-    if address.version != LATEST:
-        return address
-    return replace(address, version=client.version(address.project, address.asset).name)
 
 
 def not_there(place: Address) -> Missing:

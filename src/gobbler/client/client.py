@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gobbler.client import source
-from gobbler.client.address import LATEST, parse_as
+from gobbler.client.address import LATEST, Address, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.connection import Connection, StrPath
@@ -344,3 +345,13 @@ def find_client(
         cache=cache or (configured.value if configured else None),
         force_remote=force_remote,
     )
+
+
+def resolve_latest(client: Client, address: Address) -> Address:
+    """``address`` with the name of the latest version instead of ``@latest``.
+
+    Raises :class:`~gobbler.errors.Missing` if there is no latest version.
+    """
+    if address.version != LATEST:
+        return address
+    return replace(address, version=client.version(address.project, address.asset).name)

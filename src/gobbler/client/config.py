@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, os_error_code, quoted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -307,11 +307,9 @@ def set_value(path: str, key: str, value: str, environment: Mapping[str, str]) -
     """
     service, name = _split(key)
     if key == "default" and value not in (known := service_names(read_configs(environment))):
-        raise Missing(
-            f"there is no service {quoted(value)} in the configuration",
-            code=Code.SERVICE_NOT_FOUND,
-            hint=f"Known are: {', '.join(known) or 'none'}.",
-        )
+        reason = f"there is no service {quoted(value)} in the configuration"
+        hint = f"Known are: {', '.join(known) or 'none'}."
+        raise Missing(reason, code=Code.SERVICE_NOT_FOUND, hint=hint)
 
     def change(document: Any) -> None:  # noqa: ANN401 - tomlkit's types are of no help
         import tomlkit  # noqa: PLC0415 - slow to import, and rarely needed
@@ -342,10 +340,8 @@ def unset_value(path: str, key: str, environment: Mapping[str, str]) -> None:
         for part in parts[:-1]:
             tables.append(tables[-1].get(part, {}))
         if parts[-1] not in tables[-1]:
-            raise Missing(
-                f"{quoted(key)} is not set in {path}",
-                hint="See what is set with: gobbler config show",
-            )
+            hint = "See what is set with: gobbler config show"
+            raise Missing(f"{quoted(key)} is not set in {path}", hint=hint)
         del tables[-1][parts[-1]]
         for i in range(len(parts) - 2, -1, -1):
             if not tables[i + 1]:
@@ -377,15 +373,12 @@ def _edit(path: str, change: Callable[[Any], None], environment: Mapping[str, st
     try:
         _write(os.path.realpath(path), tomlkit.dumps(document).encode())
     except PermissionError:
-        raise Forbidden(
-            f"you can't write {path}",
-            code=Code.UNWRITABLE,
-            hint="Set GOBBLER_CONFIG to a file that you can write.",
-        ) from None
+        hint = "Set GOBBLER_CONFIG to a file that you can write."
+        raise Forbidden(f"you can't write {path}", code=Code.UNWRITABLE, hint=hint) from None
     except OSError as error:
         hint = "Free some space, or set GOBBLER_CONFIG to another file."
-        reason = f"{path} can't be written: {error.strerror}"
-        raise Fault(reason, code=Code.IO_ERROR, hint=hint) from None
+        reason = f"could not write {path}: {error.strerror}"
+        raise Fault(reason, code=os_error_code(error), hint=hint) from None
 
 
 def _write(path: str, data: bytes) -> None:

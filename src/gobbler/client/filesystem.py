@@ -16,8 +16,8 @@ from typing import Any, BinaryIO, NoReturn
 
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from gobbler.client.address import Address, not_there, parse, resolve
-from gobbler.client.client import find_client
+from gobbler.client.address import Address, not_there, parse
+from gobbler.client.client import find_client, resolve_latest
 from gobbler.client.errors import NotThere
 from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
@@ -245,7 +245,7 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
             if not self._is_there(address):
                 raise not_there(address)
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(address))
-        place = resolve(self.client, address)
+        place = resolve_latest(self.client, address)
         return self._reader.records(key_of(place)), place.path
 
     def _strip(self, path: str) -> str:

@@ -53,8 +53,8 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
             task(item, stop)
 
     with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
-        futures = [pool.submit(work) for _ in range(concurrent)]
         try:
+            futures = [pool.submit(work) for _ in range(concurrent)]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             stop.set()

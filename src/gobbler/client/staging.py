@@ -77,15 +77,10 @@ def staged(
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
     """:func:`stage` a directory; a copy is removed at the end of the block."""
-    source = stage(
-        directory,
-        staging,
-        ignore_dot=ignore_dot,
-        concurrent=concurrent,
-        progress=progress,
-        checksums=checksums,
-    )
-    try:
+    source, found = _planned(directory, staging, ignore_dot=ignore_dot)
+    try:  # Ctrl-C may come at the moment the copy is made, or complete
+        if found is not None:
+            _fill(directory, staging, source, found, concurrent, progress, checksums)
         yield source
     finally:
         source.remove()
@@ -106,34 +101,53 @@ def stage(
     start with a dot. Refuses what the service would refuse before it copies anything.
     ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
+    source, found = _planned(directory, staging, ignore_dot=ignore_dot)
+    try:
+        if found is not None:
+            _fill(directory, staging, source, found, concurrent, progress, checksums)
+    except BaseException:
+        source.remove()
+        raise
+    return source
+
+
+def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged, Scan | None]:
+    """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
     check_source(directory, staging)
     if is_in_staging(directory, staging):
-        return Staged(os.path.basename(directory), None)
+        return Staged(os.path.basename(directory), None), None
     found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
     check_scan(found)
     copy = allocate_upload_directory(staging, create=False)
-    source = Staged(os.path.basename(copy), copy)
+    return Staged(os.path.basename(copy), copy), found
+
+
+def _fill(
+    directory: str,
+    staging: str,
+    source: Staged,
+    found: Scan,
+    concurrent: int,
+    progress: Progress,
+    checksums: Checksums | None,
+) -> None:
+    directory, copy = os.path.abspath(directory), str(source.copy)
 
     def one(path: str, stop: Stop) -> None:
         send(path, f"{directory}/{path}", f"{copy}/{path}", progress, stop, checksums)
         progress.advance(1, 0)
 
-    try:
-        _make(copy, staging)  # in here: Ctrl-C may come at the moment it is made
-        for path in found.directories:
-            os.mkdir(f"{copy}/{path}")
-        real = os.path.realpath(directory)
-        for path, text in found.symlinks.items():
-            os.symlink(_moved_link(text, os.path.dirname(path), real), f"{copy}/{path}")
-        # Large ones first: they are hashed while the others are copied.
-        files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
-        progress.expect(len(files), sum(found.files.values()))
-        for_each(one, files, concurrent)
-    except BaseException:
-        source.remove()
-        raise
-    return source
+    _make(copy, staging)
+    for path in found.directories:
+        os.mkdir(f"{copy}/{path}")
+    real = os.path.realpath(directory)
+    for path, text in found.symlinks.items():
+        os.symlink(_moved_link(text, os.path.dirname(path), real), f"{copy}/{path}")
+    # Large ones first: they are hashed while the others are copied.
+    files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
+    progress.expect(len(files), sum(found.files.values()))
+    for_each(one, files, concurrent)
 
 
 def scan_for_upload(directory: str, staging: str | None, *, ignore_dot: bool) -> Scan:

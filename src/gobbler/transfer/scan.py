@@ -235,7 +235,7 @@ def vanished(error: OSError, path: str) -> str:
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
     if isinstance(error, PermissionError):
-        return "can't be read by the service"
+        return "can't be read"
     # EINVAL: it was a symbolic link before.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
