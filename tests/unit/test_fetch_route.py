@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Missing
-from gobbler.fs.open import closing
+from gobbler.fs.open import cached_opener, closing
 from gobbler.service.registry_files import MAX_HOPS, RegistryFiles
 from gobbler.service.routes import fetch as fetching
 from gobbler.service.routes.fetch import FetchRoute
@@ -315,6 +315,24 @@ def test_a_file_is_not_closed_while_a_thread_reads_from_it(
     assert problems == []
 
 
+def test_where_the_kernel_can_not_say_what_it_has_in_memory_it_is_asked_once(
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refused(*call: object) -> None:
+        asked.append(call)
+        raise OSError(errno.EOPNOTSUPP, "as on tmpfs")
+
+    monkeypatch.setattr(fetch, "_read_cached", refused)
+    monkeypatch.setattr(fetch._files, "_open_cached", cached_opener())
+    if fetch._files._open_cached is None:
+        pytest.skip("this kernel opens nothing from its cache alone")
+    for _ in range(3):
+        assert answer(fetch, "/fetch/p/a/1/d/f")[2] == b"content of registry/p/a/1/d/f"
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("cached", [True, False])
 def test_answers_are_the_same_whether_the_kernel_has_a_file_in_its_cache(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch, cached: bool
@@ -323,7 +341,7 @@ def test_answers_are_the_same_whether_the_kernel_has_a_file_in_its_cache(
     link(top, "{top}/archive/d/f", "white")
     if not cached:
         monkeypatch.setattr(fetch._files, "_open_cached", None)
-        monkeypatch.setattr(fetching, "_read_cached", lambda *_: None)
+        monkeypatch.setattr(fetch, "_read_cached", lambda *_: None)
     content = b"content of registry/p/a/1/d/f"
     for _ in range(2):
         assert answer(fetch, "/fetch/p/a/1/d/f")[2] == content

@@ -86,6 +86,7 @@ class FetchRoute:
         self._files = files
         self._route = route
         self._threads = threads
+        self._read_cached: Read = _read_cached
         mimetypes.init()  # not in the event loop: it reads files
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,7 +146,17 @@ class FetchRoute:
         descriptor = self._files.open_cached(path)
         if descriptor is None:
             return None
-        return _opened(descriptor, path, conditions, has_body=has_body, read=_read_cached)
+        return _opened(descriptor, path, conditions, has_body=has_body, read=self._read_now)
+
+    def _read_now(self, descriptor: int, count: int, offset: int) -> bytes | None:
+        try:
+            return self._read_cached(descriptor, count, offset)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                return None  # the thread that reads it next reports it
+        # tmpfs can't say what is in memory, because all of it is.
+        self._read_cached = _read
+        return _read(descriptor, count, offset)
 
     def _open(self, path: str, conditions: Mapping[str, str], *, has_body: bool) -> OpenFile:
         descriptor = self._files.open(path)
@@ -265,6 +276,6 @@ def _read_cached(descriptor: int, count: int, offset: int) -> bytes | None:
     buffer = bytearray(count)
     try:
         found = os.preadv(descriptor, [buffer], offset, os.RWF_NOWAIT)
-    except OSError:  # not in the cache, or a filesystem that can't say so
+    except BlockingIOError:
         return None
     return bytes(buffer) if found == count else None
