@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from gobbler.client import Client
-from gobbler.client.address import LATEST, Address
+from gobbler.client.address import AT_LATEST, Address
 from gobbler.client.client import find_client, resolve_latest
 from gobbler.client.handle import names_of
 from gobbler.errors import GobblerError
@@ -104,7 +104,7 @@ def _names(client: Client, above: str) -> list[str]:
     if len(parts) == 1:
         return [f"{name}/" for name in names_of(client.project(*parts))]
     if len(parts) == 2:
-        return [*names_of(client.asset(*parts)), LATEST]
+        return [*names_of(client.asset(*parts)), AT_LATEST]
     place = resolve_latest(client, Address(*parts))
     inside = client.version(place.project, place.asset, place.version).directory(place.path)
     return [f"{name}/" if entry is None else name for name, entry in inside.items()]

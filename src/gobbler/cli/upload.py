@@ -12,7 +12,7 @@ from gobbler.cli.amounts import count
 from gobbler.cli.bulk import number
 from gobbler.cli.common import Bar
 from gobbler.client import Client
-from gobbler.client.address import LATEST, Address, parse_as
+from gobbler.client.address import AT_LATEST, Address, parse_as
 from gobbler.client.upload import UploadPlan
 from gobbler.errors import Code, Refused
 
@@ -74,9 +74,9 @@ def command(
     the request goes through --staging to any worker there.
     """
     place = parse_as(address, "version")
-    if place.version == LATEST:
+    if place.version == AT_LATEST:
         raise Refused(
-            f"{LATEST} is the name of an existing version",
+            f"{AT_LATEST} is the name of an existing version",
             code=Code.INVALID_ADDRESS,
             hint="Choose a name for the new version.",
         )

@@ -76,12 +76,12 @@ def unpack(path: str) -> dict[str, str | None]:
     }
 
 
-LATEST = "@latest"
+AT_LATEST = "@latest"
 """Stands for the latest version of an asset."""
 
-Kind = Literal["project", "asset", "version"]
+AddressKind = Literal["project", "asset", "version"]
 
-_FORMS: dict[Kind, str] = {
+_FORMS: dict[AddressKind, str] = {
     "project": "project",
     "asset": "project/asset",
     "version": "project/asset/version",
@@ -130,7 +130,7 @@ def parse(text: str) -> Address:
     return Address(*parts)
 
 
-def parse_as(text: str, *kinds: Kind) -> Address:
+def parse_as(text: str, *kinds: AddressKind) -> Address:
     """Parse ``text``, which must be the address of one of ``kinds``, not of anything in it."""
     address = parse(text)
     forms = [_FORMS[kind] for kind in kinds]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from gobbler.client import source
-from gobbler.client.address import LATEST
+from gobbler.client.address import AT_LATEST
 from gobbler.client.handle import AnyUploader, Handle, NewPermissions, checked_name, set_permissions
 from gobbler.client.version import Version
 from gobbler.errors import Code, Missing, quoted
@@ -36,13 +36,13 @@ class Asset(Handle):
         self.project = project
         self.name = name
 
-    def version(self, name: str = LATEST) -> Version:
+    def version(self, name: str = AT_LATEST) -> Version:
         """The version ``name``, whether or not it exists; without a name, the latest one.
 
         Raises :class:`~gobbler.errors.Missing` if there is no latest version, and
         :class:`~gobbler.errors.Refused` if ``name`` can't be the name of a version.
         """
-        if name != LATEST:
+        if name != AT_LATEST:
             return Version(self, checked_name("version", name))
         latest = self.latest()
         if latest is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from gobbler.client import source
-from gobbler.client.address import LATEST, Address, parse_as
+from gobbler.client.address import AT_LATEST, Address, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.connection import Connection, StrPath
@@ -129,7 +129,7 @@ class Client:
             project, asset = place.project, place.asset
         return self.project(project).asset(asset)
 
-    def version(self, project: str, asset: str | None = None, version: str = LATEST) -> Version:
+    def version(self, project: str, asset: str | None = None, version: str = AT_LATEST) -> Version:
         """The version with these names, or with the address ``project/asset/version``.
 
         ``@latest`` stands for the latest version, also if ``version`` is left out. Raises
@@ -296,9 +296,9 @@ class Client:
                 "an upload takes the address of the new version, an Asset and a name, or three "
                 "names; and then the directory"
             )
-        if name == LATEST:
+        if name == AT_LATEST:
             raise RequestRefused(
-                f"{LATEST} stands for a version that exists already",
+                f"{AT_LATEST} stands for a version that exists already",
                 code=Code.INVALID_ADDRESS,
                 hint="Name the new version.",
             )
@@ -352,6 +352,6 @@ def resolve_latest(client: Client, address: Address) -> Address:
 
     Raises :class:`~gobbler.errors.Missing` if there is no latest version.
     """
-    if address.version != LATEST:
+    if address.version != AT_LATEST:
         return address
     return replace(address, version=client.version(address.project, address.asset).name)

@@ -36,7 +36,7 @@ WHOLE_FILE = 16 << 20
 VERSIONS_IN_MEMORY = 8
 """Versions whose records are kept in memory; a manifest can be large."""
 
-State = Fingerprint | Literal["final"] | Summary
+RecordState = Fingerprint | Literal["final"] | Summary
 """Identifies one state of a version."""
 
 
@@ -100,7 +100,7 @@ class RegistryReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._held: OrderedDict[VersionKey, tuple[State, VersionRecords]] = OrderedDict()
+        self._held: OrderedDict[VersionKey, tuple[RecordState, VersionRecords]] = OrderedDict()
         self._lock = ForkSafeLock()
 
     def __reduce__(self) -> tuple[type[RegistryReader], tuple[Connection]]:
@@ -164,12 +164,12 @@ class RegistryReader:
                 self._held.popitem(last=False)
         return records
 
-    def in_memory(self, key: VersionKey) -> tuple[State, VersionRecords] | None:
+    def in_memory(self, key: VersionKey) -> tuple[RecordState, VersionRecords] | None:
         """The records in memory, and the state of the version that they describe."""
         with self._lock:
             return self._held.get(key)
 
-    def _state(self, key: VersionKey) -> State:
+    def _state(self, key: VersionKey) -> RecordState:
         local = self.connection.local
         if local is not None:
             return Fingerprint.of(os.stat(local.file(key.manifest)))

@@ -25,9 +25,9 @@ REQUEST_PREFIX = "request-"
 SEND_AGAIN = "Nothing was changed; send the request again."
 """The hint for a request that was cancelled although nothing is wrong with it."""
 
-Project = Annotated[str, Meta(description="Name of the project.")]
-Asset = Annotated[str, Meta(description="Name of the asset in the project.")]
-Version = Annotated[str, Meta(description="Name of the version of the asset.")]
+ProjectName = Annotated[str, Meta(description="Name of the project.")]
+AssetName = Annotated[str, Meta(description="Name of the asset in the project.")]
+VersionName = Annotated[str, Meta(description="Name of the version of the asset.")]
 Spoof = Annotated[
     str | None,
     Meta(description="User to act for, if the service allows it."),
@@ -44,16 +44,16 @@ class HealthCheck(Struct, frozen=True):
 class CreateProject(Struct, frozen=True):
     """``create_project``; the requester owns the project unless ``permissions`` name owners."""
 
-    project: Project
+    project: ProjectName
     permissions: LoosePermissions | None = None
 
 
 class Upload(Struct, frozen=True):
     """``upload``: publish the directory ``source`` of staging as a new version."""
 
-    project: Project
-    asset: Asset
-    version: Version
+    project: ProjectName
+    asset: AssetName
+    version: VersionName
     source: Annotated[
         str, Meta(description="Bare name of a directory in staging that the requester owns.")
     ]
@@ -74,7 +74,7 @@ class Upload(Struct, frozen=True):
 class SetPermissions(Struct, frozen=True):
     """``set_permissions`` of a project, or of its ``asset``."""
 
-    project: Project
+    project: ProjectName
     permissions: LoosePermissions
     asset: Annotated[
         str | None, Meta(description="Name of an asset, to set its own permissions.")
@@ -85,9 +85,9 @@ class SetPermissions(Struct, frozen=True):
 class OfVersion(Struct, frozen=True):
     """A request about one version: ``reindex_version``, ``validate_version``."""
 
-    project: Project
-    asset: Asset
-    version: Version
+    project: ProjectName
+    asset: AssetName
+    version: VersionName
 
 
 class Approve(OfVersion, frozen=True):
@@ -106,14 +106,14 @@ class Reject(OfVersion, frozen=True):
 class DeleteProject(Struct, frozen=True):
     """``delete_project``."""
 
-    project: Project
+    project: ProjectName
 
 
 class DeleteAsset(Struct, frozen=True):
     """``delete_asset``; with ``force`` also if records in it can't be read."""
 
-    project: Project
-    asset: Asset
+    project: ProjectName
+    asset: AssetName
     force: Force = None
 
 
@@ -141,20 +141,20 @@ class CancelJob(Struct, frozen=True):
 class RefreshLatest(Struct, frozen=True):
     """``refresh_latest``."""
 
-    project: Project
-    asset: Asset
+    project: ProjectName
+    asset: AssetName
 
 
 class RefreshUsage(Struct, frozen=True):
     """``refresh_usage``."""
 
-    project: Project
+    project: ProjectName
 
 
 class DeletionTarget(Struct, frozen=True):
     """A project, asset or version that will be deleted."""
 
-    project: Project
+    project: ProjectName
     asset: Annotated[str | None, Meta(description="Name of one of its assets.")] = None
     version: Annotated[str | None, Meta(description="Name of one version of that asset.")] = None
 

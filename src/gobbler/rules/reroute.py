@@ -17,7 +17,7 @@ from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Link, Manifest
 from gobbler.rules.links import bare, link_problem
 
-Place = tuple[VersionKey, str]
+FilePlace = tuple[VersionKey, str]
 """A file: its version, and its path in it."""
 
 
@@ -54,7 +54,7 @@ class Rerouting:
 
     deleted: Collection[VersionKey]
     manifest_of: Callable[[VersionKey], Manifest]
-    _new: dict[Place, Entry] = field(default_factory=dict)
+    _new: dict[FilePlace, Entry] = field(default_factory=dict)
 
     def changes(self, key: VersionKey) -> Iterator[Change]:
         """The changes of the links of the version ``key``, which survives."""
@@ -73,7 +73,7 @@ class Rerouting:
         # A key is such a tuple; this is faster than making a key.
         return (link.project, link.asset, link.version) in self.deleted
 
-    def _resolved(self, start: Place) -> Entry:
+    def _resolved(self, start: FilePlace) -> Entry:
         """The new entry of ``start``. Chains can be thousands long: no recursion."""
         known = self._new
         waiting = [start]
@@ -99,14 +99,14 @@ class Rerouting:
                 known[place] = self._linked(entry, parent)
         return known[start]
 
-    def _linked(self, entry: Entry, parent: Place) -> Entry:
+    def _linked(self, entry: Entry, parent: FilePlace) -> Entry:
         end = self._new[parent].link
         ancestor = None if end is None else bare(end.end)
         return Entry(entry.size, entry.md5sum, Link.to(*parent, ancestor))
 
-    def _survivor(self, link: Link, start: Place) -> Place | None:
+    def _survivor(self, link: Link, start: FilePlace) -> FilePlace | None:
         """The first file along the chain of parents that survives, if any does."""
-        seen: set[Place] = set()
+        seen: set[FilePlace] = set()
         while self._is_deleted(link):
             place = (link.key, link.path)
             if place in seen:
@@ -120,7 +120,7 @@ class Rerouting:
             link = parent
         return link.key, link.path
 
-    def _entry(self, place: Place) -> Entry:
+    def _entry(self, place: FilePlace) -> Entry:
         entry = self.manifest_of(place[0]).get(place[1])
         if entry is None:
             raise Fault(
@@ -134,5 +134,5 @@ class Rerouting:
         return entry
 
 
-def _quoted(place: Place) -> str:
+def _quoted(place: FilePlace) -> str:
     return quoted(place[0].file(place[1]))

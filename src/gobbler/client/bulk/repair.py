@@ -9,9 +9,9 @@ from msgspec import Struct
 from gobbler.client.bulk.ledger import Claims, Ledger
 from gobbler.client.bulk.run import (
     BulkProgress,
+    BulkRequester,
     BulkRun,
     NoBulkProgress,
-    Requester,
     TargetProgress,
     problems_in,
 )
@@ -69,7 +69,7 @@ class BulkRepair(BulkRun[RepairResult]):
         scope = "/".join(filter(None, (project, asset)))
         self.action = action
         self._service = service
-        self._requester = Requester(service, progress or NoBulkProgress(), retry_seconds)
+        self._requester = BulkRequester(service, progress or NoBulkProgress(), retry_seconds)
         targets = Targets(service, project, asset, self._requester.ask)
         tasks = _to_reindex(targets) if action == "reindex" else _to_refresh(targets, asset)
         with Ledger(*registry) as ledger:

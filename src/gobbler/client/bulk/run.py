@@ -128,7 +128,7 @@ class TargetProgress:
 
 
 @dataclass(frozen=True)
-class Requester:
+class BulkRequester:
     """Sends requests to ``service``, and again while none answers."""
 
     service: BulkService

@@ -12,9 +12,9 @@ from msgspec import Struct
 from gobbler.client.bulk.ledger import Claims, Ledger, ValidationRecord
 from gobbler.client.bulk.run import (
     BulkProgress,
+    BulkRequester,
     BulkRun,
     NoBulkProgress,
-    Requester,
     TargetProgress,
     problems_in,
 )
@@ -113,7 +113,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         registry = registry_id(service)
         scope = "/".join(filter(None, (project, asset)))
         self._service = service
-        self._requester = Requester(service, progress or NoBulkProgress(), retry_seconds)
+        self._requester = BulkRequester(service, progress or NoBulkProgress(), retry_seconds)
         self._budget = budget
         self._ends_run = since is None
         targets = Targets(service, project, asset, self._requester.ask)
@@ -253,7 +253,7 @@ def last_validations(
     service: BulkService, project: str, asset: str, retry_seconds: float
 ) -> dict[str, ValidationResult | None]:
     """The last validation of each version by its address, in the order in which they are due."""
-    requester = Requester(service, NoBulkProgress(), retry_seconds)
+    requester = BulkRequester(service, NoBulkProgress(), retry_seconds)
     registry = registry_id(service)
     versions = Targets(service, project, asset, requester.ask).versions()
     with Ledger(*registry) as ledger:
@@ -268,7 +268,7 @@ def last_validations(
 
 
 def _read_fingerprints(
-    service: BulkService, requester: Requester, versions: Iterable[VersionKey]
+    service: BulkService, requester: BulkRequester, versions: Iterable[VersionKey]
 ) -> dict[VersionKey, str]:
     keys = list(versions)
     with ThreadPoolExecutor(SUMMARY_READERS, thread_name_prefix="gobbler") as pool:
