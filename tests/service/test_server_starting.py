@@ -209,7 +209,7 @@ def test_log_lines_are_json_on_demand(place: Place) -> None:
         assert service.terminate() == 0
     lines = [json.loads(line) for line in service.output().splitlines()]
     assert all({"time", "level", "logger", "message"} <= line.keys() for line in lines)
-    reported = [line for line in lines if line["logger"] == "gobbler.model.requests"]
+    reported = [line for line in lines if line["logger"] == "gobbler.requests"]
     assert len(reported) == 2
     assert all(own_name() in line["message"] for line in reported)
 
