@@ -143,14 +143,14 @@ def test_through_the_spool_alone(service, published):
 def test_interrupted(run, service, published, monkeypatch):
     """The command reports its findings, and that it can be resumed."""
     damage(service, f"{published}/a/1")
-    ask = validate.Requester.request
+    ask = validate.BulkRequester.request
 
     def request(self, *words, **fields):
         if fields["version"] == "3":
             raise KeyboardInterrupt
         return ask(self, *words, **fields)
 
-    monkeypatch.setattr(validate.Requester, "request", request)
+    monkeypatch.setattr(validate.BulkRequester, "request", request)
     code, out, err = run("validate", "--all", published)
     assert code == 130
     assert [line.split("\t")[0] for line in out.splitlines()] == [f"{published}/a/1"]

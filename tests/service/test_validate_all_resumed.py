@@ -163,7 +163,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
     damage(made, "p/a1/1")
     monkeypatch.setenv("GOBBLER_URL", made.url)
     monkeypatch.setitem(Admin.validate_all.__kwdefaults__, "retry_seconds", 0.0)
-    ask = validate.Requester.request
+    ask = validate.BulkRequester.request
     asked = []
 
     def request(self, *words, **fields):
@@ -172,7 +172,7 @@ def test_a_service_that_stays_away(own, run, monkeypatch, state):
             stop_only(made)
         return ask(self, *words, **fields)
 
-    monkeypatch.setattr(validate.Requester, "request", request)
+    monkeypatch.setattr(validate.BulkRequester, "request", request)
     code, out, err = run("validate", "--all")
     assert code == 6
     assert [line.split("\t")[0] for line in out.splitlines()] == ["p/a1/1"]
