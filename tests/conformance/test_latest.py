@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .addresses import naming, project_of
-from .checks import latest_of
+from .checks import latest_of, set_finish
 from .service import Service
 
 
@@ -28,11 +27,6 @@ def asset(project: str) -> str:
 
 def put(service: Service, asset: str, version: str, *, on_probation: bool = False) -> None:
     service.upload(f"{asset}/{version}", {"f": version.encode()}, on_probation=on_probation)
-
-
-def set_finish(registry: Path, version: str, finish: str) -> None:
-    path = registry / version / "..summary"
-    path.write_text(json.dumps({**json.loads(path.read_bytes()), "upload_finish": finish}))
 
 
 def test_what_ended_probation_counts_from_its_upload(service: Service, asset: str) -> None:
@@ -108,7 +102,7 @@ class TestWhateverTheClocksSay:
         self, service: Service, asset: str, writable_registry: Path, present: str
     ) -> None:
         put(service, asset, "old")
-        set_finish(writable_registry, f"{asset}/old", present)
+        set_finish(service, f"{asset}/old", present)
         put(service, asset, "new")
         assert latest_of(service, asset) == "new"
         put(service, asset, "newer")
@@ -134,7 +128,7 @@ class TestWhateverTheClocksSay:
     ) -> None:
         for version in ("1", "2", "3"):
             put(service, asset, version)
-        set_finish(writable_registry, f"{asset}/1", FUTURE)
+        set_finish(service, f"{asset}/1", FUTURE)
         put(service, asset, "4")
         assert service.succeed("refresh_latest", naming(asset))["version"] == "1"
         assert latest_of(service, asset) == "1"
@@ -145,7 +139,7 @@ class TestWhateverTheClocksSay:
     ) -> None:
         put(service, asset, "1")
         put(service, asset, "beta", on_probation=True)
-        set_finish(writable_registry, f"{asset}/1", FUTURE)
+        set_finish(service, f"{asset}/1", FUTURE)
         service.succeed("approve_probation", naming(f"{asset}/beta"))
         assert latest_of(service, asset) == "beta"
 
@@ -154,7 +148,7 @@ class TestWhateverTheClocksSay:
     ) -> None:
         put(service, asset, "1")
         put(service, asset, "beta", on_probation=True)
-        set_finish(writable_registry, f"{asset}/beta", PAST)
+        set_finish(service, f"{asset}/beta", PAST)
         service.succeed("approve_probation", naming(f"{asset}/beta"))
         assert latest_of(service, asset) == "1"
 
