@@ -69,7 +69,7 @@ def link_impact(
 ) -> LinkImpact:
     """The links with a parent or an ancestor in a version that ``choose`` returns.
 
-    Raises :class:`~gobbler.errors.Fault` if a manifest is damaged.
+    Raises :class:`~gobbler.errors.Fault` if the manifest of a version with such links is damaged.
     """
     linking = search.linking_into(choose, lambda *_: cancel.check())
     rerouting = Rerouting(linking.chosen, manifests)
@@ -78,6 +78,11 @@ def link_impact(
         cancel.check()
         changes += rerouting.changes(key)
     return LinkImpact(linking, changes)
+
+
+def problems_of(search: Search) -> dict[str, object]:
+    """The field of an answer that names the damaged manifests, if there are any."""
+    return {"problems": sorted(search.problems.values())} if search.problems else {}
 
 
 def copy_files(context: RequestContext, workspace: Workspace, changes: list[Change]) -> None:
@@ -187,7 +192,7 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
             lambda fingerprints: _deleted_versions(registry, request, fingerprints),
             context.cancel,
         )
-        answer: dict[str, object] = {"changes": found.to_dict()}
+        answer: dict[str, object] = {"changes": found.to_dict(), **problems_of(search)}
         if request.dry_run or not found.changes or _apply(context, found, manifests, answer):
             return answer
         manifests.forget_changed()

@@ -25,6 +25,9 @@ from gobbler.fs.os_errors import with_path
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Flags to read a file: do not follow a link, do not wait for the other end of a FIFO."""
 
+RECORD = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Flags to read a record of the registry, where an administrator may have put a FIFO."""
+
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
@@ -248,7 +251,7 @@ def read_file(path: str, where: str) -> bytes:
     Raises :class:`~gobbler.errors.Missing` if it does not exist.
     """
     try:
-        with with_path(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
+        with with_path(path), closing(os.open(path, RECORD)) as opened:
             # The built-in open() makes twice as many calls for a small file.
             size = os.fstat(opened).st_size + 1
             return b"".join(iter(lambda: os.read(opened, size), b""))

@@ -34,6 +34,15 @@ class UsageCounted(Success, frozen=True, kw_only=True):
     usage: Annotated[Size, Meta(description="The same as `total`.")]
 
 
+Problems = Annotated[
+    tuple[str, ...] | UnsetType,
+    Meta(
+        description="Manifests that can't be read. Their versions have no links there, by the "
+        "files on disk; their contents are unknown."
+    ),
+]
+
+
 class LinkChanged(Struct, frozen=True):
     """The change of one link that leads into what will be deleted."""
 
@@ -50,6 +59,7 @@ class LinksRerouted(Success, frozen=True, kw_only=True):
     """The answer of `reroute_links`."""
 
     changes: tuple[LinkChanged, ...]
+    problems: Problems = UNSET
 
 
 class JobsListed(Success, frozen=True, kw_only=True):
@@ -131,6 +141,7 @@ class LinksFound(Struct, frozen=True):
     shared: Annotated[
         tuple[Shared, ...], Meta(description="Other versions with some of the same contents.")
     ]
+    problems: Problems = UNSET
 
 
 class ActionDoc(NamedTuple):

@@ -250,7 +250,7 @@ def _usage_without(registry: Registry, removal: Removal) -> int | None:
     If one of the manifests is unreadable, counts all versions.
     """
     try:
-        if all(registry.has(key.manifest) for key in removal.versions):
+        if all(registry.has_record(key.manifest) for key in removal.versions):
             freed = sum(usage_of(registry.manifest(key)) for key in removal.versions)
             return max(0, registry.usage(removal.project).total - freed)
     except GobblerError:

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from gobbler.errors import Code, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import DIRECTORY, closing, exists, open_directory, read_file
-from gobbler.fs.os_errors import with_path
+from gobbler.fs.open import DIRECTORY, RECORD, closing, exists, open_directory, read_file
+from gobbler.fs.os_errors import fault_at, raising_fault, with_path
 from gobbler.model.names import (
     MANIFEST,
     AssetKey,
@@ -20,6 +20,8 @@ from gobbler.model.names import (
 )
 from gobbler.model.records import (
     Latest,
+    Link,
+    Links,
     Manifest,
     Permissions,
     Summary,
@@ -27,6 +29,7 @@ from gobbler.model.records import (
     decode,
     decode_manifest,
 )
+from gobbler.registry.foreign import report_skipped, skip
 
 T = TypeVar("T")
 
@@ -35,7 +38,9 @@ class Registry:
     """A registry below the directory ``root``.
 
     Its methods raise :class:`~gobbler.errors.Missing` for a record that does not exist, and
-    :class:`~gobbler.errors.Fault`, with the file and the place in it, for a damaged one.
+    :class:`~gobbler.errors.Fault`, with the file and the place in it, for one that is damaged or
+    can't be read. What lists projects, assets or versions skips entries that are nobody's, see
+    :mod:`gobbler.registry.foreign`.
     """
 
     def __init__(self, root: str) -> None:
@@ -45,9 +50,12 @@ class Registry:
         """The absolute path of ``relative``, a path made by :mod:`gobbler.model.names`."""
         return f"{self.root}/{relative}"
 
+    def _content(self, relative: str) -> bytes:
+        with raising_fault("read", self.path(relative)):
+            return read_file(self.path(relative), relative)
+
     def _read(self, relative: str, kind: type[T]) -> T:
-        data = read_file(self.path(relative), relative)
-        return decode(data, kind, relative)
+        return decode(self._content(relative), kind, relative)
 
     def _read_or_none(self, relative: str, kind: type[T]) -> T | None:
         try:
@@ -85,21 +93,37 @@ class Registry:
 
     def manifest(self, key: VersionKey) -> Manifest:
         """The manifest of a version."""
-        data = read_file(self.path(key.manifest), key.manifest)
-        return decode_manifest(data, key.manifest)
+        return decode_manifest(self._content(key.manifest), key.manifest)
 
     def manifest_with_fingerprint(self, key: VersionKey) -> tuple[Fingerprint, bytes]:
         """The fingerprint of a version's manifest, and the content that was read with it."""
         path = self.path(key.manifest)
         try:
-            with with_path(path), open(path, "rb") as handle:
-                return Fingerprint.of(os.fstat(handle.fileno())), handle.read()
+            with (
+                closing(os.open(path, RECORD)) as opened,
+                open(opened, "rb", closefd=False) as file,
+            ):
+                return Fingerprint.of(os.fstat(opened)), file.read()
         except (FileNotFoundError, NotADirectoryError):
             raise Missing(f"{key.manifest} does not exist", code=Code.FILE_NOT_FOUND) from None
+        except OSError as error:
+            raise fault_at(error, "read", path) from error
+
+    def links(self, relative: str) -> Links:
+        """The links in ``relative``, the ``..links`` of a directory of a version."""
+        return self._read(relative, dict[str, Link])
 
     def has(self, relative: str) -> bool:
         """Whether ``relative`` exists, as anything."""
         return exists(self.path(relative))
+
+    def has_record(self, relative: str) -> bool:
+        """Whether the record ``relative`` exists, in a directory that is not foreign."""
+        try:
+            return self.has(relative)
+        except OSError as error:
+            skip(os.path.dirname(self.path(relative)), error)
+            return False
 
     def fingerprint(self, relative: str) -> Fingerprint:
         """The fingerprint of a file; all zeros if it does not exist."""
@@ -113,20 +137,24 @@ class Registry:
         """The fingerprint of the manifest of each version, in the order of their keys.
 
         ``within``: a project, or a project and one of its assets; by default, all of them.
-        A directory without a manifest is no version: another service may have left it.
-        Makes one ``stat`` for each version.
+        A directory without a manifest is no version: another service may have left it. Skips
+        foreign entries. Makes one ``stat`` for each version.
         """
         found: dict[VersionKey, Fingerprint] = {}
         with closing(open_directory(self.root)) as top:
             for project, assets in _inside(top, self.root, within[:1]):
                 for asset, versions in _inside(assets, self.path(project), within[1:]):
-                    with with_path(self.path(f"{project}/{asset}")):
-                        for version in _names(versions):
-                            try:
-                                status = os.stat(f"{version}/{MANIFEST}", dir_fd=versions)
-                            except (FileNotFoundError, NotADirectoryError):
-                                continue
-                            found[VersionKey(project, asset, version)] = Fingerprint.of(status)
+                    path = self.path(f"{project}/{asset}")
+                    for version in _names(versions, path):
+                        try:
+                            status = os.stat(f"{version}/{MANIFEST}", dir_fd=versions)
+                        except FileNotFoundError:
+                            continue
+                        except OSError as error:
+                            with with_path(f"{path}/{version}/{MANIFEST}"):
+                                skip(f"{path}/{version}", error)
+                            continue
+                        found[VersionKey(project, asset, version)] = Fingerprint.of(status)
         return found
 
     def projects(self) -> Iterator[str]:
@@ -142,28 +170,56 @@ class Registry:
         return (asset.version(name) for name in self._directories(asset.path))
 
     def _directories(self, relative: str) -> Iterator[str]:
-        return iter(_names(self.path(relative)))
+        path = self.path(relative) if relative else self.root
+        try:
+            return iter(_names(path, path))
+        except FileNotFoundError:
+            if not relative:
+                raise
+            return iter(())  # just removed
+        except OSError as error:
+            if not relative:
+                raise
+            skip(path, error)
+            return iter(())
 
 
-def _names(directory: str | int) -> list[str]:
-    """The names of the directories in ``directory`` that are not internal, in order."""
-    with os.scandir(directory) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not is_internal(entry.name) and entry.is_dir(follow_symlinks=False)
-        )
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _names(directory: str | int, path: str) -> list[str]:
+    """The names of the directories in ``directory`` that are not internal, in order.
+
+    ``path`` is its path. Skips names that are not UTF-8, which no answer could name.
+    """
+    found = []
+    with with_path(path), os.scandir(directory) as entries:
+        for entry in entries:
+            name = entry.name
+            if is_internal(name) or not entry.is_dir(follow_symlinks=False):
+                continue
+            if not name.isascii() and not _is_utf8(name):
+                report_skipped(f"{path}/{name}", "its name is not valid UTF-8")
+                continue
+            found.append(name)
+    return sorted(found)
 
 
 def _inside(parent: int, path: str, only: Sequence[str]) -> Iterator[tuple[str, int]]:
     """The directories in the open ``parent``: the name, and a descriptor that is closed next."""
-    with with_path(path):
-        names = only or _names(parent)
-    for name in names:
+    for name in only or _names(parent, path):
         try:
             with with_path(f"{path}/{name}"):
                 descriptor = os.open(name, DIRECTORY, dir_fd=parent)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             continue  # just removed
+        except OSError as error:
+            skip(f"{path}/{name}", error)
+            continue
         with closing(descriptor):
             yield name, descriptor

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
-from gobbler.actions.reroute_links import Manifests, link_impact
+from gobbler.actions.reroute_links import Manifests, link_impact, problems_of
 from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
@@ -58,7 +58,8 @@ class LinksRoute:
         if not registry.has(key.manifest):
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()
-        return {"links": links, "shared": search.shared_with(key, lambda *_: cancel.check())}
+        found = search.shared_with(key, lambda *_: cancel.check())
+        return {"links": links, "shared": found, **problems_of(search)}
 
 
 def _version(path: str) -> VersionKey:
