@@ -150,7 +150,7 @@ class Admin:
     def directories(self, path: str = ".") -> list[str]:
         """Names of the directories in ``path`` (``"."``: the registry), internal ones too."""
         where = path if path == "." else registry_path(path)
-        return sorted(self._connection.source.directories(where))
+        return sorted(self._connection.source.listing(where).directories)
 
     def validate_all(
         self,

@@ -17,8 +17,8 @@ from typing import Literal, TypeVar
 
 from gobbler.client.address import listed_path, registry_path
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere
-from gobbler.client.expected import ContentMismatch
+from gobbler.client.errors import NotThere, incomplete_version
+from gobbler.client.expected import ContentMismatch, check_complete
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
 from gobbler.errors import Fault, GobblerError, Missing, quoted
@@ -154,15 +154,24 @@ class RegistryReader:
             if self.connection.local is None:
                 # Over HTTP, unlike in a mounted registry, it decides where files are read.
                 records._summary = state if isinstance(state, Summary) else self.summary(key)
-        except Missing:
+        except Missing as error:
             self.forget(key)
-            raise
+            raise self._explained(key, error) from None
         with self._lock:
             self._held[key] = state, records
             self._held.move_to_end(key)
             while len(self._held) > VERSIONS_IN_MEMORY:
                 self._held.popitem(last=False)
         return records
+
+    def _explained(self, key: VersionKey, error: Missing) -> Missing:
+        """The error for a version that is there, but not complete; otherwise ``error``."""
+        try:
+            self.connection.source.listing(key.path)
+        except (GobblerError, OSError):
+            return error
+        local = self.connection.local
+        return incomplete_version(key, local.root if local is not None else "")
 
     def in_memory(self, key: VersionKey) -> tuple[RecordState, VersionRecords] | None:
         """The records in memory, and the state of the version that they describe."""
@@ -216,7 +225,9 @@ class RegistryReader:
         path = registry_path(path)
         local = self.connection.local
         if local is not None:
-            return local.directory(path)
+            directory = local.directory(path)
+            check_complete(path, directory, is_local=True)
+            return directory
         return self.connection.cache.directory(
             path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
         )

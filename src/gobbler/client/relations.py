@@ -67,7 +67,7 @@ def relations(reader: RegistryReader, key: VersionKey) -> Relations:
                     hint="Run this where the registry is mounted, so that it can be read.",
                 ) from error
     walk = RegistryWalk(connection.source)
-    found = found_by_reading(key, walk.versions(), reader.manifest)
+    found = found_by_reading(key, walk.all_versions(), reader.manifest)
     return msgspec.structs.replace(found, problems=[*map(str, walk.skipped), *found.problems])
 
 

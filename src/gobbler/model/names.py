@@ -47,6 +47,9 @@ LINKS = "..links"
 LOGS = "..logs"
 INCOMING = "..incoming"
 
+LOST_AND_FOUND = "lost+found"
+"""The directory that filesystems make for what a check of them finds."""
+
 
 def is_internal(name: str) -> bool:
     """Whether ``name`` (one path component) belongs to the service."""

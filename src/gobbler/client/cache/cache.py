@@ -17,7 +17,13 @@ from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch, scratch_directory
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
-from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
+from gobbler.client.expected import (
+    ContentMismatch,
+    Expected,
+    check_complete,
+    expected,
+    file_problem,
+)
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
@@ -158,6 +164,8 @@ class Cache:
             known = expected(path, self._http.read)
             if known.content:
                 write_file(new / MANIFEST, known.content)
+            else:
+                check_complete(path, str(new), is_local=False)  # before much is fetched
             with FlushQueue(str(new), self._objects) as flush_queue:
                 fetch = DirectoryFetch(
                     self._http,
@@ -174,6 +182,7 @@ class Cache:
                 except BaseException:
                     self._keep_large(fetch)
                     raise
+                check_complete(path, f"{new}/{path}", is_local=False)
                 flush_queue.finish()
             os.makedirs(os.path.dirname(tree), exist_ok=True)
             _put(new, Path(tree), path, overwrite=overwrite)

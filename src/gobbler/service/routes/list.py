@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from gobbler.errors import Code, Refused, os_error_code, quoted
 from gobbler.model.names import INCOMING
+from gobbler.registry.foreign import skip
 from gobbler.service.registry_files import absent, registry_path
 from gobbler.service.responses import json_answer
 
@@ -38,7 +39,8 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
 
     Not recursive: its entries, directories with a trailing ``/``. Recursive: every file, and empty
     directories with a trailing ``/``. Links count as files and are not followed. Leaves out
-    versions in preparation.
+    versions in preparation. A directory below ``path`` that is closed to the service is listed as
+    if it were empty. In names, bytes that are not UTF-8 are replaced.
 
     Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing`.
     """
@@ -64,7 +66,14 @@ def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
         ) from None
     if relative == "":
         found = [name for name in found if name.split("/", 1)[0] != INCOMING]
-    return sorted(found)
+    return sorted(map(_text, found))
+
+
+def _text(name: str) -> str:
+    """``name`` as JSON can hold it; the Go service writes it the same way."""
+    if name.isascii():
+        return name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _parents(relative: str) -> list[str]:
@@ -95,13 +104,18 @@ def _tree(top: str) -> list[str]:
     while waiting:
         prefix, directory = waiting.pop()
         count = 0
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                count += 1
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((f"{prefix}{entry.name}/", entry.path))
-                else:
-                    found.append(prefix + entry.name)
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append((f"{prefix}{entry.name}/", entry.path))
+                    else:
+                        found.append(prefix + entry.name)
+        except PermissionError as error:
+            if not prefix:
+                raise
+            skip(directory, error)
         if count == 0 and prefix:
             found.append(prefix)
     return found
