@@ -2,9 +2,9 @@
 
 From the strongest to the weakest: administrators, project owners, asset owners, uploaders.
 
-A line of the spoof file is ``user:other,other``. ``*`` stands for everyone, ``-name`` takes one
-out of ``*``. A line with no names is ignored; a later line for the same user replaces an earlier
-one.
+A line of the spoof file is ``user:other,other``. ``*`` stands for everyone but administrators, who
+must be named; ``-name`` takes one out of ``*``. A line with no names is ignored; a later line for
+the same user replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -166,6 +166,16 @@ def parse_spoofing(lines: Iterable[str]) -> dict[str, Spoofable]:
     return found
 
 
-def may_spoof(user: str, other: str, spoofing: Mapping[str, Spoofable]) -> bool:
-    """Whether ``user`` may act for ``other``."""
-    return user in spoofing and spoofing[user].covers(other)
+def may_spoof(
+    user: str, other: str, spoofing: Mapping[str, Spoofable], admins: Collection[str]
+) -> bool:
+    """Whether ``user`` may act for ``other``.
+
+    ``*`` gives nobody the rights of an administrator that they do not have themselves.
+    """
+    if user not in spoofing:
+        return False
+    others = spoofing[user]
+    if other in admins and user not in admins:
+        return other in others.named
+    return others.covers(other)
