@@ -101,7 +101,7 @@ def carry_out(
     user = requester.name
     other = getattr(request, "spoof", None)
     if other is not None:
-        if not may_spoof(requester.name, other, service.spoofing):
+        if not may_spoof(user, other, service.spoofing, service.admins):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
     with cancellable(cancel):

@@ -18,6 +18,7 @@ from gobbler.client.staging import (
     Staged,
     check_source,
     is_in_staging,
+    real_around,
     scan_for_upload,
     stage,
     staged,
@@ -230,12 +231,13 @@ def plan_upload(
     top = os.path.abspath(directory)
     scan = _scan(reader.connection, top, ignore_dot=ignore_dot)
     registry = _service_path(reader.connection, "registry") or reader.connection.registry
+    real = os.path.realpath(top)
     places = Places(
-        source=(top, os.path.realpath(top)),
+        source=(real, top),
         registry=(registry, os.path.realpath(registry)),
         whitelist=(),
     )
-    targets = locate_links(scan, top, places)
+    targets = locate_links(scan, real, places, real_around(real))
     undecided = {path: scan.symlinks[path] for path, to in targets.items() if to is OUTSIDE}
     decided = {path: to for path, to in targets.items() if to is not OUTSIDE}
     versions = {linked: _published(reader, linked) for linked in linked_versions(decided)}

@@ -19,6 +19,7 @@ from gobbler.rules.links import (
     Locator,
     Nowhere,
     Places,
+    RealDirectory,
     Target,
     link_to,
 )
@@ -76,13 +77,13 @@ def check_scan(scan: Scan) -> None:
         )
 
 
-def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
-    """The target of each symbolic link of ``scan``, in a source at the path ``at``."""
-    locator = Locator(places)
-    return {
-        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
-        for path, text in scan.symlinks.items()
-    }
+def locate_links(scan: Scan, at: str, places: Places, real: RealDirectory) -> dict[str, Target]:
+    """The target of each symbolic link of ``scan``, in a source at the path ``at``.
+
+    ``at`` passes no link; ``real`` asks the filesystem about directories elsewhere.
+    """
+    locator = Locator(places, at, scan.directories, real)
+    return {path: locator(path.rpartition("/")[0], text) for path, text in scan.symlinks.items()}
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:
