@@ -207,7 +207,7 @@ def test_over_http_everything_can_be_listed(site: Site) -> None:
 def test_a_version_that_is_half_done_is_not_fetched(
     site: Site, remote: list[str], path: str
 ) -> None:
-    code, out, err = site.run("fetch", f"p/a/half-done{path}", "--json", *remote)
+    code, out, _ = site.run("fetch", f"p/a/half-done{path}", "--json", *remote)
     assert code == 5
     assert json.loads(out)["error"]["code"] == "incomplete-version"
 

@@ -232,12 +232,8 @@ def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journa
         present = removal.versions[0].version
     if present is not None and present not in gone:
         return
-    try:
-        best = find_latest(registry, asset, without=removal.versions[0])
-    except GobblerError:
-        if not removal.force:
-            raise
-        best = None  # rather no latest version than a removed one
+    # Damage of another version is no reason to keep this one.
+    best = find_latest(registry, asset, without=removal.versions[0], skip_damaged=True)
     if best is not None:
         journal.write("latest", encode(Latest(best.version)), asset.latest)
     elif present is not None:

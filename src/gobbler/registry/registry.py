@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from gobbler.errors import Code, Missing, quoted
+from gobbler.errors import Code, Fault, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import DIRECTORY, RECORD, closing, exists, open_directory, read_file
 from gobbler.fs.os_errors import fault_at, raising_fault, with_path
 from gobbler.model.names import (
+    LATEST,
+    LINKS,
     MANIFEST,
+    PERMISSIONS,
+    SUMMARY,
+    USAGE,
     AssetKey,
     VersionKey,
     is_internal,
@@ -55,7 +61,22 @@ class Registry:
             return read_file(self.path(relative), relative)
 
     def _read(self, relative: str, kind: type[T]) -> T:
-        return decode(self._content(relative), kind, relative)
+        try:
+            return decode(self._content(relative), kind, relative)
+        except Fault as error:
+            raise _with_repair(error, relative) from None
+
+    def _of_project(self, project: str, relative: str, kind: type[T]) -> T:
+        """A record that every project has."""
+        try:
+            return self._read(relative, kind)
+        except Missing:
+            if not self.has(project):
+                raise Missing(
+                    f"project {quoted(project)} does not exist", code=Code.PROJECT_NOT_FOUND
+                ) from None
+            lost = Fault(f"{relative} does not exist, but should", code=Code.DAMAGED_RECORD)
+            raise _with_repair(lost, relative) from None
 
     def _read_or_none(self, relative: str, kind: type[T]) -> T | None:
         try:
@@ -65,14 +86,7 @@ class Registry:
 
     def permissions(self, project: str) -> Permissions:
         """The permissions of a project."""
-        try:
-            return self._read(project_permissions(project), Permissions)
-        except Missing:
-            if self.has(project):
-                raise
-            raise Missing(
-                f"project {quoted(project)} does not exist", code=Code.PROJECT_NOT_FOUND
-            ) from None
+        return self._of_project(project, project_permissions(project), Permissions)
 
     def asset_permissions(self, asset: AssetKey) -> Permissions | None:
         """The permissions of an asset, if it has any of its own."""
@@ -80,7 +94,7 @@ class Registry:
 
     def usage(self, project: str) -> Usage:
         """The recorded usage of a project."""
-        return self._read(project_usage(project), Usage)
+        return self._of_project(project, project_usage(project), Usage)
 
     def latest(self, asset: AssetKey) -> str | None:
         """The name of the recorded latest version, if there is one."""
@@ -93,7 +107,10 @@ class Registry:
 
     def manifest(self, key: VersionKey) -> Manifest:
         """The manifest of a version."""
-        return decode_manifest(self._content(key.manifest), key.manifest)
+        try:
+            return decode_manifest(self._content(key.manifest), key.manifest)
+        except Fault as error:
+            raise _with_repair(error, key.manifest) from None
 
     def manifest_with_fingerprint(self, key: VersionKey) -> tuple[Fingerprint, bytes]:
         """The fingerprint of a version's manifest, and the content that was read with it."""
@@ -182,6 +199,24 @@ class Registry:
                 raise
             skip(path, error)
             return iter(())
+
+
+def _with_repair(error: Fault, relative: str) -> Fault:
+    """The same fault of the record ``relative``, with the command that repairs it as a hint."""
+    names, _, record = relative.rpartition("/")
+    place = shlex.quote("/".join(names.split("/")[:3]))
+    command = {
+        PERMISSIONS: f"gobbler permissions set {place} --owner USER",
+        USAGE: f"gobbler refresh usage {place}",
+        LATEST: f"gobbler refresh latest {place}",
+        MANIFEST: f"gobbler reindex {place}",
+        LINKS: f"gobbler reindex {place}",
+        SUMMARY: f"gobbler delete {place} --force",
+    }.get(record)
+    if command is None or error.hint or error.code is not Code.DAMAGED_RECORD:
+        return error
+    what = "removes the version" if record == SUMMARY else "repairs it"
+    return Fault(error.reason, code=error.code, hint=f"An administrator {what}: {command}")
 
 
 def _is_utf8(name: str) -> bool:

@@ -31,6 +31,7 @@ from gobbler.model.records import parse_time
 from gobbler.model.requests import REQUEST_PREFIX
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.registry.reserve import fill_reserve
 from gobbler.service.settings import Settings
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
@@ -161,6 +162,7 @@ def recover_after_crash(settings: Settings) -> None:
     limit = time.time() - WRITE_TIMEOUT
     try:
         completed, removed = recover(Registry(settings.registry), settings.durability)
+        fill_reserve(Registry(settings.registry))
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
@@ -180,7 +182,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}")
+                    shutil.rmtree(f"{incoming}/{name}", ignore_errors=True)
 
 
 def start_background_tasks(settings: Settings) -> None:
