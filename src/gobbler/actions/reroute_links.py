@@ -12,7 +12,7 @@ from gobbler.actions.version_scan import links_file
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import flush_filesystem, raising_not_durable
+from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.index.search import Choose, Fingerprints, LinkingVersions, Search
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.progress import CancelToken
@@ -241,7 +241,7 @@ def _apply(
         journal = Journal(registry, workspace, marked=True)
         usage = stage_changes(registry, journal, changes, manifests)
         journal.prepare(Intent(moves=[], recount=sorted(usage)), answer)
-        flush_filesystem(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.fingerprints() != found.linking.fingerprints:
                 return False
@@ -249,5 +249,5 @@ def _apply(
                 journal.add_usage(f"usage-{number}", project, added)
             journal.commit()
         with raising_not_durable("the change of the links"):
-            flush_filesystem(registry.root, context.service.durability)
+            journal.flush(context.service.durability)
     return True
