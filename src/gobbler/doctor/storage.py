@@ -67,7 +67,7 @@ def _size(count: int) -> str:
     return f"{count / unit:,.1f} {name}"
 
 
-OF_OTHERS = ("/", "/home", "/tmp", "/var", "/var/tmp")
+OF_OTHERS = ("/", "/home", "/var")
 """Directories to which other programs and users write."""
 
 

@@ -97,6 +97,12 @@ class Journal:
         if marked:
             write_new(self.inside(MARKER), b"")
 
+    def clear(self) -> None:
+        """Forget the renames so far; files in the workspace stay."""
+        self._moves.clear()
+        self._renames.clear()
+        self._unflushed.clear()
+
     def inside(self, name: str) -> str:
         """The absolute path of ``name`` in the workspace."""
         return f"{self._workspace.path}/{name}"
