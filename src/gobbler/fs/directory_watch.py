@@ -8,6 +8,7 @@ finds what inotify may have lost.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -43,6 +44,7 @@ class _Directory:
         self.path = path
         self.names: set[str] = set()
         self.as_of = -1e9
+        self._inode: int | None = None
         self._mtime = -1
         self._mtime_since = self._listed_at = -1e9
         self._next_listing = -1e9
@@ -53,7 +55,10 @@ class _Directory:
         # Opened each time: network filesystems then ask their server.
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            mtime = os.fstat(descriptor).st_mtime_ns
+            status = os.fstat(descriptor)
+            if self._inode not in (None, status.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "the directory was replaced", self.path)
+            self._inode, mtime = status.st_ino, status.st_mtime_ns
             if mtime != self._mtime:
                 self._mtime, self._mtime_since = mtime, began
             found = set(os.listdir(descriptor))
@@ -88,12 +93,16 @@ class _Directory:
 class DirectoryWatch:
     """The names in the directories ``paths``, and which of them have changed.
 
-    ``remote`` tells whether other hosts may change them; by default their filesystems do. One
-    thread calls :meth:`refresh` and :meth:`wait`; any thread may call :meth:`wake`.
+    The directories ``needed`` only have to be there. ``remote`` tells whether other hosts may
+    change them; by default their filesystems do. One thread calls :meth:`refresh` and
+    :meth:`wait`; any thread may call :meth:`wake`.
     """
 
-    def __init__(self, paths: Iterable[str], *, remote: bool | None = None) -> None:
+    def __init__(
+        self, paths: Iterable[str], *, needed: Iterable[str] = (), remote: bool | None = None
+    ) -> None:
         self._directories = {path: _Directory(path) for path in paths}
+        self._needed = tuple(needed)
         self._remote = remote
         self._inotify: inotify.Inotify | None = None
         self._watches: dict[int, _Directory] = {}
@@ -119,8 +128,8 @@ class DirectoryWatch:
     def refresh(self) -> dict[str, set[str]]:
         """Follow what has changed; the names that appeared, vanished or were written, by path.
 
-        Raises ``FileNotFoundError`` if a directory is missing, and ``OSError`` if one can't be
-        read; what has changed elsewhere is then reported by the next call.
+        Raises ``FileNotFoundError`` if a directory is missing or was replaced, and ``OSError`` if
+        one can't be read. The next call then reports all names that it finds as new.
         """
         changed: dict[str, set[str]] = {path: set() for path in self._directories}
         try:
@@ -150,6 +159,8 @@ class DirectoryWatch:
         if self._inotify is None and now >= self._next_start:
             self._start_inotify()
             self._next_start = now + LIST_EVERY
+        for path in self._needed:
+            os.stat(path)
         for path, directory in self._directories.items():
             changed[path] |= directory.look() if self._inotify is None else directory.list()
         self._next_listing = now + LIST_EVERY
@@ -177,6 +188,8 @@ class DirectoryWatch:
         try:
             source = inotify.Inotify()
             watches = {source.add(d.path, _NAMES): d for d in self._directories.values()}
+            for path in self._needed:
+                source.add(path, 0)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -186,21 +199,29 @@ class DirectoryWatch:
             return
         self._inotify, self._watches, self._failure = source, watches, ""
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until something may have changed, :meth:`wake`, or ``seconds`` have passed."""
-        sources = [self._waker]
+    def wait(self, seconds: float, *, settle: float = 0.0) -> None:
+        """Sleep until something may have changed, :meth:`wake`, or ``seconds`` have passed.
+
+        After the first change it waits ``settle`` seconds for further ones, unless it is woken.
+        """
         if self._inotify is not None:
-            sources.append(self._inotify.fileno())
             seconds = min(seconds, self._next_listing - time.monotonic())
+            ready = _readable(seconds, self._waker, self._inotify.fileno())
+            if settle and ready == [self._inotify.fileno()]:
+                _readable(settle, self._waker)
         else:
-            seconds = min(seconds, self._pause)
-        poll = select.poll()
-        for source in sources:
-            poll.register(source, select.POLLIN)
-        poll.poll(max(0.0, seconds) * 1000)
+            _readable(min(seconds, self._pause), self._waker)
         with suppress(BlockingIOError):
             os.eventfd_read(self._waker)
 
     def wake(self) -> None:
         """End a :meth:`wait` of another thread, or the next one."""
         os.eventfd_write(self._waker, 1)
+
+
+def _readable(seconds: float, *descriptors: int) -> list[int]:
+    """Those of the ``descriptors`` that can be read; waits ``seconds`` for the first of them."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]

@@ -28,6 +28,9 @@ from gobbler.spool.spool import Spool
 LONGEST_WAIT = 30.0
 """Seconds after which the scheduler looks at the spool though nothing is reported."""
 
+SETTLE = 0.01
+"""Seconds to wait for further changes in the spool while jobs run."""
+
 FIRST_RETRY = 1.0
 LONGEST_RETRY = 30.0
 """Seconds after which a job that could not begin is tried again: at first, and in the end."""
@@ -139,7 +142,8 @@ class Scheduler:
                 logger.exception("the scheduler failed, and goes on")
                 pause = FAILURE_PAUSE
             if not self._stopped:
-                self._backlog.wait(pause)
+                # A job that runs changes many files; their changes are read together.
+                self._backlog.wait(pause, settle=SETTLE if self._running else 0.0)
 
     def _turn(self) -> float:
         """Begin what can begin now; the seconds until something may have to be done."""

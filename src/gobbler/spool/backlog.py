@@ -43,7 +43,8 @@ class Backlog:
         self._spool = spool
         self._inbox = inbox
         self._jobs = spool.records.directory
-        self._watch = DirectoryWatch((spool.new, self._jobs), remote=remote)
+        needed = (os.path.dirname(spool.new), inbox.replay_guard)
+        self._watch = DirectoryWatch((spool.new, self._jobs), needed=needed, remote=remote)
         self.wait, self.wake = self._watch.wait, self._watch.wake
         self._reset()
 
@@ -170,9 +171,7 @@ class Backlog:
         return Counter(
             _owner(job)
             for job in self._checks
-            if job not in besides
-            and job not in self._abandoned
-            and self.pending(job).is_unanswered
+            if job not in besides and job not in self._abandoned and self.pending(job).is_unanswered
         )
 
 

@@ -46,6 +46,11 @@ class Inbox:
         self._replay_guard = replay_guard
         self._immovable: dict[str, tuple[int, int]] = {}
 
+    @property
+    def replay_guard(self) -> str:
+        """The directory of the replay guard."""
+        return self._replay_guard.directory
+
     def arrival(self, name: str) -> Waiting | None:
         """The job that the file ``name`` in ``new`` is to become.
 
