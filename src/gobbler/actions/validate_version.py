@@ -18,12 +18,15 @@ from gobbler.rules.links import InWhitelist, Locator
 from gobbler.rules.upload_plan import MAX_PROBLEMS_SHOWN
 from gobbler.transfer.hash_files import hash_files, hash_listed
 
+MAX_PROBLEMS_LISTED = 10_000
+"""Largest number of problems in an answer; the reason gives the number of all."""
+
 
 def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
     """Raise :class:`~gobbler.errors.Refused` if the version is not what its records say.
 
     Its reason names the first few problems and their number; the field ``problems``
-    lists them all.
+    lists more of them.
     """
     key = VersionKey.checked(request.project, request.asset, request.version)
     check_admin(context, "validate a version")
@@ -38,7 +41,7 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
         f"version {quoted(key.path)} has {count}: {first}"
         + (f"; and {more} more" if more > 0 else ""),
         code=code,
-        fields={"problems": problems},
+        fields={"problems": problems[:MAX_PROBLEMS_LISTED]},
     )
 
 

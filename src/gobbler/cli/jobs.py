@@ -42,7 +42,7 @@ def ls(client: Client, all_users: bool, as_json: bool) -> None:
     \b
     Examples:
       gobbler jobs ls
-      gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .answer.reason'
+      gobbler jobs ls --json | jq '.[] | select(.state == "failed") | .reason'
     """
     jobs = [job for job in client.jobs.list(all_users=all_users) if job.action != "list_jobs"]
     jobs.sort(key=lambda job: job.submitted)
@@ -133,6 +133,8 @@ def _details(job: JobState) -> str:
     """The reason or the progress of a job."""
     if isinstance(job.answer, dict):
         return str(job.answer.get("reason", ""))
+    if isinstance(job.reason, str):
+        return job.reason
     progress = job.progress
     if progress.files_expected is None:
         return ""

@@ -53,9 +53,10 @@ class LinksRerouted(Success, frozen=True, kw_only=True):
 
 
 class JobsListed(Success, frozen=True, kw_only=True):
-    """The answer of `list_jobs`: jobs of the last seven days."""
+    """The answer of `list_jobs`: jobs of the last seven days, without their answers."""
 
     jobs: tuple[JobState, ...]
+    left_out: Annotated[Size, Meta(description="Number of older jobs that are not listed.")]
 
 
 class JobCancelled(Success, frozen=True, kw_only=True):
@@ -86,7 +87,7 @@ class Failure(Struct, frozen=True):
     ]
     problems: Annotated[
         tuple[str, ...] | UnsetType,
-        Meta(description="All problems that `validate_version` found."),
+        Meta(description="The first 10,000 problems that `validate_version` found."),
     ] = UNSET
 
 
@@ -203,7 +204,7 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "validate_version": ActionDoc(
         ADMINISTRATOR,
         "Compares every byte of a version with its records, and changes nothing. The "
-        "answer for an invalid version is a 400, with all problems in `problems`.",
+        "answer for an invalid version is a 400, with the first 10,000 problems in `problems`.",
     ),
 }
 """The actions by name, as in the name of a request file."""

@@ -157,14 +157,24 @@ def relative_target(at: str, to: str) -> str:
     return _way(at.rpartition("/")[0], directory) + name
 
 
-@functools.lru_cache(1024)  # most links of a directory lead to one other
+MAX_KEPT = 1024
+"""Characters of the longest path that is kept in a cache; users choose how long paths are."""
+
+
 def _way(here: str, there: str) -> str:
     """From one directory to another: nothing, or steps that each end with a slash."""
+    return (_short_way if len(here) + len(there) <= MAX_KEPT else _any_way)(here, there)
+
+
+def _any_way(here: str, there: str) -> str:
     left, right = here.split("/") if here else [], there.split("/") if there else []
     common = 0
     while common < min(len(left), len(right)) and left[common] == right[common]:
         common += 1
     return "".join(f"{step}/" for step in [".."] * (len(left) - common) + right[common:])
+
+
+_short_way = functools.lru_cache(1024)(_any_way)  # most links of a directory lead to one other
 
 
 def symlink_text(key: VersionKey, path: str, link: Link) -> str:
@@ -175,13 +185,23 @@ def symlink_text(key: VersionKey, path: str, link: Link) -> str:
     return _way_between(key, here, end.project, end.asset, end.version, there) + name
 
 
-@functools.lru_cache(1024)
 def _way_between(
     key: VersionKey, here: str, project: str, asset: str, version: str, there: str
 ) -> str:
     """From the directory ``here`` of version ``key`` to ``there`` of another version."""
+    length = sum(map(len, (*key, here, project, asset, version, there)))
+    way = _short_way_between if length <= MAX_KEPT else _any_way_between
+    return way(key, here, project, asset, version, there)
+
+
+def _any_way_between(
+    key: VersionKey, here: str, project: str, asset: str, version: str, there: str
+) -> str:
     other = VersionKey(project, asset, version)
     return _way(key.file(here) if here else key.path, other.file(there) if there else other.path)
+
+
+_short_way_between = functools.lru_cache(1024)(_any_way_between)
 
 
 def link_to(key: VersionKey, path: str, manifest: Manifest) -> Link:
