@@ -28,8 +28,11 @@ CHECK_LEASES_EVERY = 5.0
 CHECK_LEASES_PAUSE = 1.0
 """Seconds between two such checks at least."""
 
-CHECK_IMMOVABLE_EVERY = 60.0
+LOOK_EVERY = 60.0
 """Seconds between two looks at directories in the inbox that could not be set aside."""
+
+LOOK_PAUSE = 1.0
+"""Seconds before another look at a file in the inbox at which the filesystem failed."""
 
 
 class Backlog:
@@ -55,6 +58,7 @@ class Backlog:
         self._since: dict[str, float] = {}
         self._abandoned: set[str] = set()
         self._checks: dict[str, float] = {}  # when each lease is checked
+        self._unclear: set[str] = set()  # the names of files at which the filesystem failed
         self._next_look = 0.0
         self._is_new = True
 
@@ -65,8 +69,8 @@ class Backlog:
 
     @property
     def next_check(self) -> float:
-        """When a lease is checked next (monotonic seconds)."""
-        return min(self._checks.values(), default=time.monotonic() + CHECK_LEASES_EVERY)
+        """When a lease or a file is looked at next (monotonic seconds)."""
+        return min((self._next_look, *self._checks.values()))
 
     def refresh(self, ours: Collection[str]) -> set[str]:
         """Follow what has changed; the names of the jobs concerned.
@@ -75,19 +79,27 @@ class Backlog:
         ``OSError`` if the spool can't be listed; all is forgotten then.
         """
         try:
-            changed = self._watch.refresh()
-        except OSError:
+            return self._refresh(ours)
+        except BaseException:
+            # What was taken from the watch must be found again.
+            self._watch.forget()
             self._reset()
             raise
+
+    def _refresh(self, ours: Collection[str]) -> set[str]:
+        changed = self._watch.refresh()
         touched = {job for name in changed[self._jobs] if (job := self._note(name))}
         for name in changed[self._spool.new]:
             touched |= self._note_file(name)
         self._is_new = False
         now = time.monotonic()
         if now >= self._next_look:
-            self._next_look = now + CHECK_IMMOVABLE_EVERY
-            for name in self._inbox.immovable():
+            unclear, self._unclear = self._unclear, set()
+            for name in unclear.union(self._inbox.immovable()):
                 touched |= self._note_file(name)
+            self._next_look = now + LOOK_EVERY
+        if self._unclear:
+            self._next_look = min(self._next_look, now + LOOK_PAUSE)
         return touched | self._check_leases(now, ours)
 
     def _note(self, name: str) -> str | None:
@@ -101,7 +113,7 @@ class Backlog:
         if name.endswith(LOCK_SUFFIX):
             self._note_lease(job, was_known=was_known, is_there=is_there)
         elif job not in self._since and is_there and not name.endswith(CANCEL_SUFFIX):
-            with suppress(FileNotFoundError):  # answered meanwhile
+            with suppress(OSError):  # it may be answered meanwhile; only its turn depends on it
                 self._since[job] = os.lstat(f"{self._jobs}/{name}").st_mtime
         if not parts:
             del self._parts[job]
@@ -124,7 +136,12 @@ class Backlog:
         before = self._arrived.pop(name, None)
         if before is not None:
             self._files.pop(before.job, None)
-        found = self._inbox.arrival(name) if name in self._watch.names(self._spool.new) else None
+        found = None
+        if name in self._watch.names(self._spool.new):
+            try:
+                found = self._inbox.arrival(name)
+            except OSError:  # one file must not keep the others waiting
+                self._unclear.add(name)
         if found is not None:
             self._arrived[name] = found
             self._files[found.job] = name
@@ -135,9 +152,10 @@ class Backlog:
         found = set()
         for job in [job for job, due in self._checks.items() if due <= now]:
             self._checks[job] = now + CHECK_LEASES_EVERY
-            if job not in ours and self._spool.is_abandoned(job):
-                self._abandoned.add(job)
-                found.add(job)
+            with suppress(OSError):  # it is checked again
+                if job not in ours and self._spool.is_abandoned(job):
+                    self._abandoned.add(job)
+                    found.add(job)
         return found
 
     def look_again(self, job: str) -> None:
