@@ -78,7 +78,7 @@ def upload(
         Checksums(options.concurrent) as checksums,
         staged(
             os.fspath(directory),
-            connection.staging,
+            connection.staging_directory,
             ignore_dot=options.ignore_dot,
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
@@ -131,7 +131,7 @@ def start_upload(
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
     prepared = stage(
         os.fspath(directory),
-        connection.staging,
+        connection.staging_directory,
         ignore_dot=options.ignore_dot,
         concurrent=options.concurrent,
         progress=progress or NoProgress(),

@@ -7,7 +7,7 @@ and the manifests of the versions that are linked to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
@@ -32,7 +32,7 @@ class Scan:
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
-    published.
+    published. ``unreadable``: those of them that the account of the scan may not read.
     """
 
     files: dict[str, int]
@@ -40,6 +40,7 @@ class Scan:
     directories: list[str]
     empty: list[str]
     invalid: dict[str, str]
+    unreadable: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,16 @@ class Plan:
     local: list[tuple[str, str]]
 
 
-def check_scan(scan: Scan) -> None:
-    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
+def check_scan(scan: Scan, *, unreadable: str = "") -> None:
+    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published.
+
+    ``unreadable``: the hint for entries that can't be read.
+    """
     if scan.invalid:
         raise Refused(
             summarise({path: f"{quoted(path)} {scan.invalid[path]}" for path in scan.invalid}),
             code=Code.INVALID_SOURCE,
+            hint=unreadable if scan.unreadable else "",
         )
 
 

@@ -80,6 +80,7 @@ class Application:
             settings.staging,
             ReplayGuard(settings.replay_guard),
             FilesystemClock(settings.replay_guard),
+            settings.authorship,
         )
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
         readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")

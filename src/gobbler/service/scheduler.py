@@ -79,7 +79,7 @@ class Scheduler:
 
     def __init__(self, service: ServiceContext, replay_guard: str, slots: int) -> None:
         self._spool = Spool(service.staging, service.durability)
-        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard))
+        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard), service.authorship)
         self._runner = JobRunner(service, self._spool)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
         self._files: dict[str, str] = {}
