@@ -139,7 +139,7 @@ GARBAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a socket": (_socket, "is a socket"),
     "a link": (lambda path: path.symlink_to("/etc/shadow"), "is a symbolic link"),
     "a dead link": (lambda path: path.symlink_to("nowhere"), "is a symbolic link"),
-    "a huge file": (_large, "larger than 16 MiB"),
+    "a huge file": (_large, "larger than 1 MiB"),
     "an old file": (_old, "is expired"),
 }
 

@@ -19,7 +19,7 @@ from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.publish import Removal, commit_removal, prepare_removal
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import becomes_latest, finish_order
+from gobbler.registry.usage import finish_order, present_latest
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.permissions import is_asset_owner, may_reject
 
@@ -83,7 +83,8 @@ def _commit_approval(
 ) -> None:
     registry = context.service.registry
     published = os.stat(journal.inside("summary")).st_mtime_ns
-    if becomes_latest(registry, key, finish_order(summary, published)):
+    present = present_latest(registry, key.of_asset)
+    if present is None or finish_order(summary, published) >= present:
         journal.write("latest", encode(Latest(key.version)), key.of_asset.latest)
     else:
         prepare_log(workspace, version_entry("add-version", key, latest=False), flush=True)

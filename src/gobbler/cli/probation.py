@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import below, describe
 from gobbler.client import Client
 from gobbler.client.address import parse, parse_as
@@ -56,7 +56,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
             names = {"project": key.project, "asset": key.asset, "version": key.version}
             found.append(names | described)
     if as_json:
-        common.print_json({"versions": found})
+        terminal.print_json({"versions": found})
         return
     rows = [
         [
@@ -67,7 +67,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
         ]
         for each in found
     ]
-    common.print_table(["version", "published", "by", ""], rows)
+    terminal.print_table(["version", "published", "by", ""], rows)
 
 
 @command.command()

@@ -19,6 +19,7 @@ from gobbler.rules.links import (
     Locator,
     Nowhere,
     Places,
+    RealDirectory,
     Target,
     link_to,
 )
@@ -32,7 +33,8 @@ class Scan:
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
-    published. ``unreadable``: those of them that the account of the scan may not read.
+    published. ``ignored``: entries that an upload leaves out, without what is below them.
+    ``unreadable``: those of them that the account of the scan may not read.
     """
 
     files: dict[str, int]
@@ -41,6 +43,7 @@ class Scan:
     empty: list[str]
     invalid: dict[str, str]
     unreadable: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,13 @@ def check_scan(scan: Scan, *, unreadable: str = "") -> None:
         )
 
 
-def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
-    """The target of each symbolic link of ``scan``, in a source at the path ``at``."""
-    locator = Locator(places)
-    return {
-        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
-        for path, text in scan.symlinks.items()
-    }
+def locate_links(scan: Scan, at: str, places: Places, real: RealDirectory) -> dict[str, Target]:
+    """The target of each symbolic link of ``scan``, in a source at the path ``at``.
+
+    ``at`` passes no link; ``real`` asks the filesystem about directories elsewhere.
+    """
+    locator = Locator(places, at, scan.directories, real)
+    return {path: locator(path.rpartition("/")[0], text) for path, text in scan.symlinks.items()}
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:

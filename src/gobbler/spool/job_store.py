@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -333,8 +332,8 @@ class JobAnswers:
             )
         flush_directory(self._cur, self._durability)
 
-    def state(self, job: str) -> JobState:
-        """The state of a job, with its answer if it has ended.
+    def state(self, job: str, *, with_answer: bool = True) -> JobState:
+        """The state of a job, with its answer if it has ended and ``with_answer``.
 
         Raises :class:`~gobbler.errors.Missing` if there is no such job.
         """
@@ -348,7 +347,9 @@ class JobAnswers:
             state = JobState(job, action_of(name) or "", "", "waiting", "")
             if self.has(job):
                 state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
-        return msgspec.structs.replace(state, answer=self._answer(job)) if state.is_final else state
+        if not (with_answer and state.is_final):
+            return state
+        return msgspec.structs.replace(state, answer=self._answer(job))
 
     def _state(self, job: str) -> JobState:
         path = self._path(job, STATE_SUFFIX)
@@ -372,24 +373,6 @@ class JobAnswers:
         return JobState(
             job, action_of(name) or "", user, "waiting", format_time(time_at(status.st_ctime))
         )
-
-    def states(self, uid: int | None) -> Iterator[JobState]:
-        """The states of all jobs of the user ``uid``, or of every user (``None``)."""
-        known = [
-            name.removesuffix(STATE_SUFFIX)
-            for name in os.listdir(self._cur)
-            if name.endswith(STATE_SUFFIX)
-        ]
-        waiting = []
-        with os.scandir(self._new) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):  # claimed meanwhile
-                    owner = entry.stat(follow_symlinks=False).st_uid
-                    waiting.append(job_name(owner, entry.name))
-        for job in sorted({*known, *waiting}):
-            if uid is None or job.startswith(f"{uid}-"):
-                with suppress(GobblerError):  # it vanished meanwhile, or is no job at all
-                    yield self.state(job)
 
     def _path(self, job: str, suffix: str) -> str:
         return f"{self._cur}/{job}{suffix}"
