@@ -133,10 +133,15 @@ class Code(str, enum.Enum):
     UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
 
 
+class GobblerWarning(UserWarning):
+    """The base of all warnings of this package: what users should know although nothing failed."""
+
+
 class GobblerError(Exception):
     """The base of all errors of this package.
 
-    ``str()`` returns the reason alone; ``hint`` (may be empty) says what to do next; programs
+    ``str()`` returns the reason alone; ``hint`` (may be empty) says what to do next. Both may quote
+    what comes from elsewhere: control characters in them are escaped, but line breaks. Programs
     decide by ``code``: a :class:`Code`, or the word of a newer service that this release does not
     know. ``fields`` are further fields of the service's answer. It can be pickled and copied with
     all of them.
@@ -154,10 +159,11 @@ class GobblerError(Exception):
         hint: str = "",
         fields: Mapping[str, object] | None = None,
     ) -> None:
+        reason = printable(reason)
         super().__init__(reason)
         self.reason = reason
         self.code: Code | str = code or self.default_code
-        self.hint = hint
+        self.hint = printable(hint)
         self.fields = dict(fields or {})
 
     def __str__(self) -> str:
@@ -305,11 +311,23 @@ def _ends(name: bytes) -> bytes:
     return name if len(name) <= 2 * longest else name[:longest] + name[-longest:]
 
 
+def printable(text: str) -> str:
+    """``text`` with everything but line breaks and tabs escaped that a terminal could obey.
+
+    Like :func:`quoted`, but for a text, such as a message. Printable text stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
 def _safe(char: str) -> str:
     if char in '"\\':
         return "\\" + char
-    if char.isprintable():
-        return char
+    return char if char.isprintable() else _escaped(char)
+
+
+def _escaped(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"

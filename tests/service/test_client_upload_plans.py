@@ -107,6 +107,7 @@ def base(client: Client, project: str, source: Path) -> str:
 
 
 @pytest.mark.parametrize("in_staging", [False, True])
+@pytest.mark.filterwarnings("ignore::gobbler.client.notices.LeftOut")
 @settings(
     max_examples=40,
     deadline=None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gobbler.client import Client, Version
@@ -34,7 +36,6 @@ def replace(client, project, source, tmp_path):
 
 
 WAYS = {
-    "the summary": lambda version: version.summary(),
     "the manifest": lambda version: version.manifest(),
     "the manifest, fetched again": lambda version: version.manifest(overwrite=True),
     "the files": lambda version: version.files(),
@@ -60,6 +61,19 @@ def test_what_was_shown_is_approved_and_nothing_else(reviewer, client, project, 
     show(reviewer.version(f"{project}/a/beta"))
     reviewer.version(f"{project}/a/beta").approve()
     assert not version.summary(overwrite=True).on_probation
+
+
+def test_a_summary_that_was_shown_is_approved_and_no_other(
+    reviewer, service, client, project, replace
+):
+    version = reviewer.version(f"{project}/a/beta")
+    version.summary()
+    replace()
+    path = Path(service.registry, project, "a", "beta", "..summary")
+    path.write_text(path.read_text().replace("T", "t"))  # as if it was not the same second
+    with pytest.raises(GobblerError) as caught:
+        version.approve()
+    assert caught.value.code == Code.NOT_REVIEWED
 
 
 def test_files_that_are_opened_do_not_count_as_a_new_review(reviewer, project, replace):

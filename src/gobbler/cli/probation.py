@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import below, count, describe
 from gobbler.client import Client, Version
 from gobbler.client.address import parse, parse_as
@@ -62,7 +62,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
             names = {"project": key.project, "asset": key.asset, "version": key.version}
             found.append(names | described | _digest(version))
     if as_json:
-        common.print_json({"versions": found})
+        terminal.print_json({"versions": found})
         return
     rows = [
         [
@@ -74,7 +74,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
         ]
         for each in found
     ]
-    common.print_table(["version", "published", "by", "", "digest"], rows)
+    terminal.print_table(["version", "published", "by", "", "digest"], rows)
 
 
 def _digest(version: Version) -> dict[str, Any]:
@@ -120,9 +120,9 @@ def approve(
             shown, lines = _approved(version.review())
     version.approve(reviewed=digest, spoof=spoof)
     if as_json:
-        common.print_json(common.named(place) | shown)
+        terminal.print_json(common.named(place) | shown)
     else:
-        click.echo("\n".join([f"approved {common.printable(str(place))}", *lines]))
+        click.echo("\n".join([f"approved {terminal.printable(str(place))}", *lines]))
 
 
 def _approved(review: Review) -> tuple[dict[str, object], list[str]]:
@@ -136,9 +136,9 @@ def _approved(review: Review) -> tuple[dict[str, object], list[str]]:
         "linked": linked._asdict(),
         "digest": review.digest,
     }
-    user = common.printable(summary.upload_user_id)
+    user = terminal.printable(summary.upload_user_id)
     lines = [
-        f"uploaded  {common.printable(summary.upload_finish)} by {user}",
+        f"uploaded  {terminal.printable(summary.upload_finish)} by {user}",
         f"stored    {stored}",
         f"linked    {linked}",
         f"digest    {review.digest}",

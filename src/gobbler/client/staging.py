@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
+from gobbler.client.preflight import Taken, tell_what_is_taken
 from gobbler.client.submit import staging_closed, staging_missing
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import write_all
@@ -108,8 +109,9 @@ def stage(
 ) -> Staged:
     """Return ``directory`` itself if it is directly in ``staging``, else a copy of it.
 
-    Leaves out names that the service ignores: internal ones, and with ``ignore_dot`` those that
-    start with a dot. Refuses what the service would refuse before it copies anything.
+    Leaves out names that the service ignores, and warns of them: internal ones, and with
+    ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
+    copies anything.
     ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
     source, found = _planned(directory, staging, ignore_dot=ignore_dot)
@@ -127,9 +129,11 @@ def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged,
     directory = os.path.abspath(directory)
     check_source(directory, staging)
     if is_in_staging(directory, staging):
+        tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
     found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
     check_scan(found)
+    tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)
     return Staged(os.path.basename(copy), copy), found
 

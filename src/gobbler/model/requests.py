@@ -81,6 +81,15 @@ class Upload(Struct, frozen=True):
     spoof: Spoof = None
 
 
+class CheckUpload(Struct, frozen=True):
+    """``check_upload``: ask whether an ``upload`` of this version would be allowed."""
+
+    project: ProjectName
+    asset: AssetName
+    version: VersionName
+    spoof: Spoof = None
+
+
 class SetPermissions(Struct, frozen=True):
     """``set_permissions`` of a project, or of its ``asset``."""
 

@@ -7,7 +7,7 @@ and the manifests of the versions that are linked to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
@@ -33,7 +33,7 @@ class Scan:
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
-    published.
+    published. ``ignored``: entries that an upload leaves out, without what is below them.
     """
 
     files: dict[str, int]
@@ -41,6 +41,7 @@ class Scan:
     directories: list[str]
     empty: list[str]
     invalid: dict[str, str]
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

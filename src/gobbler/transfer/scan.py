@@ -111,6 +111,9 @@ class _Scanner:
     def directory(self, opened: Directory, prefix: str, depth: int) -> int:
         """Scan one open directory; returns how many of its entries are not ignored."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
+        if len(names) < len(opened.names):
+            ignored = sorted(set(opened.names) - set(names))
+            self.found.ignored.extend(prefix + name for name in ignored)
         for part in parts(names):
             self.cancel.check()
             statuses = opened.statuses or self.pool.statuses(opened, part)
