@@ -40,7 +40,7 @@ from gobbler.service.listener import inherited_socket, stop_accepting
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
@@ -81,6 +81,7 @@ def serve(
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
+    warn_about_root()
     check_directories(settings)
     check_index(settings)
     inherited = inherited_socket()
