@@ -6,6 +6,7 @@ import os
 import threading
 import time
 
+from gobbler.spool.job_store import LOCK_SUFFIX
 from gobbler.spool.spool import Spool
 
 VALID_FOR = 5.0
@@ -31,10 +32,12 @@ class QueueLength:
 
     def _count(self) -> dict[str, float]:
         try:
-            found = self._spool.survey()
+            pending = self._spool.records.pending()
+            names = set(os.listdir(self._spool.records.directory))
             arrived = os.listdir(self._spool.new)
         except OSError:
             return {}  # it is being made again, or its mount has just failed
-        running = sum(found.running.values())
-        waiting = len(set(arrived) - set(found.jobs)) + len(found.free)
+        jobs = [job for job, found in pending.items() if found.is_unanswered]
+        running = sum(job + LOCK_SUFFIX in names for job in jobs)
+        waiting = len(jobs) - running + len(arrived)
         return {"waiting": float(waiting), "running": float(running)}
