@@ -13,7 +13,8 @@ from gobbler.errors import Code, Fault, Missing, quoted
 from gobbler.fs.hash import hash_file, md5_of
 from gobbler.model.names import has_internal, split_path
 from gobbler.model.progress import CancelCheck
-from gobbler.model.records import Entry, Manifest, decode_manifest
+from gobbler.model.records import Entry, Manifest
+from gobbler.rules.manifest import read_manifest
 
 
 class ContentMismatch(Fault):
@@ -71,7 +72,7 @@ def expected(path: str, read: Callable[[str], bytes]) -> Expected:
     except Missing:
         return NOTHING
     try:
-        return Expected(key.path, content, decode_manifest(content, key.manifest))
+        return Expected(key.path, content, read_manifest(content, key.manifest))
     except Fault as error:
         hint = f"Ask an administrator of the service to run: gobbler reindex {key.path}"
         if content.lstrip().startswith(b"<"):
@@ -82,7 +83,7 @@ def expected(path: str, read: Callable[[str], bytes]) -> Expected:
 def content_problem(data: bytes, entry: Entry) -> str | None:
     """The difference between ``data`` and ``entry``; ``None`` if there is none."""
     if len(data) != entry.size:
-        return _size_problem(len(data), entry)
+        return size_problem(len(data), entry)
     return md5_problem(md5_of(data), entry)
 
 
@@ -91,7 +92,7 @@ def file_problem(file: Path, entry: Entry, stop: Stop) -> str | None:
     with file.open("rb", buffering=0) as handle:
         length = os.fstat(handle.fileno()).st_size
         if length != entry.size:
-            return _size_problem(length, entry)
+            return size_problem(length, entry)
         _, md5sum = hash_file(handle.fileno(), CancelCheck(stop), length)
     return md5_problem(md5sum, entry)
 
@@ -101,7 +102,8 @@ def md5_problem(md5sum: str, entry: Entry) -> str | None:
     return None if md5sum == entry.md5sum else f"its MD5 is {md5sum} instead of {entry.md5sum}"
 
 
-def _size_problem(size: int, entry: Entry) -> str:
+def size_problem(size: int, entry: Entry) -> str:
+    """The problem with a file of ``size`` bytes that should be as large as ``entry`` says."""
     return f"it has {size} bytes instead of {entry.size}"
 
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from gobbler.client.address import listed_path, registry_path
+from gobbler.client.address import registry_path
 from gobbler.client.connection import Connection
 from gobbler.client.errors import NotThere
 from gobbler.client.expected import ContentMismatch
@@ -25,8 +25,8 @@ from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
-from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
-from gobbler.rules.manifest import Hierarchy
+from gobbler.model.records import Entry, Manifest, Summary, decode
+from gobbler.rules.manifest import Hierarchy, read_manifest
 
 T = TypeVar("T")
 
@@ -61,8 +61,6 @@ class VersionRecords:
     def tree(self) -> Hierarchy:
         """Its directories."""
         if self._tree is None:
-            for path in self.manifest:
-                listed_path(path)
             self._tree = Hierarchy(self.manifest)
         return self._tree
 
@@ -83,7 +81,6 @@ class VersionRecords:
         """
         entry = self.manifest.get(path)
         if entry is not None and not entry.is_directory:
-            listed_path(path)
             return False
         if self.tree.children(path) is not None:
             return True
@@ -110,7 +107,7 @@ class RegistryReader:
 
     def manifest(self, key: VersionKey, *, overwrite: bool = False) -> Manifest:
         """The manifest of a version, from the cache if it is there, unless ``overwrite``."""
-        return self._record(key.manifest, overwrite, decode_manifest)
+        return self._record(key.manifest, overwrite, read_manifest)
 
     def summary(self, key: VersionKey, *, overwrite: bool = False) -> Summary:
         """The summary of a version, from the cache if it is there, unless ``overwrite``.

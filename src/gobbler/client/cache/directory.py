@@ -18,8 +18,14 @@ from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.errors import NoAnswer
-from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
-from gobbler.client.http import Http
+from gobbler.client.expected import (
+    Expected,
+    content_problem,
+    md5_problem,
+    mismatch,
+    size_problem,
+)
+from gobbler.client.http import NOT_A_SERVICE, Http
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
@@ -75,6 +81,16 @@ class DirectoryFetch:
 
         ``root`` is the cache of the service.
         """
+        try:
+            self._fetch_all(root, concurrent)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            # The directory is new: only the service can have sent something as both.
+            if error.filename2 or not error.filename.startswith(self._target + "/"):
+                raise
+            name = os.path.relpath(error.filename, self._target)
+            raise contradictory(self._path, name) from error
+
+    def _fetch_all(self, root: Path, concurrent: int) -> None:
         sizes = [entry.size for entry in self._entries.values() if not entry.is_directory]
         small = sum(size <= LARGE_FILE for size in sizes)
         complete = no_archives = False
@@ -99,6 +115,14 @@ class DirectoryFetch:
         if path not in self._directories:
             os.makedirs(self._local(path), exist_ok=True)
             self._directories.add(path)
+
+    def expect_size(self, path: str, size: int) -> None:
+        """Refuse a file that came before, or whose size is not the one in the manifest."""
+        entry = self._entries.get(path)
+        if path in self._fetched:
+            raise contradictory(self._path, path)
+        if entry is not None and entry.size != size:
+            raise mismatch(f"{self._path}/{path}", size_problem(size, entry))
 
     def small(self, path: str, data: bytes) -> None:
         """Store a small file."""
@@ -178,6 +202,15 @@ class DirectoryFetch:
         self._fetched.add(path)
         if entry is not None:
             self._flush_queue.add(self._local(path), entry)
+
+
+def contradictory(path: str, name: str) -> Fault:
+    """The error for a service that sends ``name`` in the directory ``path`` as two things."""
+    return Fault(
+        f"the service sends {quoted(name)} of {quoted(path)} twice, or as a file and a directory",
+        code=Code.INVALID_ANSWER,
+        hint=NOT_A_SERVICE,
+    )
 
 
 class FlushQueue:
