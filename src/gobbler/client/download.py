@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import requests
 
@@ -32,7 +34,21 @@ FILE_MODE = 0o444
 SMALL_FILE = 1 << 20
 """Bytes up to which a file is fetched in one piece; a larger one can be resumed."""
 
+CERTAIN_SECONDS = 2
+"""Seconds after which a file that changes gets another time of modification, in whole seconds."""
+
 _LENGTH = re.compile(r"[0-9]{1,19}")
+
+
+class Downloaded(NamedTuple):
+    """A file that was downloaded to ``path``.
+
+    ``validator`` is the ETag or Last-Modified by which to ask later whether it is still the same;
+    ``""`` if the service has none that is certain.
+    """
+
+    path: Path
+    validator: str
 
 
 def download(
@@ -42,8 +58,8 @@ def download(
     entry: Entry | None,
     progress: Progress,
     stop: Stop,
-) -> Path:
-    """Download the registry's file ``path`` into ``directory``; return its path there.
+) -> Downloaded:
+    """Download the registry's file ``path`` into ``directory``.
 
     Resumes what an earlier attempt left in ``directory``. Compares the result with ``entry``,
     its entry in the manifest, if there is one; writes no more than its size. Raises
@@ -69,7 +85,7 @@ def download(
             raise mismatch(path, problem)
     content.chmod(FILE_MODE)
     progress.advance(1, 0)
-    return content
+    return Downloaded(content, receiver.validator)
 
 
 def download_small(http: Http, path: str, target: Path, entry: Entry, progress: Progress) -> None:
@@ -117,6 +133,7 @@ class _Receiver:
         self._progress = progress
         self._stop = stop
         self.resumed = False
+        self.validator = ""
 
     def receive(self) -> str | None:
         """Receive all of it, and connect again when the connection breaks.
@@ -157,6 +174,7 @@ class _Receiver:
             else:
                 self._start_over()
                 self._remember(response)
+            self.validator = "" if is_encoded(response) else validator_of(response.headers)
             announced = self._announced(response)
             if self._entry is not None and (announced or 0) > self._entry.size:
                 return size_problem(announced or 0, self._entry)
@@ -212,6 +230,22 @@ class _Receiver:
                 f"the connection broke after {size} of {announced} bytes of {quoted(self._path)}",
                 hint="Try again: the download resumes.",
             )
+
+
+def validator_of(headers: Mapping[str, str]) -> str:
+    """The header by which to ask later whether a file is the same; ``""`` if there is none.
+
+    A time says nothing about a file that may have changed twice within its second.
+    """
+    etag = headers.get("ETag", "W/")
+    if not etag.startswith("W/"):
+        return etag
+    modified = headers.get("Last-Modified", "")
+    try:
+        age = parsedate_to_datetime(headers["Date"]) - parsedate_to_datetime(modified)
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return modified if age.total_seconds() >= CERTAIN_SECONDS else ""
 
 
 def is_encoded(response: requests.Response) -> bool:

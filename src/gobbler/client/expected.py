@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from gobbler.client.parallel import Stop
-from gobbler.errors import Code, Fault, Missing, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import hash_file, md5_of
-from gobbler.model.names import has_internal, split_path
+from gobbler.model.names import VersionKey, has_internal, split_path
 from gobbler.model.progress import CancelCheck
 from gobbler.model.records import Entry, Manifest
 from gobbler.rules.manifest import read_manifest
@@ -55,22 +54,22 @@ class Expected:
 NOTHING = Expected()
 
 
-def expected(path: str, read: Callable[[str], bytes]) -> Expected:
-    """The manifest entries for the registry's file or directory ``path``.
+def version_of(path: str) -> VersionKey | None:
+    """The version that the registry's ``path`` is in or is; its manifest lists what is there.
 
-    ``read`` returns the content of a file of the registry. Raises
-    :class:`~gobbler.errors.Fault` for a damaged manifest.
+    ``None`` for a path outside of versions, and for a file of the service.
     """
     found = split_path(path)
-    if found is None:
-        return NOTHING
-    key, inner = found
-    if has_internal(inner):
-        return NOTHING
-    try:
-        content = read(key.manifest)
-    except Missing:
-        return NOTHING
+    if found is None or has_internal(found[1]):
+        return None
+    return found[0]
+
+
+def decoded(key: VersionKey, content: bytes) -> Expected:
+    """The entries in the manifest ``content`` of a version.
+
+    Raises :class:`~gobbler.errors.Fault` for a damaged manifest.
+    """
     try:
         return Expected(key.path, content, read_manifest(content, key.manifest))
     except Fault as error:

@@ -104,14 +104,15 @@ class Answer(NamedTuple):
 
 
 class Http:
-    """A service at ``url``.
+    """A service at ``url``. If ``offline``, all requests fail at once, as if no service answered.
 
     Threads may share it, it may be used in a forked child, and it can be pickled: connections
     are opened by each process when it needs them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, offline: bool = False) -> None:
         self.url = url.rstrip("/")
+        self._offline = offline
         # A proxy of the site can't reach what runs on this machine.
         self._use_environment = not _is_loopback(urlsplit(self.url).hostname or "")
 
@@ -192,6 +193,13 @@ class Http:
         accept: tuple[int, ...] = (),
         **options: Any,  # noqa: ANN401 - passed on
     ) -> Iterator[requests.Response]:
+        if self._offline:
+            raise NoAnswer(
+                f"offline: no request is sent to {self.url}",
+                code=Code.OFFLINE,
+                hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "
+                "gobbler cache ls",
+            )
         options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         # A redirected POST would turn into a GET and seem to succeed.
         options["allow_redirects"] = method == "GET"

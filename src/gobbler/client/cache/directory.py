@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 
@@ -30,6 +31,7 @@ from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.flush import Durability, flush_filesystem
+from gobbler.fs.lease import RENEW_SECONDS
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
@@ -168,7 +170,8 @@ class DirectoryFetch:
             download_small(self._http, path, Path(local), entry, self._progress)
         else:
             with self._scratch.part(digest(path)) as part:
-                download(self._http, path, part, entry, self._progress, stop).rename(local)
+                found = download(self._http, path, part, entry, self._progress, stop)
+                found.path.rename(local)
         if name == MANIFEST and self._path == self._expected.version:
             self._check_manifest(Path(local).read_bytes())
         self._add(name, entry)
@@ -216,10 +219,12 @@ def contradictory(path: str, name: str) -> Fault:
 class FlushQueue:
     """Flushes files below the directory ``top``, and then adds them to ``objects``.
 
-    Use it in a ``with`` statement. Files that arrive during a flush wait for the next one.
+    Calls ``renew`` from time to time while it waits for a disk. Use it in a ``with`` statement.
+    Files that arrive during a flush wait for the next one.
     """
 
-    def __init__(self, top: str, objects: Objects) -> None:
+    def __init__(self, top: str, objects: Objects, renew: Callable[[], None]) -> None:
+        self._renew = renew
         self._top = top
         self._objects = objects
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gobbler-flush")
@@ -258,6 +263,8 @@ class FlushQueue:
     def _wait(self) -> None:
         running, self._running = self._running, None
         if running is not None:
+            while not wait((running,), RENEW_SECONDS).done:
+                self._renew()
             running.result()
 
     def __enter__(self) -> FlushQueue:
