@@ -269,6 +269,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("health_check", {}),
     ("create_project", {"project": "q", "permissions": {"uploaders": [{"id": "alan"}]}}),
     ("set_permissions", {"project": "q", "permissions": {"global_write": None, "owners": ["a"]}}),
+    ("check_upload", {"project": "q", "asset": "a", "version": "1", "spoof": None}),
     ("upload", {"project": "q", "asset": "a", "version": "1", "source": "?"}),
     (
         "upload",

@@ -13,6 +13,7 @@ import requests
 
 import pygobbler as pyg
 from gobbler.client import Client
+from gobbler.client.notices import LeftOut
 from gobbler.client.testing import TestService
 from gobbler.errors import GobblerError
 from gobbler.model.progress import NoProgress
@@ -119,7 +120,8 @@ def test_in_staging(service, project):
 def test_dots(service, project, source):
     (source / ".hidden").mkdir()
     (source / ".hidden" / "x").write_text("")
-    upload(service, project, "a", "1", source)
+    with pytest.warns(LeftOut, match='leaves out 1 name that starts with a dot: ".hidden"'):
+        upload(service, project, "a", "1", source)
     assert ".hidden/x" not in manifest(service, project, "a", "1")
     upload(service, project, "a", "2", source, ignore_dot=False)
     assert ".hidden/x" in manifest(service, project, "a", "2")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client.errors import NotThere
+from gobbler.client.notices import LeftOut
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
 from gobbler.errors import Cancelled, Fault, Refused
 from gobbler.model.progress import NoProgress
@@ -89,9 +90,15 @@ def test_dots_are_left_out_as_the_service_would(source, staging):
     (source / ".git" / "huge").write_text("")
     (source / "..hidden").write_text("")
     (source / "sub" / ".x").write_text("")
-    with stage(source, staging) as at:
+    with pytest.warns(LeftOut) as told, stage(source, staging) as at:
         assert sorted(p.name for p in (staging / at.name).rglob(".*")) == []
-    with stage(source, staging, ignore_dot=False) as at:
+    assert [str(each.message).partition(" (")[0] for each in told] == [
+        'the upload leaves out 2 names that start with a dot: ".git", "sub/.x"',
+        'the upload leaves out 1 name that starts with "..", as names of the service do: '
+        '"..hidden"',
+    ]
+    assert {each.filename for each in told} == {__file__}
+    with pytest.warns(LeftOut, match=r"\.\.hidden"), stage(source, staging, ignore_dot=False) as at:
         assert sorted(p.name for p in (staging / at.name).rglob(".*")) == [".git", ".x"]
 
 

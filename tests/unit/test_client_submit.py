@@ -62,6 +62,7 @@ def test_no_staging(tmp_path):
     assert "mounted" in caught.value.hint
 
 
+@pytest.mark.filterwarnings("ignore::gobbler.client.notices.StepFailed")  # nothing to compare with
 def test_upload_sends_its_arguments(web, tmp_path, acting_service):
     staging, source = tmp_path / "staging", tmp_path / "source"
     staging.mkdir()
@@ -72,13 +73,14 @@ def test_upload_sends_its_arguments(web, tmp_path, acting_service):
     client.upload("p", "a", "v", client.allocate_upload_directory(), consume=True)
     client.upload("p", "a", "v", client.allocate_upload_directory())
     asked = [request[2] for request in service.requests]
+    assert {action_of(request[0]) for request in service.requests} == {"upload"}
     common = {"project": "p", "asset": "a", "version": "v"}
     for request in asked:
         assert request.pop("source").startswith("upload-")
     assert asked == [
         common | {"on_probation": True, "consume": True, "ignore_dot": False, "spoof": "other"},
-        common | {"on_probation": False, "consume": True, "ignore_dot": True},
-        common | {"on_probation": False, "consume": False, "ignore_dot": True},
+        common | {"on_probation": False, "consume": True, "ignore_dot": False},
+        common | {"on_probation": False, "consume": False, "ignore_dot": False},
     ]
 
 

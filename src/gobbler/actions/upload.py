@@ -27,7 +27,7 @@ from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight, upload_right
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, locate_links, make_plan
 from gobbler.transfer.ingest import ingest_files, write_version
-from gobbler.transfer.scan import StagedSource, scan
+from gobbler.transfer.scan import StagedSource, real_path, scan
 
 UPLOAD_ATTEMPTS = 5
 """How often an upload starts over because its assumptions no longer hold at the end."""
@@ -161,7 +161,7 @@ def _plan(
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    targets = locate_links(found, real, places)
+    targets = locate_links(found, real, places, real_path)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 

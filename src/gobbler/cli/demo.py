@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import click
 from rich.filesize import decimal
 
-from gobbler.cli import common
+from gobbler.cli import terminal
 from gobbler.cli.amounts import Amount, count
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
@@ -49,10 +49,10 @@ def command(as_json: bool) -> None:
     with stopping_cleanly(), _temporary_directory() as root:
         demo.run(root)
     if as_json:
-        common.print_json({"steps": demo.steps})
+        terminal.print_json({"steps": demo.steps})
         return
     click.echo()
-    common.print_table(
+    terminal.print_table(
         ["step", ">files", ">bytes", ">seconds"],
         [
             [
@@ -137,9 +137,7 @@ class Demo:
     def publish(self, client: Client, source: str, version: str) -> None:
         """Publish ``source`` as ``version``, and print what was stored and linked."""
         begun = time.monotonic()
-        published = client.upload(
-            PROJECT, ASSET, version, source, ignore_dot=False, concurrent=JOBS
-        )
+        published = client.upload(PROJECT, ASSET, version, source, concurrent=JOBS)
         seconds = time.monotonic() - begun
         stored, linked = count(published.manifest())
         self.say(f"Published {PROJECT}/{ASSET}/{version}")

@@ -303,7 +303,7 @@ def _introduce(settings: Settings) -> None:
         ("administrator", ", ".join(sorted(settings.admins))),
     ]
     # With directories, a service starts without loading the client.
-    from gobbler.cli.common import print_facts  # noqa: PLC0415
+    from gobbler.cli.terminal import print_facts  # noqa: PLC0415
 
     print_facts(facts, err=True)
 

@@ -183,7 +183,7 @@ class Client:
         *,
         probation: bool = False,
         consume: bool | None = None,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -201,6 +201,12 @@ class Client:
         after a failure. The copied files are compared, by size and MD5, with what the service
         recorded.
 
+        What the service would refuse is refused before anything is copied, as far as it can be
+        known: the project is missing, the version exists, or the user may not upload it. The
+        warnings :class:`~gobbler.client.notices.LeftOut` and
+        :class:`~gobbler.client.notices.NothingNew` tell which names are left out, and that the
+        version takes no file, or has the same files as the latest one.
+
         Args:
             project: The new version: its address, a :class:`Version`, an :class:`Asset` followed
                 by the version's name, or three names.
@@ -210,7 +216,7 @@ class Client:
             probation: The version needs approval before it is final.
             consume: Whether the service may move the files out of the directory. By default only
                 if the directory is a copy that was made for this upload.
-            ignore_dot: Leave out names that start with a dot.
+            ignore_dot: Leave out names that start with a dot, and warn of them.
             spoof: Act for this user, where the service allows it.
             concurrent: How many files are copied at a time.
             progress: Receives the progress of the copy.
@@ -242,7 +248,7 @@ class Client:
         *,
         probation: bool = False,
         consume: bool | None = None,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -263,7 +269,7 @@ class Client:
         version: StrPath | None = None,
         directory: StrPath | None = None,
         *,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
     ) -> UploadPlan:
         """Plan an :meth:`upload`: what it would store and link. Changes nothing, and sends no
         request.

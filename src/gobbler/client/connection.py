@@ -15,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from gobbler.client.cache.cache import Cache, default_cache
-from gobbler.client.errors import request_failed
+from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
 from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
@@ -33,6 +33,10 @@ T = TypeVar("T")
 def is_offline_set() -> bool:
     """Whether ``GOBBLER_OFFLINE`` says that no service is to be asked."""
     return os.environ.get("GOBBLER_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
+class _Root(msgspec.Struct, frozen=True):
+    actions: tuple[str, ...] = ()
 
 
 class Connection:
@@ -62,6 +66,7 @@ class Connection:
         # while it asks the service, and a process forked at that moment would wait for it forever.
         self._resolved: ServiceConfig | None = None
         self._info: ServiceInfo | None = None
+        self._actions: frozenset[str] | None = None
         self._http: Http | None = None
         self._source: Source | None = None
         self._open_cache: Cache | None = None
@@ -86,7 +91,7 @@ class Connection:
     def __getstate__(self) -> dict[str, object]:
         with contextlib.suppress(GobblerError):
             self.resolved  # noqa: B018 - so that the copy need not resolve it elsewhere
-        found = ("_info", "_http", "_source", "_open_cache")
+        found = ("_info", "_actions", "_http", "_source", "_open_cache")
         return self.__dict__ | dict.fromkeys(found)
 
     def __str__(self) -> str:
@@ -147,6 +152,15 @@ class Connection:
     def info(self) -> ServiceInfo:
         """The directories of the service; sends a request each time."""
         return self.http.get("/info", ServiceInfo)
+
+    def knows(self, action: str) -> bool:
+        """Whether the service announces the action; asks it once. The Go service announces none."""
+        if self._actions is None:
+            try:
+                self._actions = frozenset(self.http.get("/", _Root).actions)
+            except RequestFailed:  # a proxy that passes on only what it must
+                self._actions = frozenset()
+        return action in self._actions
 
     def _known(self, directory: str) -> str:
         """A directory of the service: as given or configured, else as the service reports it."""

@@ -20,6 +20,7 @@ from gobbler.client.errors import NotThere
 from gobbler.client.expected import ContentMismatch
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
+from gobbler.client.review import ShownVersions
 from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
@@ -98,6 +99,7 @@ class RegistryReader:
         self.connection = connection
         self._held: OrderedDict[VersionKey, tuple[Fingerprint, VersionRecords]] = OrderedDict()
         self._lock = ForkSafeLock()
+        self.shown = ShownVersions()
 
     def __reduce__(self) -> tuple[type[RegistryReader], tuple[Connection]]:
         return RegistryReader, (self.connection,)
@@ -136,6 +138,12 @@ class RegistryReader:
             return fingerprint, read_manifest(file.read(), key.manifest)
 
     def records(self, key: VersionKey) -> VersionRecords:
+        """The records of a version; they count as shown if no others were shown before."""
+        found = self._records(key)
+        self.shown.manifest(key, found.manifest, again=False)
+        return found
+
+    def _records(self, key: VersionKey) -> VersionRecords:
         """The records of a version, kept in memory as long as its manifest is the same."""
         held = self.in_memory(key)
         try:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
+from gobbler.client.preflight import Taken, tell_what_is_taken
 from gobbler.client.submit import staging_closed, staging_missing
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import write_all
@@ -21,8 +22,19 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
+from gobbler.rules.links import (
+    OUTSIDE,
+    InSource,
+    Locator,
+    Nowhere,
+    Places,
+    RealDirectory,
+    absolute_target,
+    below,
+    relative_target,
+)
 from gobbler.rules.upload_plan import Scan, check_scan
-from gobbler.transfer.scan import scan_source
+from gobbler.transfer.scan import real_path, scan_source
 
 
 def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
@@ -97,8 +109,9 @@ def stage(
 ) -> Staged:
     """Return ``directory`` itself if it is directly in ``staging``, else a copy of it.
 
-    Leaves out names that the service ignores: internal ones, and with ``ignore_dot`` those that
-    start with a dot. Refuses what the service would refuse before it copies anything.
+    Leaves out names that the service ignores, and warns of them: internal ones, and with
+    ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
+    copies anything.
     ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
     source, found = _planned(directory, staging, ignore_dot=ignore_dot)
@@ -116,9 +129,11 @@ def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged,
     directory = os.path.abspath(directory)
     check_source(directory, staging)
     if is_in_staging(directory, staging):
+        tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
     found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
     check_scan(found)
+    tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)
     return Staged(os.path.basename(copy), copy), found
 
@@ -141,9 +156,8 @@ def _fill(
     _make(copy, staging)
     for path in found.directories:
         os.mkdir(f"{copy}/{path}")
-    real = os.path.realpath(directory)
-    for path, text in found.symlinks.items():
-        os.symlink(_moved_link(text, os.path.dirname(path), real), f"{copy}/{path}")
+    for path, text in _moved_links(found, os.path.realpath(directory), directory).items():
+        os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
     files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
     progress.expect(len(files), sum(found.files.values()))
@@ -192,17 +206,43 @@ def check_source(directory: str, staging: str | None) -> None:
         )
 
 
-def _moved_link(link: str, directory: str, source: str) -> str:
-    """The text of the symlink ``link``, which is in ``directory`` of ``source``, in a copy.
+def _moved_links(found: Scan, real: str, given: str) -> dict[str, str]:
+    """The texts of the symlinks in a copy of the directory at ``real``, also called ``given``.
 
-    It leads to the same file: a link within the source becomes relative, so that it leads
-    into the copy, and one that leaves the source becomes absolute.
+    Each leads to the same file: a link within the source becomes relative, so that it leads into
+    the copy, and one that leaves the source becomes absolute.
     """
-    here = os.path.join(source, directory)
-    target = os.path.normpath(os.path.join(here, link))
-    if target.startswith(source + os.sep):
-        return os.path.relpath(target, here) if os.path.isabs(link) else link
-    return link if os.path.isabs(link) else target
+    places = Places(source=(real, given), registry=(), whitelist=())
+    locator = Locator(places, real, found.directories, real_around(real))
+    moved: dict[str, str] = {}
+    for path, text in found.symlinks.items():
+        directory = path.rpartition("/")[0]
+        target = locator(directory, text)
+        if isinstance(target, InSource):
+            moved[path] = relative_target(path, target.path)
+        elif text.startswith("/"):
+            moved[path] = text
+        else:
+            there = locator.path(directory, text)
+            if isinstance(there, Nowhere):
+                there = absolute_target(f"{real}/{directory}", text)
+            moved[path] = there
+    return moved
+
+
+def real_around(source: str) -> RealDirectory:
+    """Asks this machine for paths without links, for links of the directory ``source``.
+
+    What is missing here, but not below the source, may be there on the host of the service. It is
+    outside, as far as is known.
+    """
+
+    def real(directory: str) -> str | Nowhere:
+        found = real_path(directory)
+        is_below = below(absolute_target("/", directory), source) is not None
+        return OUTSIDE if isinstance(found, Nowhere) and not is_below else found
+
+    return real
 
 
 READ_TWICE = 1 << 30

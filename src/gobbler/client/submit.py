@@ -44,7 +44,7 @@ def submit(
             raise _another_staging(staging, http) from error
         raise
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # the answer counts; cleanup removes the file
             os.unlink(path)
     if answer.get("status") not in ("SUCCESS", "ACCEPTED"):
         raise error_from_answer(500, answer, default_reason=f"the service answered {answer!r}")

@@ -42,26 +42,38 @@ def open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
 
 
-def open_beneath(directory: int, path: str, flags: int) -> int:
+DirectoryCheck = Callable[[int], None]
+"""Raises ``OSError`` for an open directory whose content must not be used."""
+
+
+def open_beneath(directory: int, path: str, flags: int, check: DirectoryCheck | None = None) -> int:
     """Open the relative ``path`` below the open ``directory``, following no link.
 
-    ``path`` is normalized: it has no empty, ``.`` or ``..`` component. Raises ``OSError``:
-    ``ELOOP`` or ``ENOTDIR`` for a link on the way.
+    ``path`` is normalized: it has no empty, ``.`` or ``..`` component. ``check`` is called with
+    each directory that is opened, also at the end of the path. Raises ``OSError``: ``ELOOP`` or
+    ``ENOTDIR`` for a link on the way.
     """
     parent, slash, name = path.rpartition("/")
-    if not slash:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     current = directory
     try:
-        for part in parent.split("/"):
+        for part in parent.split("/") if slash else ():
             deeper = os.open(part, DIRECTORY, dir_fd=current)
             if current != directory:
                 os.close(current)
             current = deeper
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            if check is not None:
+                check(current)
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
     finally:
         if current != directory:
             os.close(current)
+    if check is not None and flags & os.O_DIRECTORY:
+        try:
+            check(found)
+        except BaseException:
+            os.close(found)
+            raise
+    return found
 
 
 class Beneath:
@@ -73,8 +85,9 @@ class Beneath:
 
     KEPT = 16
 
-    def __init__(self, directory: int) -> None:
+    def __init__(self, directory: int, check: DirectoryCheck | None = None) -> None:
         self._directory = directory
+        self._check = check
         self._kept: dict[str, int] = {}
 
     def open(self, path: str, flags: int) -> int:
@@ -89,7 +102,7 @@ class Beneath:
             return self._directory
         found = self._kept.pop(path, None)
         if found is None:
-            found = open_beneath(self._directory, path, DIRECTORY)
+            found = open_beneath(self._directory, path, DIRECTORY, self._check)
         self._kept[path] = found
         if len(self._kept) > self.KEPT:
             os.close(self._kept.pop(next(iter(self._kept))))

@@ -63,7 +63,8 @@ class JobState(Struct, frozen=True):
     """The state of a job; times are RFC 3339.
 
     ``attempts``: how often a worker has started it. ``answer``: once it is ``done``, ``failed`` or
-    ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``.
+    ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``. A list
+    of jobs has no answers, but the ``code`` and the (shortened) ``reason`` of those that failed.
     """
 
     job: str
@@ -76,6 +77,8 @@ class JobState(Struct, frozen=True):
     attempts: int = 0
     progress: JobProgress = JobProgress()
     answer: dict[str, object] | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
     @property
     def is_final(self) -> bool:

@@ -7,7 +7,7 @@ and the manifests of the versions that are linked to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
@@ -19,6 +19,7 @@ from gobbler.rules.links import (
     Locator,
     Nowhere,
     Places,
+    RealDirectory,
     Target,
     link_to,
 )
@@ -32,7 +33,7 @@ class Scan:
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
-    published.
+    published. ``ignored``: entries that an upload leaves out, without what is below them.
     """
 
     files: dict[str, int]
@@ -40,6 +41,7 @@ class Scan:
     directories: list[str]
     empty: list[str]
     invalid: dict[str, str]
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,13 @@ def check_scan(scan: Scan) -> None:
         )
 
 
-def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
-    """The target of each symbolic link of ``scan``, in a source at the path ``at``."""
-    locator = Locator(places)
-    return {
-        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
-        for path, text in scan.symlinks.items()
-    }
+def locate_links(scan: Scan, at: str, places: Places, real: RealDirectory) -> dict[str, Target]:
+    """The target of each symbolic link of ``scan``, in a source at the path ``at``.
+
+    ``at`` passes no link; ``real`` asks the filesystem about directories elsewhere.
+    """
+    locator = Locator(places, at, scan.directories, real)
+    return {path: locator(path.rpartition("/")[0], text) for path, text in scan.symlinks.items()}
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gobbler import __version__
+from gobbler.actions import ACTIONS
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
@@ -38,7 +39,7 @@ from gobbler.spool.request_file import RequestIntake
 def info_routes(settings: Settings) -> list[Route]:
     """The three endpoints of a service with these ``settings``."""
     prefix = settings.prefix
-    root = {"name": "gobbler API", "version": __version__}
+    root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
     info = {"staging": settings.staging, "registry": settings.registry}
     answers = {
         f"{prefix}/": root,

@@ -97,7 +97,7 @@ def clean_up_spool(settings: Settings, now: float) -> None:
     An unanswered job never expires, nor does a request that waits in the inbox.
     """
     spool = Spool(settings.staging, settings.durability)
-    unanswered, _ = spool.records.all()
+    unanswered = spool.records.pending()
     for directory in (spool.tmp, spool.cur):
         with closing(open_directory(directory)) as space:
             with os.scandir(space) as entries:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -45,23 +44,30 @@ class Inbox:
     def __init__(self, spool: Spool, replay_guard: ReplayGuard) -> None:
         self._spool = spool
         self._replay_guard = replay_guard
-        self._immovable: set[tuple[int, int]] = set()
+        self._immovable: dict[str, tuple[int, int]] = {}
 
-    def waiting(self, *, besides: Collection[str]) -> dict[str, Waiting]:
-        """The files that wait in ``new``, by name, except those of the jobs ``besides``."""
-        found = {}
-        immovable = set()
-        with os.scandir(self._spool.new) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    job = job_name(status.st_uid, entry.name)
-                    if (which := (status.st_ino, status.st_ctime_ns)) in self._immovable:
-                        immovable.add(which)
-                    elif job not in besides:
-                        found[entry.name] = Waiting(job, status.st_uid, status.st_mtime)
-        self._immovable = immovable
-        return found
+    @property
+    def replay_guard(self) -> str:
+        """The directory of the replay guard."""
+        return self._replay_guard.directory
+
+    def arrival(self, name: str) -> Waiting | None:
+        """The job that the file ``name`` in ``new`` is to become.
+
+        ``None`` if the file is gone, or can't be moved.
+        """
+        try:
+            status = os.lstat(f"{self._spool.new}/{name}")
+        except FileNotFoundError:
+            self._immovable.pop(name, None)
+            return None
+        if self._immovable.get(name) == (status.st_ino, status.st_ctime_ns):
+            return None
+        return Waiting(_job_of(name, status), status.st_uid, status.st_mtime)
+
+    def immovable(self) -> list[str]:
+        """The names of directories in ``new`` that could not be set aside."""
+        return list(self._immovable)
 
     def claim(self, name: str) -> ClaimedJob | None:
         """Make the file ``name`` a job that has a record, and acquire its lease.
@@ -100,7 +106,7 @@ class Inbox:
         descriptor, status = open_users_file(new, name, "request file")
         with closing(descriptor):
             if not os.path.samestat(status, seen):
-                return False  # the next survey finds it
+                return False  # it is looked at again
             self._check(name, status)
             data = read_content(name, descriptor)
             user = account_name(status.st_uid, f"request file {quoted(name)}")
@@ -214,7 +220,7 @@ class Inbox:
             os.rmdir(name, dir_fd=new)
         except OSError:
             # It is not empty, so it stays where it is.
-            self._immovable.add((status.st_ino, status.st_ctime_ns))
+            self._immovable[name] = (status.st_ino, status.st_ctime_ns)
             logger.warning("could not set aside %s in the inbox: %s", quoted(name), problem)
 
 

@@ -95,6 +95,4 @@ def read_content(name: str, descriptor: int) -> bytes:
 
 
 def _too_large(name: str) -> Refused:
-    return Refused(
-        f"request file {quoted(name)} is larger than 16 MiB", code=Code.REQUEST_TOO_LARGE
-    )
+    return Refused(f"request file {quoted(name)} is larger than 1 MiB", code=Code.REQUEST_TOO_LARGE)

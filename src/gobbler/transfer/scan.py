@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.access import LIST, READ, Restricted, check_foreign
 from gobbler.fs.open import (
     DIRECTORY,
     account_name,
@@ -25,6 +26,7 @@ from gobbler.fs.open import (
 from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
+from gobbler.rules.links import Nowhere
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
@@ -109,6 +111,9 @@ class _Scanner:
     def directory(self, opened: Directory, prefix: str, depth: int) -> int:
         """Scan one open directory; returns how many of its entries are not ignored."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
+        if len(names) < len(opened.names):
+            ignored = sorted(set(opened.names) - set(names))
+            self.found.ignored.extend(prefix + name for name in ignored)
         for part in parts(names):
             self.cancel.check()
             statuses = opened.statuses or self.pool.statuses(opened, part)
@@ -140,8 +145,11 @@ class _Scanner:
     def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
         """Record an entry; returns what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
-            if self.owner is not None and is_foreign_link(status, self.owner):
-                return FOREIGN_LINK
+            if self.owner is not None and status.st_uid != self.owner:
+                if is_foreign_link(status, self.owner):
+                    return FOREIGN_LINK
+                there = f"/proc/self/fd/{place.parent}/{place.name}"
+                check_foreign(there, status, self.owner, READ)
             self.found.files[place.path] = status.st_size
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
@@ -159,6 +167,8 @@ class _Scanner:
     def _subdirectory(self, place: _EntryPlace) -> None:
         opened = place.opening.open(place.name)
         with closing(opened.descriptor):
+            if self.owner is not None:
+                check_foreign(opened.descriptor, os.fstat(opened.descriptor), self.owner, LIST)
             self.found.directories.append(place.path)
             if self.directory(opened, place.path + "/", place.depth + 1) == 0:
                 self.found.empty.append(place.path)
@@ -209,14 +219,40 @@ def scan(
 ) -> Scan:
     """Scan what is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to files of other users are invalid. Checks ``cancel``
-    for every directory. Up to ``width`` threads read a slow filesystem.
+    With ``owner`` (a user ID), files and directories of other users are invalid unless everybody
+    may read them, and so are hard links to them. Checks ``cancel`` for every directory. Up to
+    ``width`` threads read a slow filesystem.
     """
     found = Scan({}, {}, [], [], {})
     with StatPool(width) as pool:
         top = Directory.read(directory)
         _Scanner(ignore_dot, owner, cancel, pool, found).directory(top, "", 0)
     return found
+
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+_BROKEN = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def real_path(directory: str) -> str | Nowhere:
+    """The path of a directory without links, as the kernel finds it; or the problem.
+
+    For :class:`~gobbler.rules.links.Locator`. It is only a name, and may be outdated already.
+    Raises :class:`~gobbler.errors.Fault` if the filesystem failed.
+    """
+    try:
+        with closing(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as opened:
+            try:
+                return os.readlink(f"/proc/self/fd/{opened}")
+            except FileNotFoundError:  # /proc is not mounted
+                return os.path.realpath(directory, strict=True)
+    except OSError as error:
+        if error.errno in _BROKEN:
+            raise fault_at(error, "read", directory) from error
+        if error.errno in _MISSING:
+            return Nowhere("does not exist")
+        return Nowhere(f"can't be reached: {error.strerror}")
 
 
 FOREIGN_LINK = "is a hard link to another user's file"
@@ -234,6 +270,8 @@ def vanished(error: OSError, path: str) -> str:
     """
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
+    if isinstance(error, Restricted):
+        return str(error.strerror)
     if isinstance(error, PermissionError):
         return "can't be read"
     # EINVAL: it was a symbolic link before.
