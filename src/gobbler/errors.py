@@ -106,7 +106,8 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
-    STOPPING = "stopping", "The service stops, and has rolled the request back."
+    STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
+    UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client disconnected before the request ended."
 

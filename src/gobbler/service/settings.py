@@ -183,6 +183,15 @@ def _make_own(path: str, mode: int) -> None:
         raise Misconfigured(f"could not make the directory {path}: {error.strerror}") from None
 
 
+def warn_about_root() -> None:
+    """Log a warning if this process runs as root."""
+    if os.geteuid() == 0:
+        logger.warning(
+            "this process runs as root, whose rights it does not need; run it as an account of its "
+            "own that owns the registry"
+        )
+
+
 def check_index(settings: Settings) -> None:
     """Check that only this account can write the index, and that it is of this registry.
 

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gobbler.actions.context import Requester, ServiceContext
+from gobbler.actions.context import Requester
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.jobs import JobState
 from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import action_of
-from gobbler.service.outcome import failed, log_outcome, outcome_of
+from gobbler.service.outcome import RequestHandler, failed
 from gobbler.service.responses import CORS, json_answer
 from gobbler.spool.job_store import JobAnswers
 from gobbler.spool.request_file import RequestIntake
@@ -37,14 +37,14 @@ class JobsRoute:
 
     def __init__(
         self,
-        service: ServiceContext,
+        requests: RequestHandler,
         intake: RequestIntake,
         readers: Executor,
         threads: ThreadPoolExecutor,
     ) -> None:
-        self._service = service
+        self._requests = requests
         self._intake = intake
-        self._answers = JobAnswers(service.staging, service.durability)
+        self._answers = JobAnswers(requests.service.staging, requests.service.durability)
         self._readers = readers
         self._threads = threads
         self._is_ending = False
@@ -117,15 +117,14 @@ class JobsRoute:
             outcome = failed(fault_from(error, f"take request file {quoted(proof or '')}"))
         else:
             user = taken.user
-            outcome = outcome_of(
-                self._service,
+            outcome = self._requests.carry_out(
                 proof,
                 msgspec.json.encode({"job": job}),
                 Requester(taken.uid, user),
                 progress=NoProgress(),
                 cancel=NeverCancelled(),
             )
-        log_outcome(f"DELETE {job}", user, outcome, started)
+        self._requests.log(f"DELETE {job}", user, outcome, started)
         return json_answer(outcome.body, outcome.status)
 
 
