@@ -58,6 +58,7 @@ class Code(str, enum.Enum):
     NOT_A_DIRECTORY = "not-a-directory", "A directory was expected, and something else is there."
     SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
     HARD_LINK = "hard-link", "A file has more than one hard link."
+    WRITABLE_BY_OTHERS = "writable-by-others", "Others than its owner can write the file."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user."
     UNWRITABLE = "unwritable", "The user may not write a file or directory on this machine."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
@@ -125,6 +126,10 @@ class Code(str, enum.Enum):
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
     INVALID_ANSWER = "invalid-answer", "The answer does not come from a service of this protocol."
     WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."
+    UNTRUSTED_STAGING = (
+        "untrusted-staging",
+        "Others could misuse what you put into the staging directory.",
+    )
     CONTENT_MISMATCH = "content-mismatch", "The fetched content differs from the manifest."
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 

@@ -285,7 +285,7 @@ class Client:
 
         With ``create=False`` only a free path is returned.
         """
-        return allocate_upload_directory(self.staging, create=create)
+        return allocate_upload_directory(self.connection.staging_directory, create=create)
 
     def _target(self, *given: object) -> tuple[Version, StrPath]:
         """The version to be made, and the directory, from the arguments of :meth:`upload`."""

@@ -20,9 +20,11 @@ from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
 from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
+from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.errors import Code, GobblerError, Refused, Unreachable
-from gobbler.model.jobs import JobState, job_answer, job_name
+from gobbler.model.jobs import JobState, full_job_name, job_answer
+from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
 
 StrPath = str | os.PathLike[str]
@@ -177,6 +179,31 @@ class Connection:
         return self._known("staging")
 
     @property
+    def staging_directory(self) -> StagingDirectory:
+        """The staging directory, to put something into it."""
+        return StagingDirectory(self.staging, self._is_service)
+
+    def _is_service(self, uid: int) -> bool:
+        """Whether ``uid`` is the account of the service, which is the owner of the registry.
+
+        A service that only claims to be one could name any directory as its registry, but not
+        one with the logs of a service of another account.
+        """
+        try:
+            registry = self.resolved.get("registry")
+            if registry is not None:
+                return os.stat(registry).st_uid == uid
+            if self.url:
+                return all(os.stat(path).st_uid == uid for path in self._registry_and_logs())
+        except OSError:
+            pass  # it is not on this machine
+        # Nothing contradicts: it counts whether somebody other than the service vouches for it.
+        return self.resolved.get("staging") is not None
+
+    def _registry_and_logs(self) -> tuple[str, str]:
+        return self.registry, f"{self.registry}/{LOGS}"
+
+    @property
     def registry(self) -> str:
         """The registry, whether or not it is a directory on this machine."""
         return self._known("registry")
@@ -243,7 +270,7 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if self.url:
-            return submit(self.http, self.staging, action, fields)
+            return submit(self.http, self.staging_directory, action, fields)
         return self.start(action, **fields).wait()
 
     def request_as(self, kind: type[T], action: str, **fields: object) -> T:
@@ -262,8 +289,8 @@ class Connection:
         A service that knows no jobs carries out the request before this returns.
         """
         if not self.url:
-            return self._job(submit_to_spool(self.staging, action, fields), is_new=True)
-        answer = submit(self.http, self.staging, action, fields, wait=False)
+            return self._job(submit_to_spool(self.staging_directory, action, fields), is_new=True)
+        answer = submit(self.http, self.staging_directory, action, fields, wait=False)
         name = answer.get("job")
         if answer["status"] == "ACCEPTED" and isinstance(name, str):
             return self._job(name, is_new=True)
@@ -285,8 +312,7 @@ class Connection:
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
-        full = name if name.partition("-")[0].isdigit() else job_name(os.geteuid(), name)
-        return self._job(full, is_new=False)
+        return self._job(full_job_name(os.geteuid(), name), is_new=False)
 
     def _job(self, name: str, *, is_new: bool) -> Job:
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)

@@ -96,6 +96,7 @@ class Application:
             settings.staging,
             ReplayGuard(settings.replay_guard),
             FilesystemClock(settings.replay_guard),
+            settings.authorship,
         )
         requests = RequestHandler(service, metrics)
         threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")

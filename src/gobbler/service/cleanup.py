@@ -91,7 +91,16 @@ def clean_up(settings: Settings, metrics: Metrics) -> None:
 
 def clean_up_staging(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove old request files and source directories."""
-    with closing(open_directory(settings.staging)) as staging:
+    try:
+        opened = open_directory(settings.staging)
+    except PermissionError:
+        logger.warning(
+            "the service may not list %s, so nobody removes what users leave there; see gobbler "
+            "doctor",
+            settings.staging,
+        )
+        return
+    with closing(opened) as staging:
         with os.scandir(staging) as entries:
             names = [entry.name for entry in entries if not is_internal(entry.name)]
         for name in names:

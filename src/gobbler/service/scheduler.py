@@ -130,7 +130,7 @@ class Scheduler:
         metrics: Metrics | None = None,
     ) -> None:
         self._spool = Spool(service.staging, service.durability)
-        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard))
+        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard), service.authorship)
         self._runner = JobRunner(RequestHandler(service, metrics), self._spool)
         self._backlog = Backlog(self._spool, self._inbox)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))

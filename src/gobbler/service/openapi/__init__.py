@@ -400,8 +400,9 @@ def _cancel() -> Operation:
             parameter(
                 "request",
                 "query",
-                "The name of a request file `request-cancel_job-{anything}` in staging, empty or "
-                "not, whose owner is the owner of the job or an administrator. Without it: 403.",
+                "The name of a request file `request-cancel_job-{anything}` in staging that names "
+                "the job, as `cancel_job` does. Its owner is the owner of the job or an "
+                "administrator. Without it: 403.",
             ),
         ),
     )
