@@ -121,6 +121,7 @@ class Code(str, enum.Enum):
     NO_ANSWER = "no-answer", "No service answered."
     CONNECTION_LOST = "connection-lost", "The connection broke in the middle of an answer."
     TIMEOUT = "timeout", "The service did not answer in time."
+    OFFLINE = "offline", "The client works offline, so it asks no service."
     UNTRUSTED = "untrusted", "The certificate of the service is not trusted."
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
     INVALID_ANSWER = "invalid-answer", "The answer does not come from a service of this protocol."

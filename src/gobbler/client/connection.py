@@ -22,7 +22,7 @@ from gobbler.client.resolve import ServiceConfig, check_default_service, configu
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
-from gobbler.errors import Code, GobblerError, Refused
+from gobbler.errors import Code, GobblerError, Refused, Unreachable
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
@@ -30,6 +30,11 @@ from gobbler.model.progress import Progress
 StrPath = str | os.PathLike[str]
 
 T = TypeVar("T")
+
+
+def is_offline_set() -> bool:
+    """Whether ``GOBBLER_OFFLINE`` says that no service is to be asked."""
+    return os.environ.get("GOBBLER_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 class _Root(msgspec.Struct, frozen=True):
@@ -51,12 +56,14 @@ class Connection:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         given = {"url": url, "staging": staging, "registry": registry}
         self._given = {name: os.fspath(value) for name, value in given.items() if value is not None}
         self._service = service
         self._cache = None if cache is None else os.fspath(cache)
         self._force_remote = force_remote
+        self._offline = is_offline_set() if offline is None else offline
         # Each is found when it is first needed. `functools.cached_property` would hold a lock
         # while it asks the service, and a process forked at that moment would wait for it forever.
         self._resolved: ServiceConfig | None = None
@@ -69,7 +76,13 @@ class Connection:
     @property
     def _arguments(self) -> tuple[object, ...]:
         given = {**self._given, "url": self._given.get("url", "").rstrip("/")}
-        return (*sorted(given.items()), self._service, self._cache, self._force_remote)
+        return (
+            *sorted(given.items()),
+            self._service,
+            self._cache,
+            self._force_remote,
+            self._offline,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Connection) and self._arguments == other._arguments
@@ -118,6 +131,11 @@ class Connection:
         return self.resolved.is_default
 
     @property
+    def is_offline(self) -> bool:
+        """Whether no request is sent."""
+        return self._offline
+
+    @property
     def http(self) -> Http:
         """The service over HTTP; :class:`~gobbler.errors.Refused` if it has no address."""
         if self._http is None:
@@ -128,9 +146,9 @@ class Connection:
                     hint="Pass it as `url` (--url), set GOBBLER_URL, or once and for all: "
                     "gobbler config set service.NAME.url URL",
                 )
-            if self.uses_default_url:
+            if self.uses_default_url and not self._offline:
                 check_default_service()
-            self._http = Http(self.url)
+            self._http = Http(self.url, offline=self._offline)
         return self._http
 
     def info(self) -> ServiceInfo:
@@ -204,8 +222,9 @@ class Connection:
 
     def _find_source(self) -> Source:
         if not self._force_remote:
-            if os.path.isdir(self.registry):
-                return LocalSource(self.registry)
+            registry = self._known_registry()
+            if registry is not None and os.path.isdir(registry):
+                return LocalSource(registry)
             if not self.url:
                 raise Refused(
                     f"the registry {self.registry} is not a directory on this machine",
@@ -213,6 +232,13 @@ class Connection:
                     hint="Check its path, or pass the address of the service.",
                 )
         return RemoteSource(self.http)
+
+    def _known_registry(self) -> str | None:
+        """The registry; ``None`` if no service answers, so that only the cache can be read."""
+        try:
+            return self.registry
+        except Unreachable:
+            return None
 
     @property
     def local(self) -> LocalSource | None:
