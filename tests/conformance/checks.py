@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import pytest
 
 from .addresses import naming
 from .service import Service
@@ -58,3 +61,20 @@ def latest_of(service: Service, asset: str) -> str | None:
     if not (service.registry / asset / "..latest").exists():
         return None
     return service.read(f"{asset}/..latest")["version"]
+
+
+def set_finish(service: Service, version: str, finish: str) -> None:
+    """Let a version have been finished at another time."""
+    path = service.registry / version / "..summary"
+    if not os.access(path.parent, os.W_OK):
+        pytest.skip("needs write access to the registry")
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), "upload_finish": finish}))
+
+
+def set_dates(service: Service, asset: str, *versions: str) -> None:
+    """Let ``versions`` have been finished on different days, one after the other.
+
+    Otherwise most finish within one second, and the order of those is not said.
+    """
+    for day, version in enumerate(versions, 1):
+        set_finish(service, f"{asset}/{version}", f"2024-01-{day:02}T00:00:00Z")

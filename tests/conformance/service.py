@@ -235,7 +235,8 @@ class Service:
     def snapshot(self, project: object = None) -> dict[str, tuple[object, ...]]:
         """All that a change could touch, as values: the top level, the logs, ``project``.
 
-        Lock files and ``..incoming`` are the service's own business.
+        Lock files and ``..incoming`` are the service's own business. So are assets without
+        anything in them, which the Go service leaves where it refuses an upload.
         """
         tops = {name for name in os.listdir(self.registry) if not _is_private(name)}
         seen: dict[str, tuple[object, ...]] = {
@@ -245,7 +246,7 @@ class Service:
         if isinstance(project, str) and project in tops and not project.startswith(".."):
             top = self.registry / project
             for place in [top, *top.rglob("*")]:
-                if not _is_private(place.name):
+                if not _is_private(place.name) and not _is_empty_asset(place, top):
                     seen[str(place.relative_to(self.registry))] = _facts(place)
         return seen
 
@@ -257,6 +258,12 @@ class Service:
 
 def _is_private(name: str) -> bool:
     return name.startswith("..LOCK") or name == "..incoming"
+
+
+def _is_empty_asset(place: Path, project: Path) -> bool:
+    if place.parent != project or place.is_symlink() or not place.is_dir():
+        return False
+    return all(_is_private(name) for name in os.listdir(place))
 
 
 def _facts(place: Path) -> tuple[object, ...]:

@@ -28,6 +28,10 @@ class TestAProject:
     def test_is_gone_with_all_that_is_in_it(self, service: Service, full: str) -> None:
         assert service.succeed("delete_project", naming(full)) == {"status": "SUCCESS"}
         assert not (service.registry / full).exists()
+
+    @pytest.mark.beyond
+    def test_is_not_found_by_readers(self, service: Service, full: str) -> None:
+        service.succeed("delete_project", naming(full))
         assert service.list(full).status_code == 404
 
     def test_goes_alone(self, service: Service, full: str) -> None:

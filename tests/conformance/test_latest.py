@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from pathlib import Path
 
 import pytest
 
 from .addresses import naming, project_of
-from .checks import latest_of
+from .checks import latest_of, set_finish
 from .service import Service
 
 
@@ -27,11 +27,6 @@ def asset(project: str) -> str:
 
 def put(service: Service, asset: str, version: str, *, on_probation: bool = False) -> None:
     service.upload(f"{asset}/{version}", {"f": version.encode()}, on_probation=on_probation)
-
-
-def set_finish(registry: Path, version: str, finish: str) -> None:
-    path = registry / version / "..summary"
-    path.write_text(json.dumps({**json.loads(path.read_bytes()), "upload_finish": finish}))
 
 
 def test_what_ended_probation_counts_from_its_upload(service: Service, asset: str) -> None:
@@ -96,18 +91,66 @@ class TestWithinOneSecond:
         assert service.succeed("refresh_latest", naming(asset))["version"] == "a"
 
 
-@pytest.mark.parametrize(
-    ("present", "ours_is_latest"),
-    [("2099-01-01T00:00:00Z", False), ("2000-01-01T00:00:00Z", True)],
-)
-@pytest.mark.beyond
-def test_a_new_version_is_latest_unless_another_finished_later(
-    service: Service, asset: str, writable_registry: Path, present: str, ours_is_latest: bool
-) -> None:
-    put(service, asset, "old")
-    set_finish(writable_registry, f"{asset}/old", present)
-    put(service, asset, "new")
-    assert latest_of(service, asset) == ("new" if ours_is_latest else "old")
+FUTURE, PAST = "2099-01-01T00:00:00Z", "2000-01-01T00:00:00Z"
+
+
+class TestWhateverTheClocksSay:
+    """``..latest`` follows the order of publication; recomputing it goes by the clocks."""
+
+    @pytest.mark.parametrize("present", [FUTURE, PAST, "no time"])
+    def test_a_new_version_is_the_latest(
+        self, service: Service, asset: str, writable_registry: Path, present: str
+    ) -> None:
+        put(service, asset, "old")
+        set_finish(service, f"{asset}/old", present)
+        put(service, asset, "new")
+        assert latest_of(service, asset) == "new"
+        put(service, asset, "newer")
+        assert latest_of(service, asset) == "newer"
+        assert [
+            entry["latest"]
+            for entry in service.logs(project_of(asset))
+            if entry["version"] in ("new", "newer")
+        ] == [True, True]
+
+    @pytest.mark.beyond
+    @pytest.mark.parametrize("gone", ["..summary", "..manifest"])
+    def test_a_new_version_is_the_latest_when_a_record_is_gone(
+        self, service: Service, asset: str, writable_registry: Path, gone: str
+    ) -> None:
+        put(service, asset, "old")
+        os.unlink(writable_registry / asset / "old" / gone)
+        put(service, asset, "new")
+        assert latest_of(service, asset) == "new"
+
+    def test_recomputing_takes_the_greatest_time(
+        self, service: Service, asset: str, writable_registry: Path
+    ) -> None:
+        for version in ("1", "2", "3"):
+            put(service, asset, version)
+        set_finish(service, f"{asset}/1", FUTURE)
+        put(service, asset, "4")
+        assert service.succeed("refresh_latest", naming(asset))["version"] == "1"
+        assert latest_of(service, asset) == "1"
+
+    @pytest.mark.beyond
+    def test_one_that_is_approved_is_not_behind_the_future(
+        self, service: Service, asset: str, writable_registry: Path
+    ) -> None:
+        put(service, asset, "1")
+        put(service, asset, "beta", on_probation=True)
+        set_finish(service, f"{asset}/1", FUTURE)
+        service.succeed("approve_probation", naming(f"{asset}/beta"))
+        assert latest_of(service, asset) == "beta"
+
+    def test_one_that_is_approved_is_behind_a_later_one(
+        self, service: Service, asset: str, writable_registry: Path
+    ) -> None:
+        put(service, asset, "1")
+        put(service, asset, "beta", on_probation=True)
+        set_finish(service, f"{asset}/beta", PAST)
+        service.succeed("approve_probation", naming(f"{asset}/beta"))
+        assert latest_of(service, asset) == "1"
 
 
 def test_a_version_on_probation_never_is(service: Service, asset: str) -> None:

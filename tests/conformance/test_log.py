@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from .addresses import naming, project_of
+from .checks import set_dates
 from .service import TIME, Service
 from .test_records import is_pretty
 
@@ -80,6 +81,7 @@ def names_of(service: Service) -> set[str]:
 def test_a_change_is_logged(
     service: Service, asset: str, action: str, payload_for: Any, kind: str, latest: bool | None
 ) -> None:
+    set_dates(service, asset, "1", "2", "beta")
     before = names_of(service)
     payload = payload_for(asset)
     service.succeed(action, payload)

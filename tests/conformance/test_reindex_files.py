@@ -11,7 +11,7 @@ import pytest
 
 from .addresses import naming
 from .checks import check_valid, latest_of, unchanged
-from .service import EMPTY_DIRECTORY, Service, Symlink, link, linked, plain
+from .service import EMPTY_DIRECTORY, Service, Symlink, link, linked, plain, refused
 from .test_records import is_pretty
 
 TREE = {"a": b"a", "d/b": b"bb", "d/l": Symlink("b"), "empty/inner": None}
@@ -165,7 +165,7 @@ def test_the_summary_is_left_alone(service: Service, at: str, version: Path) -> 
     assert record.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [None, b"", b"oops", b"{}"])
+@pytest.mark.parametrize("content", [None, b"", b"oops"])
 def test_without_a_summary_it_is_refused(
     service: Service, project: str, at: str, version: Path, content: bytes | None
 ) -> None:
@@ -173,9 +173,20 @@ def test_without_a_summary_it_is_refused(
     if content is not None:
         (version / "..summary").write_bytes(content)
     (version / "new").write_bytes(b"new")
+    refused(service.submit("reindex_version", naming(at)))
+
+
+@pytest.mark.beyond
+@pytest.mark.parametrize("content", [None, b"", b"oops", b"{}"])
+def test_without_a_summary_nothing_is_changed(
+    service: Service, project: str, at: str, version: Path, content: bytes | None
+) -> None:
+    (version / "..summary").unlink()
+    if content is not None:
+        (version / "..summary").write_bytes(content)
+    (version / "new").write_bytes(b"new")
     with unchanged(service, project):
-        response = service.submit("reindex_version", naming(at))
-    assert response.status_code >= 400
+        refused(service.submit("reindex_version", naming(at)))
 
 
 @pytest.mark.parametrize(("version_name", "is_latest"), [("1", False), ("2", True)])

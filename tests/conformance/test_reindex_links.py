@@ -40,12 +40,14 @@ def damage(service: Service, at: str, record: str, content: bytes | None) -> Non
 
 
 class TestALinkThatIsExplained:
+    @pytest.mark.beyond
     def test_keeps_its_parent(self, service: Service, asset: str) -> None:
         before = service.read(f"{asset}/3/..manifest")
         assert before["l"]["link"] == link(f"{asset}/3/d/b", f"{asset}/1/d/b")
         damage(service, f"{asset}/3", "..manifest", None)
         assert reindex(service, f"{asset}/3") == before
 
+    @pytest.mark.beyond
     def test_may_lead_to_its_parent_instead_of_the_ancestor(
         self, service: Service, asset: str
     ) -> None:
@@ -56,6 +58,7 @@ class TestALinkThatIsExplained:
         assert reindex(service, f"{asset}/3") == before
         assert os.readlink(place) == "../1/a"
 
+    @pytest.mark.beyond
     @pytest.mark.parametrize("file", ["a", "d/b"])
     def test_is_made_relative(self, service: Service, asset: str, file: str) -> None:
         before = service.snapshot(project_of(asset))
@@ -84,6 +87,7 @@ class TestALinkThatIsExplained:
 
 
 class TestALinkThatIsNotExplained:
+    @pytest.mark.beyond
     def test_is_resolved_as_in_an_upload(self, service: Service, asset: str) -> None:
         version = service.registry / asset / "3"
         (version / "to-file").symlink_to("../1/d/b")

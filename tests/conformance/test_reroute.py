@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .addresses import naming, project_of
-from .checks import check_valid, latest_of, unchanged
+from .checks import check_valid, latest_of, set_dates, unchanged
 from .rerouting import check_that_nothing_is_lost, copied, is_link, moved, reroute, text_of
 from .service import Service, Symlink, link, linked, plain
 
@@ -174,6 +174,7 @@ def test_odd_names_are_no_trouble(service: Service) -> None:
 def test_a_new_version_can_be_linked_to_the_rerouted_ones(
     service: Service, project: str, asset: str
 ) -> None:
+    set_dates(service, asset, "1", "2", "3")
     reroute(service, naming(f"{asset}/1"))
     service.succeed("delete_version", naming(f"{asset}/1"))
     manifest = service.upload(f"{asset}/4", {"again": CONTENT})

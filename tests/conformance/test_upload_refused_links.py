@@ -115,7 +115,14 @@ def test_a_link_to_a_file_that_ignore_dot_leaves_out_is_refused(
 ) -> None:
     tree = {".dot": b"left out", PLACE: Symlink("../.dot")}
     payload = service.upload_of(f"{published}/1", tree, ignore_dot=True)
-    service.refuse("upload", payload, PLACE)
+    service.refuse("upload", payload, ".dot")
+
+
+@pytest.mark.beyond
+def test_its_reason_names_the_link_too(service: Service, published: str) -> None:
+    tree = {".dot": b"left out", PLACE: Symlink("../.dot")}
+    payload = service.upload_of(f"{published}/1", tree, ignore_dot=True)
+    service.refuse("upload", payload, PLACE, status=400)
 
 
 def test_a_link_to_a_file_that_no_manifest_lists_is_refused(

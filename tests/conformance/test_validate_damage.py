@@ -88,8 +88,8 @@ FILES: dict[str, tuple[Damage, str]] = {
         "empty",
     ),
     "a directory instead of a file": (
-        both(remove("own"), lambda v: (v / "own").mkdir()),
-        "own",
+        both(remove("d/own"), lambda v: (v / "d/own").mkdir()),
+        "d/own",
     ),
     "a longer file": (write("d/own", b"deeper and longer"), "d/own"),
     "an emptied file": (write("d/own", b""), "d/own"),

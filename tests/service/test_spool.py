@@ -121,6 +121,22 @@ def test_jobs_are_listed_for_their_owner(staffed: Place) -> None:
     assert {ALICE, BOB} <= {job["user"] for job in all_users}
 
 
+def test_a_list_of_jobs_has_no_answers(staffed: Place) -> None:
+    """Lists that hold earlier lists would grow as fast as they can be asked for."""
+    wrong = submit(staffed, ALICE, "upload", {"project": "x" * 1000})
+    answer_of(staffed, wrong)
+    first = ask(staffed, ALICE, "list_jobs", {})
+    for _ in range(12):
+        listed = ask(staffed, ALICE, "list_jobs", {})
+    assert first["left_out"] == listed["left_out"] == 0
+    assert len(listed["jobs"]) == len(first["jobs"]) + 12
+    assert not any("answer" in job for job in listed["jobs"])
+    assert len(json.dumps(listed)) < 1000 * len(listed["jobs"])
+    failed = next(job for job in listed["jobs"] if job["job"] == wrong)
+    assert (failed["state"], failed["code"]) == ("failed", "malformed-request")
+    assert "asset" in failed["reason"]
+
+
 def test_nobody_sees_changes_or_fakes_what_is_anothers(staffed: Place) -> None:
     """What Bob can do with a job of Alice's, the name of which he does not know, or does."""
     secret = f"request-upload-{secrets.token_hex(8)}"

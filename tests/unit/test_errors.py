@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import gobbler
 from gobbler import errors
-from gobbler.errors import GobblerError, quoted
+from gobbler.errors import MAX_QUOTED, GobblerError, quoted
 
 DOCUMENTED = {
     row[0]: (row[1], int(row[2]))
@@ -88,3 +88,21 @@ def test_names_that_differ_are_quoted_differently(one: str, other: str) -> None:
 )
 def test_what_a_terminal_should_not_see_is_escaped(name: str | bytes, shown: str) -> None:
     assert quoted(name) == shown
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["n" * 10**6, "\u202e" * 10**6, b"\xff" * 10**6, "é\n" * 10**5, "日" * 10**6, b"a" * 1601],
+    ids=lambda name: repr(name[:4]),
+)
+def test_a_long_name_is_cut_in_the_middle(name: str | bytes) -> None:
+    shown = quoted(name)
+    assert MAX_QUOTED - 20 <= len(shown) <= MAX_QUOTED + 2
+    assert "…" in shown
+    assert shown[:3] == quoted(name[:12])[:3]
+    assert shown[-3:] == quoted(name[-12:])[-3:]
+
+
+def test_a_name_that_just_fits_is_shown_whole() -> None:
+    assert quoted("a" * MAX_QUOTED) == f'"{"a" * MAX_QUOTED}"'
+    assert "…" in quoted("a" * (MAX_QUOTED + 1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from gobbler.model.names import (
     name_problem,
     split_path,
 )
+from gobbler.model.records import Link
+from gobbler.rules.links import relative_target, symlink_text
 
 from .strategies import components, file_names, keys, paths
 
@@ -158,3 +162,18 @@ def test_the_reason_names_the_component_that_is_wrong() -> None:
         VersionKey.checked("a", "b", ".")
     with pytest.raises(Refused, match="asset"):
         AssetKey.checked("a", "b/c")
+
+
+def test_no_cache_holds_what_is_longer_than_a_name() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            assert name_problem(f"{number}" * 100_000) == "is longer than 255 bytes"
+            deep = f"{number}/" * 50_000
+            assert relative_target(f"p/{deep}x", f"q/{deep}y").endswith(f"/q/{deep}y")
+            at = VersionKey("p", "a", "1")
+            assert symlink_text(at, f"{deep}x", Link("p", "a", "2", f"{deep}y")).endswith("/y")
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 1_000_000

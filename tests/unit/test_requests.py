@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,15 @@ from msgspec import Struct
 from gobbler.actions import ACTIONS
 from gobbler.errors import Refused
 from gobbler.model import requests
-from gobbler.model.requests import CreateProject, HealthCheck, Upload, action_of, decode_request
+from gobbler.model.json_structure import MAX_DEPTH, depth_exceeds, duplicate_key
+from gobbler.model.requests import (
+    MAX_REQUEST_BYTES,
+    CreateProject,
+    HealthCheck,
+    Upload,
+    action_of,
+    decode_request,
+)
 
 UPLOAD = {"project": "p", "asset": "a", "version": "v", "source": "s"}
 
@@ -88,7 +97,8 @@ def test_the_reason_names_the_place(data: bytes, place: str) -> None:
         b"{" * 100000,
         b'{"project": "p", "x": ' + b"[" * 600000 + b"]" * 600000 + b"}",
         b'{"project": "p", "x": ' + b'{"x":' * 5000 + b"1" + b"}" * 5001,
-        b'{"project": "p", "x": ' + b"9" * 10000 + b"}",
+        b'{"project": "p", "x": "\xff"}',
+        b'{"project": "p", "\xff": 1}',
     ],
     ids=lambda data: repr(data[:30]),
 )
@@ -121,6 +131,76 @@ def test_an_object_with_a_doubled_key_is_refused(value: dict[str, object]) -> No
     doubled = json.dumps(value)[:-1] + ", " + json.dumps(value)[1:]
     with pytest.raises(Refused, match="occurs twice"):
         decode_request(doubled.encode(), HealthCheck)
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"x":', "}")])
+def test_the_depth_of_a_request_has_a_bound_of_our_own(start: str, end: str) -> None:
+    def nested(depth: int) -> bytes:
+        value = start * (depth - 1) + "1" + end * (depth - 1)
+        return f'{{"y": {value}, "z": "[[{{\\"["}}'.encode()
+
+    assert decode_request(nested(MAX_DEPTH), HealthCheck) == HealthCheck()
+    with pytest.raises(Refused, match=f"nested too deeply, in more than {MAX_DEPTH}"):
+        decode_request(nested(MAX_DEPTH + 1), HealthCheck)
+
+
+def test_many_brackets_that_are_not_deep_are_no_depth() -> None:
+    text = b'["\\\\", "[[\\"[", {"{": ["]"]}]'
+    assert not depth_exceeds(b"[" + b",".join([text] * 1000) + b"]", 4)
+    assert depth_exceeds(b"[" + b",".join([text] * 1000) + b"]", 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (b'{"a": {"b": 1}, "b": 2, "c": [{"b": 1}, {"b": 2}]}', None),
+        (rb'{"a\"": 1, "a\\": 2, "a": 3}', None),
+        (rb'{"a": 1, "\u0061": 2}', "$.a"),
+        (rb'{"x": [[], [0, {"k": 1, "\u006b": 2}]]}', "$.x[1][1].k"),
+        (b'{"x": "a:{", "y": ["a:", "a:"], "y" : 1}', "$.y"),
+    ],
+)
+def test_a_key_that_occurs_twice_is_found_however_it_is_written(
+    text: bytes, place: str | None
+) -> None:
+    assert duplicate_key(text) == place
+
+
+def test_a_long_key_is_not_repeated_in_the_reason() -> None:
+    key = "k" * 300_000
+    with pytest.raises(Refused, match="occurs twice") as caught:
+        decode_request(f'{{"{key}": 1, "{key}": 2}}'.encode(), HealthCheck)
+    assert len(caught.value.message) < 400
+
+
+def filled(start: bytes, part: bytes, end: bytes) -> bytes:
+    count = (MAX_REQUEST_BYTES - len(start) - len(end)) // (len(part) + 1)
+    return start + b",".join([part] * count) + end
+
+
+LARGE = {
+    "objects": filled(b'{"project": "p", "x": [', b"{}", b"]}"),
+    "arrays": filled(b'{"project": "p", "x": [', b"[]", b"]}"),
+    "texts": filled(b'{"project": "p", "x": [', b'""', b"]}"),
+    "numbers": b'{"project": "p", "x": ' + b"9" * (MAX_REQUEST_BYTES - 30) + b"}",
+    "huge numbers": filled(b'{"project": "p", "x": [', b"1e999999", b"]}"),
+    "escapes": b'{"project": "p", "x": "' + b"\\\\" * 500_000 + b'"}',
+    "fields": b'{"project": "p", ' + b",".join(b'"%05x": 1' % i for i in range(0x16000)) + b"}",
+    "owners": filled(b'{"project": "p", "permissions": {"owners": [', b'"ab"', b"]}}"),
+    "uploaders": filled(b'{"project": "p", "permissions": {"uploaders": [', b'{"id":"a"}', b"]}}"),
+}
+
+
+@pytest.mark.parametrize("data", LARGE.values(), ids=LARGE.keys())
+def test_a_request_takes_a_small_multiple_of_its_size_to_decode(data: bytes) -> None:
+    assert MAX_REQUEST_BYTES * 0.9 < len(data) <= MAX_REQUEST_BYTES
+    tracemalloc.start()
+    try:
+        assert decode_request(data, CreateProject).project == "p"
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 * len(data)
 
 
 def test_every_request_has_an_action() -> None:

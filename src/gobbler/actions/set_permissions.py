@@ -62,7 +62,7 @@ def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermiss
     def decide() -> bytes | None:
         if not registry.has(asset.path):
             return None
-        return encode(updated(_check_asset_owner(context, asset), asked, of_asset=True))
+        return encode(updated(_check_asset_owner(context, asset), asked, is_asset=True))
 
     guard = changing_asset(registry, asset)
     return replace_record(context, guard, asset.permissions, decide, _change(asset.path))
@@ -84,7 +84,7 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
         journal = Journal(registry, workspace, marked=False)
         journal.add("tree", asset.path)
         os.mkdir(workspace.tree, DIRECTORY_MODE)
-        new = updated(Permissions(), asked, of_asset=True)
+        new = updated(Permissions(), asked, is_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
         journal.prepare(None)
         flush_tree(workspace.path, context.service.durability)

@@ -14,16 +14,19 @@ from gobbler.model.records import Link, Manifest
 from gobbler.model.requests import OfVersion
 from gobbler.registry.registry import Registry
 from gobbler.rules.comparison import ScannedVersion, problems_of, summary_problems
-from gobbler.rules.links import InWhitelist, Locator
+from gobbler.rules.links import InWhitelist, absolute_target, locate
 from gobbler.rules.upload_plan import MAX_PROBLEMS_SHOWN
 from gobbler.transfer.hash_files import hash_files, hash_listed
+
+MAX_PROBLEMS_LISTED = 10_000
+"""Largest number of problems in an answer; the reason gives the number of all."""
 
 
 def validate_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
     """Raise :class:`~gobbler.errors.Refused` if the version is not what its records say.
 
     Its reason names the first few problems and their number; the field ``problems``
-    lists them all.
+    lists more of them.
     """
     key = VersionKey.checked(request.project, request.asset, request.version)
     check_admin(context, "validate a version")
@@ -38,7 +41,7 @@ def validate_version(context: RequestContext, request: OfVersion) -> dict[str, o
         f"version {quoted(key.path)} has {count}: {first}"
         + (f"; and {more} more" if more > 0 else ""),
         code=code,
-        fields={"problems": problems},
+        fields={"problems": problems[:MAX_PROBLEMS_LISTED]},
     )
 
 
@@ -123,7 +126,7 @@ def _hashes(
         root = registry.path(key.path)
         for hashed in (
             *hash_files(dispatcher, root, found.scan.files),
-            *hash_listed(dispatcher, _whitelisted(context, key, found)),
+            *hash_listed(dispatcher, _whitelisted(context, key, found), public=False),
         ):
             if hashed.problem:
                 problems.append(f"{quoted(hashed.path)} {hashed.problem}")
@@ -135,10 +138,9 @@ def _hashes(
 def _whitelisted(
     context: RequestContext, key: VersionKey, found: VersionScan
 ) -> dict[str, InWhitelist]:
-    locator = Locator(places_of(context, key))
-    root = context.service.registry.path(key.path)
+    places, root = places_of(context, key), context.service.registry.path(key.path)
     located = {
-        path: locator(os.path.dirname(f"{root}/{path}"), text)
+        path: locate(absolute_target(os.path.dirname(f"{root}/{path}"), text), places)
         for path, text in found.scan.symlinks.items()
     }
     return {path: where for path, where in located.items() if isinstance(where, InWhitelist)}

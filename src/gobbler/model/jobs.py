@@ -63,7 +63,8 @@ class JobState(Struct, frozen=True):
     """The state of a job; times are RFC 3339.
 
     ``attempts``: how often a worker has started it. ``answer``: once it is ``done``, ``failed`` or
-    ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``.
+    ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``. A list
+    of jobs has no answers, but the ``code`` and the (shortened) ``reason`` of those that failed.
     """
 
     job: str
@@ -76,6 +77,8 @@ class JobState(Struct, frozen=True):
     attempts: int = 0
     progress: JobProgress = JobProgress()
     answer: dict[str, object] | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
     @property
     def is_final(self) -> bool:
@@ -86,6 +89,11 @@ class JobState(Struct, frozen=True):
 def job_name(uid: int, name: str) -> str:
     """The name of the job of the user ``uid`` for the request file ``name``."""
     return f"{uid}-{name}"
+
+
+def full_job_name(uid: int, name: str) -> str:
+    """The job that the user ``uid`` calls ``name``: its name, or that of its request file."""
+    return name if name.partition("-")[0].isdigit() else job_name(uid, name)
 
 
 def split_job(job: str) -> tuple[int, str]:

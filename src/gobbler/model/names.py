@@ -29,6 +29,8 @@ from gobbler.errors import Code, Refused, quoted
 MAX_NAME_BYTES = 255
 """Longest name of a project, asset, version or file, in bytes of UTF-8 (ext4, XFS, NFS)."""
 
+_TOO_LONG = f"is longer than {MAX_NAME_BYTES} bytes"
+
 INTERNAL_PREFIX = ".."
 """Prefix of internal names, which users can neither upload nor name."""
 
@@ -56,9 +58,14 @@ def has_internal(path: str) -> bool:
     return path.startswith(INTERNAL_PREFIX) or "/" + INTERNAL_PREFIX in path
 
 
-@functools.lru_cache(1024)  # the links of a version name few versions, again and again
 def name_problem(name: str) -> str | None:
     """The problem with ``name`` for a project, asset or version; ``None`` if it is valid."""
+    # Its length comes first: what is kept below must not be as long as a user likes.
+    return _TOO_LONG if len(name) > MAX_NAME_BYTES else _name_problem(name)
+
+
+@functools.lru_cache(1024)  # the links of a version name few versions, again and again
+def _name_problem(name: str) -> str | None:
     if name == "":
         return "is empty"
     if "/" in name or "\\" in name:
@@ -72,11 +79,13 @@ def name_problem(name: str) -> str | None:
 
 def file_name_problem(name: str) -> str | None:
     """The problem with ``name`` for a file or directory of a version; ``None`` if it is valid."""
+    if len(name) > MAX_NAME_BYTES:
+        return _TOO_LONG
     # str.isprintable is one pass in C; almost every name ends here.
     if not name.isprintable() and (problem := _character_problem(name)):
         return problem
     if len(name) * 4 > MAX_NAME_BYTES and len(name.encode()) > MAX_NAME_BYTES:
-        return f"is longer than {MAX_NAME_BYTES} bytes"
+        return _TOO_LONG
     return None
 
 

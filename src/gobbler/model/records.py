@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from gobbler.errors import Code, Fault, Refused
+from gobbler.errors import Code, Fault, Refused, quoted, shortened
 from gobbler.model.names import VersionKey
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ class LogEntry(Struct, frozen=True, kw_only=True):
 # Other writers may have left null instead of an array or an absent field.
 
 
-class LooseUploader(Struct, frozen=True):
+class LooseUploader(Struct, frozen=True, gc=False):
     """An uploader as it may be stored or requested: ``null`` means absent."""
 
     id: str
@@ -236,7 +236,7 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
     """
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    text = str(error)
+    text = shortened(str(error))
     arguments = getattr(kind, "__args__", None)
     if "$[...]" not in text or not arguments:
         return text
@@ -245,7 +245,7 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text  # what follows is damaged, too
     bad = next((key for key, raw in entries.items() if not _decodes(raw, arguments[1])), "...")
-    return text.replace("$[...]", f"$[{msgspec.json.encode(bad).decode()}]", 1)
+    return text.replace("$[...]", f"$[{quoted(bad)}]", 1)
 
 
 def _decodes(raw: msgspec.Raw, kind: object) -> bool:
@@ -282,7 +282,7 @@ def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
             raise Refused(f"an uploader needs a user: it is empty at `{place}[{i}].id`")
         if uploader.until is not None and parse_time(uploader.until) is None:
             raise Refused(
-                f"`until` is not a time: {uploader.until!r} at `{place}[{i}].until`",
+                f"`until` is not a time: {quoted(uploader.until)} at `{place}[{i}].until`",
                 hint="Write it as RFC 3339 with offset, e.g. 2026-11-20T09:15:02+01:00.",
             )
 

@@ -7,18 +7,28 @@ place.
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, TypeVar
+import threading
+from contextlib import nullcontext
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
-from gobbler.errors import Code, Refused, quoted
+from gobbler.errors import Code, Refused, quoted, shortened
+from gobbler.model.json_structure import MAX_DEPTH, depth_exceeds, duplicate_key
 from gobbler.model.names import file_name_problem
 from gobbler.model.records import LoosePermissions, describe
 
-MAX_REQUEST_BYTES = 16 * 1024 * 1024
+MAX_REQUEST_BYTES = 1024 * 1024
 """Largest size of a request file; a larger one is refused unread."""
+
+LARGE_REQUEST_BYTES = 64 * 1024
+"""Size from which on requests are decoded one after the other.
+
+Decoding takes up to 20 times the size in memory.
+"""
+
+_one_large_request = threading.Lock()
 
 REQUEST_PREFIX = "request-"
 
@@ -71,6 +81,15 @@ class Upload(Struct, frozen=True):
     spoof: Spoof = None
 
 
+class CheckUpload(Struct, frozen=True):
+    """``check_upload``: ask whether an ``upload`` of this version would be allowed."""
+
+    project: ProjectName
+    asset: AssetName
+    version: VersionName
+    spoof: Spoof = None
+
+
 class SetPermissions(Struct, frozen=True):
     """``set_permissions`` of a project, or of its ``asset``."""
 
@@ -91,9 +110,16 @@ class OfVersion(Struct, frozen=True):
 
 
 class Approve(OfVersion, frozen=True):
-    """``approve_probation``."""
+    """``approve_probation``; with ``reviewed`` only in the state that was reviewed."""
 
     spoof: Spoof = None
+    reviewed: Annotated[
+        str | None,
+        Meta(
+            description="SHA-256, in hexadecimal digits, of `..summary` followed by `..manifest` "
+            "of the version that was reviewed; another one is refused."
+        ),
+    ] = None
 
 
 class Reject(OfVersion, frozen=True):
@@ -202,53 +228,23 @@ def decode_request(data: bytes, kind: type[R]) -> R:
 
     Raises :class:`~gobbler.errors.Refused` that names the place in the JSON.
     """
+    with _one_large_request if len(data) > LARGE_REQUEST_BYTES else nullcontext():
+        return _decoded(data, kind)
+
+
+def _decoded(data: bytes, kind: type[R]) -> R:
+    if depth_exceeds(data, MAX_DEPTH):
+        raise _malformed(f"it is nested too deeply, in more than {MAX_DEPTH} arrays and objects")
     try:
         request = msgspec.json.decode(data, type=kind)
-        duplicate = _duplicate_key(data)
+        data.decode()  # the decoder does not look into the text that it skips
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise Refused(
-            f"the request is not valid: {describe(error, data, kind)}",
-            code=Code.MALFORMED_REQUEST,
-        ) from None
+        raise _malformed(describe(error, data, kind)) from None
+    duplicate = duplicate_key(data)
     if duplicate is not None:
-        raise Refused(
-            f"the request is not valid: a key occurs twice, at `{duplicate}`",
-            code=Code.MALFORMED_REQUEST,
-        )
+        raise _malformed(f"a key occurs twice, at `{shortened(duplicate)}`")
     return request
 
 
-class _Doubled(dict[str, Any]):
-    """An object with a key that occurs twice."""
-
-    key: str = ""
-
-
-def _duplicate_key(data: bytes) -> str | None:
-    any_doubled = False
-
-    def build(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) == len(pairs):
-            return made
-        nonlocal any_doubled
-        any_doubled = True
-        seen: set[str] = set()
-        doubled = _Doubled(made)
-        doubled.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        return doubled
-
-    value = json.loads(data, object_pairs_hook=build)
-    return _find_doubled(value, "$") if any_doubled else None
-
-
-def _find_doubled(value: object, place: str) -> str | None:
-    if isinstance(value, _Doubled):
-        return f"{place}.{value.key}"
-    if isinstance(value, dict):
-        inner = [(f"{place}.{key}", child) for key, child in value.items()]
-    elif isinstance(value, list):
-        inner = [(f"{place}[{i}]", child) for i, child in enumerate(value)]
-    else:
-        return None
-    return next((found for p, child in inner if (found := _find_doubled(child, p))), None)
+def _malformed(problem: str) -> Refused:
+    return Refused(f"the request is not valid: {problem}", code=Code.MALFORMED_REQUEST)

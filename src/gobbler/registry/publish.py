@@ -26,7 +26,7 @@ from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import becomes_latest, count_usage, find_latest, finish_order
+from gobbler.registry.usage import count_usage, find_latest, present_latest
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import usage_of
 
@@ -89,6 +89,8 @@ def _try_to_publish(
     """
     key = publication.key
     in_asset = registry.has(key.of_asset.path)
+    if in_asset and not publication.summary.on_probation:
+        present_latest(registry, key.of_asset)  # for its warnings
     _arrange(workspace, publication, in_asset=in_asset)
     journal = Journal(registry, workspace, marked=False)
     if in_asset:
@@ -97,7 +99,6 @@ def _try_to_publish(
         journal.add("asset", key.of_asset.path)
     journal.prepare(publication.intent())
     if not publication.summary.on_probation:
-        # A guess that is mostly right; otherwise it is corrected under the locks.
         prepare_log(workspace, version_entry("add-version", key, latest=True))
     flush_tree(workspace.path, durability)
     try:
@@ -150,13 +151,13 @@ def _commit(
 ) -> None:
     key = publication.key
     tree = workspace.tree if in_asset else f"{workspace.path}/asset/{key.version}"
-    latest = _set_publication_time(registry, publication, f"{tree}/{SUMMARY}")
-    if latest and in_asset:
-        journal.write("latest", encode(Latest(key.version)), key.of_asset.latest)
-    elif latest:
-        write_new(f"{workspace.path}/asset/{LATEST}", encode(Latest(key.version)))
-    elif not publication.summary.on_probation:
-        prepare_log(workspace, version_entry("add-version", key, latest=False), flush=True)
+    if not publication.summary.on_probation:
+        _set_publication_time(f"{tree}/{SUMMARY}")
+        latest = encode(Latest(key.version))
+        if in_asset:
+            journal.write("latest", latest, key.of_asset.latest)
+        else:
+            write_new(f"{workspace.path}/asset/{LATEST}", latest)
     # The lock of the usage is held around the rename: a process that counts the usage again sees
     # both changes or neither.
     with changing_usage(registry, key.project):
@@ -164,15 +165,11 @@ def _commit(
         journal.commit(log=lambda: publish_log(registry, workspace))
 
 
-def _set_publication_time(registry: Registry, publication: Publication, summary: str) -> bool:
-    """Set the time of publication on the summary; whether the version becomes the latest."""
-    if publication.summary.on_probation:
-        return False
+def _set_publication_time(summary: str) -> None:
+    """Set the time of publication on the summary: it orders versions of the same second."""
     published = time.time_ns()
     with with_path(summary):
         os.utime(summary, ns=(published, published))
-    finish = finish_order(publication.summary, published)
-    return becomes_latest(registry, publication.key, finish)
 
 
 REMOVED = "removed"

@@ -120,7 +120,7 @@ def _follow_up(registry: Registry, workspace: Workspace, intent: Intent) -> None
             update_usage(registry, workspace, project)
     if intent.latest and registry.has(key.of_asset.path):
         with changing_asset(registry, key.of_asset):
-            update_latest(registry, workspace, key.of_asset)
+            update_latest(registry, workspace, key.of_asset, skip_damaged=True)
     publish_log(registry, workspace)
     if intent.adopted and registry.has(key.path):
         own = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.errors import GobblerError
+from gobbler.errors import GobblerError, quoted
 from gobbler.fs.atomic_write import replace
 from gobbler.model.names import AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Summary, Usage, encode, parse_time
@@ -14,6 +16,8 @@ from gobbler.registry.locks import changing_project, changing_usage
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import usage_of
+
+logger = logging.getLogger(__name__)
 
 
 def count_usage(registry: Registry, project: str, *, without: Collection[VersionKey] = ()) -> int:
@@ -48,33 +52,63 @@ def finish_order(summary: Summary, published: int) -> tuple[int, int]:
 
 
 def find_latest(
-    registry: Registry, asset: AssetKey, *, without: VersionKey | None = None
+    registry: Registry,
+    asset: AssetKey,
+    *,
+    without: VersionKey | None = None,
+    skip_damaged: bool = False,
 ) -> VersionKey | None:
     """The version of an asset that finished last, without those on probation.
 
-    A directory without a summary is no version: another service may have left it.
+    A directory without a summary is no version: another service may have left it. With
+    ``skip_damaged``, neither is one whose summary can't be read: the log names it.
     """
-    times = {
-        key: finish_time(registry, key)
-        for key in registry.versions(asset)
-        if key != without and registry.has(key.summary)
-    }
-    finished = {key: time for key, time in times.items() if time is not None}
+    finished: dict[VersionKey, tuple[int, int]] = {}
+    for key in registry.versions(asset):
+        if key == without or not registry.has(key.summary):
+            continue
+        try:
+            time_of_this = finish_time(registry, key)
+        except (GobblerError, OSError) as error:
+            if not skip_damaged:
+                raise
+            logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
+            continue
+        if time_of_this is not None:
+            finished[key] = time_of_this
     return max(finished, key=lambda key: (finished[key], key.version), default=None)
 
 
-def becomes_latest(registry: Registry, key: VersionKey, finish: tuple[int, int]) -> bool:
-    """Whether ``key``, about to be published, will be its asset's latest version.
+CLOCK_TOLERANCE_SECONDS = 60.0
+"""How far the clocks of two services may differ without a warning."""
 
-    ``finish`` is its :func:`finish_order`. The caller holds the asset's lock.
+
+def present_latest(registry: Registry, asset: AssetKey) -> tuple[int, int] | None:
+    """The time at which the present latest version of an asset finished; ``None`` if none counts.
+
+    Nothing that is wrong with other versions prevents a publication. A damaged record is computed
+    again, and a time in the future counts as none: a clock was wrong, and newer versions would
+    never become the latest. The log warns of both.
     """
     try:
-        present = registry.latest(key.of_asset)
-        theirs = finish_time(registry, key.of_asset.version(present)) if present else None
-    except GobblerError:
-        best = find_latest(registry, key.of_asset)
-        theirs = None if best is None else finish_time(registry, best)
-    return theirs is None or finish >= theirs
+        name = registry.latest(asset)
+        if name is None:
+            return None
+        key, finish = asset.version(name), finish_time(registry, asset.version(name))
+    except (GobblerError, OSError) as error:
+        logger.warning("the record of the latest version of %s does not count: %s", asset, error)
+        best = find_latest(registry, asset, skip_damaged=True)
+        if best is None:
+            return None
+        key, finish = best, finish_time(registry, best)
+    if finish is not None and finish[0] > time.time() + CLOCK_TOLERANCE_SECONDS:
+        logger.warning(
+            "the `upload_finish` of %s, the latest version, lies in the future: a clock was wrong. "
+            "Newer versions become the latest all the same, but not when it is recomputed.",
+            quoted(key.path),
+        )
+        return None
+    return finish
 
 
 def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
@@ -90,12 +124,14 @@ def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
     return total
 
 
-def update_latest(registry: Registry, workspace: Workspace, asset: AssetKey) -> str | None:
+def update_latest(
+    registry: Registry, workspace: Workspace, asset: AssetKey, *, skip_damaged: bool = False
+) -> str | None:
     """Recompute the latest version of an asset, and record it; its name, if there is one.
 
-    The caller holds the asset's lock.
+    ``skip_damaged``: see :func:`find_latest`. The caller holds the asset's lock.
     """
-    best = find_latest(registry, asset)
+    best = find_latest(registry, asset, skip_damaged=skip_damaged)
     if best is None:
         with suppress(FileNotFoundError):
             os.unlink(registry.path(asset.latest))

@@ -42,7 +42,7 @@ class ScannedVersion:
 
 
 def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> Iterator[str]:
-    """Every difference, as a sentence that begins with the path."""
+    """Every difference, as a sentence that names the path."""
     for path, problem in version.scan.invalid.items():
         yield f"{quoted(path)} {problem}"
     for path, entry in manifest.items():
@@ -51,7 +51,8 @@ def problems_of(version: ScannedVersion, manifest: Manifest, places: Places) -> 
     listed = manifest.keys()
     for path in (*version.scan.files, *version.scan.symlinks, *version.scan.empty):
         if path not in listed:
-            yield f"{quoted(path)} is an extra file: the manifest does not list it"
+            # The words of the Go service, by which clients in R know it.
+            yield f"extra file {quoted(path)}: the manifest does not list it"
     yield from _links_problems(version, manifest)
 
 
