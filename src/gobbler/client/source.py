@@ -12,10 +12,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
-from gobbler.client.address import is_below, listed_path
+from gobbler.client.address import is_below, listed_name, listed_path
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
-from gobbler.errors import Code, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.model.names import (
     INCOMING,
     LOGS,
@@ -25,6 +25,7 @@ from gobbler.model.names import (
     check_name,
     has_internal,
     is_internal,
+    name_problem,
     project_permissions,
     project_usage,
 )
@@ -93,9 +94,21 @@ def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]
 
 
 def latest(source: Source, asset: AssetKey) -> str | None:
-    """The name of the latest version of ``asset``, ``None`` if there is none."""
+    """The name of the latest version of ``asset``, ``None`` if there is none.
+
+    Raises :class:`~gobbler.errors.Fault` if the record names what can't be a version.
+    """
     record = _read_or_none(source, asset.latest, Latest)
-    return None if record is None else record.version
+    if record is None:
+        return None
+    problem = name_problem(record.version)
+    if problem is not None:
+        raise Fault(
+            f"{asset.latest} is damaged: {quoted(record.version)} {problem}",
+            code=Code.DAMAGED_RECORD,
+            hint=f"Ask an administrator of the service to run: gobbler refresh {asset}",
+        )
+    return record.version
 
 
 def permissions(source: Source, project: str, asset: str | None = None) -> Permissions:
@@ -138,10 +151,10 @@ class RemoteSource:
     def listing(self, path: str) -> Listing:
         """Names of what is in ``path``, internal ones too."""
         where = {} if path == "." else {"path": path}
-        listed = [listed_path(name) for name in self._http.get("/list", list[str], where)]
+        listed = self._http.get("/list", list[str], where)
         return Listing(
-            [name[:-1] for name in listed if name.endswith("/")],
-            [name for name in listed if not name.endswith("/")],
+            [listed_name(name[:-1]) for name in listed if name.endswith("/")],
+            [listed_name(name) for name in listed if not name.endswith("/")],
         )
 
     def walk(self, path: str) -> list[str]:

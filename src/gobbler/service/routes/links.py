@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gobbler.actions.context import ServiceContext
-from gobbler.actions.reroute_links import Manifests, link_impact, problems_of
+from gobbler.actions.reroute_links import Manifests, link_impact
 from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
@@ -57,9 +57,10 @@ class LinksRoute:
         registry, search = self._service.registry, self._service.search
         if not registry.has(key.manifest):
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
-        links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()
-        found = search.shared_with(key, lambda *_: cancel.check())
-        return {"links": links, "shared": found, **problems_of(search)}
+        links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).changes_by_path
+        shared = search.shared_with(key, lambda *_: cancel.check())
+        problems = sorted(search.problems.values())
+        return {"links": links, "shared": shared} | ({"problems": problems} if problems else {})
 
 
 def _version(path: str) -> VersionKey:
