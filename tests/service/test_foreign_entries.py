@@ -58,7 +58,8 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 
 def _site(top: Path, *, is_indexed: bool) -> Iterator[Site]:
     uid, reader = account(SERVICE), account(READER)
-    place = Place(top, owner=uid)
+    place = Place(top)
+    os.chown(place.registry, uid, -1)
     flags = [f"--admin={READER}"]
     if is_indexed:
         index = top / "index"

@@ -83,8 +83,21 @@ def link_impact(
     changes: list[Change] = []
     for key in linking.sources:
         cancel.check()
+        _check_encodable(key)
         changes += rerouting.changes(key)
     return LinkImpact(linking, changes, sorted(search.problems.values()))
+
+
+def _check_encodable(key: VersionKey) -> None:
+    """Refuse to change a version whose name can be written neither into a record nor an answer."""
+    try:
+        key.path.encode()
+    except UnicodeEncodeError:
+        raise Fault(
+            f"{quoted(key.path)} has links into what will be deleted, but its name is not UTF-8",
+            code=Code.DAMAGED_LINKS,
+            hint="An administrator renames the directory.",
+        ) from None
 
 
 REROUTE_ROUNDS = 10

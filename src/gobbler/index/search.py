@@ -86,8 +86,9 @@ class Search:
             return found
         fingerprints = self._registry.fingerprints()
         chosen = frozenset(choose(fingerprints))
-        sources = [key for key, links in self._all_links(fingerprints, follow) if links & chosen]
-        return LinkingVersions(fingerprints, chosen, [key for key in sources if key not in chosen])
+        others = {key: value for key, value in fingerprints.items() if key not in chosen}
+        sources = [key for key, links in self._all_links(others, follow) if links & chosen]
+        return LinkingVersions(fingerprints, chosen, sources)
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
         """The other versions with contents of the version ``key``, in order.

@@ -35,7 +35,7 @@ from gobbler.model.records import (
     decode,
     decode_manifest,
 )
-from gobbler.registry.foreign import report_skipped, skip
+from gobbler.registry.foreign import skip
 
 T = TypeVar("T")
 
@@ -219,30 +219,17 @@ def _with_repair(error: Fault, relative: str) -> Fault:
     return Fault(error.reason, code=error.code, hint=f"An administrator {what}: {command}")
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _names(directory: str | int, path: str) -> list[str]:
     """The names of the directories in ``directory`` that are not internal, in order.
 
-    ``path`` is its path. Skips names that are not UTF-8, which no answer could name.
+    ``path`` is its path.
     """
-    found = []
     with with_path(path), os.scandir(directory) as entries:
-        for entry in entries:
-            name = entry.name
-            if is_internal(name) or not entry.is_dir(follow_symlinks=False):
-                continue
-            if not name.isascii() and not _is_utf8(name):
-                report_skipped(f"{path}/{name}", "its name is not valid UTF-8")
-                continue
-            found.append(name)
-    return sorted(found)
+        return sorted(
+            entry.name
+            for entry in entries
+            if not is_internal(entry.name) and entry.is_dir(follow_symlinks=False)
+        )
 
 
 def _inside(parent: int, path: str, only: Sequence[str]) -> Iterator[tuple[str, int]]:

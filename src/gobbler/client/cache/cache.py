@@ -236,7 +236,7 @@ class Cache:
             known = self._expected(path, overwrite=overwrite)
             key = version_of(path)
             if key is not None and key.path == path and not known.version:
-                RemoteSource(self._http).listing(path)  # raises if it is not there
+                RemoteSource(self._http).walk(path)  # raises if it is not there
                 check_complete(path, "", is_local=False)
             try:
                 target = self._directory(path, known, overwrite, concurrent, progress)
