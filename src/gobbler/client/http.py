@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -32,7 +31,8 @@ from gobbler.client.errors import (
     request_failed,
 )
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
-from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.client.service_url import check_url, is_loopback, not_a_url, shown_url
+from gobbler.errors import Code, GobblerError
 
 T = TypeVar("T")
 
@@ -94,17 +94,18 @@ class Http:
     """
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        self.url = check_url(url)
+        self.shown = shown_url(self.url)  # for messages
         # A proxy of the site can't reach what runs on this machine.
-        self._use_environment = not _is_loopback(urlsplit(self.url).hostname or "")
+        self._use_environment = not is_loopback(self.url)
 
     def __repr__(self) -> str:
-        return f"Http({self.url!r})"
+        return f"Http({self.shown!r})"
 
     def get(self, endpoint: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The JSON answer to ``GET endpoint``, as a ``kind``."""
         response = self._whole(endpoint, params)
-        return _decoded(response, kind, self.url + endpoint)
+        return _decoded(response, kind, self.shown + endpoint)
 
     def read(self, path: str) -> bytes:
         """The content of the registry's file ``path``, which should be small."""
@@ -112,19 +113,21 @@ class Http:
 
     def _whole(self, endpoint: str, params: Mapping[str, str] | None = None) -> requests.Response:
         """The answer to ``GET endpoint`` with its body; read again if the connection breaks."""
+        given = params or {}
+        query = {name: value.encode("utf-8", "surrogateescape") for name, value in given.items()}
         for attempt in range(1, READ_ATTEMPTS):
             try:
-                with self._open("GET", endpoint, params=params) as response:
+                with self._open("GET", endpoint, params=query) as response:
                     return response
             except BrokenOff:
                 time.sleep(read_pause(attempt))
-        with self._open("GET", endpoint, params=params) as response:
+        with self._open("GET", endpoint, params=query) as response:
             return response
 
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
         with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
-            return _decoded(response, dict[str, Any], self.url + endpoint)
+            return _decoded(response, dict[str, Any], self.shown + endpoint)
 
     @contextlib.contextmanager
     def stream(
@@ -160,29 +163,28 @@ class Http:
             options["verify"] = _certificates()
         session = _session(os.getpid(), self._use_environment)
         url = self.url + endpoint
-        with _errors(self.url), session.request(method, url, **options) as response:
+        with _errors(self.shown), session.request(method, url, **options) as response:
             if response.status_code >= 300 and response.status_code not in accept:
-                raise _failure(response, method, url)
+                raise _failure(response, method, self.shown + endpoint)
             yield response
 
 
 def fetch_endpoint(path: str) -> str:
-    """The endpoint of the registry's file ``path``, every component percent-encoded."""
-    return "/fetch/" + quote(path, safe="/")
+    """The endpoint of the registry's file ``path``."""
+    return "/fetch/" + encoded(path)
+
+
+def encoded(path: str) -> str:
+    """``path`` with every component percent-encoded.
+
+    Bytes of a name that is not UTF-8 are sent as they are; the service refuses it.
+    """
+    return quote(path, safe="/", errors="surrogateescape")
 
 
 def _certificates() -> str | bool:
     """The certificates that ``requests`` itself would take from the environment."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "0.0.0.0"):  # noqa: S104 - compared, not bound
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager
@@ -192,36 +194,32 @@ def _errors(url: str) -> Iterator[None]:
         yield
     except GobblerError:
         raise  # ours already, though some are also what is caught below
-    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
-        raise Refused(
-            f"{quoted(url)} is not the address of a service",
-            code=Code.INVALID_ADDRESS,
-            hint="Write it like http://gobbler.example.org:8080.",
-        ) from error
-    except exceptions.Timeout as error:
-        raise _too_slow(url) from error
+    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema):
+        raise not_a_url(url) from None
+    except exceptions.Timeout:
+        raise _too_slow(url) from None
     except exceptions.SSLError as error:
         raise NoAnswer(
             f"{url} can't be trusted: {_cause(error)}",
             code=Code.UNTRUSTED,
             hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
             "file with the certificates to trust.",
-        ) from error
+        ) from None
     except exceptions.ConnectionError as error:
         if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
-            raise _too_slow(url) from error
+            raise _too_slow(url) from None
         raise NoAnswer(
             f"no service answers at {url}: {_cause(error)}",
             hint="Check the address, and whether the service runs: gobbler info",
-        ) from error
+        ) from None
     except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
         raise BrokenOff(
             f"the connection to {url} broke: {_cause(error)}", hint="Try again."
-        ) from error
-    except exceptions.TooManyRedirects as error:
+        ) from None
+    except exceptions.TooManyRedirects:
         raise NoAnswer(
             f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
-        ) from error
+        ) from None
 
 
 def _too_slow(url: str) -> TooSlow:
@@ -259,7 +257,7 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
         found += f", {response.text.strip()[:500]!r}"
     hint = ""
     if 300 <= status < 400 and "Location" in response.headers:
-        hint = f"It redirects to {response.headers['Location']}; use that address."
+        hint = f"It redirects to {shown_url(response.headers['Location'])}; use that address."
     elif content_type == "text/html":
         hint = f"The answer is a web page. {NOT_A_SERVICE}"
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
@@ -276,5 +274,5 @@ def _decoded(response: requests.Response, kind: type[T], url: str) -> T:
             f"the answer of {url} can't be read: {error} (its type is {content_type})",
             code=Code.INVALID_ANSWER,
             hint=NOT_A_SERVICE,
-        ) from error
+        ) from None
     return answer

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from gobbler.client.address import listed_path, registry_path
+from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere
+from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.expected import ContentMismatch
+from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
-from gobbler.errors import Fault, GobblerError, Missing, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
@@ -132,8 +134,19 @@ class RegistryReader:
             return decode(self._content(path, overwrite=True), path)
 
     def _content(self, path: str, overwrite: bool) -> bytes:
-        with open(self.fetch_file(path, overwrite=overwrite), "rb") as file:
-            return file.read()
+        """The content of a record; a cache that can't be used is no obstacle."""
+        connection = self.connection
+        if connection.local is not None:
+            return connection.local.read(path)
+        try:
+            place = connection.cache.file(path, overwrite=overwrite, progress=NoProgress())
+            with open(place, "rb") as file:
+                return file.read()
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; records are not kept", StepFailed)
+            return connection.http.read(path)
 
     def records(self, key: VersionKey) -> VersionRecords:
         """The records of a version, kept in memory as long as they are valid.
@@ -201,8 +214,8 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.file(path)
-        cache = self.connection.cache
-        return cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
+        report = progress or NoProgress()
+        return self._cached(lambda cache: cache.file(path, overwrite=overwrite, progress=report))
 
     def fetch_directory(
         self,
@@ -217,9 +230,25 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.directory(path)
-        return self.connection.cache.directory(
-            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
+        report = progress or NoProgress()
+        return self._cached(
+            lambda cache: cache.directory(
+                path, overwrite=overwrite, concurrent=concurrent, progress=report
+            )
         )
+
+    def _cached(self, fetch: Callable[[Cache], str]) -> str:
+        """What ``fetch`` returns; a default cache that can't be used is replaced by another."""
+        try:
+            return fetch(self.connection.cache)
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error) or not self.connection.replace_default_cache():
+                raise
+            notify_once(
+                f"{_reason(error)}; using {quoted(self.connection.cache_directory)} instead",
+                StepFailed,
+            )
+        return fetch(self.connection.cache)
 
     def fetch(
         self,
@@ -258,10 +287,10 @@ class RegistryReader:
         if local is not None:
             return local.file(key.file(path))
         cache = self.connection.cache
-        kept = cache.find_content(entry)
-        if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
-            return kept
         try:
+            kept = cache.find_content(entry)
+            if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
+                return kept
             return cache.file_with_entry(key.file(path), entry)
         except ContentMismatch:
             # The manifest in the cache may be that of another version of this name.
@@ -270,6 +299,11 @@ class RegistryReader:
         except Missing:
             self.forget(key)
             raise
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; files are read without it", StepFailed)
+            return None
 
     def ranges(self, key: VersionKey, path: str) -> Ranges:
         """The file ``path`` of a version, to be read in parts over HTTP."""
@@ -286,6 +320,21 @@ class RegistryReader:
         with contextlib.suppress(GobblerError):
             self.summary(key, overwrite=True)
             self.manifest(key, overwrite=True)
+
+
+_UNUSABLE = (Code.UNWRITABLE, Code.READ_ONLY, Code.DISK_FULL, Code.IO_ERROR)
+"""Codes of a cache that can't be used, see :func:`~gobbler.client.cache.cache.cache_errors`."""
+
+
+def is_unusable(error: GobblerError | OSError) -> bool:
+    """Whether ``error`` is about the cache, not an answer of the service."""
+    if isinstance(error, RequestFailed | Unreachable | Missing):
+        return False
+    return not isinstance(error, GobblerError) or error.code in _UNUSABLE
+
+
+def _reason(error: GobblerError | OSError) -> str:
+    return error.reason if isinstance(error, GobblerError) else str(error.strerror)
 
 
 def _decode_summary(data: bytes, path: str) -> Summary:

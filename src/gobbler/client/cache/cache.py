@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
-import platformdirs
-
 from gobbler.client.address import digest
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
@@ -19,7 +17,9 @@ from gobbler.client.cache.partial import Scratch, scratch_directory
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
 from gobbler.client.http import Http
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
+from gobbler.client.service_url import without_secrets
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import NoProgress, Progress
@@ -32,11 +32,6 @@ MIN_KEPT_BYTES = 8 << 20
 """Size in bytes from which a file is kept although the rest of its directory failed."""
 
 
-def default_cache() -> str:
-    """The default directory for downloads: ``$GOBBLER_CACHE``, or one of the user's own."""
-    return os.environ.get("GOBBLER_CACHE") or platformdirs.user_data_dir("gobbler")
-
-
 class Cache:
     """The part of the cache directory ``root`` that belongs to the service ``http``.
 
@@ -47,7 +42,7 @@ class Cache:
     def __init__(self, root: str, http: Http) -> None:
         self._http = http
         self._top = root
-        self._root = os.path.join(root, quote_plus(http.url))
+        self._root = os.path.join(root, quote_plus(without_secrets(http.url)))
         self._objects = Objects(Path(self._root))
 
     def file(self, path: str, *, overwrite: bool, progress: Progress) -> str:
@@ -256,7 +251,8 @@ def _flush_file(path: Path) -> None:
     """Flush ``path``: a power cut must not leave a file that has its name but not its content."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        with optional_step("flush files of the cache"):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

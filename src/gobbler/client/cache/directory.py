@@ -20,6 +20,7 @@ from gobbler.client.download import SMALL_FILE, download, download_small, write_
 from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
 from gobbler.client.http import Http
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
@@ -217,7 +218,8 @@ class FlushQueue:
         files, self._written = self._written, []
 
         def flush() -> None:
-            flush_filesystem(self._top, Durability.FULL)
+            with optional_step("flush files of the cache"):
+                flush_filesystem(self._top, Durability.FULL)
             self._objects.add(files)
 
         self._running = self._pool.submit(flush)

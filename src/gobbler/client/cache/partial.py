@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gobbler.client.download import SMALL_FILE
+from gobbler.client.optional_step import optional_step
 from gobbler.fs.lease import Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
@@ -45,7 +46,8 @@ class Scratch:
     def renew(self) -> None:
         """Renew the lease, so that other hosts see that this process lives."""
         if self._lease is not None:
-            self._lease.renew()
+            with optional_step("renew a lease in the cache"):
+                self._lease.renew()
 
     @contextlib.contextmanager
     def part(self, key: str) -> Iterator[Path]:
