@@ -8,7 +8,7 @@ import shutil
 
 from gobbler.client.address import listed_path
 from gobbler.errors import Code, Refused, quoted
-from gobbler.model.names import INTERNAL_PREFIX, VersionKey
+from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.records import Manifest
 
 
@@ -28,9 +28,7 @@ def export(source: str, destination: str) -> str:
     beside = os.path.join(parent, f".{name[:200]}-{secrets.token_hex(8)}")
     try:
         if os.path.isdir(source):
-            ignored = shutil.ignore_patterns(f"{INTERNAL_PREFIX}*")
-            # Without the modes: files in the cache are read-only, the copy is not.
-            shutil.copytree(source, beside, ignore=ignored, copy_function=shutil.copyfile)
+            _copy_tree(source, beside)
         else:
             shutil.copyfile(source, beside)
         os.rename(beside, destination)
@@ -38,6 +36,27 @@ def export(source: str, destination: str) -> str:
         _remove(beside)
         raise
     return destination
+
+
+def _copy_tree(source: str, target: str) -> None:
+    """Copy the directory ``source``, without the files of the service, to ``target``.
+
+    Without modes and times: files in the cache are read-only, the copy is not; and not every
+    filesystem lets the user set them.
+    """
+    pending = [""]
+    while pending:
+        prefix = pending.pop()
+        os.mkdir(os.path.join(target, prefix))
+        with os.scandir(os.path.join(source, prefix)) as entries:
+            for entry in entries:
+                path = prefix + entry.name
+                if is_internal(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(f"{path}/")
+                else:
+                    shutil.copyfile(entry.path, os.path.join(target, path))
 
 
 def check_free(destination: str) -> None:

@@ -110,9 +110,16 @@ class OfVersion(Struct, frozen=True):
 
 
 class Approve(OfVersion, frozen=True):
-    """``approve_probation``."""
+    """``approve_probation``; with ``reviewed`` only in the state that was reviewed."""
 
     spoof: Spoof = None
+    reviewed: Annotated[
+        str | None,
+        Meta(
+            description="SHA-256, in hexadecimal digits, of `..summary` followed by `..manifest` "
+            "of the version that was reviewed; another one is refused."
+        ),
+    ] = None
 
 
 class Reject(OfVersion, frozen=True):
