@@ -57,6 +57,9 @@ def outcome_of(
     except Exception:
         logger.exception("%s failed", quoted(name))
         return failed(Fault("the service failed; see its log"))
+    for what in ("ignored", "warnings"):
+        if found := fields.get(what):
+            logger.warning("%s by %s: %s: %s", quoted(name), requester.name, what, found)
     return Outcome({"status": "SUCCESS", **fields})
 
 

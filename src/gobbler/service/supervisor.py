@@ -35,7 +35,7 @@ from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.settings import Settings, check_accounts, check_directories, check_index
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
@@ -209,6 +209,10 @@ class Supervisor:
             self._http.main_loop_interrupt.set()
             return
         settings = self._settings
+        # A directory server may take long, and nobody waits for what is only a warning.
+        threading.Thread(
+            target=check_accounts, args=[settings], name="accounts", daemon=True
+        ).start()
         start_background_tasks(settings)
         if settings.jobs:
             self._jobs.start()

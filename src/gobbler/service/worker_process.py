@@ -22,7 +22,7 @@ from gobbler.service.cleanup import keep_index, recover_after_crash, start_backg
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.scheduler import Scheduler
-from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.settings import Settings, check_accounts, check_directories, check_index
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
@@ -53,6 +53,7 @@ def work(
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
     check_directories(settings)
+    check_accounts(settings)
     check_index(settings)
     if settings.dask:
         check_cluster(settings.dask)
