@@ -58,6 +58,7 @@ class Code(str, enum.Enum):
     NOT_A_DIRECTORY = "not-a-directory", "A directory was expected, and something else is there."
     SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
     HARD_LINK = "hard-link", "A file has more than one hard link."
+    WRITABLE_BY_OTHERS = "writable-by-others", "Others than its owner can write the file."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user."
     UNWRITABLE = "unwritable", "The user may not write a file or directory on this machine."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
@@ -107,7 +108,8 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
-    STOPPING = "stopping", "The service stops, and has rolled the request back."
+    STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
+    UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client disconnected before the request ended."
 
@@ -120,10 +122,15 @@ class Code(str, enum.Enum):
     NO_ANSWER = "no-answer", "No service answered."
     CONNECTION_LOST = "connection-lost", "The connection broke in the middle of an answer."
     TIMEOUT = "timeout", "The service did not answer in time."
+    OFFLINE = "offline", "The client works offline, so it asks no service."
     UNTRUSTED = "untrusted", "The certificate of the service is not trusted."
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
     INVALID_ANSWER = "invalid-answer", "The answer does not come from a service of this protocol."
     WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."
+    UNTRUSTED_STAGING = (
+        "untrusted-staging",
+        "Others could misuse what you put into the staging directory.",
+    )
     CONTENT_MISMATCH = "content-mismatch", "The fetched content differs from the manifest."
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 

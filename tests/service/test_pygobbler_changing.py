@@ -179,7 +179,7 @@ import pygobbler as pyg
 pyg.stop_gobbler()
 new, staging, registry, url = pyg.start_gobbler(port=None, extra_args=["-concurrency", "2"])
 assert new
-assert stat.S_IMODE(os.stat(staging).st_mode) == 0o1777
+assert stat.S_IMODE(os.stat(staging).st_mode) == 0o1733
 assert pyg.service_info(url) == {"staging": staging, "registry": registry}
 assert pyg.start_gobbler() == (False, staging, registry, url)
 pyg.create_project("p", staging, url)

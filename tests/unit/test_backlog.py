@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs import directory_watch, lease
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
@@ -33,7 +34,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def inbox(spool: Spool, tmp_path: Path) -> Inbox:
-    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"))
+    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"), Authorship())
 
 
 @pytest.fixture(params=[False, True], ids=["inotify", "looking"])

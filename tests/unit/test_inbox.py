@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Missing, Refused
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
@@ -36,7 +37,7 @@ class Desk:
             os.chmod(path, mode)
         self.spool = Spool(str(staging), Durability.RELAXED)
         self.begun = ReplayGuard(f"{staging}/..requests")
-        self.arrivals = Inbox(self.spool, self.begun)
+        self.arrivals = Inbox(self.spool, self.begun, Authorship())
         self.new, self.cur = Path(self.spool.new), Path(self.spool.cur)
 
     def put(self, content: bytes = b"{}", name: str = NAME) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Code, Refused
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
@@ -34,7 +35,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def inbox(spool: Spool, tmp_path: Path) -> Inbox:
-    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"))
+    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"), Authorship())
 
 
 def put(spool: Spool, content: bytes = b"{}") -> Path:

@@ -10,7 +10,7 @@ from gobbler.actions.context import RequestContext
 from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import flush_directory, flush_files, raising_not_durable
+from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
 from gobbler.model.records import LoosePermissions, Permissions, check_uploaders, encode
 from gobbler.model.requests import SetPermissions
@@ -92,14 +92,14 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
         new = updated(Permissions(), asked, is_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
         journal.prepare(None)
-        flush_files(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
             _check_owner(context, asset.project)
             if registry.has(asset.path):
                 return False
             journal.commit()
         with raising_not_durable(_change(asset.path)):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True
 
 
@@ -158,8 +158,8 @@ def _by_journal(
             journal = Journal(context.service.registry, workspace, marked=False)
             journal.write("record", data, target)
             journal.prepare(None)
-            flush_files(workspace.path, context.service.durability)
+            flush_tree(workspace.path, context.service.durability)
             journal.commit()
         with raising_not_durable(change):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True

@@ -102,6 +102,11 @@ _cache = click.option(
 _remote = click.option(
     "--remote", is_flag=True, help="Read over HTTP, even if the registry is mounted here."
 )
+_offline = click.option(
+    "--offline",
+    is_flag=True,
+    help="Send no request: read only what was downloaded before.  [GOBBLER_OFFLINE]",
+)
 
 
 STARTED_WITHIN = 5.0
@@ -114,10 +119,13 @@ def _find_client(
     service: str | None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that the options select. Reports the default on stderr."""
-    client = find_client(given, service=service, cache=cache, force_remote=force_remote)
-    if client.connection.uses_default_url:
+    client = find_client(
+        given, service=service, cache=cache, force_remote=force_remote, offline=offline
+    )
+    if not client.connection.is_offline and client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
         _await_service(str(client.url))
     return client
@@ -154,6 +162,7 @@ def reads(function: Command) -> Command:
     @_registry
     @_cache
     @_remote
+    @_offline
     @functools.wraps(function)
     def command(
         url: str | None,
@@ -161,10 +170,17 @@ def reads(function: Command) -> Command:
         registry: str | None,
         cache: str | None,
         remote: bool,
+        offline: bool,
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
-        client = _find_client(given, service=service, cache=cache, force_remote=remote)
+        client = _find_client(
+            given,
+            service=service,
+            cache=cache,
+            force_remote=remote,
+            offline=offline or None,
+        )
         with stopping_cleanly():
             return function(client=client, **rest)
 

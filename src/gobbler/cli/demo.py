@@ -21,7 +21,7 @@ from gobbler.cli import terminal
 from gobbler.cli.amounts import Amount, count
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
-from gobbler.client.testing import TestService
+from gobbler.client.testing import TestService, make_directories
 from gobbler.errors import Code, Fault
 from gobbler.model.names import file_name_problem, is_internal
 
@@ -93,10 +93,7 @@ class Demo:
     def run(self, root: str) -> None:
         """Run all steps in the directory ``root``."""
         source = self.collect(os.path.join(root, "source"))
-        staging, registry = os.path.join(root, "staging"), os.path.join(root, "registry")
-        os.mkdir(staging)
-        os.chmod(staging, 0o1777)  # noqa: S103 - what staging is
-        os.mkdir(registry)
+        staging, registry = make_directories(root)
         begun = time.monotonic()
         service = TestService(staging, registry)
         try:

@@ -50,6 +50,8 @@ class Client:
             :func:`~gobbler.client.cache.cache.default_cache`.
         force_remote: Read over HTTP even if the registry is mounted.
         service: The name of a service in the configuration files.
+        offline: Send no request: read only what the cache has, as it is. By default only if
+            ``GOBBLER_OFFLINE`` is 1.
 
     Without ``url``, ``staging``, ``registry`` and ``service``, the service is the one that
     ``GOBBLER_URL`` (with ``GOBBLER_STAGING`` and ``GOBBLER_REGISTRY``) or ``GOBBLER_SERVICE``
@@ -68,6 +70,7 @@ class Client:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         self.connection = Connection(  # for tools: what is known of the service, and raw requests
             url,
@@ -76,6 +79,7 @@ class Client:
             cache=cache,
             force_remote=force_remote,
             service=service,
+            offline=offline,
         )
         self._reader = RegistryReader(self.connection)
 
@@ -281,7 +285,7 @@ class Client:
 
         With ``create=False`` only a free path is returned.
         """
-        return allocate_upload_directory(self.staging, create=create)
+        return allocate_upload_directory(self.connection.staging_directory, create=create)
 
     def _target(self, *given: object) -> tuple[Version, StrPath]:
         """The version to be made, and the directory, from the arguments of :meth:`upload`."""
@@ -334,6 +338,7 @@ def find_client(
     service: str | None = None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that is meant.
 
@@ -350,6 +355,7 @@ def find_client(
         registry=resolved.get("registry"),
         cache=cache or (configured.value if configured else None),
         force_remote=force_remote,
+        offline=offline,
     )
 
 

@@ -15,9 +15,9 @@ from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.preflight import Taken, tell_what_is_taken
-from gobbler.client.submit import staging_closed, staging_missing
+from gobbler.client.staging_directory import SERVICE_DIRECTORY_MODE, StagingDirectory
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
-from gobbler.fs.atomic_write import write_all
+from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
@@ -37,28 +37,20 @@ from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import real_path, scan_source
 
 
-def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
+def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True) -> str:
     """Return a path in ``staging`` that nothing else has.
 
-    With ``create`` the directory is made, with the permissions that the umask and the ACLs of
-    staging give, so that the service can read it.
+    With ``create`` the directory is made: everybody can read it, and nobody else can write it,
+    whatever the umask says. Raises what :meth:`StagingDirectory.make_directory` raises.
     """
     while True:
-        path = os.path.join(staging, f"upload-{secrets.token_hex(10)}")
+        name = f"upload-{secrets.token_hex(10)}"
+        path = os.path.join(staging.path, name)
         if os.path.lexists(path):
             continue
         if create:
-            _make(path, staging)
+            staging.make_directory(name)
         return path
-
-
-def _make(path: str, staging: str) -> None:
-    try:
-        os.mkdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise staging_missing(staging) from None
-    except PermissionError:
-        raise staging_closed(staging) from None
 
 
 class Staged(NamedTuple):
@@ -81,7 +73,7 @@ class Staged(NamedTuple):
 @contextlib.contextmanager
 def staged(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     *,
     ignore_dot: bool,
     concurrent: int,
@@ -100,7 +92,7 @@ def staged(
 
 def stage(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     *,
     ignore_dot: bool,
     concurrent: int,
@@ -124,14 +116,16 @@ def stage(
     return source
 
 
-def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged, Scan | None]:
+def _planned(
+    directory: str, staging: StagingDirectory, *, ignore_dot: bool
+) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
-    check_source(directory, staging)
-    if is_in_staging(directory, staging):
+    check_source(directory, staging.path)
+    if is_in_staging(directory, staging.path):
         tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
-    found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
+    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot)
     check_scan(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)
@@ -140,7 +134,7 @@ def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged,
 
 def _fill(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     source: Staged,
     found: Scan,
     concurrent: int,
@@ -150,12 +144,24 @@ def _fill(
     directory, copy = os.path.abspath(directory), str(source.copy)
 
     def one(path: str, stop: Stop) -> None:
-        send(path, f"{directory}/{path}", f"{copy}/{path}", progress, stop, checksums)
+        send(
+            path,
+            f"{directory}/{path}",
+            f"{copy}/{path}",
+            progress,
+            stop,
+            checksums,
+            has_mode=has_modes,
+        )
         progress.advance(1, 0)
 
-    _make(copy, staging)
+    has_acl = staging.make_directory(source.name)
+    # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
+    has_modes = has_acl or umask_leaves(DIRECTORY_MODE)
     for path in found.directories:
-        os.mkdir(f"{copy}/{path}")
+        os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
+        if not has_modes:
+            os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
     for path, text in _moved_links(found, os.path.realpath(directory), directory).items():
         os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
@@ -262,10 +268,13 @@ def send(
     progress: Progress,
     stop: Stop,
     checksums: Checksums | None,
+    *,
+    has_mode: bool = False,
 ) -> None:
     """Copy the file ``source`` to ``target``; it must be the same before and after.
 
-    Where the filesystem supports it, both share their blocks, and nothing is written.
+    With ``has_mode``, a new file has the mode that it is made with, whatever the umask. Where the
+    filesystem supports it, both share their blocks, and nothing is written.
     ``progress`` advances with every piece; ``checksums`` receives the checksum of ``path``.
     Raises :class:`~gobbler.errors.Fault` if the file changed, and
     :class:`~gobbler.errors.Forbidden` if the user may not read it.
@@ -275,8 +284,10 @@ def send(
     except PermissionError:
         raise unreadable(source) from None
     try:
-        writer = os.open(target, _MAKE, 0o666)
+        writer = os.open(target, _MAKE, FILE_MODE)
         try:
+            if not has_mode:
+                os.fchmod(writer, FILE_MODE)
             _copy(path, source, target, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)

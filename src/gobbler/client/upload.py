@@ -85,7 +85,7 @@ def upload(
         Checksums(options.concurrent) as checksums,
         staged(
             directory,
-            connection.staging,
+            connection.staging_directory,
             ignore_dot=options.ignore_dot,
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
@@ -184,7 +184,7 @@ def start_upload(
     _preflight(connection, key, directory, options)
     prepared = stage(
         directory,
-        connection.staging,
+        connection.staging_directory,
         ignore_dot=options.ignore_dot,
         concurrent=options.concurrent,
         progress=progress or NoProgress(),

@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import pwd
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,11 @@ def closing(descriptor: int) -> Iterator[int]:
 def open_directory(path: str) -> int:
     """Open a directory by a path that an administrator set, following links."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
+
+
+def enter_directory(path: str) -> int:
+    """Open a directory only to look up names in it, which needs no right to list it."""
+    return os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
 
 
 DirectoryCheck = Callable[[int], None]
@@ -130,8 +136,8 @@ def kind_of(mode: int) -> str:
     return "neither a file nor a directory"
 
 
-def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
-    """Open the regular file ``name`` of a user in the open ``directory``.
+def open_users_file(directory: int, name: str, what: str, where: str) -> tuple[int, os.stat_result]:
+    """Open the regular file ``name`` of a user in the open ``directory``, whose path is ``where``.
 
     ``what`` names it in the reason of an error, e.g. ``"request file"``. The caller closes the
     descriptor. Raises :class:`~gobbler.errors.Refused` for anything but a regular file with one
@@ -144,7 +150,8 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
             raise _not_a_file(seen.st_mode, what, name)
         descriptor = os.open(name, READ, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name, missing=Code.MISSING_REQUEST) from None
+        hint = let_others_read(f"{where}/{name}")
+        raise _not_opened(error, what, name, Code.MISSING_REQUEST, hint) from None
     try:
         with with_path(name):
             status = os.fstat(descriptor)
@@ -158,8 +165,10 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
     return descriptor, status
 
 
-def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
-    """Open the directory ``name`` of a user in the open ``directory``.
+def open_users_directory(
+    directory: int, name: str, what: str, where: str
+) -> tuple[int, os.stat_result]:
+    """Open the directory ``name`` of a user in the open ``directory``, whose path is ``where``.
 
     The caller closes the descriptor. Raises :class:`~gobbler.errors.Refused` if it is missing, a
     link, or no directory.
@@ -167,7 +176,8 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
     try:
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name, missing=Code.MISSING_SOURCE) from None
+        hint = let_others_read(f"{where}/{name}")
+        raise _not_opened(error, what, name, Code.MISSING_SOURCE, hint) from None
     try:
         with with_path(name):
             return descriptor, os.fstat(descriptor)
@@ -183,7 +193,12 @@ def _not_a_file(mode: int, what: str, name: str) -> Refused:
     )
 
 
-def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Exception:
+def let_others_read(path: str) -> str:
+    """The hint for a user's file or directory that the service may not read."""
+    return f"Let others read it: chmod -R a+rX {shlex.quote(path)}"
+
+
+def _not_opened(error: OSError, what: str, name: str, missing: Code, let_read: str) -> Exception:
     named = f"{what} {quoted(name)}"
     if error.errno == errno.ENOENT:
         return Refused(f"{named} does not exist in the staging directory", code=missing)
@@ -199,7 +214,7 @@ def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Excep
         return Refused(
             f"the service may not read {named}",
             code=Code.UNREADABLE,
-            hint="Let others read it (chmod o+r; for a directory, o+rx).",
+            hint=let_read,
         )
     if error.errno == errno.ENAMETOOLONG:
         return Refused(f"the name of {named} is too long", code=Code.INVALID_NAME)

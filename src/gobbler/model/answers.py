@@ -156,6 +156,36 @@ class LinksFound(Struct, frozen=True):
     ]
 
 
+class DirectoryHealth(Struct, frozen=True):
+    """Whether the service can use a directory."""
+
+    usable: bool
+    reason: Annotated[str | UnsetType, Meta(description="Why not.")] = UNSET
+    code: Annotated[str | UnsetType, Meta(description="Why not: one of `x-codes`.")] = UNSET
+    free_bytes: Annotated[
+        int | UnsetType, Meta(description="Space that the service's account can still use.")
+    ] = UNSET
+
+
+class HealthChecks(Struct, frozen=True):
+    """What the service needs to work."""
+
+    registry: DirectoryHealth
+    staging: DirectoryHealth
+    spool: DirectoryHealth
+
+
+class HealthFound(Struct, frozen=True):
+    """Whether the service can work now."""
+
+    status: Literal["SUCCESS", "ERROR"]
+    reason: Annotated[str | UnsetType, Meta(description="What can't be used, and why.")] = UNSET
+    code: Annotated[str | UnsetType, Meta(description="`unhealthy` or `stopping`.")] = UNSET
+    checks: Annotated[
+        HealthChecks | UnsetType, Meta(description="Absent while the service is stopping.")
+    ] = UNSET
+
+
 class ActionDoc(NamedTuple):
     """The documentation of an action: who may do it, what it does, and the type of its answer."""
 

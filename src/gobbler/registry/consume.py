@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from gobbler.errors import GobblerError, quoted
 from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import DIRECTORY, Beneath, closing, open_directory
+from gobbler.fs.open import DIRECTORY, Beneath, closing, enter_directory
 from gobbler.registry.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ def resume_consume(staging: str, source: str, version: str, paths: list[str]) ->
     """After a crash, remove the names in ``source`` whose files are hard-linked into a version."""
     try:
         with (
-            closing(open_directory(staging)) as parent,
+            closing(enter_directory(staging)) as parent,
             closing(os.open(source, DIRECTORY, dir_fd=parent)) as directory,
             contextlib.closing(_of_its_owner(directory)) as beneath,
         ):

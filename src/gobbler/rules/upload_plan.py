@@ -34,6 +34,7 @@ class Scan:
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
     published. ``ignored``: entries that an upload leaves out, without what is below them.
+    ``unreadable``: those of them that the account of the scan may not read.
     """
 
     files: dict[str, int]
@@ -41,6 +42,7 @@ class Scan:
     directories: list[str]
     empty: list[str]
     invalid: dict[str, str]
+    unreadable: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
 
@@ -68,12 +70,16 @@ class Plan:
     local: list[tuple[str, str]]
 
 
-def check_scan(scan: Scan) -> None:
-    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
+def check_scan(scan: Scan, *, unreadable: str = "") -> None:
+    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published.
+
+    ``unreadable``: the hint for entries that can't be read.
+    """
     if scan.invalid:
         raise Refused(
             summarise({path: f"{quoted(path)} {scan.invalid[path]}" for path in scan.invalid}),
             code=Code.INVALID_SOURCE,
+            hint=unreadable if scan.unreadable else "",
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Receive
 
-from gobbler.errors import GobblerError
+from gobbler.errors import Code, GobblerError
 
 CORS = ("access-control-allow-origin", "*")
 
@@ -24,6 +24,23 @@ def json_answer(value: object, status: int = 200) -> Response:
 def failure(error: GobblerError) -> Response:
     """The answer for an error, with its reason and code."""
     return json_answer(error.answer(), error.status)
+
+
+RETRY_AFTER = 5
+"""Seconds after which a client may send again what a stopping service has not taken."""
+
+
+def stopping() -> Response:
+    """The answer of a service that stops and takes no new request."""
+    error = GobblerError(
+        "the service is stopping and takes no new requests",
+        code=Code.STOPPING,
+        hint="Send the request again in a moment.",
+    )
+    answer = json_answer(error.answer(), 503)
+    answer.headers["retry-after"] = str(RETRY_AFTER)
+    answer.headers["connection"] = "close"
+    return answer
 
 
 T = TypeVar("T")

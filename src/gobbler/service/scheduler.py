@@ -19,6 +19,8 @@ from gobbler.fs.lease import Lease
 from gobbler.model.requests import action_of
 from gobbler.rules.fairness import UserTurns, Waiting
 from gobbler.service.job_runner import JobRunner
+from gobbler.service.metrics.metrics import Metrics
+from gobbler.service.outcome import RequestHandler
 from gobbler.spool.backlog import Backlog
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.job_store import JobRecord, PendingJob, next_attempt
@@ -120,11 +122,17 @@ class _Retries:
 class Scheduler:
     """Runs the jobs of one spool, ``slots`` of them at a time."""
 
-    def __init__(self, service: ServiceContext, replay_guard: str, slots: int) -> None:
+    def __init__(
+        self,
+        service: ServiceContext,
+        replay_guard: str,
+        slots: int,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._spool = Spool(service.staging, service.durability)
-        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard))
+        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard), service.authorship)
+        self._runner = JobRunner(RequestHandler(service, metrics), self._spool)
         self._backlog = Backlog(self._spool, self._inbox)
-        self._runner = JobRunner(service, self._spool)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
         self._running: dict[str, Begun] = {}
         self._ended: dict[str, float] = {}

@@ -45,7 +45,8 @@ class ReplayGuard:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
                 code=Code.REPEATED_REQUEST,
-                hint="To repeat the request, write a new request file.",
+                hint="The service has begun it already: see whether it succeeded with `gobbler "
+                "ls`, or `gobbler jobs ls` if it is a job. To ask again, write a new request file.",
             ) from None
 
     def _make(self, path: str) -> None:

@@ -35,7 +35,7 @@ from gobbler.errors import Cancelled, Code, Refused, quoted
 from gobbler.fs import access
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import Durability, flush_filesystem
+from gobbler.fs.flush import Durability, flush_tree
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
@@ -149,7 +149,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[RunDire
     with closing(descriptor):
         yield RunDirectory(path, descriptor)
     if flush:
-        flush_filesystem(run_directories_path, Durability.FULL)
+        flush_tree(path, Durability.FULL)
 
 
 @contextmanager
@@ -258,7 +258,7 @@ def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> lis
                     else os.dup(source)
                 )
             except OSError as error:
-                raise refusal(error, directory or batch.source.name) from None
+                raise refusal(error, directory or batch.source.name, batch.source.path) from None
             target = f"{batch.tree}/{directory}" if directory else batch.tree
             with closing(opened), closing(open_directory(target)) as into:
                 for name in names:
@@ -298,7 +298,7 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
     except OSError as error:
-        raise refusal(error, path) from None
+        raise refusal(error, path, batch.source.path) from None
     with closing(opened), raising_fault("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
@@ -311,7 +311,7 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
         try:
             access.check_foreign(opened, before, batch.source.owner, access.READ)
         except access.Restricted as error:
-            raise refusal(error, path) from None
+            raise refusal(error, path, batch.source.path) from None
         fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:

@@ -15,11 +15,14 @@ from typing import NamedTuple
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.access import LIST, READ, Restricted, check_foreign
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.open import (
     DIRECTORY,
     account_name,
     closing,
+    enter_directory,
     kind_of,
+    let_others_read,
     open_directory,
     open_users_directory,
 )
@@ -54,8 +57,10 @@ class StagedSource:
     is_inside: bool = False
 
     @classmethod
-    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> StagedSource:
-        """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
+    def identify(
+        cls, staging: str, name: str, *, uid: int, user: str, authorship: Authorship
+    ) -> StagedSource:
+        """The directory ``name`` in staging, which must be the work of ``uid``, called ``user``.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
         """
@@ -64,29 +69,36 @@ class StagedSource:
                 f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
                 code=Code.INVALID_NAME,
             )
-        with closing(open_directory(staging)) as parent:
-            descriptor, status = open_users_directory(parent, name, "source directory")
-            os.close(descriptor)
-            with with_path(staging):
-                is_inside = status.st_dev == os.fstat(parent).st_dev
-        if status.st_uid != uid:
-            owner = account_name(status.st_uid, f"source directory {quoted(name)}")
-            raise Forbidden(
-                f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-                f"not to the requester {quoted(user)}",
-                code=Code.FOREIGN_SOURCE,
-            )
+        path = f"{staging}/{name}"
+        with closing(enter_directory(staging)) as parent:
+            descriptor, status = open_users_directory(parent, name, "source directory", staging)
+            with closing(descriptor):
+                with with_path(staging):
+                    is_inside = status.st_dev == os.fstat(parent).st_dev
+                if status.st_uid != uid:
+                    owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+                    raise Forbidden(
+                        f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+                        f"not to the requester {quoted(user)}",
+                        code=Code.FOREIGN_SOURCE,
+                    )
+                authorship.check(descriptor, status, "source directory", path)
         return cls(staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+
+    @property
+    def path(self) -> str:
+        """The path of the directory."""
+        return f"{self.staging}/{self.name}"
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Open it. Raises :class:`~gobbler.errors.Refused` if another directory is there now."""
-        with closing(open_directory(self.staging)) as staging:
+        with closing(enter_directory(self.staging)) as staging:
             try:
                 descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
             except OSError as error:
-                raise refusal(error, self.name) from None
-            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
+                raise refusal(error, self.name, self.path) from None
+            with closing(descriptor), with_path(self.path):
                 status = os.fstat(descriptor)
                 is_same_device = status.st_dev == self.device or (
                     self.is_inside and status.st_dev == os.fstat(staging).st_dev
@@ -133,6 +145,8 @@ class _Scanner:
                                 problem = self._entry(place, status)
                     except OSError as error:
                         problem = vanished(error, path)
+                        if isinstance(error, PermissionError):
+                            self.found.unreadable.append(path)
                     if problem is not None:
                         self.found.invalid[path] = problem
             finally:
@@ -204,7 +218,7 @@ def scan_source(
     try:
         opened = open_directory(directory)
     except OSError as error:
-        raise refusal(error, directory) from None
+        raise refusal(error, directory, directory) from None
     with closing(opened) as descriptor:
         return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel)
 
@@ -280,13 +294,9 @@ def vanished(error: OSError, path: str) -> str:
     raise fault_at(error, "read", path) from error
 
 
-def refusal(error: OSError, path: str) -> Refused:
-    """The refusal of the user's file ``path`` on which a call failed."""
+def refusal(error: OSError, path: str, source: str) -> Refused:
+    """The refusal of the user's file ``path`` in the directory ``source``; a call on it failed."""
     reason = f"{quoted(path)} in the source {vanished(error, path)}"
     if isinstance(error, PermissionError):
-        return Refused(
-            reason,
-            code=Code.UNREADABLE,
-            hint="Give others the right to read it (and to enter it, if it is a directory).",
-        )
+        return Refused(reason, code=Code.UNREADABLE, hint=let_others_read(source))
     return Refused(reason, code=Code.SOURCE_CHANGED)

@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, quote, unquote_to_bytes
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gobbler.actions.context import Requester, ServiceContext
+from gobbler.actions.context import Requester
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import SEND_AGAIN
-from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
+from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.service.responses import disconnected, json_answer
 from gobbler.spool.job_store import JobRecord
 from gobbler.spool.request_file import RequestFile, RequestIntake
@@ -45,17 +45,17 @@ class NewRoute:
 
     def __init__(
         self,
-        service: ServiceContext,
+        requests: RequestHandler,
         intake: RequestIntake,
         threads: ThreadPoolExecutor,
         prefix: str,
     ) -> None:
-        self._service = service
+        self._requests = requests
         self._intake = intake
         self._threads = threads
         self._route = f"{prefix}/new/"
         self._jobs = f"{prefix}/jobs/"
-        self._spool = Spool(service.staging, service.durability)
+        self._spool = Spool(requests.service.staging, requests.service.durability)
         self._running: set[CancelFlag] = set()
 
     def cancel_all(self, reason: str) -> None:
@@ -95,15 +95,14 @@ class NewRoute:
             outcome, user = taken, "?"
         else:
             user = taken.user
-            outcome = outcome_of(
-                self._service,
+            outcome = self._requests.carry_out(
                 name,
                 taken.data,
                 Requester(taken.uid, user),
                 progress=NoProgress(),
                 cancel=cancel,
             )
-        log_outcome(name, user, outcome, started)
+        self._requests.log(name, user, outcome, started)
         return json_answer(outcome.body, outcome.status)
 
     def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
@@ -112,7 +111,7 @@ class NewRoute:
         started = time.monotonic()
         name, taken = self._take(raw)
         if isinstance(taken, Outcome):
-            log_outcome(name, "?", taken, started)
+            self._requests.log(name, "?", taken, started)
             return json_answer(taken.body, taken.status)
         try:
             record = JobRecord.of(taken.uid, taken.user, name, taken.data)
