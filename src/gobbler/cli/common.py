@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 from click.shell_completion import CompletionItem
 
 from gobbler.cli import terminal
@@ -19,7 +18,8 @@ from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
-from gobbler.errors import Unreachable
+from gobbler.client.permissions import parse_uploader
+from gobbler.errors import Refused, Unreachable
 from gobbler.model.records import Uploader
 
 Command = Callable[..., Any]
@@ -39,18 +39,22 @@ def _completed(
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
+insist = click.option(
+    "--force",
+    is_flag=True,
+    help="Accept that nobody owns the project, and names that no user can have.",
+)
+
 dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; show what would change.")
 
 spoof = click.option("--spoof", metavar="USER", help="Act for USER, if the service allows it.")
 
 
 def _uploader(text: str) -> Uploader:
-    if not text.lstrip().startswith("{"):
-        return Uploader(text)
     try:
-        return msgspec.json.decode(text, type=Uploader)
-    except msgspec.DecodeError as error:
-        raise click.BadParameter(f"{text}: {error}") from error
+        return parse_uploader(text)
+    except Refused as error:
+        raise click.BadParameter(error.message) from error
 
 
 uploaders = click.option(
@@ -98,6 +102,11 @@ _cache = click.option(
 _remote = click.option(
     "--remote", is_flag=True, help="Read over HTTP, even if the registry is mounted here."
 )
+_offline = click.option(
+    "--offline",
+    is_flag=True,
+    help="Send no request: read only what was downloaded before.  [GOBBLER_OFFLINE]",
+)
 
 
 STARTED_WITHIN = 5.0
@@ -110,10 +119,13 @@ def _find_client(
     service: str | None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that the options select. Reports the default on stderr."""
-    client = find_client(given, service=service, cache=cache, force_remote=force_remote)
-    if client.connection.uses_default_url:
+    client = find_client(
+        given, service=service, cache=cache, force_remote=force_remote, offline=offline
+    )
+    if not client.connection.is_offline and client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
         _await_service(str(client.url))
     return client
@@ -150,6 +162,7 @@ def reads(function: Command) -> Command:
     @_registry
     @_cache
     @_remote
+    @_offline
     @functools.wraps(function)
     def command(
         url: str | None,
@@ -157,10 +170,17 @@ def reads(function: Command) -> Command:
         registry: str | None,
         cache: str | None,
         remote: bool,
+        offline: bool,
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
-        client = _find_client(given, service=service, cache=cache, force_remote=remote)
+        client = _find_client(
+            given,
+            service=service,
+            cache=cache,
+            force_remote=remote,
+            offline=offline or None,
+        )
         with stopping_cleanly():
             return function(client=client, **rest)
 

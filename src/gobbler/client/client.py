@@ -10,6 +10,7 @@ from gobbler.client import source
 from gobbler.client.address import AT_LATEST, Address, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
+from gobbler.client.config import expanded_path
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.errors import RequestRefused
 from gobbler.client.groups import CacheDirectory, JobList
@@ -47,9 +48,11 @@ class Client:
         registry: Its registry as it is mounted here. If that is a directory on this machine, it
             is read directly. If it is not given, the client asks the service.
         cache: The directory for what is fetched over HTTP; by default the user's own, see
-            :func:`~gobbler.client.cache.cache.default_cache`.
+            :func:`~gobbler.client.user_directories.default_cache`.
         force_remote: Read over HTTP even if the registry is mounted.
         service: The name of a service in the configuration files.
+        offline: Send no request: read only what the cache has, as it is. By default only if
+            ``GOBBLER_OFFLINE`` is 1.
 
     Without ``url``, ``staging``, ``registry`` and ``service``, the service is the one that
     ``GOBBLER_URL`` (with ``GOBBLER_STAGING`` and ``GOBBLER_REGISTRY``) or ``GOBBLER_SERVICE``
@@ -68,6 +71,7 @@ class Client:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         self.connection = Connection(  # for tools: what is known of the service, and raw requests
             url,
@@ -76,6 +80,7 @@ class Client:
             cache=cache,
             force_remote=force_remote,
             service=service,
+            offline=offline,
         )
         self._reader = RegistryReader(self.connection)
 
@@ -334,6 +339,7 @@ def find_client(
     service: str | None = None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that is meant.
 
@@ -343,6 +349,7 @@ def find_client(
     stated = {name: value for name, value in given.items() if value}
     resolved = resolve(stated, service or None)
     configured = configured_cache()
+    cache = expanded_path("--cache", cache, os.environ) if cache else None
     return Client(
         # With nothing given, the client finds the default by itself, and knows that it is one.
         None if resolved.is_default else resolved.get("url"),
@@ -350,6 +357,7 @@ def find_client(
         registry=resolved.get("registry"),
         cache=cache or (configured.value if configured else None),
         force_remote=force_remote,
+        offline=offline,
     )
 
 

@@ -14,15 +14,24 @@ from typing import TypeVar
 
 import msgspec
 
-from gobbler.client.cache.cache import Cache, default_cache
+from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
-from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
+from gobbler.client.notices import notify_of_answer
+from gobbler.client.resolve import (
+    ServiceConfig,
+    check_default_service,
+    configured_cache,
+    resolve,
+    resolve_cache,
+)
+from gobbler.client.service_url import shown_url
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
-from gobbler.errors import Code, GobblerError, Refused
+from gobbler.client.user_directories import default_cache, temporary_directory
+from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
@@ -30,6 +39,11 @@ from gobbler.model.progress import Progress
 StrPath = str | os.PathLike[str]
 
 T = TypeVar("T")
+
+
+def is_offline_set() -> bool:
+    """Whether ``GOBBLER_OFFLINE`` says that no service is to be asked."""
+    return os.environ.get("GOBBLER_OFFLINE", "").lower() in ("1", "true", "yes", "on")
 
 
 class _Root(msgspec.Struct, frozen=True):
@@ -51,12 +65,14 @@ class Connection:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         given = {"url": url, "staging": staging, "registry": registry}
         self._given = {name: os.fspath(value) for name, value in given.items() if value is not None}
         self._service = service
         self._cache = None if cache is None else os.fspath(cache)
         self._force_remote = force_remote
+        self._offline = is_offline_set() if offline is None else offline
         # Each is found when it is first needed. `functools.cached_property` would hold a lock
         # while it asks the service, and a process forked at that moment would wait for it forever.
         self._resolved: ServiceConfig | None = None
@@ -65,11 +81,18 @@ class Connection:
         self._http: Http | None = None
         self._source: Source | None = None
         self._open_cache: Cache | None = None
+        self._default_cache: str | None = None
 
     @property
     def _arguments(self) -> tuple[object, ...]:
         given = {**self._given, "url": self._given.get("url", "").rstrip("/")}
-        return (*sorted(given.items()), self._service, self._cache, self._force_remote)
+        return (
+            *sorted(given.items()),
+            self._service,
+            self._cache,
+            self._force_remote,
+            self._offline,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Connection) and self._arguments == other._arguments
@@ -80,7 +103,7 @@ class Connection:
     def __getstate__(self) -> dict[str, object]:
         with contextlib.suppress(GobblerError):
             self.resolved  # noqa: B018 - so that the copy need not resolve it elsewhere
-        found = ("_info", "_actions", "_http", "_source", "_open_cache")
+        found = ("_info", "_actions", "_http", "_source", "_open_cache", "_default_cache")
         return self.__dict__ | dict.fromkeys(found)
 
     def __str__(self) -> str:
@@ -90,7 +113,9 @@ class Connection:
             known = self.resolved
         if known is None:
             return self._service or "the configured service"
-        return known.get("url") or known.get("registry") or known.get("staging") or "nothing"
+        url = known.get("url")
+        directory = known.get("registry") or known.get("staging") or "nothing"
+        return printable(shown_url(url) if url else directory)
 
     @property
     def _is_explicit(self) -> bool:
@@ -118,6 +143,11 @@ class Connection:
         return self.resolved.is_default
 
     @property
+    def is_offline(self) -> bool:
+        """Whether no request is sent."""
+        return self._offline
+
+    @property
     def http(self) -> Http:
         """The service over HTTP; :class:`~gobbler.errors.Refused` if it has no address."""
         if self._http is None:
@@ -128,9 +158,9 @@ class Connection:
                     hint="Pass it as `url` (--url), set GOBBLER_URL, or once and for all: "
                     "gobbler config set service.NAME.url URL",
                 )
-            if self.uses_default_url:
+            if self.uses_default_url and not self._offline:
                 check_default_service()
-            self._http = Http(self.url)
+            self._http = Http(self.url, offline=self._offline)
         return self._http
 
     def info(self) -> ServiceInfo:
@@ -204,8 +234,9 @@ class Connection:
 
     def _find_source(self) -> Source:
         if not self._force_remote:
-            if os.path.isdir(self.registry):
-                return LocalSource(self.registry)
+            registry = self._known_registry()
+            if registry is not None and os.path.isdir(registry):
+                return LocalSource(registry)
             if not self.url:
                 raise Refused(
                     f"the registry {self.registry} is not a directory on this machine",
@@ -213,6 +244,13 @@ class Connection:
                     hint="Check its path, or pass the address of the service.",
                 )
         return RemoteSource(self.http)
+
+    def _known_registry(self) -> str | None:
+        """The registry; ``None`` if no service answers, so that only the cache can be read."""
+        try:
+            return self.registry
+        except Unreachable:
+            return None
 
     @property
     def local(self) -> LocalSource | None:
@@ -223,12 +261,25 @@ class Connection:
     @property
     def cache_directory(self) -> str:
         """The directory for what is fetched over HTTP."""
+        return self._chosen_cache() or self._default_cache or default_cache()
+
+    def _chosen_cache(self) -> str | None:
+        """The directory that somebody has chosen."""
         if self._cache is not None:
             return self._cache
-        if self._is_explicit:
-            return default_cache()
-        configured = configured_cache()
-        return default_cache() if configured is None else configured.value
+        configured = resolve_cache(os.environ, []) if self._is_explicit else configured_cache()
+        return None if configured is None else configured.value
+
+    def replace_default_cache(self) -> bool:
+        """Use a temporary directory instead of the default cache, which can't be used.
+
+        ``False`` if nothing was replaced: somebody has chosen the directory, or it is that one.
+        """
+        if self._chosen_cache() is not None or self._default_cache is not None:
+            return False
+        self._default_cache = temporary_directory()
+        self._open_cache = None
+        return True
 
     @property
     def cache(self) -> Cache:
@@ -244,8 +295,11 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if self.url:
-            return submit(self.http, self.staging_directory, action, fields)
-        return self.start(action, **fields).wait()
+            answer = submit(self.http, self.staging_directory, action, fields)
+        else:
+            answer = self.start(action, **fields).wait()
+        notify_of_answer(answer)
+        return answer
 
     def request_as(self, kind: type[T], action: str, **fields: object) -> T:
         """Send the request ``action`` and return the answer as a ``kind``."""
@@ -278,11 +332,13 @@ class Connection:
         """
         job = self.start(action, **fields)
         try:
-            return job.wait(progress=progress)
+            answer = job.wait(progress=progress)
         except BaseException as error:
             if not isinstance(error, Exception) and not job.state().is_final:
                 job.cancel()
             raise
+        notify_of_answer(answer)
+        return answer
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""

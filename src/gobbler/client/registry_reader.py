@@ -1,8 +1,8 @@
 """Reading a registry: records, whole files and directories, and parts of files.
 
 One rule decides where to read a file of a version: in the registry if that is mounted; else in the
-cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small and final;
-else by ranges over HTTP, all of one state of the file.
+cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small; else by ranges
+over HTTP, all of one state of the file. The manifest is validated each time.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from gobbler.client.address import listed_path, registry_path
+from gobbler.client.address import registry_path
+from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere
+from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.expected import ContentMismatch
+from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
 from gobbler.client.review import ShownVersions
-from gobbler.errors import Fault, GobblerError, Missing, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.hash import md5_of
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
-from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
-from gobbler.rules.manifest import Hierarchy
+from gobbler.model.records import Entry, Manifest, Summary, decode
+from gobbler.rules.manifest import Hierarchy, read_manifest
 
 T = TypeVar("T")
 
@@ -36,9 +39,6 @@ WHOLE_FILE = 16 << 20
 
 VERSIONS_IN_MEMORY = 8
 """Versions whose records are kept in memory; a manifest can be large."""
-
-RecordState = Fingerprint | Literal["final"] | Summary
-"""Identifies one state of a version."""
 
 
 class VersionRecords:
@@ -53,17 +53,20 @@ class VersionRecords:
 
     @property
     def summary(self) -> Summary:
-        """Its summary; where the registry is mounted, read when it is first needed."""
-        if self._summary is None:
-            self._summary = self._read_summary()
-        return self._summary
+        """Its summary, read when it is first needed."""
+        summary = self._summary
+        if summary is None:
+            summary = self._summary = self._read_summary()
+        return summary
+
+    def forget_summary(self) -> None:
+        """Read the summary again when it is needed: probation ends."""
+        self._summary = None
 
     @property
     def tree(self) -> Hierarchy:
         """Its directories."""
         if self._tree is None:
-            for path in self.manifest:
-                listed_path(path)
             self._tree = Hierarchy(self.manifest)
         return self._tree
 
@@ -84,7 +87,6 @@ class VersionRecords:
         """
         entry = self.manifest.get(path)
         if entry is not None and not entry.is_directory:
-            listed_path(path)
             return False
         if self.tree.children(path) is not None:
             return True
@@ -101,7 +103,7 @@ class RegistryReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._held: OrderedDict[VersionKey, tuple[RecordState, VersionRecords]] = OrderedDict()
+        self._held: OrderedDict[VersionKey, tuple[Fingerprint, VersionRecords]] = OrderedDict()
         self._lock = ForkSafeLock()
         self.shown = ShownVersions()
 
@@ -111,31 +113,55 @@ class RegistryReader:
     # Records.
 
     def manifest(self, key: VersionKey, *, overwrite: bool = False) -> Manifest:
-        """The manifest of a version, from the cache if it is there, unless ``overwrite``."""
-        return self._record(key.manifest, overwrite, decode_manifest)
+        """The manifest of a version, from the cache if it is still the same there.
+
+        With ``overwrite``, a copy in the cache is fetched again.
+        """
+        return self._manifest(key, overwrite=overwrite)[1]
 
     def summary(self, key: VersionKey, *, overwrite: bool = False) -> Summary:
-        """The summary of a version, from the cache if it is there, unless ``overwrite``.
+        """The summary of a version, from the cache if it is still the same there.
 
-        While the version is on probation, the summary is fetched again, since probation ends.
+        With ``overwrite``, a copy in the cache is fetched again.
         """
-        summary = self._record(key.summary, overwrite, _decode_summary)
-        if summary.on_probation and not overwrite and self.connection.local is None:
-            summary = self._record(key.summary, True, _decode_summary)
-        return summary
+        local = self.connection.local
+        if local is not None:
+            return _decode_summary(local.read(key.summary), key.summary)
 
-    def _record(self, path: str, overwrite: bool, decode: Callable[[bytes, str], T]) -> T:
-        """A record of the registry; one that is damaged in the cache is fetched again."""
+        def cached(cache: Cache) -> Summary:
+            return _decode_summary(cache.content(key.summary, overwrite=overwrite)[1], key.summary)
+
+        def direct(data: bytes) -> Summary:
+            return _decode_summary(data, key.summary)
+
         try:
-            return decode(self._content(path, overwrite), path)
-        except Fault:
-            if overwrite or self.connection.local is not None:
+            return self._record(key.summary, cached, direct)
+        except Fault as error:
+            if overwrite or error.code != Code.DAMAGED_RECORD:
                 raise
-            return decode(self._content(path, overwrite=True), path)
+            return self.summary(key, overwrite=True)
 
-    def _content(self, path: str, overwrite: bool) -> bytes:
-        with open(self.fetch_file(path, overwrite=overwrite), "rb") as file:
-            return file.read()
+    def _record(self, path: str, cached: Callable[[Cache], T], direct: Callable[[bytes], T]) -> T:
+        """What ``cached`` returns; of the content alone if the cache can't be used."""
+        try:
+            return cached(self.connection.cache)
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; records are read without it", StepFailed)
+            return direct(self.connection.http.read(path))
+
+    def _manifest(self, key: VersionKey, *, overwrite: bool) -> tuple[Fingerprint, Manifest]:
+        local = self.connection.local
+        if local is None:
+            return self._record(
+                key.manifest,
+                lambda cache: cache.manifest(key, overwrite=overwrite),
+                lambda data: (_fingerprint_of(data), read_manifest(data, key.manifest)),
+            )
+        with open(local.file(key.manifest), "rb") as file:
+            fingerprint = Fingerprint.of(os.fstat(file.fileno()))
+            return fingerprint, read_manifest(file.read(), key.manifest)
 
     def records(self, key: VersionKey) -> VersionRecords:
         """The records of a version; they count as shown if no others were shown before."""
@@ -144,24 +170,14 @@ class RegistryReader:
         return found
 
     def _records(self, key: VersionKey) -> VersionRecords:
-        """The records of a version, kept in memory as long as they are valid.
-
-        Those of a final version are requested once. The summary of a version on probation is
-        requested each time, since another version may be published under its name.
-        """
+        """The records of a version, kept in memory as long as its manifest is the same."""
         held = self.in_memory(key)
-        if held is not None and held[0] == "final":
-            return held[1]
         try:
-            state = self._state(key)
-            if held is not None and held[0] == state:
+            if held is not None and held[0] == self._state(key):
+                held[1].forget_summary()
                 return held[1]
-            overwrite = isinstance(state, Summary)
-            manifest = self.manifest(key, overwrite=overwrite)
+            state, manifest = self._manifest(key, overwrite=False)
             records = VersionRecords(key, manifest, functools.partial(self.summary, key))
-            if self.connection.local is None:
-                # Over HTTP, unlike in a mounted registry, it decides where files are read.
-                records._summary = state if isinstance(state, Summary) else self.summary(key)
         except Missing:
             self.forget(key)
             raise
@@ -172,17 +188,17 @@ class RegistryReader:
                 self._held.popitem(last=False)
         return records
 
-    def in_memory(self, key: VersionKey) -> tuple[RecordState, VersionRecords] | None:
-        """The records in memory, and the state of the version that they describe."""
+    def in_memory(self, key: VersionKey) -> tuple[Fingerprint, VersionRecords] | None:
+        """The records in memory, and the state of the manifest that they come from."""
         with self._lock:
             return self._held.get(key)
 
-    def _state(self, key: VersionKey) -> RecordState:
+    def _state(self, key: VersionKey) -> Fingerprint:
+        """The state of the manifest of a version; reads no more than that takes."""
         local = self.connection.local
         if local is not None:
             return Fingerprint.of(os.stat(local.file(key.manifest)))
-        summary = self.summary(key)
-        return summary if summary.on_probation else "final"
+        return self._record(key.manifest, lambda cache: cache.state(key), _fingerprint_of)
 
     def forget(self, key: VersionKey | None = None) -> None:
         """Read the records of a version, or of all versions, again when they are needed."""
@@ -209,8 +225,8 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.file(path)
-        cache = self.connection.cache
-        return cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
+        report = progress or NoProgress()
+        return self._cached(lambda cache: cache.file(path, overwrite=overwrite, progress=report))
 
     def fetch_directory(
         self,
@@ -225,9 +241,25 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.directory(path)
-        return self.connection.cache.directory(
-            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
+        report = progress or NoProgress()
+        return self._cached(
+            lambda cache: cache.directory(
+                path, overwrite=overwrite, concurrent=concurrent, progress=report
+            )
         )
+
+    def _cached(self, fetch: Callable[[Cache], str]) -> str:
+        """What ``fetch`` returns; a default cache that can't be used is replaced by another."""
+        try:
+            return fetch(self.connection.cache)
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error) or not self.connection.replace_default_cache():
+                raise
+            notify_once(
+                f"{_reason(error)}; using {quoted(self.connection.cache_directory)} instead",
+                StepFailed,
+            )
+        return fetch(self.connection.cache)
 
     def fetch(
         self,
@@ -238,14 +270,9 @@ class RegistryReader:
         concurrent: int = 4,
         progress: Progress | None = None,
     ) -> str:
-        """Return where a version (``path`` is empty), or a file or directory of it, can be read.
-
-        Files of a version on probation are always fetched again.
-        """
+        """Return where a version (``path`` is empty), or a file or directory of it, can be read."""
         full = key.file(path) if path else key.path
         is_directory = self.is_directory(key, path)
-        if self.connection.local is None:
-            overwrite = overwrite or self.records(key).summary.on_probation
         if is_directory:
             return self.fetch_directory(
                 full, overwrite=overwrite, concurrent=concurrent, progress=progress
@@ -257,8 +284,8 @@ class RegistryReader:
     def local_path(self, key: VersionKey, path: str) -> str | None:
         """The path on this machine of the file ``path`` of a version, if there is one.
 
-        The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache
-        if its version is final. ``None``: use :meth:`ranges`.
+        The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache.
+        ``None``: use :meth:`ranges`.
         """
         records = self.records(key)
         entry = records.entry(path)
@@ -266,25 +293,29 @@ class RegistryReader:
         if local is not None:
             return local.file(key.file(path))
         cache = self.connection.cache
-        kept = cache.find_content(entry)
-        if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
-            return kept
         try:
+            kept = cache.find_content(entry)
+            if kept is not None or entry.size > WHOLE_FILE:
+                return kept
             return cache.file_with_entry(key.file(path), entry)
         except ContentMismatch:
-            # The manifest in the cache may be that of another version of this name.
+            # Another version may have taken its name since its manifest was validated.
             self.forget(key)
             return self.fetch_file(key.file(path), overwrite=True)
         except Missing:
             self.forget(key)
             raise
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; files are read without it", StepFailed)
+            return None
 
     def ranges(self, key: VersionKey, path: str) -> Ranges:
         """The file ``path`` of a version, to be read in parts over HTTP."""
         records = self.records(key)
         full, size = key.file(path), records.entry(path).size
-        overwrite = records.summary.on_probation
-        whole = functools.partial(self.fetch_file, full, overwrite=overwrite)
+        whole = functools.partial(self.fetch_file, full)
         outdated = functools.partial(self._renew, key)
         return Ranges(self.connection.http, full, size, whole, outdated)
 
@@ -292,8 +323,27 @@ class RegistryReader:
         """Fetch the records of a version again, because another version has taken its place."""
         self.forget(key)
         with contextlib.suppress(GobblerError):
-            self.summary(key, overwrite=True)
             self.manifest(key, overwrite=True)
+
+
+_UNUSABLE = (Code.UNWRITABLE, Code.READ_ONLY, Code.DISK_FULL, Code.IO_ERROR)
+"""Codes of a cache that can't be used, see :func:`~gobbler.client.cache.cache.cache_errors`."""
+
+
+def is_unusable(error: GobblerError | OSError) -> bool:
+    """Whether ``error`` is about the cache, not an answer of the service."""
+    if isinstance(error, RequestFailed | Unreachable | Missing):
+        return False
+    return not isinstance(error, GobblerError) or error.code in _UNUSABLE
+
+
+def _reason(error: GobblerError | OSError) -> str:
+    return error.reason if isinstance(error, GobblerError) else str(error.strerror)
+
+
+def _fingerprint_of(data: bytes) -> Fingerprint:
+    """A fingerprint of content that is in no file."""
+    return Fingerprint(int(md5_of(data)[:15], 16), len(data), 0)
 
 
 def _decode_summary(data: bytes, path: str) -> Summary:

@@ -11,7 +11,8 @@ from gobbler.client.errors import RequestRefused
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Manifest, Summary, decode, decode_manifest
+from gobbler.model.records import Manifest, Summary, decode
+from gobbler.rules.manifest import read_manifest
 from gobbler.rules.review import checked_digest, review_digest
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _read(reader: RegistryReader, key: VersionKey) -> Review:
         if source.read(key.summary) == summary:
             return Review(
                 decode(summary, Summary, key.summary),
-                decode_manifest(manifest, key.manifest),
+                read_manifest(manifest, key.manifest),
                 review_digest(summary, manifest),
             )
     raise Fault(
