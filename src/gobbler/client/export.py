@@ -7,8 +7,12 @@ import secrets
 import shutil
 
 from gobbler.client.address import listed_path
+from gobbler.client.cache.entries import files_below
 from gobbler.errors import Code, Refused, quoted
+from gobbler.fs.space import check_space
+from gobbler.fs.sparse import allocated, copy_parts, may_have_holes
 from gobbler.model.names import INTERNAL_PREFIX, VersionKey
+from gobbler.model.progress import NoProgress
 from gobbler.model.records import Manifest
 
 
@@ -25,19 +29,36 @@ def export(source: str, destination: str) -> str:
     check_free(destination)
     parent, name = os.path.split(destination)
     os.makedirs(parent, exist_ok=True)
+    check_space(parent, _space(source), f"a copy of {quoted(source)}")
     beside = os.path.join(parent, f".{name[:200]}-{secrets.token_hex(8)}")
     try:
         if os.path.isdir(source):
             ignored = shutil.ignore_patterns(f"{INTERNAL_PREFIX}*")
             # Without the modes: files in the cache are read-only, the copy is not.
-            shutil.copytree(source, beside, ignore=ignored, copy_function=shutil.copyfile)
+            shutil.copytree(source, beside, ignore=ignored, copy_function=copy_file)
         else:
-            shutil.copyfile(source, beside)
+            copy_file(source, beside)
         os.rename(beside, destination)
     except BaseException:
         _remove(beside)
         raise
     return destination
+
+
+def _space(source: str) -> int:
+    if not os.path.isdir(source):
+        return allocated(os.stat(source))
+    return sum(allocated(file.stat()) for file in files_below(source))
+
+
+def copy_file(source: str, target: str) -> None:
+    """Copy the content of a file with its holes, without its mode; ``target`` is a new file."""
+    with open(source, "rb") as reader:
+        if not may_have_holes(os.fstat(reader.fileno())):
+            shutil.copyfile(source, target)
+            return
+        with open(target, "xb") as writer:
+            copy_parts(reader.fileno(), writer.fileno(), NoProgress(), lambda _: None)
 
 
 def check_free(destination: str) -> None:
