@@ -11,6 +11,7 @@ Refused      400           3  the request is wrong; sending it again is no use
 Forbidden    403           4  the user may not do that
 Missing      404           5  a project, asset, version or file is not there
 Fault        500           1  the service or its filesystem failed
+Busy         503           1  the service has no place for the request now
 Unreachable  -             6  no service answered
 Cancelled    500         130  stopped on request; nothing was changed
 ===========  ====  =========  ==================================================
@@ -105,6 +106,7 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    BUSY = "busy", "Too many requests run and wait already; send the request again later."
     STOPPING = "stopping", "The service stops, and has rolled the request back."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client disconnected before the request ended."
@@ -220,6 +222,13 @@ class Missing(GobblerError):
 
 class Fault(GobblerError):
     """The service, its filesystem or a file of the registry is broken (HTTP 500)."""
+
+
+class Busy(Fault):
+    """Other requests have all the places, for now (HTTP 503)."""
+
+    status = 503
+    default_code = Code.BUSY
 
 
 class Misconfigured(Fault):

@@ -33,13 +33,18 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
+from gobbler.service.connections import limit_listener
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.port_guard import alone_at, check_address, in_use
 from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.transfers import STALLED_AFTER
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
 """Milliseconds in which a client must have sent its headers."""
+
+BUFFER_SIZE = 64 * 1024
+"""Bytes of one connection that the server buffers; also the largest size of the headers."""
 
 LISTEN_BACKLOG = 4096
 """Connections that wait to be accepted."""
@@ -140,7 +145,9 @@ class Supervisor:
             port=settings.port,
             interface=Interfaces.ASGI,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_TIMEOUT, max_buffer_size=BUFFER_SIZE
+            ),
             websockets=False,
             workers=settings.workers,
             backlog=LISTEN_BACKLOG,
@@ -241,6 +248,9 @@ def _load(
     die_with(supervisor)
     os.umask(0o022)
     application = Application(settings)
+    threading.Thread(
+        target=limit_listener, args=(settings.port, STALLED_AFTER), name="limits", daemon=True
+    ).start()
     threading.Thread(
         target=_cancel_in_time,
         args=(application, stopping, settings.grace),
