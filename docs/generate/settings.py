@@ -28,7 +28,7 @@ ENVIRONMENT_TEXT = """\
 
 Commands read these variables, and so does `gobbler.client.Client()` without `url`, `staging` and
 `registry`. An empty variable counts as not set. The functions of `pygobbler` read
-`GOBBLER_CACHE` only.
+`GOBBLER_CACHE` and `GOBBLER_OFFLINE` only.
 """
 
 FILE_TEXT = """\

@@ -59,6 +59,7 @@ class Code(str, enum.Enum):
     NOT_A_DIRECTORY = "not-a-directory", "A directory was expected, and something else is there."
     SYMBOLIC_LINK = "symbolic-link", "A symbolic link stands where none may be."
     HARD_LINK = "hard-link", "A file has more than one hard link."
+    WRITABLE_BY_OTHERS = "writable-by-others", "Others than its owner can write the file."
     UNREADABLE = "unreadable", "The service may not read a file or directory of the user."
     UNWRITABLE = "unwritable", "The user may not write a file or directory on this machine."
     FILE_IN_USE = "file-in-use", "Another process holds a lease on the file."
@@ -87,6 +88,7 @@ class Code(str, enum.Enum):
     MISSING_SOURCE = "missing-source", "The source directory is not in the staging directory."
     INVALID_SOURCE = "invalid-source", "The source has entries that can't be published."
     SOURCE_CHANGED = "source-changed", "The source changed while it was read."
+    NOT_REVIEWED = "not-reviewed", "The version on probation is not the one that was reviewed."
     NOT_ON_PROBATION = "not-on-probation", "The version is final already."
     VERSION_CHANGED = "version-changed", "The version changed during the request."
     INVALID_VERSION = "invalid-version", "The version differs from its records."
@@ -107,7 +109,8 @@ class Code(str, enum.Enum):
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
     BUSY = "busy", "Too many requests run and wait already; send the request again later."
-    STOPPING = "stopping", "The service stops, and has rolled the request back."
+    STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
+    UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
     CLIENT_GONE = "client-gone", "The client disconnected before the request ended."
 
@@ -120,10 +123,15 @@ class Code(str, enum.Enum):
     NO_ANSWER = "no-answer", "No service answered."
     CONNECTION_LOST = "connection-lost", "The connection broke in the middle of an answer."
     TIMEOUT = "timeout", "The service did not answer in time."
+    OFFLINE = "offline", "The client works offline, so it asks no service."
     UNTRUSTED = "untrusted", "The certificate of the service is not trusted."
     UNAVAILABLE = "unavailable", "A proxy answered that there is no service behind it."
     INVALID_ANSWER = "invalid-answer", "The answer does not come from a service of this protocol."
     WRONG_STAGING = "wrong-staging", "The staging directory is not the one of the service."
+    UNTRUSTED_STAGING = (
+        "untrusted-staging",
+        "Others could misuse what you put into the staging directory.",
+    )
     CONTENT_MISMATCH = "content-mismatch", "The fetched content differs from the manifest."
     CONTENT_CHANGED = "content-changed", "A file changed while it was read."
 
@@ -134,10 +142,15 @@ class Code(str, enum.Enum):
     UNUSABLE_INDEX = "unusable-index", "The file of the index can't be used."
 
 
+class GobblerWarning(UserWarning):
+    """The base of all warnings of this package: what users should know although nothing failed."""
+
+
 class GobblerError(Exception):
     """The base of all errors of this package.
 
-    ``str()`` returns the reason alone; ``hint`` (may be empty) says what to do next; programs
+    ``str()`` returns the reason alone; ``hint`` (may be empty) says what to do next. Both may quote
+    what comes from elsewhere: control characters in them are escaped, but line breaks. Programs
     decide by ``code``: a :class:`Code`, or the word of a newer service that this release does not
     know. ``fields`` are further fields of the service's answer. It can be pickled and copied with
     all of them.
@@ -155,10 +168,11 @@ class GobblerError(Exception):
         hint: str = "",
         fields: Mapping[str, object] | None = None,
     ) -> None:
+        reason = printable(reason)
         super().__init__(reason)
         self.reason = reason
         self.code: Code | str = code or self.default_code
-        self.hint = hint
+        self.hint = printable(hint)
         self.fields = dict(fields or {})
 
     def __str__(self) -> str:
@@ -313,11 +327,23 @@ def _ends(name: bytes) -> bytes:
     return name if len(name) <= 2 * longest else name[:longest] + name[-longest:]
 
 
+def printable(text: str) -> str:
+    """``text`` with everything but line breaks and tabs escaped that a terminal could obey.
+
+    Like :func:`quoted`, but for a text, such as a message. Printable text stays as it is.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
+
+
 def _safe(char: str) -> str:
     if char in '"\\':
         return "\\" + char
-    if char.isprintable():
-        return char
+    return char if char.isprintable() else _escaped(char)
+
+
+def _escaped(char: str) -> str:
     code = ord(char)
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"

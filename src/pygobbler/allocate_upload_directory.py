@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gobbler.client import staging as _staging
+from gobbler.client.staging_directory import StagingDirectory
 
 
 def allocate_upload_directory(staging: str, create: bool = True) -> str:
@@ -18,7 +19,7 @@ def allocate_upload_directory(staging: str, create: bool = True) -> str:
             Make the directory; otherwise only return a path that is free.
 
     Returns:
-        The path of the directory. Its permissions are those that the umask and the ACLs of
-        staging give, so that the service can read it.
+        The path of the directory. Everybody can read it, and only you can write it, whatever the
+        umask. Files that you put there need the mode that lets the service read them.
     """
-    return _staging.allocate_upload_directory(staging, create=create)
+    return _staging.allocate_upload_directory(StagingDirectory(staging), create=create)

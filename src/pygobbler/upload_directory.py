@@ -43,7 +43,8 @@ def upload_directory(
             Whether the service may move the files out of the directory instead of copying them.
             By default only if the directory is a copy that this call made.
         ignore_dot:
-            Leave out names that start with a dot.
+            Leave out names that start with a dot. A warning, ``gobbler.client.notices.LeftOut``,
+            tells which.
         spoof:
             Act for this user, where the service allows it.
         concurrent:

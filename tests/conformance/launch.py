@@ -49,7 +49,7 @@ def new_directories(directory: Path) -> tuple[Path, Path]:
     """A staging directory that everybody can write, and a registry."""
     staging, registry = directory / "staging", directory / "registry"
     staging.mkdir(parents=True)
-    staging.chmod(0o1777)
+    staging.chmod(0o1733)
     registry.mkdir()
     registry.chmod(0o755)
     return staging, registry

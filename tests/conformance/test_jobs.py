@@ -75,7 +75,7 @@ def endless(service: Service, project: str, user: str | None = None) -> dict[str
 
 
 def cancel(service: Service, job: str, user: str | None = None) -> requests.Response:
-    proof = service.write_request("cancel_job", {}, user)
+    proof = service.write_request("cancel_job", {"job": job}, user)
     address = f"{service.url}/jobs/{job}?request={proof}"
     return service.http.delete(address, timeout=TIMEOUT)
 
@@ -186,6 +186,13 @@ def test_only_who_proves_to_be_its_owner_cancels_it(
     other = service.write_request("health_check", {}, ALICE)
     wrong = service.http.delete(f"{address}?request={other}", timeout=TIMEOUT)
     refused(wrong, "cancel_job", status=400)
+    for named in ({"job": other}, {"job": f"0-{other}"}, {}, {"job": None}):
+        proof = service.write_request("cancel_job", named, ALICE)
+        response = service.http.delete(f"{address}?request={proof}", timeout=TIMEOUT)
+        refused(response, "job", status=400)
+        if named.get("job"):  # it has not been used up, and cancels what it names, if anything
+            missing = service.http.delete(f"{service.url}/jobs/{named['job']}?request={proof}")
+            assert missing.status_code in (403, 404), missing.text
     missing = service.http.delete(f"{address}?request=request-cancel_job-no", timeout=TIMEOUT)
     refused(missing, "does not exist", status=400)
     assert state_of(service, job)["state"] == "running"
@@ -226,3 +233,19 @@ def test_jobs_outlive_the_service_that_took_them(own: OwnService, tmp_path) -> N
         assert ended(service, job)["state"] == "done"
         assert os.path.exists(directories[1] / "p")
     service.close()
+
+
+def test_who_knows_the_name_of_a_job_learns_of_no_other(service: Service) -> None:
+    job = accepted(service, "health_check", {})
+    ended(service, job)
+    listing = accepted(service, "list_jobs", {})
+    state = ended(service, listing)
+    assert state["state"] == "done"
+    assert job not in json.dumps(state)
+    for _, event in events(service, listing):
+        assert job not in json.dumps(event)
+    assert service.get("/jobs").status_code == 404
+    assert service.get("/jobs/").status_code == 404
+    # The owner finds it all the same.
+    names = [found["job"] for found in service.succeed("list_jobs", {})["jobs"]]
+    assert {job, listing} <= set(names)

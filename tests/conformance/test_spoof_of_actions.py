@@ -48,12 +48,18 @@ class TestEveryAction:
         payload = payload_for(own.service, action, BOB, spoof=None)
         own.service.succeed(action, payload, BOB)
 
-    def test_can_be_asked_for_an_administrator_with_leave(
+    def test_is_forbidden_for_an_administrator_without_leave(
         self, own: OwnService, action: str
     ) -> None:
         payload = payload_for(own.service, action, "nobody-here", spoof=present_user())
         own.service.refuse(action, payload, BOB, status=403, user=BOB)
-        own.service.succeed(action, payload, CAROL)
+
+    @pytest.mark.beyond
+    def test_is_forbidden_for_an_administrator_with_a_star(
+        self, own: OwnService, action: str
+    ) -> None:
+        payload = payload_for(own.service, action, "nobody-here", spoof=present_user())
+        own.service.refuse(action, payload, CAROL, status=403, user=CAROL)
 
     def test_takes_nobody_for_a_user(self, own: OwnService, action: str) -> None:
         for nobody in ("", "*", f"-{ALICE}"):
@@ -89,6 +95,7 @@ def test_other_actions_know_no_spoofing(own: OwnService, action: str, address: s
 
 
 FILE = f"""
+daemon:*,{present_user()}
 {ALICE}:{BOB}
 
 {ALICE}:{CAROL},{BOB}
@@ -131,6 +138,12 @@ def test_the_lines_of_the_file_are_read_as_they_stand(
         configured.succeed("set_permissions", payload, user)
     else:
         configured.refuse("set_permissions", payload, user, status=403, user=user)
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_an_administrator_that_is_named_may_be_acted_for(configured: Service, action: str) -> None:
+    payload = payload_for(configured, action, "nobody-here", spoof=present_user())
+    configured.succeed(action, payload, "daemon")
 
 
 def test_an_empty_file_allows_nothing(own: OwnService, tmp_path: Path) -> None:

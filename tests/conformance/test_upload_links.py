@@ -56,6 +56,43 @@ def test_a_link_within_the_source_may_be_absolute(service: Service, project: str
     assert targets(service, at) == {"b": "d/a"}
 
 
+@pytest.mark.beyond
+def test_a_link_that_passes_a_link_to_a_directory_leads_where_the_kernel_says(
+    service: Service, project: str
+) -> None:
+    at = f"{project}/asset/1"
+    tree = {
+        "f": b"another file",
+        "d/f": b"the file",
+        "d/e/f": b"below",
+        ".way": Symlink("d/e"),
+        "around": Symlink(".way/../f"),
+        "d/through": Symlink("../.way/f"),
+    }
+    manifest = service.upload(at, tree, ignore_dot=True)
+    assert manifest["around"] == linked(b"the file", link(f"{at}/d/f"))
+    assert manifest["d/through"] == linked(b"below", link(f"{at}/d/e/f"))
+    assert targets(service, at) == {"around": "d/f", "d/through": "e/f"}
+    assert (service.registry / at / "around").read_bytes() == b"the file"
+
+
+@pytest.mark.beyond
+def test_a_link_may_use_another_name_of_the_registry_or_of_staging(
+    service: Service, project: str, tmp_path: Path
+) -> None:
+    service.upload(f"{project}/asset/1", {"d/f": b"published"})
+    (tmp_path / "registry").symlink_to(service.registry)
+    (tmp_path / "staging").symlink_to(service.staging)
+    payload = service.upload_of(f"{project}/asset/2", {"own": b"own"})
+    source = service.staging / payload["source"]
+    (source / "theirs").symlink_to(f"{tmp_path}/registry/{project}/asset/1/d/../d/f")
+    (source / "mine").symlink_to(f"{tmp_path}/staging/{source.name}/own")
+    service.succeed("upload", payload)
+    manifest = service.read(f"{project}/asset/2/..manifest")
+    assert manifest["theirs"] == linked(b"published", link(f"{project}/asset/1/d/f"))
+    assert manifest["mine"] == linked(b"own", link(f"{project}/asset/2/own"))
+
+
 def test_a_chain_within_the_source_points_straight_to_the_file(
     service: Service, project: str
 ) -> None:

@@ -89,12 +89,22 @@ class TestUploadersOf:
         service.upload(f"{project}/A/before", {"file": b""})
         check(service, f"{project}/A/V", expected)
 
-    def test_an_asset(
-        self, service: Service, writable_registry: Path, uploaders: list[dict], expected: str
-    ) -> None:
-        project = service.new_project(owners=[BOB])
-        set_by_hand(writable_registry, f"{project}/A", {"owners": [], "uploaders": uploaders})
-        check(service, f"{project}/A/V", expected)
+
+# In an asset's own permissions an asset has no meaning.
+WITHOUT_ASSET = {
+    name: case for name, case in UPLOADERS.items() if not any("asset" in each for each in case[0])
+}
+
+
+@pytest.mark.parametrize(
+    ("uploaders", "expected"), WITHOUT_ASSET.values(), ids=WITHOUT_ASSET.keys()
+)
+def test_uploaders_of_an_asset(
+    service: Service, writable_registry: Path, uploaders: list[dict], expected: str
+) -> None:
+    project = service.new_project(owners=[BOB])
+    set_by_hand(writable_registry, f"{project}/A", {"owners": [], "uploaders": uploaders})
+    check(service, f"{project}/A/V", expected)
 
 
 def test_an_administrator_may_upload_anywhere_and_is_trusted(service: Service) -> None:
@@ -137,6 +147,18 @@ class TestAnAssetsOwnPermissions:
         check(service, f"{project}/mine/2", FORBIDDEN, CAROL)
         set_by_hand(writable_registry, f"{project}/yours", {"owners": None, "uploaders": [me()]})
         check(service, f"{project}/yours/1", PROBATION)
+
+    @pytest.mark.parametrize("named", ["asset", "other", "ASSET", ""])
+    def test_ignore_the_asset_of_an_entry(
+        self, service: Service, writable_registry: Path, named: str
+    ) -> None:
+        project = service.new_project(owners=[BOB])
+        uploaders = [me(asset=named, version="1"), me(asset=named, version="2", trusted=True)]
+        set_by_hand(writable_registry, f"{project}/asset", {"owners": [], "uploaders": uploaders})
+        check(service, f"{project}/asset/1", PROBATION)
+        check(service, f"{project}/asset/2", TRUSTED)
+        check(service, f"{project}/asset/3", FORBIDDEN)
+        check(service, f"{project}/other/1", FORBIDDEN)
 
     def test_come_after_the_projects(self, service: Service, writable_registry: Path) -> None:
         uploaders = [me(), {"id": CAROL, "trusted": True}]

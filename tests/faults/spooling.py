@@ -63,7 +63,7 @@ def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
     worker = Scheduler(world.service, f"{world.staging}/..requests", 2)
     for _ in range(looks):
-        worker.survey()
+        worker.refresh()
         for lane in worker._lanes:
             while worker.take(lane):
                 for thread in tuple(lane.threads.values()):

@@ -10,7 +10,8 @@ import pytest
 from msgspec import UNSET
 
 from gobbler.errors import Missing
-from gobbler.service import job_runner
+from gobbler.service import job_runner, scheduler
+from gobbler.spool import backlog
 
 from .checks import report
 from .effects import KILLED, Effect, Failure, Kill, LastingFailure, Recording, intercepted
@@ -23,6 +24,8 @@ from .world import World, violations
 @pytest.fixture(autouse=True)
 def _without_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(job_runner, "RETRY_PAUSE", 0)
+    monkeypatch.setattr(scheduler, "FIRST_RETRY", 0)
+    monkeypatch.setattr(backlog, "LOOK_PAUSE", 0)
 
 
 def a_world(worlds: Path, scene: Scene, name: str) -> World:

@@ -117,7 +117,7 @@ class Place:
     def __init__(self, top: Path, owner: int | None = None) -> None:
         self.top, self.staging, self.registry = top, top / "staging", top / "registry"
         self.staging.mkdir()
-        self.staging.chmod(0o1777)
+        self.staging.chmod(0o1733)
         self.registry.mkdir()
         self.registry.chmod(0o755)
         if owner is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.cli import common, main
+from gobbler.cli import main, terminal
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def published(client, project, source):
 
 @pytest.fixture
 def on_terminal(monkeypatch):
-    monkeypatch.setattr(common, "on_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "is_terminal", lambda: True)
 
 
 @pytest.mark.parametrize("remote", [(), ("--remote",)])

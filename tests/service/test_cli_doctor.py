@@ -95,7 +95,7 @@ def _read(terminal: int) -> bytes:
 def test_missing_directories(run, tmp_path: Path) -> None:
     code, out, err = run("doctor", "--staging", tmp_path / "s", "--registry", tmp_path / "r")
     assert (code, err) == (FAULT, "")
-    for name, mode in (("s", "1777"), ("r", "0755")):
+    for name, mode in (("s", "1733"), ("r", "0755")):
         assert f"mkdir -m {mode} {tmp_path / name}" in out
 
 

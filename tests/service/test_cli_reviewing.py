@@ -127,8 +127,8 @@ def test_probation_list(run, as_json, published, remote):
 
 
 def test_probation(run, as_json, client, published):
-    approved = (0, f"approved {published}/a/3\n", "")
-    assert run("probation", "approve", f"{published}/a/3") == approved
+    code, out, err = run("probation", "approve", f"{published}/a/3")
+    assert (code, out.splitlines()[0], err) == (0, f"approved {published}/a/3", "")
     assert client.asset(published, "a").latest().name == "3"
     rejected = {"project": published, "asset": "a", "version": "4"}
     assert as_json("probation", "reject", f"{published}/a/4") == rejected

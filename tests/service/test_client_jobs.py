@@ -194,9 +194,14 @@ def test_the_command_line(
     assert "done" in gobbler("jobs", "show", job)[1]
     listed = gobbler("jobs", "ls")[1].splitlines()
     assert any(line.startswith(job) and "\tdone\t" in line for line in listed)
-    failed = gobbler("upload", "--no-wait", str(source), address)[1].strip()
+    code, out, err = gobbler("upload", "--no-wait", str(source), address)
+    assert (code, out, "already exists" in err) == (Refused.exit_code, "", True)
+    (source / "outside").symlink_to("/etc/passwd")
+    elsewhere = "/".join([*asset, "outside"])
+    failed = gobbler("upload", "--no-wait", str(source), elsewhere)[1].strip()
+    (source / "outside").unlink()
     code, _, err = gobbler("jobs", "follow", failed)
-    assert (code, "already exists" in err) == (Refused.exit_code, True)
+    assert (code, "outside" in err) == (Refused.exit_code, True)
     code, _, err = gobbler("jobs", "cancel", failed)
     assert (code, "ended already" in err) == (Refused.exit_code, True)
     assert gobbler("jobs", "show", "nonsense")[0] == Missing.exit_code

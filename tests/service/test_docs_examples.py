@@ -135,4 +135,5 @@ def test_a_session_goes_as_it_is_shown(session: Example, tmp_path: Path) -> None
 def normal(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)", "{time}", text)
     text = re.sub(r"\b\d+\.\d s\b", "{seconds}", text)
+    text = re.sub(r"\b[0-9a-f]{64}\b", "{digest}", text)
     return "\n".join(" ".join(line.split()) for line in text.strip().splitlines())

@@ -97,7 +97,7 @@ def test_it_says_which_service_commands_have_to_name(
     url = f"http://{HOST}:{port.number}"
     assert f"  gobbler create-project weather --url {url}\n" in log.read_text()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in work.glob("*/*")}
-    assert modes == {"staging": 0o1777, "registry": 0o755}
+    assert modes == {"staging": 0o1733, "registry": 0o755}
 
 
 def test_one_directory_alone_is_not_enough(tmp_path: Path, nothing: dict[str, str]) -> None:

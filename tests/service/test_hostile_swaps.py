@@ -7,6 +7,7 @@ swap. ``GOBBLER_SWAP_ROUNDS`` sets how many requests are sent in each test (see 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,6 +119,23 @@ def test_for_what_only_the_service_can_read(running: Running, secret: Path, swap
     source = place.stage(FILES, account(HOSTILE))
     trap = link(place.staging / "trap", secret / swapped)
     with Swapper(HOSTILE, place.staging / source / swapped, trap) as swapper:
+        seen = upload_all_the_time(running, source)
+    assert set(seen) <= {200, 400}, seen
+    assert seen[400]
+    assert swapper.swaps > ROUNDS
+    must_work(running)
+
+
+def test_for_a_directory_of_another_user_in_ones_own(running: Running) -> None:
+    """A directory that the hostile user may rename, but not read; only the service may."""
+    place = running.place
+    source = place.stage({**FILES, "..theirs/a": SECRET.encode()}, account(HOSTILE))
+    theirs = place.staging / source / "..theirs"
+    for path, mode in ((theirs / "a", 0o644), (theirs, 0o700)):
+        os.chown(path, account(VICTIM), -1)
+        path.chmod(mode)
+    subprocess.run(["setfacl", "-m", f"u:{SERVICE}:rx", theirs], check=True)
+    with Swapper(HOSTILE, place.staging / source / "d", theirs) as swapper:
         seen = upload_all_the_time(running, source)
     assert set(seen) <= {200, 400}, seen
     assert seen[400]

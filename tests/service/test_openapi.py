@@ -176,6 +176,8 @@ SAMPLES: list[Sample] = [
     ("get", "/links/{path}", 200, "/links/p/a/1", {}),
     ("get", "/links/{path}", 400, "/links/p/a", {}),
     ("get", "/links/{path}", 404, "/links/p/a/2", {}),
+    ("get", "/health", 200, "/health", {}),
+    ("get", "/metrics", 200, "/metrics", {}),
     ("post", "/new/{request}", 200, "/new/{health_check}", {}),
     ("post", "/new/{request}", 202, "/new/{health_check}?wait=false", {}),
     ("post", "/new/{request}", 400, "/new/request-none-1", {}),
@@ -201,14 +203,14 @@ FIELDS: dict[str, dict[str, Any]] = {
 
 
 def test_every_documented_status_has_a_sample(described):
-    """But for 500, and for what is the same without a body."""
+    """But for 500 and 503, of a service with problems, and for what is the same without a body."""
     reported = {
         (method, path, int(status))
         for path, operations in described["paths"].items()
         for method, operation in operations.items()
         if method not in ("head", "options")
         for status in operation["responses"]
-        if status != "500"
+        if status not in ("500", "503")
     }
     assert reported == {sample[:3] for sample in SAMPLES}
 
@@ -269,6 +271,7 @@ EXAMPLES: list[tuple[str, dict[str, Any]]] = [
     ("health_check", {}),
     ("create_project", {"project": "q", "permissions": {"uploaders": [{"id": "alan"}]}}),
     ("set_permissions", {"project": "q", "permissions": {"global_write": None, "owners": ["a"]}}),
+    ("check_upload", {"project": "q", "asset": "a", "version": "1", "spoof": None}),
     ("upload", {"project": "q", "asset": "a", "version": "1", "source": "?"}),
     (
         "upload",

@@ -103,7 +103,7 @@ def test_a_missing_directory_is_reported_with_the_command_that_makes_it(
     reported = refusal(*directories(place))
     assert f"error: the {which} directory {path} does not exist" in reported
     assert "hint: " in reported
-    assert f"mkdir -m {'1777' if which == 'staging' else '0755'} {path}" in reported
+    assert f"mkdir -m {'1733' if which == 'staging' else '0755'} {path}" in reported
 
 
 @pytest.mark.parametrize("which", ["staging", "registry"])

@@ -26,6 +26,8 @@ def put(store: FileStore, *names: str) -> None:
 
 
 def inside(store: FileStore, space: str) -> list[str]:
+    if space == "aside":  # no space of the store: no process takes files from there
+        return sorted(os.listdir(Path(store.path, space)))
     return [os.path.basename(path) for path in store.list(space)]
 
 

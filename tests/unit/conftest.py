@@ -22,6 +22,7 @@ class Answer:
     promised: int | None = None  # Content-Length, if it is to be a lie
     ranges: bool = False  # whether parts can be asked for; needs an ETag or Last-Modified
     breaks_after: list[int] = field(default_factory=list)  # bytes sent, by request
+    endless: bool = False  # whether the body is sent again and again, without a Content-Length
 
 
 class Web:
@@ -43,6 +44,11 @@ class Web:
                 self.send_response(status)
                 for name, value in {**answer.headers, **more}.items():
                     self.send_header(name, value)
+                if answer.endless:
+                    self.close_connection = True
+                    self.end_headers()
+                    while True:
+                        self.wfile.write(body)
                 length = len(body) if answer.promised is None else answer.promised
                 self.send_header("Content-Length", str(length))
                 self.end_headers()

@@ -45,7 +45,7 @@ def new_world() -> Iterator[World]:
     with tempfile.TemporaryDirectory(prefix="gobbler-doctor-") as made:
         top = Path(made)
         top.chmod(0o755)
-        for name, mode in (("staging", 0o1777), ("registry", 0o755)):
+        for name, mode in (("staging", 0o1733), ("registry", 0o755)):
             (top / name).mkdir()
             (top / name).chmod(mode)
         yield World(top)

@@ -18,7 +18,7 @@ from gobbler.service.settings import Settings, check_directories
 @pytest.fixture
 def application(tmp_path: Path) -> Application:
     (tmp_path / "staging").mkdir()
-    (tmp_path / "staging").chmod(0o1777)
+    (tmp_path / "staging").chmod(0o1733)
     (tmp_path / "registry").mkdir(mode=0o755)
     settings = Settings(f"{tmp_path}/staging", f"{tmp_path}/registry", frozenset())
     check_directories(settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.cache import cache
+from gobbler.client.cache import placement
 from gobbler.client.cache.cache import default_cache
 from gobbler.client.cache.partial import ABANDONED_SECONDS
 from gobbler.client.errors import NoAnswer
@@ -52,10 +53,10 @@ def test_a_directory_is_fetched_once(version, client, tmp_path, concurrent):
     assert path.startswith(str(tmp_path / "cache"))
     assert path.endswith("/p/a/v")
     assert everything(path) == WHOLE
-    asked = len(version.seen)
+    version.seen.clear()
     (Path(path) / "a").write_bytes(b"changed")
     assert client.fetch_directory("p/a/v/") == path
-    assert len(version.seen) == asked
+    assert set(version.seen) <= {"/fetch/p/a/v/..manifest"}
     assert (Path(path) / "a").read_bytes() == b"changed"
     assert client.fetch_directory("p/a/v", overwrite=True) == path
     assert everything(path) == WHOLE
@@ -67,7 +68,7 @@ def test_after_a_failure_there_is_nothing(version, client, tmp_path, concurrent)
     version.answers["/fetch/p/a/v/sub/b"].promised = 10
     with pytest.raises(NoAnswer):
         client.fetch_directory("p/a/v", concurrent=concurrent)
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
+    assert {p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()} <= {"..manifest"}
     version.answers["/fetch/p/a/v/sub/b"].promised = None
     assert everything(client.fetch_directory("p/a/v")) == WHOLE
 
@@ -91,7 +92,7 @@ def test_an_interruption_leaves_nothing(version, client, tmp_path, concurrent):
 
     with pytest.raises(KeyboardInterrupt):
         client.fetch_directory("p/a/v", concurrent=concurrent, progress=Interrupting())
-    assert [p for p in (tmp_path / "cache").rglob("*") if p.is_file()] == []
+    assert {p.name for p in (tmp_path / "cache").rglob("*") if p.is_file()} <= {"..manifest"}
     assert list((tmp_path / "cache").glob("*/temp/*")) == []
 
 
@@ -128,18 +129,24 @@ def test_an_empty_directory_is_a_directory(web, client):
     web.put(LIST, "[]")
     assert everything(client.fetch_directory("p/a/v")) == {}
     assert client.fetch_directory("p/a/v")
-    assert web.seen == ["/fetch/p/a/v/..manifest", LIST]
+    assert set(web.seen) == {"/fetch/p/a/v/..manifest", LIST}
 
 
 def test_a_file_is_fetched_once(version, client, tmp_path):
+    content = TREE["sub/c d"]
+    listed = {"size": len(content), "md5sum": hashlib.md5(content).hexdigest()}
+    version.put("/fetch/p/a/v/..manifest", json.dumps({"sub/c d": listed}))
     path = client.fetch_file("p/a/v/sub/c d")
     assert path.startswith(str(tmp_path / "cache"))
     assert path.endswith("/p/a/v/sub/c d")
+    assert client.fetch_file("p/a/v/sub/c d") == path
+    assert version.seen.count("/fetch/p/a/v/sub/c%20d") == 1
+    Path(path).unlink()
     Path(path).write_bytes(b"changed")
-    assert Path(client.fetch_file("p/a/v/sub/c d")).read_bytes() == b"changed"
-    assert version.seen == ["/fetch/p/a/v/..manifest", "/fetch/p/a/v/sub/c%20d"]
+    client.fetch_file("p/a/v/sub/c d")
+    assert Path(path).read_bytes() == content
     client.fetch_file("p/a/v/sub/c d", overwrite=True)
-    assert Path(path).read_bytes() == TREE["sub/c d"]
+    assert Path(path).read_bytes() == content
 
 
 def test_a_file_that_breaks_off_is_not_there(version, client, tmp_path):
@@ -178,7 +185,9 @@ def test_many_put_the_same_in_place(tmp_path):
             new = tmp_path / f"{i}-{attempt}" / "new"
             (new / "p" / "a").mkdir(parents=True)
             (new / "p" / "a" / "file").write_text("whole")
-            cache._put(new, tmp_path / "tree", "p/a", overwrite=i % 3 == 0)
+            placement.put_tree(
+                new, tmp_path / "tree", lambda: i % 3 and (tmp_path / "tree/p/a").is_dir()
+            )
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(put, range(6)))
@@ -210,10 +219,8 @@ def test_a_summary_on_probation_is_asked_for_again(web, client):
     web.put("/fetch/p/a/v/..summary", json.dumps(summary | {"on_probation": True}))
     assert client.version("p", "a", "v").summary().on_probation
     web.put("/fetch/p/a/v/..summary", json.dumps(summary))
-    assert not client.version("p", "a", "v").summary().on_probation
-    asked = len(web.seen)
-    assert not client.version("p", "a", "v").summary().on_probation
-    assert len(web.seen) == asked
+    other = Client(web.url, cache=client.cache.path, force_remote=True)
+    assert not other.version("p", "a", "v").summary().on_probation
 
 
 def test_without_an_address_nothing_can_be_fetched(tmp_path):

@@ -15,6 +15,7 @@ from gobbler.client import staging
 from gobbler.client.checksums import WAITING, Checksums, Sent
 from gobbler.client.parallel import Stop
 from gobbler.client.staging import stage
+from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Cancelled, Fault
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
@@ -187,7 +188,7 @@ def test_a_file_that_grows_is_refused(
     ):
         stage(
             str(tmp_path / "source"),
-            str(tmp_path / "staging"),
+            StagingDirectory(str(tmp_path / "staging")),
             ignore_dot=True,
             concurrent=1,
             progress=Growing(),

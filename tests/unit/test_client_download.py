@@ -55,7 +55,7 @@ def fetch(web, tmp_path, reported):
     def fetch(data=DATA, **options):
         entry = options.pop("entry", entry_of(data))
         stop = options.pop("stop", Stop())
-        return download(Http(web.url), PATH, tmp_path, entry, reported, stop).read_bytes()
+        return download(Http(web.url), PATH, tmp_path, entry, reported, stop).path.read_bytes()
 
     return fetch
 

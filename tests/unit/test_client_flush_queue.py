@@ -71,7 +71,7 @@ def write(settles: FlushQueue, top: Path, numbers: range) -> list[str]:
 
 @pytest.mark.parametrize("count", [0, 1, FLUSHED_FILES - 1, FLUSHED_FILES, 4 * FLUSHED_FILES + 7])
 def test_all_are_on_disk_and_named_in_the_end(top: Path, disk: Disk, count: int) -> None:
-    with FlushQueue(str(top), Objects(top)) as settles:
+    with FlushQueue(str(top), Objects(top), lambda: None) as settles:
         names = write(settles, top, range(count))
         settles.finish()
     assert sorted(disk.named) == sorted(names)
@@ -80,7 +80,7 @@ def test_all_are_on_disk_and_named_in_the_end(top: Path, disk: Disk, count: int)
 
 def test_a_slow_flush_delays_nobody(top: Path, disk: Disk) -> None:
     disk.goes_on.clear()
-    with FlushQueue(str(top), Objects(top)) as settles:
+    with FlushQueue(str(top), Objects(top), lambda: None) as settles:
         names = write(settles, top, range(5 * FLUSHED_FILES))
         assert disk.named == []
         disk.goes_on.set()
@@ -91,7 +91,7 @@ def test_a_slow_flush_delays_nobody(top: Path, disk: Disk) -> None:
 
 def test_a_flush_that_fails_is_reported(top: Path, disk: Disk) -> None:
     disk.error = OSError(errno.EIO, "Input/output error")
-    with FlushQueue(str(top), Objects(top)) as settles:
+    with FlushQueue(str(top), Objects(top), lambda: None) as settles:
         write(settles, top, range(FLUSHED_FILES))
         with pytest.raises(OSError, match="Input/output error"):
             settles.finish()
@@ -99,7 +99,7 @@ def test_a_flush_that_fails_is_reported(top: Path, disk: Disk) -> None:
 
 
 def test_nothing_is_under_way_after_an_error(top: Path, disk: Disk) -> None:
-    with suppress(ZeroDivisionError), FlushQueue(str(top), Objects(top)) as settles:
+    with suppress(ZeroDivisionError), FlushQueue(str(top), Objects(top), lambda: None) as settles:
         write(settles, top, range(FLUSHED_FILES))
         raise ZeroDivisionError
     assert disk.flushes == 1

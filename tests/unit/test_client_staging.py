@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from gobbler.client.errors import NotThere
+from gobbler.client.notices import LeftOut
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
+from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Cancelled, Fault, Refused
 from gobbler.model.progress import NoProgress
 
@@ -35,7 +37,7 @@ def source(tmp_path: Path) -> Path:
 def stage(source, staging, *, ignore_dot=True, concurrent=1, progress=None):
     return staged(
         str(source),
-        str(staging),
+        StagingDirectory(str(staging)),
         ignore_dot=ignore_dot,
         concurrent=concurrent,
         progress=progress or NoProgress(),
@@ -89,9 +91,15 @@ def test_dots_are_left_out_as_the_service_would(source, staging):
     (source / ".git" / "huge").write_text("")
     (source / "..hidden").write_text("")
     (source / "sub" / ".x").write_text("")
-    with stage(source, staging) as at:
+    with pytest.warns(LeftOut) as told, stage(source, staging) as at:
         assert sorted(p.name for p in (staging / at.name).rglob(".*")) == []
-    with stage(source, staging, ignore_dot=False) as at:
+    assert [str(each.message).partition(" (")[0] for each in told] == [
+        'the upload leaves out 2 names that start with a dot: ".git", "sub/.x"',
+        'the upload leaves out 1 name that starts with "..", as names of the service do: '
+        '"..hidden"',
+    ]
+    assert {each.filename for each in told} == {__file__}
+    with pytest.warns(LeftOut, match=r"\.\.hidden"), stage(source, staging, ignore_dot=False) as at:
         assert sorted(p.name for p in (staging / at.name).rglob(".*")) == [".git", ".x"]
 
 
@@ -114,17 +122,19 @@ def test_links_keep_their_meaning(source, staging, tmp_path):
     assert got == {name: copied for name, (_, copied) in links.items()}
 
 
-def test_the_umask_decides_not_we(source, staging):
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o007, 0o022, 0o027, 0o077])
+def test_the_service_can_read_it_and_nobody_else_can_write_it(source, staging, umask):
     (source / "one").chmod(0o600)
-    before = os.umask(0o027)
+    (source / "sub").chmod(0o700)
+    before = os.umask(umask)
     try:
         with stage(source, staging) as at:
             copy = staging / at.name
-            assert stat.S_IMODE(copy.stat().st_mode) == 0o750
-            assert stat.S_IMODE((copy / "sub").stat().st_mode) == 0o750
-            assert stat.S_IMODE((copy / "one").stat().st_mode) == 0o640
-        allocated = Path(allocate_upload_directory(str(staging)))
-        assert stat.S_IMODE(allocated.stat().st_mode) == 0o750
+            found = {p: stat.S_IMODE(p.stat().st_mode) for p in [copy, *copy.rglob("*")]}
+            assert len(found) == 7
+            assert all(mode == (0o755 if p.is_dir() else 0o644) for p, mode in found.items())
+        allocated = Path(allocate_upload_directory(StagingDirectory(str(staging))))
+        assert stat.S_IMODE(allocated.stat().st_mode) == 0o755
     finally:
         os.umask(before)
 
@@ -211,8 +221,8 @@ def test_no_staging(source, tmp_path):
 
 
 def test_allocation(staging):
-    first = allocate_upload_directory(str(staging))
-    second = allocate_upload_directory(str(staging), create=False)
+    first = allocate_upload_directory(StagingDirectory(str(staging)))
+    second = allocate_upload_directory(StagingDirectory(str(staging)), create=False)
     assert first != second
     assert os.path.isdir(first)
     assert not os.path.exists(second)

@@ -228,13 +228,13 @@ def test_a_hostile_archive_writes_nothing_elsewhere(web, client, cache, path):
     web.put(ARCHIVE, archive_of({path: b"x"}), **TAR)
     with pytest.raises(Fault):
         client.fetch_directory("p/a/v")
-    assert [each for each in cache.rglob("*") if each.is_file()] == []
+    assert {each.name for each in cache.rglob("*") if each.is_file()} <= {"..manifest"}
 
 
 def test_a_hostile_manifest_makes_no_directory_elsewhere(web, client, cache):
     web.put(MANIFEST, json.dumps({"../../../../../x": {"size": 0, "md5sum": ""}}))
     web.put(LIST, "[]")
-    with pytest.raises(Fault, match="would leave"):
+    with pytest.raises(Fault, match="a component that starts with"):
         client.fetch_directory("p/a/v")
     assert not (cache / "x").exists()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -97,6 +98,43 @@ def test_everybody_writes_to_staging_and_removes_only_what_is_theirs(
         if verdict is not OK:
             assert os.system(found.remedy[found.remedy.index("chmod") :]) == 0
             assert probe(TOPIC, world.staging).verdict is OK
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdict"),
+    [(0o1777, WARNING), (0o1737, WARNING), (0o1773, WARNING), (0o1733, OK), (0o1770, WARNING)],
+)
+def test_the_names_of_requests_are_secrets(world: World, mode: int, verdict: Verdict) -> None:
+    to_another_group(world.staging.path)
+    os.chmod(world.staging.path, mode)
+    found = modes.staging_listing(TOPIC, world.staging)
+    assert (found.verdict, found.refused) == (verdict, False)
+    if verdict is WARNING:
+        assert ("everybody" in found.sentence) == bool(mode & 0o4)
+        assert os.system(found.remedy.partition(". ")[0]) == 0
+        assert modes.staging_listing(TOPIC, world.staging).verdict is OK
+        for client in ("pygobbler", "gobbler for R", "Go service"):
+            assert client in found.remedy
+
+
+def test_an_acl_for_the_service_survives_that_others_can_not_list(world: World) -> None:
+    if shutil.which("setfacl") is None or os.geteuid() != 0:
+        pytest.skip("needs setfacl, and root to act for another account")
+    os.chmod(world.staging.path, 0o1777)
+    os.system(f"setfacl -m u:nobody:rwx {world.staging.path}")
+    found = modes.staging_listing(TOPIC, world.staging)
+    assert os.system(found.remedy.partition(". ")[0]) == 0
+    assert modes.staging_listing(TOPIC, world.staging).verdict is OK
+    assert as_nobody(modes.access, TOPIC, world.staging).verdict is OK
+
+
+def test_a_service_that_can_not_list_staging_works_but_removes_nothing(world: World) -> None:
+    found = as_nobody(modes.access, TOPIC, world.staging)
+    assert (found.verdict, found.refused) == (WARNING, False)
+    for remedy in reversed(found.remedy.split(", or ")):
+        assert os.system(remedy) == 0
+        assert as_nobody(modes.access, TOPIC, world.staging).verdict is OK
+        os.system(f"setfacl -b {world.staging.path}")
 
 
 def test_the_owner_of_staging_can_remove_anything(world: World) -> None:

@@ -142,6 +142,16 @@ def test_remote_filesystems_are_polled(
             f"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:9 / {tmp_path} rw - {kind} b rw\n"
         )
         assert mounts.reports_all_changes(str(store.path)) is local
+    table.write_text("")  # as in a chroot: the filesystem itself tells its kind
+    local = {"ext2/ext3", "tmpfs", "overlayfs", "xfs", "btrfs"}
+    kind = subprocess.run(
+        ["stat", "--file-system", "--format=%T", tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert mounts.reports_all_changes(str(store.path)) is (kind.stdout.strip() in local)
+    assert not mounts.reports_all_changes("/proc/self")
     table.unlink()
     assert not mounts.reports_all_changes(str(store.path))
     monkeypatch.setattr(watch, "_inotify", heard)

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Missing, Refused
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
+from gobbler.spool.backlog import Backlog
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
@@ -35,7 +37,7 @@ class Desk:
             os.chmod(path, mode)
         self.spool = Spool(str(staging), Durability.RELAXED)
         self.begun = ReplayGuard(f"{staging}/..requests")
-        self.arrivals = Inbox(self.spool, self.begun)
+        self.arrivals = Inbox(self.spool, self.begun, Authorship())
         self.new, self.cur = Path(self.spool.new), Path(self.spool.cur)
 
     def put(self, content: bytes = b"{}", name: str = NAME) -> Path:
@@ -87,8 +89,9 @@ def test_it_waits_for_one_of_its_name_that_is_not_answered(desk: Desk) -> None:
     desk.put()
     desk.claim()
     desk.put(b'{"second": 1}')
-    known = desk.spool.survey().jobs
-    assert desk.arrivals.waiting(besides=known) == {}
+    backlog = Backlog(desk.spool, desk.arrivals)
+    assert backlog.refresh(ours=()) == {JOB}
+    assert backlog.file_of(JOB) is None
     assert desk.claim() is None
     assert (desk.new / NAME).exists()
     desk.spool.remove(JOB, 0)
@@ -258,7 +261,7 @@ def test_files_that_are_swapped_all_the_time_are_taken_as_what_they_are(desk: De
             stop.set()
             thread.join()
             stop.clear()
-        for known in desk.spool.survey().jobs.values():
+        for known in desk.spool.records.pending().values():
             assert known.attempts == 0
             assert known.claim is None
         if desk.spool.records.exists(JOB):
@@ -277,7 +280,7 @@ def test_cancelling_speaks_of_one_job_under_one_name(desk: Desk) -> None:
     with pytest.raises(Missing):
         desk.spool.cancel(f"0{JOB}", UID)
     desk.spool.cancel(JOB, UID)
-    assert desk.spool.survey().cancelled == {JOB}
+    assert desk.spool.records.is_cancelled(JOB)
 
 
 def test_a_mark_that_an_earlier_job_was_cancelled_is_not_for_the_next(desk: Desk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -192,13 +193,18 @@ def damage(file: Path) -> None:
         handle.write(b"\xa5" * (size - 4096))
 
 
+def execute(file: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute(statement)
+
+
 SPOIL: dict[str, Callable[[Path], object]] = {
     "something else": lambda file: file.write_bytes(b"no database" * 1000),
-    "another database": lambda file: sqlite3.connect(file).execute("CREATE TABLE x (y)"),
-    "another version": lambda file: sqlite3.connect(file).execute("PRAGMA user_version = 99"),
+    "another database": lambda file: execute(file, "CREATE TABLE x (y)"),
+    "another version": lambda file: execute(file, "PRAGMA user_version = 99"),
     "cut off": lambda file: os.truncate(file, 5000),
     "damaged": damage,
-    "without a table": lambda file: sqlite3.connect(file).execute("DROP TABLE content"),
+    "without a table": lambda file: execute(file, "DROP TABLE content"),
 }
 
 

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Code, Refused
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import job_name
 from gobbler.spool import spool as spools
+from gobbler.spool.backlog import Backlog
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.job_store import LAST_ATTEMPT, JobRecord
 from gobbler.spool.replay_guard import ReplayGuard
@@ -33,7 +35,7 @@ def spool(tmp_path: Path) -> Spool:
 
 @pytest.fixture
 def inbox(spool: Spool, tmp_path: Path) -> Inbox:
-    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"))
+    return Inbox(spool, ReplayGuard(f"{tmp_path}/..requests"), Authorship())
 
 
 def put(spool: Spool, content: bytes = b"{}") -> Path:
@@ -98,14 +100,16 @@ def test_a_claimed_job_has_its_lease_already(
     assert claimed is not None
     assert acquired == [spool.records.lock(JOB)]
     assert spool.acquire(JOB) is None  # this process holds it
-    assert spool.survey().running == {UID: 1}
+    backlog = Backlog(spool, inbox)
+    backlog.refresh(ours=())
+    assert backlog.running(besides=()) == {UID: 1}
     claimed.lease.release()
     assert os.listdir(spool.records.directory) == [f"{JOB}.0.job"]
 
 
-def test_a_survey_lists_the_directory_once(spool: Spool, listed: list[str]) -> None:
+def test_all_unanswered_jobs_are_found_in_one_listing(spool: Spool, listed: list[str]) -> None:
     spool.accept(record())
-    assert set(spool.survey().jobs) == {JOB}
+    assert set(spool.records.pending()) == {JOB}
     assert listed.count(spool.records.directory) == 1
 
 
@@ -139,7 +143,7 @@ def test_a_claim_that_a_crash_interrupted_is_completed(
     spool: Spool, inbox: Inbox, old: bool
 ) -> None:
     claim_of_a_crash(spool, old=old)
-    pending = spool.survey().jobs[JOB]
+    pending = spool.records.pending()[JOB]
     assert pending.attempts is None
     assert pending.claim is not None
     assert inbox.complete_claim(JOB, pending.claim, has_record=False)
@@ -153,7 +157,7 @@ def test_a_claim_that_a_crash_interrupted_is_completed(
 @pytest.mark.parametrize("old", [False, True])
 def test_another_file_that_was_claimed_goes_back(spool: Spool, inbox: Inbox, old: bool) -> None:
     claim_of_a_crash(spool, old=old, other=True)
-    claim = spool.survey().jobs[JOB].claim
+    claim = spool.records.pending()[JOB].claim
     assert claim is not None
     assert not inbox.complete_claim(JOB, claim, has_record=False)
     assert os.listdir(spool.records.directory) == []

@@ -93,23 +93,44 @@ steps = st.sampled_from(
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["/st/src/", "/st/src/d", "/reg/p/a/1"]),
+            st.sampled_from(["", "d"]),
             st.builds(
                 lambda start, inner: start + "/".join(inner),
-                st.sampled_from(["", "/", "//", "/reg/", "/reg/p/a/1/", "/st/src/", "../../reg/"]),
+                st.sampled_from(
+                    [
+                        "",
+                        "/",
+                        "//",
+                        "/reg/",
+                        "/reg/p/a/1/",
+                        "/st/src/",
+                        "../../reg/",
+                        "d/../",
+                        "../d/",
+                    ]
+                ),
                 st.lists(steps, min_size=1, max_size=6),
             ),
         ),
         max_size=20,
     ),
-    st.sampled_from([PLACES, Places(("/reg/p/a/1",), ("/reg",), ("/reg/p/a/1/f", "/"))]),
+    st.sampled_from(
+        [
+            ("/st/src", PLACES),
+            ("/reg/p/a/1", PLACES),
+            ("/reg/p/a/1", Places(("/reg/p/a/1",), ("/reg",), ("/reg/p/a/1/f", "/"))),
+        ]
+    ),
 )
-def test_many_links_are_located_as_each_one_is(
-    links: list[tuple[str, str]], places: Places
+def test_without_links_to_directories_links_lead_where_their_texts_say(
+    links: list[tuple[str, str]], where: tuple[str, Places]
 ) -> None:
-    locator = Locator(places)
+    at, places = where
+    locator = Locator(places, at, ["d", "p"], lambda path: absolute_target("/", path))
     for directory, text in links:
-        assert locator(directory, text) == locate(absolute_target(directory, text), places)
+        target = absolute_target(f"{at}/{directory}", text)
+        assert locator(directory, text) == locate(target, places)
+        assert locator.path(directory, text) == target
 
 
 @given(paths, paths)

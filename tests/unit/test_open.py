@@ -68,7 +68,7 @@ def test_what_is_no_plain_file_is_refused_at_once_and_named(
     make(tmp_path / "it")
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(Refused, match=words) as caught:
-        open_users_file(staging, "it", "request file")
+        open_users_file(staging, "it", "request file", "/s")
     assert 'request file "it"' in caught.value.reason
     assert caught.value.code is code
     assert len(os.listdir("/proc/self/fd")) == before
@@ -78,12 +78,12 @@ def test_what_is_no_plain_file_is_refused_at_once_and_named(
 def test_a_device_is_not_even_opened(staging: int, tmp_path: Path) -> None:
     os.mknod(tmp_path / "it", 0o20666, os.makedev(1, 5))
     with pytest.raises(Refused, match="character device"):
-        open_users_file(staging, "it", "request file")
+        open_users_file(staging, "it", "request file", "/s")
 
 
 def test_a_file_is_opened_with_the_status_of_what_was_opened(staging: int, tmp_path: Path) -> None:
     (tmp_path / "it").write_bytes(b"content")
-    descriptor, status = open_users_file(staging, "it", "request file")
+    descriptor, status = open_users_file(staging, "it", "request file", "/s")
     (tmp_path / "it").rename(tmp_path / "elsewhere")
     (tmp_path / "it").write_bytes(b"something else")
     with closing(descriptor):
@@ -105,7 +105,7 @@ def test_a_file_that_becomes_a_fifo_between_two_looks_never_blocks(
 
     monkeypatch.setattr(os, "open", swap)
     with pytest.raises(Refused, match="FIFO"):
-        open_users_file(staging, "it", "request file")
+        open_users_file(staging, "it", "request file", "/s")
 
 
 @pytest.mark.parametrize(
@@ -122,14 +122,14 @@ def test_what_is_no_directory_is_refused_and_named(
 ) -> None:
     make(tmp_path / "it")
     with pytest.raises(Refused, match=words) as caught:
-        open_users_directory(staging, "it", "source directory")
+        open_users_directory(staging, "it", "source directory", "/s")
     assert 'source directory "it"' in caught.value.reason
     assert caught.value.code is code
 
 
 def test_too_long_a_name_is_the_users_mistake(staging: int) -> None:
     with pytest.raises(Refused, match="too long") as caught:
-        open_users_file(staging, "x" * 300, "request file")
+        open_users_file(staging, "x" * 300, "request file", "/s")
     assert caught.value.code is Code.INVALID_NAME
 
 
@@ -153,7 +153,7 @@ def test_each_way_in_which_opening_fails_has_its_code(
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(Refused) as caught:
-        open_users_file(staging, "it", "request file")
+        open_users_file(staging, "it", "request file", "/s")
     assert caught.value.code is code
 
 
@@ -264,7 +264,7 @@ def test_what_can_not_be_read_is_closed_again(
     staging: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    opener: Callable[[int, str, str], tuple[int, os.stat_result]],
+    opener: Callable[[int, str, str, str], tuple[int, os.stat_result]],
 ) -> None:
     (tmp_path / "f").touch() if opener is open_users_file else (tmp_path / "f").mkdir()
 
@@ -275,6 +275,6 @@ def test_what_can_not_be_read_is_closed_again(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fstat", fail)
         with pytest.raises(OSError, match="error") as caught:
-            opener(staging, "f", "thing")
+            opener(staging, "f", "thing", "/s")
     assert caught.value.filename == "f"
     assert os.listdir("/proc/self/fd") == before

@@ -78,6 +78,10 @@ CASES = [
     Case("another version does not", None, lets(Uploader("u", version="2"))),
     Case("both must match", None, lets(Uploader("u", asset="a", version="2"))),
     Case("an empty asset is no asset", None, lets(Uploader("u", asset=""))),
+    Case("in the asset's own it is ignored", UNTRUSTED, lets(), lets(Uploader("u", asset="b"))),
+    Case("so is the right one there", UNTRUSTED, lets(), lets(Uploader("u", asset="a"))),
+    Case("and an empty one", UNTRUSTED, lets(), lets(Uploader("u", asset=""))),
+    Case("the version still counts there", None, lets(), lets(Uploader("u", "b", "2"))),
     Case("it lies in the future", UNTRUSTED, lets(Uploader("u", until=LATER))),
     Case("it lies in the past", None, lets(Uploader("u", until=EARLIER))),
     Case("now is not the future", None, lets(Uploader("u", until="2026-11-20T12:00:00Z"))),
@@ -200,7 +204,7 @@ def test_a_narrower_entry_matches_no_more(entry: Uploader) -> None:
 
 @given(permissions, st.booleans())
 def test_nothing_asked_changes_nothing(stored: Permissions, of_asset: bool) -> None:
-    changed = updated(stored, LoosePermissions(), of_asset=of_asset)
+    changed = updated(stored, LoosePermissions(), is_asset=of_asset)
     assert changed.owners == stored.owners
     if of_asset:
         assert changed.global_write is UNSET
@@ -229,5 +233,5 @@ def test_each_given_property_replaces_the_stored_one(
 
 def test_an_assets_uploaders_lose_their_asset_and_it_has_no_global_write() -> None:
     asked = LoosePermissions(uploaders=(LooseUploader("x", "a", "1"),), global_write=True)
-    changed = updated(Permissions(("o",)), asked, of_asset=True)
+    changed = updated(Permissions(("o",)), asked, is_asset=True)
     assert changed == Permissions(("o",), (Uploader("x", version="1"),))

@@ -26,7 +26,7 @@ from gobbler.service.settings import (
 def settings(tmp_path: Path) -> Settings:
     """Settings with good directories."""
     (tmp_path / "staging").mkdir()
-    (tmp_path / "staging").chmod(0o1777)
+    (tmp_path / "staging").chmod(0o1733)
     (tmp_path / "registry").mkdir(mode=0o755)
     return Settings(str(tmp_path / "staging"), str(tmp_path / "registry"), frozenset())
 
@@ -68,7 +68,7 @@ def test_the_hint_for_a_missing_directory_is_the_command_that_makes_it(settings:
     os.rmdir(settings.staging)
     with pytest.raises(Misconfigured) as caught:
         check_directories(settings)
-    assert f"mkdir -m 1777 {settings.staging}" in caught.value.hint
+    assert f"mkdir -m 1733 {settings.staging}" in caught.value.hint
 
 
 def test_a_registry_that_everybody_can_write_is_refused(settings: Settings) -> None:
@@ -174,7 +174,7 @@ def test_without_options_directories_are_made_below_the_current_one(
         settings = default_settings()
         assert settings.staging == f"{tmp_path}/gobbler-data/staging"
         assert settings.registry == f"{tmp_path}/gobbler-data/registry"
-        assert os.stat(settings.staging).st_mode & 0o7777 == 0o1777
+        assert os.stat(settings.staging).st_mode & 0o7777 == 0o1733
         assert settings.host == "127.0.0.1"
         assert settings.admins == {getpass.getuser()}
         check_directories(settings)

@@ -34,7 +34,24 @@ from gobbler.rules.permissions import may_spoof, parse_spoofing
     ],
 )
 def test_the_file_says_who_may_act_for_whom(lines: list[str], other: str, may: bool) -> None:
-    assert may_spoof("u", other, parse_spoofing(lines)) == may
+    assert may_spoof("u", other, parse_spoofing(lines), ()) == may
+
+
+@pytest.mark.parametrize(
+    ("line", "user", "may"),
+    [
+        ("u:*", "u", False),
+        ("u:*,-a", "u", False),
+        ("u:*,root", "u", True),
+        ("u:root,a", "u", True),
+        ("u:*,-root,root", "u", True),
+        ("u:a", "u", False),
+        ("admin:*", "admin", True),
+        ("admin:*,-root", "admin", False),
+    ],
+)
+def test_a_star_makes_nobody_an_administrator(line: str, user: str, may: bool) -> None:
+    assert may_spoof(user, "root", parse_spoofing([line]), {"root", "admin"}) == may
 
 
 @pytest.mark.parametrize("line", ["u", ":a", " :a", "u a"])
@@ -52,4 +69,4 @@ def test_nobody_acts_for_one_that_no_line_names(
 ) -> None:
     spoofing = parse_spoofing([f"{name}:{','.join(others)}" for name, others in rules])
     last = next((others for name, others in reversed(rules) if name == user and others), [])
-    assert may_spoof(user, other, spoofing) == (other in last)
+    assert may_spoof(user, other, spoofing, ()) == (other in last)

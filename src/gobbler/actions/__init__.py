@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from gobbler.actions.check_upload import check_upload
 from gobbler.actions.context import RequestContext, Requester, ServiceContext
 from gobbler.actions.create_project import create_project
 from gobbler.actions.delete import delete_asset, delete_project, delete_version
@@ -48,6 +49,7 @@ class Action:
 ACTIONS: dict[str, Action] = {
     "approve_probation": Action(requests.Approve, approve_probation),
     "cancel_job": Action(requests.CancelJob, cancel_job),
+    "check_upload": Action(requests.CheckUpload, check_upload),
     "create_project": Action(requests.CreateProject, create_project),
     "delete_asset": Action(requests.DeleteAsset, delete_asset),
     "delete_project": Action(requests.DeleteProject, delete_project),
@@ -99,7 +101,7 @@ def carry_out(
     user = requester.name
     other = getattr(request, "spoof", None)
     if other is not None:
-        if not may_spoof(requester.name, other, service.spoofing):
+        if not may_spoof(user, other, service.spoofing, service.admins):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
     with cancellable(cancel):

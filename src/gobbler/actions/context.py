@@ -6,9 +6,10 @@ import datetime as dt
 from collections.abc import Mapping
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Forbidden, Missing, quoted
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.index import Index, Search
 from gobbler.model.names import VersionKey
@@ -29,7 +30,7 @@ class ServiceContext:
 
     ``staging`` is an absolute path. ``width``: how many batches of a request run at a time on
     ``executor``. ``index`` speeds up searches of the registry; ``dedup`` beyond the latest version
-    needs it.
+    needs it. ``authorship`` decides whose work a source is.
     """
 
     staging: str
@@ -42,6 +43,7 @@ class ServiceContext:
     width: int
     index: Index | None = None
     dedup: Dedup = Dedup.LATEST
+    authorship: Authorship = field(default_factory=Authorship)
 
     @property
     def search(self) -> Search:

@@ -7,7 +7,7 @@ import os
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import flush_files, raising_not_durable
+from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, QUOTA, USAGE, check_name
 from gobbler.model.records import (
     LoosePermissions,
@@ -45,13 +45,13 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, context.started.year)
         write_new(f"{workspace.tree}/{QUOTA}", encode(quota))
         journal.prepare(None)
-        flush_files(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
         with raising_not_durable(f"project {quoted(project)}"):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return {}
 
 

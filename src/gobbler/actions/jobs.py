@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from gobbler.actions.context import RequestContext, check_admin
-from gobbler.model.jobs import job_name
+from gobbler.model.jobs import full_job_name
 from gobbler.model.requests import CancelJob, ListJobs
 from gobbler.spool.job_list import job_list
 from gobbler.spool.spool import Spool
@@ -28,9 +28,7 @@ def cancel_job(context: RequestContext, request: CancelJob) -> dict[str, object]
 
     The job may still succeed if it is about to be published.
     """
-    job = request.job
-    if not job.partition("-")[0].isdigit():
-        job = job_name(context.requester.uid, job)
+    job = full_job_name(context.requester.uid, request.job)
     is_admin = context.user in context.service.admins
     _spool(context).cancel(job, None if is_admin else context.requester.uid)
     return {"job": job}

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from gobbler.actions.context import RequestContext, existing_version, owners_of
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
-from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.flush import Durability, flush_tree, raising_not_durable
+from gobbler.fs.open import read_file
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Latest, Summary, encode
@@ -22,26 +24,34 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.usage import finish_order, present_latest
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.permissions import is_asset_owner, may_reject
+from gobbler.rules.review import checked_digest, review_digest
 
 
 def approve_probation(context: RequestContext, request: Approve) -> dict[str, object]:
     """Drop ``on_probation``; the answer has no fields of its own."""
+    reviewed = request.reviewed
+    if reviewed is not None:
+        reviewed = checked_digest(reviewed, "`reviewed`")
     key = existing_version(context.service.registry, request)
     registry, durability = context.service.registry, context.service.durability
+    state = _state(registry, key)
     summary = _check_approval(context, key)
+    if reviewed is not None:
+        _check_review(registry, key, reviewed)
     with context.new_workspace() as workspace:
         journal = _prepare_approval(context, workspace, key, summary)
-        flush_filesystem(workspace.path, durability)
+        flush_tree(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
-            if _check_approval(context, key) != summary:
+            if _check_approval(context, key) != summary or _state(registry, key) != state:
                 raise Refused(
-                    f"version {quoted(key.path)} was changed by another request; try again",
-                    code=Code.VERSION_CHANGED,
+                    f"version {quoted(key.path)} was changed by another request",
+                    code=Code.VERSION_CHANGED if reviewed is None else Code.NOT_REVIEWED,
+                    hint="Review it again.",
                 )
             _commit_approval(context, workspace, key, summary, journal)
         with raising_not_durable(f"version {quoted(key.path)}, as a final one,"):
-            flush_filesystem(registry.root, durability)
+            journal.flush(durability)
     return {}
 
 
@@ -56,6 +66,23 @@ def _check_approval(context: RequestContext, key: VersionKey) -> Summary:
     if not summary.on_probation:
         raise Refused(f"version {quoted(key.path)} is not on probation", code=Code.NOT_ON_PROBATION)
     return summary
+
+
+def _state(registry: Registry, key: VersionKey) -> tuple[Fingerprint, Fingerprint]:
+    """The state of the records of a version, which are read only afterwards."""
+    return registry.fingerprint(key.summary), registry.fingerprint(key.manifest)
+
+
+def _check_review(registry: Registry, key: VersionKey, reviewed: str) -> None:
+    """Raise :class:`~gobbler.errors.Refused` unless ``reviewed`` is the digest of the version."""
+    records = [read_file(registry.path(where), where) for where in (key.summary, key.manifest)]
+    found = review_digest(*records)
+    if found != reviewed:
+        raise Refused(
+            f"version {quoted(key.path)} is not the one that was reviewed: its digest is {found}",
+            code=Code.NOT_REVIEWED,
+            hint="It was uploaded again, or reindexed, since. Review it again.",
+        )
 
 
 def _prepare_approval(
@@ -88,7 +115,7 @@ def _commit_approval(
         journal.write("latest", encode(Latest(key.version)), key.of_asset.latest)
     else:
         prepare_log(workspace, version_entry("add-version", key, latest=False), flush=True)
-    journal.commit(then=lambda: publish_log(registry, workspace))
+    journal.commit(log=lambda: publish_log(registry, workspace))
 
 
 def reject_probation(context: RequestContext, request: Reject) -> dict[str, object]:
@@ -129,12 +156,12 @@ def remove_from_probation(
     removal = Removal(key.project, key.path, [key], force)
     with new_workspace(registry.root, workspace_name) as workspace:
         journal = prepare_removal(registry, workspace, removal)
-        flush_filesystem(workspace.path, durability)
+        flush_tree(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             check()
             commit_removal(registry, workspace, removal, journal)
         with raising_not_durable(f"the removal of {quoted(key.path)}"):
-            flush_filesystem(registry.root, durability)
+            journal.flush(durability)
 
 
 def _check_rejection(context: RequestContext, key: VersionKey, *, force: bool) -> None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import flush_directory, flush_files, raising_not_durable
+from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
 from gobbler.model.records import LoosePermissions, Permissions, check_uploaders, encode
 from gobbler.model.requests import SetPermissions
@@ -62,7 +62,7 @@ def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermiss
     def decide() -> bytes | None:
         if not registry.has(asset.path):
             return None
-        return encode(updated(_check_asset_owner(context, asset), asked, of_asset=True))
+        return encode(updated(_check_asset_owner(context, asset), asked, is_asset=True))
 
     guard = changing_asset(registry, asset)
     return replace_record(context, guard, asset.permissions, decide, _change(asset.path))
@@ -84,17 +84,17 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
         journal = Journal(registry, workspace, marked=False)
         journal.add("tree", asset.path)
         os.mkdir(workspace.tree, DIRECTORY_MODE)
-        new = updated(Permissions(), asked, of_asset=True)
+        new = updated(Permissions(), asked, is_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
         journal.prepare(None)
-        flush_files(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
             _check_owner(context, asset.project)
             if registry.has(asset.path):
                 return False
             journal.commit()
         with raising_not_durable(_change(asset.path)):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True
 
 
@@ -153,8 +153,8 @@ def _by_journal(
             journal = Journal(context.service.registry, workspace, marked=False)
             journal.write("record", data, target)
             journal.prepare(None)
-            flush_files(workspace.path, context.service.durability)
+            flush_tree(workspace.path, context.service.durability)
             journal.commit()
         with raising_not_durable(change):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True

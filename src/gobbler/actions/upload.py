@@ -16,6 +16,7 @@ from gobbler.actions.version_scan import published_versions
 from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.open import let_others_read
 from gobbler.index.search import dedup_candidates
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_time
@@ -25,9 +26,16 @@ from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight, upload_right
-from gobbler.rules.upload_plan import Plan, complete, linked_versions, locate_links, make_plan
+from gobbler.rules.upload_plan import (
+    Plan,
+    check_scan,
+    complete,
+    linked_versions,
+    locate_links,
+    make_plan,
+)
 from gobbler.transfer.ingest import ingest_files, write_version
-from gobbler.transfer.scan import StagedSource, scan
+from gobbler.transfer.scan import StagedSource, real_path, scan
 
 UPLOAD_ATTEMPTS = 5
 """How often an upload starts over because its assumptions no longer hold at the end."""
@@ -42,7 +50,11 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
     source = StagedSource.identify(
-        context.service.staging, request.source, uid=requester.uid, user=requester.name
+        context.service.staging,
+        request.source,
+        uid=requester.uid,
+        user=requester.name,
+        authorship=context.service.authorship,
     )
     for _ in range(UPLOAD_ATTEMPTS):
         try:
@@ -154,6 +166,7 @@ def _plan(
             cancel=context.cancel,
             width=context.service.width,
         )
+    check_scan(found, unreadable=let_others_read(source.path))
     real = f"{os.path.realpath(source.staging)}/{source.name}"
     root = context.service.registry.root
     places = Places(
@@ -161,7 +174,7 @@ def _plan(
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
-    targets = locate_links(found, real, places)
+    targets = locate_links(found, real, places, real_path)
     versions = published_versions(context.service.registry, linked_versions(targets))
     return make_plan(key, found, targets, versions)
 

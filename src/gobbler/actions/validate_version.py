@@ -14,7 +14,7 @@ from gobbler.model.records import Link, Manifest
 from gobbler.model.requests import OfVersion
 from gobbler.registry.registry import Registry
 from gobbler.rules.comparison import ScannedVersion, problems_of, summary_problems
-from gobbler.rules.links import InWhitelist, Locator
+from gobbler.rules.links import InWhitelist, absolute_target, locate
 from gobbler.rules.upload_plan import MAX_PROBLEMS_SHOWN
 from gobbler.transfer.hash_files import hash_files, hash_listed
 
@@ -126,7 +126,7 @@ def _hashes(
         root = registry.path(key.path)
         for hashed in (
             *hash_files(dispatcher, root, found.scan.files),
-            *hash_listed(dispatcher, _whitelisted(context, key, found)),
+            *hash_listed(dispatcher, _whitelisted(context, key, found), public=False),
         ):
             if hashed.problem:
                 problems.append(f"{quoted(hashed.path)} {hashed.problem}")
@@ -138,10 +138,9 @@ def _hashes(
 def _whitelisted(
     context: RequestContext, key: VersionKey, found: VersionScan
 ) -> dict[str, InWhitelist]:
-    locator = Locator(places_of(context, key))
-    root = context.service.registry.path(key.path)
+    places, root = places_of(context, key), context.service.registry.path(key.path)
     located = {
-        path: locator(os.path.dirname(f"{root}/{path}"), text)
+        path: locate(absolute_target(os.path.dirname(f"{root}/{path}"), text), places)
         for path, text in found.scan.symlinks.items()
     }
     return {path: where for path, where in located.items() if isinstance(where, InWhitelist)}

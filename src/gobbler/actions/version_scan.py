@@ -15,7 +15,7 @@ from gobbler.model.records import Link, Links, decode
 from gobbler.registry.registry import Registry
 from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
 from gobbler.rules.upload_plan import PublishedVersion, Scan
-from gobbler.transfer.scan import scan
+from gobbler.transfer.scan import real_path, scan
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def links_file(directory: str) -> str:
 def targets_of(context: RequestContext, key: VersionKey, found: VersionScan) -> dict[str, Target]:
     """The target of each symbolic link. A link that is in ``..links`` keeps its parent."""
     registry = context.service.registry
-    locator = Locator(places_of(context, key))
     top = f"{os.path.realpath(registry.root)}/{key.path}"
+    locator = Locator(places_of(context, key), top, found.scan.directories, real_path)
     targets: dict[str, Target] = {}
     for path, text in found.scan.symlinks.items():
         directory, _, name = path.rpartition("/")
-        target = locator(f"{top}/{directory}", text)
+        target = locator(directory, text)
         link = found.links.get(directory, {}).get(name)
         if link is not None and _place(key, target) == (link.end.key, link.end.path):
             same = link.key == key

@@ -7,8 +7,7 @@ output, and everything else on standard error.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
+import shutil
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -16,8 +15,9 @@ from typing import Any, NoReturn
 import click
 
 from gobbler import __version__
+from gobbler.cli import terminal
 from gobbler.cli.signals import signal_outcome
-from gobbler.errors import Code, GobblerError, os_error_code
+from gobbler.errors import Code, Fault, GobblerError, os_error_code, quoted
 
 GROUPS = {
     "Read": {
@@ -76,14 +76,6 @@ class _Commands(click.Group):
         command: click.Command = module.command
         return command
 
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:
-            # The reader of the output has closed it. Discard what is still buffered.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
-
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         for title, commands in GROUPS.items():
@@ -114,41 +106,71 @@ def cli() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and exit with its code."""
     words = sys.argv[1:] if arguments is None else arguments
+    with terminal.guarded():
+        try:
+            code = _run(words)
+            sys.stdout.flush()
+        except terminal.OutputLost as lost:
+            code = _report_lost(lost)
+    sys.exit(code)
+
+
+def _report_lost(lost: terminal.OutputLost) -> int:
+    """Report output that could not be written, unless its reader has seen enough."""
+    terminal.discard_output()
+    if lost.is_quiet:
+        return 0 if lost.is_done else terminal.SIGPIPE_EXIT
+    terminal.print_error(f"could not write the output: {lost}")
+    return 0 if lost.is_done else Fault.exit_code
+
+
+def _run(words: list[str]) -> int:
+    """Run the command line; return the exit code."""
     as_json = "--json" in words
     try:
         result: Any = cli.main(args=words, prog_name="gobbler", standalone_mode=False)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except click.ClickException as error:
         error.show()
         _print_json_error(Code.USAGE, error.format_message(), wanted=as_json)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except GobblerError as error:
-        click.echo(f"error: {error.reason}", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        terminal.print_error(error.reason, error.hint)
         _print_json_error(error.code, error.reason, error.hint, wanted=as_json)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt) as error:
         word, code = signal_outcome(error)
         click.echo(word, err=True)
         _print_json_error(Code.CANCELLED, word, wanted=as_json)
-        sys.exit(code)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        reason = f"{place}{error.strerror or error}"
-        click.echo(f"error: {reason}", err=True)
-        _print_json_error(os_error_code(error), reason, wanted=as_json)
-        sys.exit(1)
-    sys.exit(result if isinstance(result, int) else 0)
+        return code
+    except (OSError, UnicodeError) as error:
+        reason = _reason(error)
+        terminal.print_error(reason)
+        code_word = os_error_code(error) if isinstance(error, OSError) else Code.INVALID_NAME
+        _print_json_error(code_word, reason, wanted=as_json)
+        return Fault.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _reason(error: OSError | UnicodeError) -> str:
+    """The reason of an error that no other code expected."""
+    if isinstance(error, UnicodeError):
+        return f"a name or an address is not text in UTF-8: {error}"
+    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+        # It holds a list: source, target and reason of each file that could not be copied.
+        first, *more = error.args[0]
+        return f"{quoted(first[0])} could not be copied: {first[2]}" + (
+            f"; and {len(more)} more" if more else ""
+        )
+    named = error.filename
+    place = f"{quoted(named)}: " if isinstance(named, str | bytes) else ""
+    return f"{place}{error.strerror or error}"
 
 
 def _print_json_error(code: Code | str, reason: str, hint: str = "", *, wanted: bool) -> None:
-    """Print an error as the JSON document of a command.
-
-    A closed output raises no further error.
-    """
+    """Print an error as the JSON document of a command; also if nobody reads it."""
     if wanted:
         error = {"code": str(code), "reason": reason, "hint": hint}
-        with contextlib.suppress(BrokenPipeError):
-            click.echo(json.dumps({"error": error}, indent=2))
+        with contextlib.suppress(terminal.OutputLost):
+            terminal.print_json({"error": error})

@@ -11,11 +11,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from gobbler.cli import common
+from gobbler.cli import terminal
 from gobbler.client import BulkRepair, RepairResult
 from gobbler.client.address import parse_as
 from gobbler.client.bulk.run import BulkCounter, BulkRun
@@ -84,19 +83,22 @@ class BulkBar:
     """
 
     def __init__(self, title: str, unit: str) -> None:
-        console = Console(stderr=True)
+        self._console = console = terminal.console(err=True)
         self._progress = Progress(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[message]}"),
+            TextColumn("{task.fields[message]}", markup=False),
             TimeElapsedColumn(),
             console=console,
             transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
             disable=not console.is_terminal,
         )
         self._unit = unit
         self._task = self._progress.add_task(title, total=None, message="")
+        self._shown = contextlib.ExitStack()
         self._turn = threading.Lock()
         self._counter = BulkCounter()
 
@@ -123,7 +125,7 @@ class BulkBar:
 
     def note(self, text: str) -> None:
         """Print ``text`` above the bar."""
-        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        terminal.note(text)
 
     def _update(self) -> None:
         counter = self._counter
@@ -143,6 +145,7 @@ class BulkBar:
         )
 
     def __enter__(self) -> BulkBar:
+        self._shown.enter_context(terminal.bar_on(self._console))
         self._progress.start()
         return self
 
@@ -157,6 +160,7 @@ class BulkBar:
     def end(self) -> None:
         """Remove the bar."""
         self._progress.stop()
+        self._shown.close()
 
 
 def _duration(seconds: float) -> str:
@@ -187,7 +191,7 @@ def number(count: int, what: str) -> str:
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table unless it is empty."""
     if rows:
-        common.print_table(columns, rows)
+        terminal.print_table(columns, rows)
 
 
 _COMMANDS = {
@@ -222,7 +226,7 @@ def repair(
         with reported_on_failure(report):
             results.extend(found)
     if as_json:
-        common.print_json(_document(found, results, done, time.monotonic() - started))
+        terminal.print_json(_document(found, results, done, time.monotonic() - started))
     else:
         report()
     return Fault.exit_code if any(result.problem for result in results) else 0
@@ -247,7 +251,7 @@ def _report(
         facts.append(("remaining", f"{found.left}: the same command continues with them"))
     if found.done_before:
         facts.append(("done before", str(found.done_before)))
-    common.print_facts(facts, err=True)
+    terminal.print_facts(facts, err=True)
     if failed:
         click.echo(f"error: {len(failed)} of {number(len(results), unit)} failed", err=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rich.filesize import decimal
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import age
 from gobbler.client import CacheEntry, Client, PruneResult
 
@@ -48,10 +48,14 @@ def ls(client: Client, as_json: bool) -> None:
     """
     listed = client.cache.entries()
     if as_json:
-        common.print_json({"cache": client.cache.path, "entries": [_described(e) for e in listed]})
+        terminal.print_json(
+            {"cache": client.cache.path, "entries": [_described(e) for e in listed]}
+        )
         return
-    rows = [[common.size(e.size), str(e.files), _date(e.used), _name(e), e.service] for e in listed]
-    common.print_table([">size", ">files", "used", "what", "from"], rows)
+    rows = [
+        [terminal.size(e.size), str(e.files), _date(e.used), _name(e), e.service] for e in listed
+    ]
+    terminal.print_table([">size", ">files", "used", "what", "from"], rows)
 
 
 @command.command(short_help="Compare downloaded files with their manifests.")
@@ -74,17 +78,17 @@ def verify(client: Client, remove: bool, as_json: bool) -> int:
         client.cache.remove(*damaged)
     if as_json:
         damage = [_described(e.entry) | {"file": e.file, "problem": e.problem} for e in found]
-        common.print_json({"cache": client.cache.path, "damage": damage, "removed": remove})
+        terminal.print_json({"cache": client.cache.path, "damage": damage, "removed": remove})
     else:
         for each in found:
-            click.echo(f"{common.printable(each.file)}: {common.printable(each.problem)}")
+            click.echo(f"{terminal.printable(each.file)}: {terminal.printable(each.problem)}")
         _conclude(client, len(damaged), remove=remove)
     return DAMAGED if damaged and not remove else 0
 
 
 def _conclude(client: Client, count: int, *, remove: bool) -> None:
     if not count:
-        click.echo(f"no damage in {common.printable(client.cache.path)}")
+        click.echo(f"no damage in {terminal.printable(client.cache.path)}")
     elif remove:
         click.echo(f"removed {_entries(count)} with damage; fetch again what you need")
     else:
@@ -118,11 +122,11 @@ def prune(client: Client, older_than: float, dry_run: bool, as_json: bool) -> No
     """
     pruned = client.cache.prune(older_than, dry_run=dry_run)
     if as_json:
-        common.print_json(_pruned_document(client, pruned, dry_run=dry_run))
+        terminal.print_json(_pruned_document(client, pruned, dry_run=dry_run))
         return
     verb = "would remove" if dry_run else "removed"
     for entry in pruned.entries:
-        click.echo(f"{verb} {common.printable(_name(entry))}")
+        click.echo(f"{verb} {terminal.printable(_name(entry))}")
     left = f" and {pruned.leftovers} leftovers" if pruned.leftovers else ""
     click.echo(f"{verb} {_entries(len(pruned.entries))}{left}: {decimal(pruned.freed)}")
 

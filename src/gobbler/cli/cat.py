@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client
 from gobbler.client.address import parse
 from gobbler.client.client import resolve_latest
@@ -20,6 +17,7 @@ from gobbler.errors import Code, Refused, quoted
 def command(client: Client, address: str) -> None:
     """Print a file of a version, unchanged.
 
+    On a terminal, control characters are shown escaped: it would obey them.
     Where the registry is not mounted, the command first fetches the whole file into the cache.
 
     \b
@@ -37,5 +35,4 @@ def command(client: Client, address: str) -> None:
             hint=f"List files: gobbler ls {place}".rstrip(),
         )
     with open(client.fetch_file(str(place)), "rb") as file:
-        shutil.copyfileobj(file, sys.stdout.buffer)
-    sys.stdout.buffer.flush()
+        terminal.print_content(file)

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client
 from gobbler.client.address import parse_as
 from gobbler.client.client import resolve_latest
@@ -35,6 +35,6 @@ def command(client: Client, address: str, directory: str, as_json: bool) -> None
     check_free(path)
     client.version(place.project, place.asset, place.version).clone(path)
     if as_json:
-        common.print_json({"address": str(place), "path": path})
+        terminal.print_json({"address": str(place), "path": path})
     else:
-        click.echo(path)
+        terminal.print_path(path)

@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import functools
 import socket
-import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
-from types import TracebackType
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 import click
 import msgspec
 from click.shell_completion import CompletionItem
-from rich.console import Console
-from rich.filesize import decimal
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
-from rich.table import Table
-from rich.text import Text
 
+from gobbler.cli import terminal
 from gobbler.cli.completion import completed
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
-from gobbler.errors import Unreachable, quoted
+from gobbler.errors import Unreachable
 from gobbler.model.records import Uploader
 
 Command = Callable[..., Any]
@@ -112,6 +98,11 @@ _cache = click.option(
 _remote = click.option(
     "--remote", is_flag=True, help="Read over HTTP, even if the registry is mounted here."
 )
+_offline = click.option(
+    "--offline",
+    is_flag=True,
+    help="Send no request: read only what was downloaded before.  [GOBBLER_OFFLINE]",
+)
 
 
 STARTED_WITHIN = 5.0
@@ -124,10 +115,13 @@ def _find_client(
     service: str | None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that the options select. Reports the default on stderr."""
-    client = find_client(given, service=service, cache=cache, force_remote=force_remote)
-    if client.connection.uses_default_url:
+    client = find_client(
+        given, service=service, cache=cache, force_remote=force_remote, offline=offline
+    )
+    if not client.connection.is_offline and client.connection.uses_default_url:
         click.echo(f"no service is configured: using {client.url}", err=True)
         _await_service(str(client.url))
     return client
@@ -164,6 +158,7 @@ def reads(function: Command) -> Command:
     @_registry
     @_cache
     @_remote
+    @_offline
     @functools.wraps(function)
     def command(
         url: str | None,
@@ -171,10 +166,17 @@ def reads(function: Command) -> Command:
         registry: str | None,
         cache: str | None,
         remote: bool,
+        offline: bool,
         **rest: object,
     ) -> Any:  # noqa: ANN401 - an exit code, or nothing
         given = {"url": url, "registry": registry}
-        client = _find_client(given, service=service, cache=cache, force_remote=remote)
+        client = _find_client(
+            given,
+            service=service,
+            cache=cache,
+            force_remote=remote,
+            offline=offline or None,
+        )
         with stopping_cleanly():
             return function(client=client, **rest)
 
@@ -193,8 +195,8 @@ def uses_cache(function: Command) -> Command:
     return command
 
 
-def changes(function: Command) -> Command:
-    """Give a command that changes something its options, and a ``client``."""
+def requests(function: Command) -> Command:
+    """Give a command that sends requests its options, and a ``client``."""
 
     @_url
     @service
@@ -216,147 +218,32 @@ def changes(function: Command) -> Command:
     return command
 
 
-def print_json(document: object) -> None:
-    """Print ``document`` as the JSON document of a command."""
-    click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+def changes(function: Command) -> Command:
+    """Like :func:`requests`, for a command that prints once it has changed something.
+
+    If nobody reads that, it has still succeeded.
+    """
+
+    @functools.wraps(function)
+    def command(**options: object) -> Any:  # noqa: ANN401 - an exit code, or nothing
+        try:
+            return function(**options)
+        except terminal.OutputLost as lost:
+            lost.is_done = True
+            raise
+
+    return requests(command)
 
 
 def print_done(what: str, place: Address, *, as_json: bool) -> None:
     """Print what the command did with a project, an asset or a version."""
     if as_json:
-        print_json(named(place))
+        terminal.print_json(named(place))
     else:
-        click.echo(f"{what} {printable(str(place))}")
+        click.echo(f"{what} {terminal.printable(str(place))}")
 
 
 def named(place: Address) -> dict[str, object]:
     """The names in an address, for JSON documents."""
     parts = {"project": place.project, "asset": place.asset, "version": place.version}
     return {what: name for what, name in parts.items() if name}
-
-
-def printable(name: str) -> str:
-    """``name``, quoted and escaped unless it is safe to print."""
-    return name if name.isprintable() else quoted(name)
-
-
-def on_terminal() -> bool:
-    """Whether the output is a terminal; otherwise, a script reads it."""
-    return sys.stdout.isatty()
-
-
-def size(count: int) -> str:
-    """A number of bytes: ``3.4 MB`` on a terminal, plain digits for scripts."""
-    return decimal(count) if on_terminal() else str(count)
-
-
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, on_terminal: bool | None = None
-) -> None:
-    """Print rows: as a table on a terminal, otherwise as lines of fields between tabs.
-
-    ``on_terminal`` overrides the check for a terminal. A column whose name starts with ``>``
-    holds numbers.
-    """
-    if not (sys.stdout.isatty() if on_terminal is None else on_terminal):
-        for row in rows:
-            click.echo("\t".join(printable(field) for field in row))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        number = column.startswith(">")
-        table.add_column(
-            column.removeprefix(">"),
-            justify="right" if number else "left",
-            overflow="fold",
-            no_wrap=number,
-        )
-    for row in rows:
-        table.add_row(*(Text(printable(field)) for field in row))
-    Console().print(table)
-
-
-def print_facts(facts: Iterable[tuple[str, str]], *, err: bool = False) -> None:
-    """Print names and values, one pair per line."""
-    listed = list(facts)
-    width = max((len(what) for what, _ in listed), default=0)
-    for what, how in listed:
-        click.echo(f"{what:<{width}}  {printable(how)}", err=err)
-
-
-class _Phase:
-    """A later phase of work, shown by the same bar."""
-
-    def __init__(self, progress: Progress, task: TaskID, title: str) -> None:
-        self._progress = progress
-        self._task = task
-        self._title = title
-        self._done = 0
-
-    def expect(self, files: int, size: int | None) -> None:
-        """Set the total, and start at zero."""
-        self._done = 0
-        self._progress.reset(self._task, description=self._title, total=size, done=0, files=files)
-
-    def advance(self, files: int, size: int) -> None:
-        """Add to what is done."""
-        self._done += files
-        self._progress.update(self._task, advance=size, done=self._done)
-
-
-class Bar:
-    """A :class:`gobbler.model.progress.Progress` that draws a bar, and removes it at the end.
-
-    ``title`` names the work, ``afterwards`` the work that follows the last file.
-    """
-
-    def __init__(self, title: str, afterwards: str = "") -> None:
-        console = Console(stderr=True)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.fields[done]}/{task.fields[files]} files"),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._title = title
-        self._afterwards = afterwards
-        self._files: int | None = None
-        self._done = 0
-        first = afterwards or title
-        self._task = self._progress.add_task(first, total=None, done=0, files="?")
-
-    def expect(self, files: int, size: int | None) -> None:
-        """Set the total."""
-        self._files = files
-        self._progress.update(self._task, description=self._title, files=files, total=size)
-
-    def advance(self, files: int, size: int) -> None:
-        """Add to what is done."""
-        self._done += files
-        if self._afterwards and self._done == self._files:
-            self._progress.reset(
-                self._task, description=self._afterwards, total=None, done=0, files="?"
-            )
-        else:
-            self._progress.update(self._task, advance=size, done=self._done)
-
-    def next(self, title: str) -> _Phase:
-        """The progress of a later phase, under its own ``title``."""
-        return _Phase(self._progress, self._task, title)
-
-    def __enter__(self) -> Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import config
 from gobbler.client.cache.cache import default_cache
 from gobbler.client.config import KEYS, SERVICE_KEYS, ConfigFile
@@ -67,7 +67,7 @@ def show(service: str | None, as_json: bool) -> None:
     located = resolve_service({}, service, os.environ, files)
     found = _settings(located, files)
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "settings": {
                     name: None if each is None else {"value": each.value, "source": each.source}
@@ -79,7 +79,7 @@ def show(service: str | None, as_json: bool) -> None:
         )
         return
     rows = [[name, *(each or _absent(name, located))] for name, each in found.items()]
-    common.print_table(["setting", "value", "from"], rows)
+    terminal.print_table(["setting", "value", "from"], rows)
 
 
 def _settings(located: ServiceConfig, files: list[ConfigFile]) -> dict[str, Setting | None]:
@@ -108,9 +108,9 @@ def path(site: bool, as_json: bool) -> None:
     """
     found = _path(site)
     if as_json:
-        common.print_json({"path": found, "exists": os.path.exists(found)})
+        terminal.print_json({"path": found, "exists": os.path.exists(found)})
     else:
-        click.echo(found)
+        terminal.print_path(found)
 
 
 @command.command("set", short_help="Write a setting into your configuration file.")
@@ -157,6 +157,6 @@ def _path(site: bool) -> str:
 
 def _report(file: str, changed: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        common.print_json(changed | {"path": file})
+        terminal.print_json(changed | {"path": file})
     else:
-        click.echo(f"changed {common.printable(file)}")
+        click.echo(f"changed {terminal.printable(file)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client
 from gobbler.model.records import Uploader
 
@@ -36,6 +36,6 @@ def command(
     """
     client.admin.create_project(project, owners=owners or None, uploaders=uploaders or None)
     if as_json:
-        common.print_json({"project": project})
+        terminal.print_json({"project": project})
     else:
-        click.echo(f"created project {common.printable(project)}")
+        click.echo(f"created project {terminal.printable(project)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import Amount, below, count
 from gobbler.client import Client, LinkChange, RequestFailed, Version
 from gobbler.client.address import Address, deletion_target, not_there, parse_as
@@ -126,7 +126,7 @@ def _check(place: Address, survey: _Survey) -> None:
 
 
 def _ask(place: Address, survey: _Survey) -> None:
-    common.print_facts(_facts(place, survey, "delete"), err=True)
+    terminal.print_facts(_facts(place, survey, "delete"), err=True)
     if not click.confirm("Delete this permanently?", err=True):
         raise Cancelled("nothing was deleted")
 
@@ -142,9 +142,9 @@ def _delete(client: Client, place: Address, *, force: bool) -> None:
 
 def _report(place: Address, survey: _Survey, what: str, *, as_json: bool, dry_run: bool) -> None:
     if not as_json:
-        common.print_facts(_facts(place, survey, what))
+        terminal.print_facts(_facts(place, survey, what))
         return
-    common.print_json(
+    terminal.print_json(
         common.named(place)
         | {
             "dry_run": dry_run,

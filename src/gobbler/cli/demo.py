@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import click
 from rich.filesize import decimal
 
-from gobbler.cli import common
+from gobbler.cli import terminal
 from gobbler.cli.amounts import Amount, count
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
-from gobbler.client.testing import TestService
+from gobbler.client.testing import TestService, make_directories
 from gobbler.errors import Code, Fault
 from gobbler.model.names import file_name_problem, is_internal
 
@@ -49,10 +49,10 @@ def command(as_json: bool) -> None:
     with stopping_cleanly(), _temporary_directory() as root:
         demo.run(root)
     if as_json:
-        common.print_json({"steps": demo.steps})
+        terminal.print_json({"steps": demo.steps})
         return
     click.echo()
-    common.print_table(
+    terminal.print_table(
         ["step", ">files", ">bytes", ">seconds"],
         [
             [
@@ -93,10 +93,7 @@ class Demo:
     def run(self, root: str) -> None:
         """Run all steps in the directory ``root``."""
         source = self.collect(os.path.join(root, "source"))
-        staging, registry = os.path.join(root, "staging"), os.path.join(root, "registry")
-        os.mkdir(staging)
-        os.chmod(staging, 0o1777)  # noqa: S103 - what staging is
-        os.mkdir(registry)
+        staging, registry = make_directories(root)
         begun = time.monotonic()
         service = TestService(staging, registry)
         try:
@@ -137,9 +134,7 @@ class Demo:
     def publish(self, client: Client, source: str, version: str) -> None:
         """Publish ``source`` as ``version``, and print what was stored and linked."""
         begun = time.monotonic()
-        published = client.upload(
-            PROJECT, ASSET, version, source, ignore_dot=False, concurrent=JOBS
-        )
+        published = client.upload(PROJECT, ASSET, version, source, concurrent=JOBS)
         seconds = time.monotonic() - begun
         stored, linked = count(published.manifest())
         self.say(f"Published {PROJECT}/{ASSET}/{version}")

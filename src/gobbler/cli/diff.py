@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client, Difference, Version
 from gobbler.model.records import Entry, plain
 
@@ -40,10 +40,10 @@ def command(
     old, new = client.version(before), client.version(after)
     found = old.diff(new)
     if as_json:
-        common.print_json(_document(old, new, found))
+        terminal.print_json(_document(old, new, found))
     elif name_status:
         for letter, path, _, _ in _lines(found):
-            click.echo(f"{letter}\t{common.printable(path)}")
+            click.echo(f"{letter}\t{terminal.printable(path)}")
     else:
         _print(found)
     if exit_code and found:
@@ -68,8 +68,8 @@ def _print(found: Difference) -> None:
         (letter, path, _size(before), _size(after)) for letter, path, before, after in _lines(found)
     ]
     if rows:
-        common.print_table(["", "path", ">before", ">after"], rows)
-    if common.on_terminal():
+        terminal.print_table(["", "path", ">before", ">after"], rows)
+    if terminal.is_terminal():
         click.echo(
             f"{len(found.added)} added, {len(found.removed)} deleted, "
             f"{len(found.changed)} modified, {len(found.same)} the same"
@@ -77,7 +77,7 @@ def _print(found: Difference) -> None:
 
 
 def _size(entry: Entry | None) -> str:
-    return "" if entry is None or entry.is_directory else common.size(entry.size)
+    return "" if entry is None or entry.is_directory else terminal.size(entry.size)
 
 
 def _document(old: Version, new: Version, found: Difference) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.signals import stopping_cleanly
 from gobbler.doctor.examination import examine
 from gobbler.doctor.findings import Finding, Verdict, worst
@@ -58,7 +57,7 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
         findings = as_account(user, examine, *directories) if user else examine(*directories)
     verdict = worst(findings)
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "staging": directories[0],
                 "registry": directories[1],
@@ -71,7 +70,7 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
         _print_table(findings)
     else:
         rows = [[f.verdict.value, f.where, f.what, f.sentence, f.remedy] for f in findings]
-        common.print_table(["verdict", "where", "what", "found", "remedy"], rows)
+        terminal.print_table(["verdict", "where", "what", "found", "remedy"], rows)
     return int(verdict is Verdict.FAULT)
 
 
@@ -81,14 +80,14 @@ def _print_table(findings: Sequence[Finding]) -> None:
         table.add_column(column, no_wrap=True)
     table.add_column("found", overflow="fold")
     for finding in findings:
-        found = Text(common.printable(finding.sentence))
+        found = Text(terminal.printable(finding.sentence))
         if finding.remedy:
-            found.append(f"\n→ {common.printable(finding.remedy)}", "italic")
+            found.append(f"\n→ {terminal.printable(finding.remedy)}", "italic")
         mark = Text(finding.verdict.value, _STYLES[finding.verdict])
-        table.add_row(mark, finding.where, finding.what, found)
-    console = Console()
-    console.print(table)
-    console.print(Text(f"\n{_summary(findings)}", "bold"))
+        where, what = Text(terminal.printable(finding.where)), Text(finding.what)
+        table.add_row(mark, where, what, found)
+    terminal.print_rich(table)
+    terminal.print_rich(Text(f"\n{_summary(findings)}", "bold"))
 
 
 def _summary(findings: Sequence[Finding]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common
-from gobbler.cli.common import Bar
+from gobbler.cli import common, terminal
+from gobbler.cli.progress_bar import Bar
 from gobbler.client import Client
 from gobbler.client.address import parse
 from gobbler.client.client import resolve_latest
@@ -66,6 +66,6 @@ def command(
     if destination is not None:
         path = export(path, destination)
     if as_json:
-        common.print_json({"address": str(place), "path": path, "directory": not single})
+        terminal.print_json({"address": str(place), "path": path, "directory": not single})
     else:
-        click.echo(path)
+        terminal.print_path(path)

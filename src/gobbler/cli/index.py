@@ -8,10 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.errors import Code, Fault, Refused, os_error_code
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
@@ -84,7 +83,7 @@ def rebuild(index: Index) -> None:
       sudo -u gobbler gobbler index rebuild --registry /data/registry \\
           --index /var/lib/gobbler/index.db
     """
-    console = Console(stderr=True)
+    console = terminal.console(err=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
@@ -109,7 +108,7 @@ def status(index: Index, as_json: bool) -> None:
     """
     found = {"index": index.path, **index.status(), "size": os.path.getsize(index.path)}
     if as_json:
-        common.print_json(found)
+        terminal.print_json(found)
         return
     labels = {"links": "links between versions", "behind": "versions behind"}
-    common.print_facts((labels.get(what, what), str(value)) for what, value in found.items())
+    terminal.print_facts((labels.get(what, what), str(value)) for what, value in found.items())

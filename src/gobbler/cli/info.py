@@ -6,12 +6,12 @@ import os
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client
 
 
 @click.command()
-@common.changes
+@common.requests
 @common.as_json
 def command(client: Client, as_json: bool) -> None:
     """Show a service, its directories, and what you can do from this machine.
@@ -25,7 +25,7 @@ def command(client: Client, as_json: bool) -> None:
     can_change = os.access(staging, os.W_OK | os.X_OK)
     can_read = os.path.isdir(registry)
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "url": client.url,
                 "staging": staging,
@@ -38,5 +38,5 @@ def command(client: Client, as_json: bool) -> None:
     change = "writable: changes work" if can_change else "not writable here: no changes"
     read = "mounted: direct reads" if can_read else "not mounted here: reads over HTTP"
     click.echo(f"service   {client.url}")
-    click.echo(f"staging   {common.printable(staging)} ({change})")
-    click.echo(f"registry  {common.printable(registry)} ({read})")
+    click.echo(f"staging   {terminal.printable(staging)} ({change})")
+    click.echo(f"registry  {terminal.printable(registry)} ({read})")

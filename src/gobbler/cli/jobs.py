@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common
-from gobbler.cli.common import Bar
+from gobbler.cli import common, terminal
+from gobbler.cli.progress_bar import Bar
 from gobbler.client import Client
 from gobbler.errors import Cancelled, Code
 from gobbler.model.jobs import JobState
@@ -35,7 +35,7 @@ def command() -> None:
     "--all", "all_users", is_flag=True, help="List the jobs of all users (administrators)."
 )
 @common.as_json
-@common.changes
+@common.requests
 def ls(client: Client, all_users: bool, as_json: bool) -> None:
     """List jobs, the oldest first.
 
@@ -47,18 +47,18 @@ def ls(client: Client, all_users: bool, as_json: bool) -> None:
     jobs = [job for job in client.jobs.list(all_users=all_users) if job.action != "list_jobs"]
     jobs.sort(key=lambda job: job.submitted)
     if as_json:
-        common.print_json(jobs)
+        terminal.print_json(jobs)
         return
     rows = [
         (job.job, job.user, job.action, job.state, job.submitted, _details(job)) for job in jobs
     ]
-    common.print_table(("job", "user", "action", "state", "submitted", ""), rows)
+    terminal.print_table(("job", "user", "action", "state", "submitted", ""), rows)
 
 
 @command.command()
 @_job
 @common.as_json
-@common.changes
+@common.requests
 def show(client: Client, job: str, as_json: bool) -> None:
     """Show the state of a job, and its answer.
 
@@ -68,7 +68,7 @@ def show(client: Client, job: str, as_json: bool) -> None:
     """
     state = client.jobs.get(job).state()
     if as_json:
-        common.print_json(state)
+        terminal.print_json(state)
         return
     facts = [
         ("job", state.job),
@@ -79,13 +79,13 @@ def show(client: Client, job: str, as_json: bool) -> None:
         ("finished", state.finished or ""),
         ("", _details(state)),
     ]
-    common.print_facts([fact for fact in facts if fact[1]])
+    terminal.print_facts([fact for fact in facts if fact[1]])
 
 
 @command.command()
 @_job
 @common.as_json
-@common.changes
+@common.requests
 def follow(client: Client, job: str, as_json: bool) -> None:
     """Wait until a job ends. The exit code is that of the request.
 
@@ -99,15 +99,15 @@ def follow(client: Client, job: str, as_json: bool) -> None:
     with Bar(f"job {handle.name}") as bar:
         handle.wait(progress=bar)
     if as_json:
-        common.print_json(handle.state())
+        terminal.print_json(handle.state())
     else:
-        click.echo(f"done {common.printable(handle.name)}")
+        click.echo(f"done {terminal.printable(handle.name)}")
 
 
 @command.command()
 @_job
 @common.as_json
-@common.changes
+@common.requests
 def cancel(client: Client, job: str, as_json: bool) -> None:
     """Cancel a job. It changes nothing then.
 
@@ -119,9 +119,9 @@ def cancel(client: Client, job: str, as_json: bool) -> None:
     """
     state = client.jobs.get(job).cancel()
     if as_json:
-        common.print_json(state)
+        terminal.print_json(state)
     elif state.state == "cancelled":
-        click.echo(f"cancelled {common.printable(state.job)}")
+        click.echo(f"cancelled {terminal.printable(state.job)}")
     else:
         raise Cancelled(
             f"job {state.job} can't be cancelled: it is {state.state}",
@@ -140,4 +140,4 @@ def _details(job: JobState) -> str:
         return ""
     left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     done = f"{progress.files} of {progress.files_expected} files"
-    return f"{done}, {common.size(progress.bytes)}{left}"
+    return f"{done}, {terminal.size(progress.bytes)}{left}"

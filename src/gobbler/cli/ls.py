@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import describe
 from gobbler.client import Client
 from gobbler.client.address import Address, not_there, parse
@@ -48,9 +48,9 @@ def command(client: Client, address: str, as_json: bool) -> None:
 
 def _names(what: str, of: dict[str, str], names: list[str], as_json: bool) -> None:
     if as_json:
-        common.print_json({**of, f"{what}s": names})
+        terminal.print_json({**of, f"{what}s": names})
     else:
-        common.print_table([what], [[name] for name in names])
+        terminal.print_table([what], [[name] for name in names])
 
 
 def _versions(client: Client, place: Address, as_json: bool) -> None:
@@ -61,7 +61,7 @@ def _versions(client: Client, place: Address, as_json: bool) -> None:
         for version in versions
     ]
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "project": place.project,
                 "asset": place.asset,
@@ -79,7 +79,7 @@ def _versions(client: Client, place: Address, as_json: bool) -> None:
         ]
         for each in described
     ]
-    common.print_table(["version", "published", "by", ""], rows)
+    terminal.print_table(["version", "published", "by", ""], rows)
 
 
 def _note(described: dict[str, Any]) -> str:
@@ -95,7 +95,7 @@ def _files(client: Client, place: Address, as_json: bool) -> None:
     if place.path and not entries:
         raise not_there(place)
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "project": place.project,
                 "asset": place.asset,
@@ -104,11 +104,11 @@ def _files(client: Client, place: Address, as_json: bool) -> None:
             }
         )
         return
-    common.print_table(
+    terminal.print_table(
         [">size", "path", "linked to"],
         [
             [
-                common.size(entry.size),
+                terminal.size(entry.size),
                 path + "/" * entry.is_directory,
                 _target(entry),
             ]

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from msgspec import UNSET
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Asset, Client, NewPermissions, Project
 from gobbler.client.address import Address, parse_as
 from gobbler.errors import Missing, quoted
@@ -234,7 +234,7 @@ def _report(
 def _show(place: Address, permissions: Permissions | NewPermissions, *, as_json: bool) -> None:
     shown = plain(permissions)
     if as_json:
-        common.print_json(common.named(place) | shown)
+        terminal.print_json(common.named(place) | shown)
         return
     fields = ("id", "asset", "version", "until")
     rows = [["owner", owner, "", "", "", ""] for owner in shown.get("owners", ())]
@@ -244,4 +244,4 @@ def _show(place: Address, permissions: Permissions | NewPermissions, *, as_json:
     if permissions.global_write is not UNSET:
         allowed = "yes" if permissions.global_write else "no"
         rows.append(["global write", allowed, "", "", "", ""])
-    common.print_table(["right", "user", "asset", "version", "until", ""], rows)
+    terminal.print_table(["right", "user", "asset", "version", "until", ""], rows)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import click
 
-from gobbler.cli import common
-from gobbler.cli.amounts import below, describe
-from gobbler.client import Client
+from gobbler.cli import common, terminal
+from gobbler.cli.amounts import below, count, describe
+from gobbler.client import Client, Version
 from gobbler.client.address import parse, parse_as
 from gobbler.client.client import resolve_latest
-from gobbler.errors import Code, Refused, quoted
+from gobbler.client.review import Review
+from gobbler.errors import Code, GobblerError, Refused, quoted
 
 
 @click.group()
@@ -26,6 +28,7 @@ def command() -> None:
       gobbler probation list weather
       gobbler ls weather/stations/2.0-beta
       gobbler probation approve weather/stations/2.0-beta
+      gobbler probation approve weather/stations/2.0-beta --digest 9f86d081...
     """
 
 
@@ -35,6 +38,9 @@ def command() -> None:
 @common.as_json
 def list_(client: Client, address: str, as_json: bool) -> None:
     """List all versions on probation, of the registry, a project or an asset.
+
+    The digest names the state of a version: review it, then give its digest to 'gobbler
+    probation approve'.
 
     \b
     Examples:
@@ -54,9 +60,9 @@ def list_(client: Client, address: str, as_json: bool) -> None:
         if described.get("on_probation", True):
             key = version.key
             names = {"project": key.project, "asset": key.asset, "version": key.version}
-            found.append(names | described)
+            found.append(names | described | _digest(version))
     if as_json:
-        common.print_json({"versions": found})
+        terminal.print_json({"versions": found})
         return
     rows = [
         [
@@ -64,29 +70,80 @@ def list_(client: Client, address: str, as_json: bool) -> None:
             each.get("upload_finish", ""),
             each.get("upload_user_id", ""),
             each.get("problem", ""),
+            each.get("digest", ""),
         ]
         for each in found
     ]
-    common.print_table(["version", "published", "by", ""], rows)
+    terminal.print_table(["version", "published", "by", "", "digest"], rows)
+
+
+def _digest(version: Version) -> dict[str, Any]:
+    """The digest of a version; under ``problem`` why its records can't be read."""
+    try:
+        return {"digest": version.review().digest}
+    except GobblerError as error:
+        return {"problem": error.reason}
 
 
 @command.command()
 @common.address("address", metavar="PROJECT/ASSET/VERSION")
+@click.option(
+    "--digest",
+    metavar="DIGEST",
+    help="Approve only what you reviewed: the digest that 'probation list' and 'show' print.",
+)
 @common.spoof
 @common.changes
 @common.as_json
-def approve(client: Client, address: str, spoof: str | None, as_json: bool) -> None:
+def approve(
+    client: Client, address: str, digest: str | None, spoof: str | None, as_json: bool
+) -> None:
     """Approve a version on probation: it becomes final.
 
-    It also becomes the latest version, unless a later upload is final already.
+    It also becomes the latest version, unless a later upload is final already. The command
+    shows what it approves.
+
+    Its uploader can reject a version and upload another one of the same name, also while you
+    review it. With --digest, the service approves only the version with that digest.
 
     \b
-    Example:
+    Examples:
       gobbler probation approve weather/stations/2.0-beta
+      gobbler probation approve weather/stations/2.0-beta --digest 9f86d081...
     """
     place = resolve_latest(client, parse_as(address, "version"))
-    client.version(place.project, place.asset, place.version).approve(spoof=spoof)
-    common.print_done("approved", place, as_json=as_json)
+    version = client.version(place.project, place.asset, place.version)
+    shown: dict[str, object] = {}
+    lines: list[str] = []
+    if client.connection.can_read:
+        with contextlib.suppress(GobblerError):  # the service says what is wrong
+            shown, lines = _approved(version.review())
+    version.approve(reviewed=digest, spoof=spoof)
+    if as_json:
+        terminal.print_json(common.named(place) | shown)
+    else:
+        click.echo("\n".join([f"approved {terminal.printable(str(place))}", *lines]))
+
+
+def _approved(review: Review) -> tuple[dict[str, object], list[str]]:
+    """What is approved, as a JSON document and as lines."""
+    stored, linked = count(review.manifest)
+    summary = review.summary
+    described: dict[str, object] = {
+        "upload_user_id": summary.upload_user_id,
+        "upload_finish": summary.upload_finish,
+        "stored": stored._asdict(),
+        "linked": linked._asdict(),
+        "digest": review.digest,
+    }
+    user = terminal.printable(summary.upload_user_id)
+    lines = [
+        f"uploaded  {terminal.printable(summary.upload_finish)} by {user}",
+        f"stored    {stored}",
+        f"linked    {linked}",
+        f"digest    {review.digest}",
+    ]
+    return described, lines
 
 
 @command.command()

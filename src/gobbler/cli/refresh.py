@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import bulk, common
+from gobbler.cli import bulk, common, terminal
 from gobbler.cli.bulk import repair
 from gobbler.client import Client
 from gobbler.client.address import parse_as
@@ -83,11 +83,11 @@ def latest(client: Client, address: str, as_json: bool) -> None:
     place = parse_as(address, "asset")
     version = client.admin.refresh_latest(place.project, place.asset)
     if as_json:
-        common.print_json(common.named(place) | {"version": version})
+        terminal.print_json(common.named(place) | {"version": version})
     elif version is None:
-        click.echo(f"{common.printable(str(place))} has no final version", err=True)
+        click.echo(f"{terminal.printable(str(place))} has no final version", err=True)
     else:
-        click.echo(common.printable(version))
+        click.echo(terminal.printable(version))
 
 
 @command.command()
@@ -104,6 +104,6 @@ def usage(client: Client, project: str, as_json: bool) -> None:
     place = parse_as(project, "project")
     total = client.admin.refresh_usage(place.project)
     if as_json:
-        common.print_json(common.named(place) | {"usage": total})
+        terminal.print_json(common.named(place) | {"usage": total})
     else:
-        click.echo(common.size(total))
+        click.echo(terminal.size(total))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from gobbler.cli import bulk, common
+from gobbler.cli import bulk, common, terminal
 from gobbler.cli.amounts import count
 from gobbler.cli.bulk import repair
 from gobbler.client import BulkRepair, Client
@@ -86,13 +86,13 @@ def command(
 def _list(planned: BulkRepair, *, as_json: bool) -> None:
     addresses = [task.partition("/")[2] for task in planned.tasks]
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {"dry_run": True, "done_before": planned.done_before, "versions": addresses}
         )
         return
     bulk.report_resumed(planned)
     for address in addresses:
-        click.echo(f"would reindex {common.printable(address)}")
+        click.echo(f"would reindex {terminal.printable(address)}")
 
 
 def _ask(planned: BulkRepair) -> None:
@@ -120,7 +120,7 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
     client.admin.reindex_version(place.project, place.asset, place.version)
     stored, linked = count(version.manifest(overwrite=True))
     if as_json:
-        common.print_json(
+        terminal.print_json(
             common.named(place)
             | {
                 "stored": stored._asdict(),
@@ -128,6 +128,6 @@ def _reindex(client: Client, address: str, *, as_json: bool) -> None:
             }
         )
         return
-    common.print_facts(
+    terminal.print_facts(
         [("reindexed", str(place)), ("stored", str(stored)), ("linked", str(linked))]
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client
 from gobbler.client.address import deletion_target, parse_as
 from gobbler.client.client import resolve_latest
@@ -42,7 +42,7 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
         [deletion_target(place) for place in places], dry_run=dry_run
     )
     if as_json:
-        common.print_json({"dry_run": dry_run, "changes": [plain(each) for each in changes]})
+        terminal.print_json({"dry_run": dry_run, "changes": [plain(each) for each in changes]})
         return
     if not changes:
         click.echo("no other version has a link there", err=True)
@@ -52,8 +52,8 @@ def command(client: Client, addresses: tuple[str, ...], dry_run: bool, as_json: 
             each.path,
             "copy" if each.copy else "link",
             each.source,
-            common.size(each.usage),
+            terminal.size(each.usage),
         ]
         for each in changes
     ]
-    common.print_table(["link", "becomes", "because of", ">added"], rows)
+    terminal.print_table(["link", "becomes", "because of", ">added"], rows)

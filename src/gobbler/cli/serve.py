@@ -67,6 +67,12 @@ _OPTIONS = (
         "everyone, '-name' excludes a user.",
     ),
     click.option(
+        "--trust-groups",
+        is_flag=True,
+        help="Take request files and sources as their owner's work even if a group can write "
+        "them. By default, that must be the owner's own private group.",
+    ),
+    click.option(
         "--durability",
         type=click.Choice([choice.value for choice in Durability]),
         default=Durability.FULL.value,
@@ -127,7 +133,7 @@ def _concurrency(registry: str, dask: str) -> int:
 def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
     """The options that name the two directories; without ``default`` they are required."""
     helps = {
-        "staging": "Where users put requests and sources. Every user can write there (mode 1777).",
+        "staging": "Where users put requests and sources. Every user can add files (mode 1733).",
         "registry": "Where versions are published. Only the service can write there.",
     }
     for name, text in helps.items():
@@ -169,6 +175,7 @@ def _with_settings(function: Command) -> Command:
         admins: str,
         whitelist: str | None,
         spoof: str | None,
+        trust_groups: bool,
         durability: str,
         grace: float,
         concurrency: int | None,
@@ -194,6 +201,7 @@ def _with_settings(function: Command) -> Command:
             admins=frozenset(name for part in admins.split(",") if (name := part.strip())),
             whitelist=read_whitelist(whitelist) if whitelist else (),
             spoofing=read_spoofing(spoof) if spoof else (),
+            trust_groups=trust_groups,
             durability=Durability(durability),
             grace=grace,
             concurrency=concurrency or _concurrency(registry, dask),
@@ -303,7 +311,7 @@ def _introduce(settings: Settings) -> None:
         ("administrator", ", ".join(sorted(settings.admins))),
     ]
     # With directories, a service starts without loading the client.
-    from gobbler.cli.common import print_facts  # noqa: PLC0415
+    from gobbler.cli.terminal import print_facts  # noqa: PLC0415
 
     print_facts(facts, err=True)
 

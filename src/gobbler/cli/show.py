@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import Amount, below, count, describe
 from gobbler.client import Client
 from gobbler.client.address import Address, parse_as
@@ -56,35 +56,37 @@ def command(client: Client, address: str, links: bool, as_json: bool) -> None:
         shown = _project(client, place)
     shown = common.named(place) | shown | _permissions(client, place)
     if as_json:
-        common.print_json(shown)
+        terminal.print_json(shown)
     else:
-        common.print_facts(_facts(shown))
+        terminal.print_facts(_facts(shown))
 
 
 def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
     found = client.version(place.project, place.asset, place.version).relations()
     if as_json:
-        common.print_json(common.named(place) | plain(found))
+        terminal.print_json(common.named(place) | plain(found))
         return
     links = [
-        [each.path, "copy" if each.copy else "link", each.source, common.size(each.usage)]
+        [each.path, "copy" if each.copy else "link", each.source, terminal.size(each.usage)]
         for each in found.links
     ]
     shared = [
-        [each.version, str(each.files), common.size(each.size), common.size(each.stored)]
+        [each.version, str(each.files), terminal.size(each.size), terminal.size(each.stored)]
         for each in found.shared
     ]
-    if not common.on_terminal():
+    if not terminal.is_terminal():
         # For scripts: the first field is the kind of the line.
-        common.print_table([], [["link", *row] for row in links] + [["shared", *r] for r in shared])
+        terminal.print_table(
+            [], [["link", *row] for row in links] + [["shared", *r] for r in shared]
+        )
         return
     if links:
-        common.print_table(["link", "would become", "leads to", ">added"], links)
+        terminal.print_table(["link", "would become", "leads to", ">added"], links)
     else:
         click.echo("no other version has a link here")
     click.echo()
     if shared:
-        common.print_table(["same content in", ">contents", ">size", ">stored there"], shared)
+        terminal.print_table(["same content in", ">contents", ">size", ">stored there"], shared)
     else:
         click.echo("no other version has the same content")
 
@@ -107,9 +109,11 @@ def _asset(client: Client, place: Address) -> dict[str, Any]:
 def _version(client: Client, place: Address) -> dict[str, Any]:
     version = client.version(place.project, place.asset, place.version)
     summary = version.summary()
+    review = {"digest": version.review().digest} if summary.on_probation else {}
     stored, linked = count(version.manifest())
     return plain(summary) | {
         "on_probation": summary.on_probation,
+        **review,
         "latest": version.asset.latest() == version,
         "stored": stored._asdict(),
         "linked": linked._asdict(),
@@ -135,7 +139,7 @@ def _facts(shown: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _text(name: str, value: Any) -> str:  # noqa: ANN401 - any value of a JSON document
     if name == "usage":
-        return common.size(value)
+        return terminal.size(value)
     if isinstance(value, dict):
         return str(Amount(**value))
     if isinstance(value, bool):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.cli.amounts import Amount, count, describe
 from gobbler.client import Asset, Client, Version
 from gobbler.client.address import Address, parse
@@ -67,9 +67,9 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
     assets = [{"asset": asset.name} | ({} if skip_versions else _asset(asset)) for asset in found]
     if as_json:
         if place.asset:
-            common.print_json({"project": place.project, **assets[0]})
+            terminal.print_json({"project": place.project, **assets[0]})
         else:
-            common.print_json({"project": place.project, "assets": assets})
+            terminal.print_json({"project": place.project, "assets": assets})
         return
     shown = [Node(asset["asset"], "", _version_nodes(asset)) for asset in assets]
     if place.asset:
@@ -136,7 +136,7 @@ def _show_version(client: Client, place: Address, level: int | None, as_json: bo
     amounts = _amounts(version.files(place.path))
     lines = list(_lines(version, place.path, level))
     if as_json:
-        common.print_json(
+        terminal.print_json(
             common.named(place)
             | ({"path": place.path} if place.path else {})
             | {
@@ -206,7 +206,7 @@ def _amount(files: int, size: int) -> str:
 
 
 def _bytes(size: int) -> str:
-    return common.size(size) if common.on_terminal() else f"{size} bytes"
+    return terminal.size(size) if terminal.is_terminal() else f"{size} bytes"
 
 
 def _file_note(entry: Entry) -> str:
@@ -235,8 +235,8 @@ def draw(top: Node) -> None:
     pending = [(top, "", "")]
     while pending:
         node, guide, indent = pending.pop()
-        note = click.style(f"  {common.printable(node.note)}", dim=True) if node.note else ""
-        click.echo(f"{guide}{common.printable(node.name)}{note}")
+        note = f"  {terminal.printable(node.note)}" if node.note else ""
+        terminal.print_with_note(f"{guide}{terminal.printable(node.name)}", note)
         for child in reversed(node.children):
             is_last = child is node.children[-1]
             pending.append(

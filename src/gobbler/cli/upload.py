@@ -7,14 +7,15 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
-from gobbler.cli.amounts import count
+from gobbler.cli import common, terminal
+from gobbler.cli.amounts import Amount, count
 from gobbler.cli.bulk import number
-from gobbler.cli.common import Bar
-from gobbler.client import Client
+from gobbler.cli.progress_bar import Bar
+from gobbler.client import Client, Version
 from gobbler.client.address import AT_LATEST, Address, parse_as
+from gobbler.client.notices import StepFailed, notify
 from gobbler.client.upload import UploadPlan
-from gobbler.errors import Code, Refused
+from gobbler.errors import Code, GobblerError, Refused
 
 
 @click.command()
@@ -28,9 +29,8 @@ from gobbler.errors import Code, Refused
 )
 @click.option(
     "--ignore-dot/--keep-dot",
-    default=True,
-    show_default=True,
-    help="Leave out names that start with a dot.",
+    default=False,
+    help="Leave out names that start with a dot, and list them. Default: keep them.",
 )
 @click.option("--no-wait", is_flag=True, help="Don't wait; print the name of the job.")
 @common.dry_run
@@ -62,8 +62,13 @@ def command(
       gobbler upload ./results weather/stations/1.3
       gobbler upload ./results weather/stations/2.0-beta --probation
 
+    All files are taken, also those whose names start with a dot; --ignore-dot leaves these out.
+    Names that start with '..' belong to the service, and are always left out. The command says
+    what it leaves out, and if the version has no files, or the same files as the latest one.
+
     If DIRECTORY is in staging, the service reads it there. Otherwise, the command copies it
-    to staging, and removes the copy afterwards, also after Ctrl-C.
+    to staging, and removes the copy afterwards, also after Ctrl-C. It copies nothing if the
+    version exists, the project is missing, or you may not upload.
 
     With --dry-run, the command scans DIRECTORY as the service does, shows which files the
     upload would store or link, and fails if an entry can't be published. It copies nothing,
@@ -102,12 +107,12 @@ def _submit(client: Client, place: Address, as_json: bool, **options: Any) -> No
     with Bar("copying to staging") as bar:
         job = client.submit(str(place), progress=bar, **options)
     if as_json:
-        common.print_json(common.named(place) | {"job": job.name})
+        terminal.print_json(common.named(place) | {"job": job.name})
     elif job.name:
         click.echo(job.name)
         click.echo(f"Follow it with: gobbler jobs follow {job.name}", err=True)
     else:
-        click.echo(f"published {common.printable(str(place))}; this service has no jobs")
+        click.echo(f"published {terminal.printable(str(place))}; this service has no jobs")
 
 
 def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> None:  # noqa: ANN401 - passed on
@@ -116,36 +121,44 @@ def _upload(client: Client, place: Address, as_json: bool, **options: Any) -> No
         publishing = bar.next("publishing")
         version = client.upload(str(place), progress=bar, publishing=publishing, **options)
     seconds = time.monotonic() - begun
-    outcome: dict[str, object] = {}
-    lines = [f"published {common.printable(str(place))} in {seconds:.1f} s"]
-    if client.connection.can_read:
+    outcome = _outcome(version) if client.connection.can_read else {}
+    if as_json:
+        terminal.print_json(common.named(place) | outcome | {"seconds": round(seconds, 3)})
+        return
+    lines = [f"published {terminal.printable(str(place))} in {seconds:.1f} s"]
+    lines += [f"{what:<9} {Amount(**outcome[what])}" for what in ("stored", "linked") if outcome]
+    if outcome.get("on_probation"):
+        lines.append(f"on probation; an owner can run: gobbler probation approve {place}")
+    click.echo("\n".join(lines))
+
+
+def _outcome(version: Version) -> dict[str, Any]:
+    """What was published; empty if it can't be read now, which is no failure of the upload."""
+    try:
         stored, linked = count(version.manifest(overwrite=True))
         on_probation = version.summary(overwrite=True).on_probation
-        outcome = {
-            "on_probation": on_probation,
-            "stored": stored._asdict(),
-            "linked": linked._asdict(),
-        }
-        lines += [f"stored    {stored}", f"linked    {linked}"]
-        if on_probation:
-            lines.append(f"on probation; an owner can run: gobbler probation approve {place}")
-    if as_json:
-        common.print_json(common.named(place) | outcome | {"seconds": round(seconds, 3)})
-    else:
-        click.echo("\n".join(lines))
+    except (GobblerError, OSError) as error:
+        reason = error.reason if isinstance(error, GobblerError) else error.strerror
+        notify(f"the version is published, but its records can't be read: {reason}", StepFailed)
+        return {}
+    return {
+        "on_probation": on_probation,
+        "stored": stored._asdict(),
+        "linked": linked._asdict(),
+    }
 
 
 def _print_plan(plan: UploadPlan, as_json: bool) -> None:
     if as_json:
-        common.print_json(plan)
+        terminal.print_json(plan)
         return
     rows = [
-        *(("store", path, common.size(size)) for path, size in plan.stored.items()),
+        *(("store", path, terminal.size(size)) for path, size in plan.stored.items()),
         *(("link", path, target) for path, target in plan.linked.items()),
         *(("refused unless whitelisted", path, target) for path, target in plan.undecided.items()),
         *(("empty", path, "") for path in plan.empty),
     ]
-    common.print_table(("", "path", "size or target"), rows)
+    terminal.print_table(("", "path", "size or target"), rows)
     click.echo(
         f"would store {number(len(plan.stored), 'file')} ({number(plan.bytes, 'byte')}) and link "
         f"{number(len(plan.linked), 'file')}",

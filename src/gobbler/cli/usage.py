@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gobbler.cli import common
+from gobbler.cli import common, terminal
 from gobbler.client import Client, Project
 from gobbler.client.address import parse, parse_as
 from gobbler.errors import GobblerError
@@ -31,23 +31,23 @@ def command(client: Client, project: str, as_json: bool) -> None:
         place = parse_as(project, "project")
         usage = client.project(place.project).usage()
         if as_json:
-            common.print_json(common.named(place) | {"usage": usage})
+            terminal.print_json(common.named(place) | {"usage": usage})
         else:
-            click.echo(common.size(usage))
+            click.echo(terminal.size(usage))
         return
     described = [_describe(project) for project in client.projects()]
     if as_json:
-        common.print_json({"projects": described})
+        terminal.print_json({"projects": described})
         return
     rows = [
         [
-            common.size(each["usage"]) if "usage" in each else "",
+            terminal.size(each["usage"]) if "usage" in each else "",
             each["project"],
             each.get("problem", ""),
         ]
         for each in described
     ]
-    common.print_table([">usage", "project", ""], rows)
+    terminal.print_table([">usage", "project", ""], rows)
 
 
 def _describe(project: Project) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.filesize import decimal
 
-from gobbler.cli import amounts, bulk, common
+from gobbler.cli import amounts, bulk, common, terminal
 from gobbler.client import Budget, BulkValidation, Client, RequestFailed, ValidationResult
 from gobbler.client.address import Address, parse, parse_as
 from gobbler.client.client import resolve_latest
@@ -42,7 +42,7 @@ from gobbler.model.records import format_time
 @click.option(
     "--status", is_flag=True, help="With --all: only show when each version was last verified."
 )
-@common.changes
+@common.requests
 @common.as_json
 def command(
     client: Client,
@@ -112,14 +112,14 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
             raise
     _record(client, place, time.monotonic() - started, problems, code)
     if as_json:
-        common.print_json(common.named(place) | {"valid": not problems, "problems": problems})
+        terminal.print_json(common.named(place) | {"valid": not problems, "problems": problems})
     elif problems:
         for problem in problems:
-            click.echo(common.printable(problem))
+            click.echo(terminal.printable(problem))
         number = bulk.number(len(problems), "problem")
         click.echo(f"error: {quoted(str(place))} has {number}", err=True)
     else:
-        click.echo(f"valid {common.printable(str(place))}")
+        click.echo(f"valid {terminal.printable(str(place))}")
     return Refused.exit_code if problems else 0
 
 
@@ -158,7 +158,7 @@ def validate_all(
         with bulk.reported_on_failure(report):
             results.extend(found)
     if as_json:
-        common.print_json(_document(found, results, time.monotonic() - started))
+        terminal.print_json(_document(found, results, time.monotonic() - started))
     else:
         report()
     return Refused.exit_code if _wrong(found, results) else 0
@@ -193,7 +193,7 @@ def _report(found: BulkValidation, results: list[ValidationResult], seconds: flo
         facts.append(("remaining", f"{found.left}: {why}the same command continues with them"))
     if found.done_before:
         facts.append(("not due", str(found.done_before)))
-    common.print_facts(facts, err=True)
+    terminal.print_facts(facts, err=True)
     if wrong:
         verb = "has" if len(wrong) == 1 else "have"
         number = bulk.number(len(wrong), "version")
@@ -244,7 +244,7 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
     """Show when each version was last verified."""
     known = client.admin.last_verified(project, asset)
     if as_json:
-        common.print_json(
+        terminal.print_json(
             {
                 "versions": [
                     dict(zip(("project", "asset", "version"), address.split("/"), strict=True))
@@ -264,11 +264,11 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
             format_time(last.finished),
             "valid" if last.is_valid else bulk.number(len(last.problems), "problem"),
             str(last.files),
-            common.size(last.bytes),
+            terminal.size(last.bytes),
         )
         for address, last in known.items()
     ]
-    common.print_table(("version", "verified", "result", ">files", ">size"), rows)
+    terminal.print_table(("version", "verified", "result", ">files", ">size"), rows)
 
 
 def next_command(address: str, code: str) -> str:

@@ -23,6 +23,7 @@ from gobbler.client.handle import NewPermissions
 from gobbler.client.jobs import Job
 from gobbler.client.project import Project
 from gobbler.client.relations import LinkChange
+from gobbler.client.review import Review
 from gobbler.client.source import ServiceInfo
 from gobbler.client.upload import UploadPlan
 from gobbler.client.version import Version
@@ -52,6 +53,7 @@ __all__ = [
     "PruneResult",
     "RepairResult",
     "RequestFailed",
+    "Review",
     "ServiceInfo",
     "TooSlow",
     "UploadPlan",

@@ -41,12 +41,23 @@ def listed_path(path: str) -> str:
     Otherwise raises :class:`~gobbler.errors.Fault`, since such a service can't be trusted.
     """
     if not is_below(path.removesuffix("/")):
-        raise Fault(
-            f"the service lists {quoted(path)}, which would leave the directory",
-            code=Code.INVALID_ANSWER,
-            hint="Check the address of the service: gobbler info",
-        )
+        raise _not_listed(path, "would leave the directory")
     return path
+
+
+def listed_name(name: str) -> str:
+    """``name``, an entry of a listing of one directory; raises as :func:`listed_path` does."""
+    if "/" in listed_path(name):
+        raise _not_listed(name, "is not in the directory itself")
+    return name
+
+
+def _not_listed(path: str, problem: str) -> Fault:
+    return Fault(
+        f"the service lists {quoted(path)}, which {problem}",
+        code=Code.INVALID_ANSWER,
+        hint="Check the address of the service: gobbler info",
+    )
 
 
 def is_below(path: str) -> bool:

@@ -22,9 +22,9 @@ from urllib.parse import quote
 import requests
 
 from gobbler.client.address import listed_path
-from gobbler.client.download import FILE_MODE, PIECE_BYTES, SMALL_FILE
+from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import NOT_A_SERVICE, Http
+from gobbler.client.http import NOT_A_SERVICE, PIECE_BYTES, Http
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5
@@ -197,6 +197,9 @@ class NoArchives(Exception):
 class Sink(Protocol):
     """Receives the members of an archive; paths are relative to its top."""
 
+    def expect_size(self, path: str, size: int) -> None:
+        """Raise if a file of ``size`` bytes, which follows, can't be the one at ``path``."""
+
     def directory(self, path: str) -> None:
         """Receive a directory; its members follow later."""
 
@@ -239,7 +242,9 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
         for member in untar:
             if member.is_directory:
                 sink.directory(member.path)
-            elif member.size <= SMALL_FILE:
+                continue
+            sink.expect_size(member.path, member.size)
+            if member.size <= SMALL_FILE:
                 sink.small(member.path, untar.content())
             else:
                 file = temp / f"large-{next(number)}"

@@ -50,6 +50,8 @@ class Client:
             :func:`~gobbler.client.cache.cache.default_cache`.
         force_remote: Read over HTTP even if the registry is mounted.
         service: The name of a service in the configuration files.
+        offline: Send no request: read only what the cache has, as it is. By default only if
+            ``GOBBLER_OFFLINE`` is 1.
 
     Without ``url``, ``staging``, ``registry`` and ``service``, the service is the one that
     ``GOBBLER_URL`` (with ``GOBBLER_STAGING`` and ``GOBBLER_REGISTRY``) or ``GOBBLER_SERVICE``
@@ -68,6 +70,7 @@ class Client:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         self.connection = Connection(  # for tools: what is known of the service, and raw requests
             url,
@@ -76,6 +79,7 @@ class Client:
             cache=cache,
             force_remote=force_remote,
             service=service,
+            offline=offline,
         )
         self._reader = RegistryReader(self.connection)
 
@@ -179,7 +183,7 @@ class Client:
         *,
         probation: bool = False,
         consume: bool | None = None,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -197,6 +201,12 @@ class Client:
         after a failure. The copied files are compared, by size and MD5, with what the service
         recorded.
 
+        What the service would refuse is refused before anything is copied, as far as it can be
+        known: the project is missing, the version exists, or the user may not upload it. The
+        warnings :class:`~gobbler.client.notices.LeftOut` and
+        :class:`~gobbler.client.notices.NothingNew` tell which names are left out, and that the
+        version takes no file, or has the same files as the latest one.
+
         Args:
             project: The new version: its address, a :class:`Version`, an :class:`Asset` followed
                 by the version's name, or three names.
@@ -206,7 +216,7 @@ class Client:
             probation: The version needs approval before it is final.
             consume: Whether the service may move the files out of the directory. By default only
                 if the directory is a copy that was made for this upload.
-            ignore_dot: Leave out names that start with a dot.
+            ignore_dot: Leave out names that start with a dot, and warn of them.
             spoof: Act for this user, where the service allows it.
             concurrent: How many files are copied at a time.
             progress: Receives the progress of the copy.
@@ -238,7 +248,7 @@ class Client:
         *,
         probation: bool = False,
         consume: bool | None = None,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -259,7 +269,7 @@ class Client:
         version: StrPath | None = None,
         directory: StrPath | None = None,
         *,
-        ignore_dot: bool = True,
+        ignore_dot: bool = False,
     ) -> UploadPlan:
         """Plan an :meth:`upload`: what it would store and link. Changes nothing, and sends no
         request.
@@ -275,7 +285,7 @@ class Client:
 
         With ``create=False`` only a free path is returned.
         """
-        return allocate_upload_directory(self.staging, create=create)
+        return allocate_upload_directory(self.connection.staging_directory, create=create)
 
     def _target(self, *given: object) -> tuple[Version, StrPath]:
         """The version to be made, and the directory, from the arguments of :meth:`upload`."""
@@ -328,6 +338,7 @@ def find_client(
     service: str | None = None,
     cache: str | None = None,
     force_remote: bool = False,
+    offline: bool | None = None,
 ) -> Client:
     """The client of the service that is meant.
 
@@ -344,6 +355,7 @@ def find_client(
         registry=resolved.get("registry"),
         cache=cache or (configured.value if configured else None),
         force_remote=force_remote,
+        offline=offline,
     )
 
 

@@ -15,19 +15,30 @@ from typing import TypeVar
 import msgspec
 
 from gobbler.client.cache.cache import Cache, default_cache
-from gobbler.client.errors import request_failed
+from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
 from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
+from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
-from gobbler.errors import Code, GobblerError, Refused
-from gobbler.model.jobs import JobState, job_answer, job_name
+from gobbler.errors import Code, GobblerError, Refused, Unreachable
+from gobbler.model.jobs import JobState, full_job_name, job_answer
+from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
 
 StrPath = str | os.PathLike[str]
 
 T = TypeVar("T")
+
+
+def is_offline_set() -> bool:
+    """Whether ``GOBBLER_OFFLINE`` says that no service is to be asked."""
+    return os.environ.get("GOBBLER_OFFLINE", "").lower() in ("1", "true", "yes", "on")
+
+
+class _Root(msgspec.Struct, frozen=True):
+    actions: tuple[str, ...] = ()
 
 
 class Connection:
@@ -45,16 +56,19 @@ class Connection:
         cache: StrPath | None = None,
         force_remote: bool = False,
         service: str | None = None,
+        offline: bool | None = None,
     ) -> None:
         given = {"url": url, "staging": staging, "registry": registry}
         self._given = {name: os.fspath(value) for name, value in given.items() if value is not None}
         self._service = service
         self._cache = None if cache is None else os.fspath(cache)
         self._force_remote = force_remote
+        self._offline = is_offline_set() if offline is None else offline
         # Each is found when it is first needed. `functools.cached_property` would hold a lock
         # while it asks the service, and a process forked at that moment would wait for it forever.
         self._resolved: ServiceConfig | None = None
         self._info: ServiceInfo | None = None
+        self._actions: frozenset[str] | None = None
         self._http: Http | None = None
         self._source: Source | None = None
         self._open_cache: Cache | None = None
@@ -62,7 +76,13 @@ class Connection:
     @property
     def _arguments(self) -> tuple[object, ...]:
         given = {**self._given, "url": self._given.get("url", "").rstrip("/")}
-        return (*sorted(given.items()), self._service, self._cache, self._force_remote)
+        return (
+            *sorted(given.items()),
+            self._service,
+            self._cache,
+            self._force_remote,
+            self._offline,
+        )
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Connection) and self._arguments == other._arguments
@@ -73,7 +93,7 @@ class Connection:
     def __getstate__(self) -> dict[str, object]:
         with contextlib.suppress(GobblerError):
             self.resolved  # noqa: B018 - so that the copy need not resolve it elsewhere
-        found = ("_info", "_http", "_source", "_open_cache")
+        found = ("_info", "_actions", "_http", "_source", "_open_cache")
         return self.__dict__ | dict.fromkeys(found)
 
     def __str__(self) -> str:
@@ -111,6 +131,11 @@ class Connection:
         return self.resolved.is_default
 
     @property
+    def is_offline(self) -> bool:
+        """Whether no request is sent."""
+        return self._offline
+
+    @property
     def http(self) -> Http:
         """The service over HTTP; :class:`~gobbler.errors.Refused` if it has no address."""
         if self._http is None:
@@ -121,14 +146,23 @@ class Connection:
                     hint="Pass it as `url` (--url), set GOBBLER_URL, or once and for all: "
                     "gobbler config set service.NAME.url URL",
                 )
-            if self.uses_default_url:
+            if self.uses_default_url and not self._offline:
                 check_default_service()
-            self._http = Http(self.url)
+            self._http = Http(self.url, offline=self._offline)
         return self._http
 
     def info(self) -> ServiceInfo:
         """The directories of the service; sends a request each time."""
         return self.http.get("/info", ServiceInfo)
+
+    def knows(self, action: str) -> bool:
+        """Whether the service announces the action; asks it once. The Go service announces none."""
+        if self._actions is None:
+            try:
+                self._actions = frozenset(self.http.get("/", _Root).actions)
+            except RequestFailed:  # a proxy that passes on only what it must
+                self._actions = frozenset()
+        return action in self._actions
 
     def _known(self, directory: str) -> str:
         """A directory of the service: as given or configured, else as the service reports it."""
@@ -143,6 +177,31 @@ class Connection:
     def staging(self) -> str:
         """The staging directory."""
         return self._known("staging")
+
+    @property
+    def staging_directory(self) -> StagingDirectory:
+        """The staging directory, to put something into it."""
+        return StagingDirectory(self.staging, self._is_service)
+
+    def _is_service(self, uid: int) -> bool:
+        """Whether ``uid`` is the account of the service, which is the owner of the registry.
+
+        A service that only claims to be one could name any directory as its registry, but not
+        one with the logs of a service of another account.
+        """
+        try:
+            registry = self.resolved.get("registry")
+            if registry is not None:
+                return os.stat(registry).st_uid == uid
+            if self.url:
+                return all(os.stat(path).st_uid == uid for path in self._registry_and_logs())
+        except OSError:
+            pass  # it is not on this machine
+        # Nothing contradicts: it counts whether somebody other than the service vouches for it.
+        return self.resolved.get("staging") is not None
+
+    def _registry_and_logs(self) -> tuple[str, str]:
+        return self.registry, f"{self.registry}/{LOGS}"
 
     @property
     def registry(self) -> str:
@@ -163,8 +222,9 @@ class Connection:
 
     def _find_source(self) -> Source:
         if not self._force_remote:
-            if os.path.isdir(self.registry):
-                return LocalSource(self.registry)
+            registry = self._known_registry()
+            if registry is not None and os.path.isdir(registry):
+                return LocalSource(registry)
             if not self.url:
                 raise Refused(
                     f"the registry {self.registry} is not a directory on this machine",
@@ -172,6 +232,13 @@ class Connection:
                     hint="Check its path, or pass the address of the service.",
                 )
         return RemoteSource(self.http)
+
+    def _known_registry(self) -> str | None:
+        """The registry; ``None`` if no service answers, so that only the cache can be read."""
+        try:
+            return self.registry
+        except Unreachable:
+            return None
 
     @property
     def local(self) -> LocalSource | None:
@@ -203,7 +270,7 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if self.url:
-            return submit(self.http, self.staging, action, fields)
+            return submit(self.http, self.staging_directory, action, fields)
         return self.start(action, **fields).wait()
 
     def request_as(self, kind: type[T], action: str, **fields: object) -> T:
@@ -222,8 +289,8 @@ class Connection:
         A service that knows no jobs carries out the request before this returns.
         """
         if not self.url:
-            return self._job(submit_to_spool(self.staging, action, fields), is_new=True)
-        answer = submit(self.http, self.staging, action, fields, wait=False)
+            return self._job(submit_to_spool(self.staging_directory, action, fields), is_new=True)
+        answer = submit(self.http, self.staging_directory, action, fields, wait=False)
         name = answer.get("job")
         if answer["status"] == "ACCEPTED" and isinstance(name, str):
             return self._job(name, is_new=True)
@@ -245,8 +312,7 @@ class Connection:
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
-        full = name if name.partition("-")[0].isdigit() else job_name(os.geteuid(), name)
-        return self._job(full, is_new=False)
+        return self._job(full_job_name(os.geteuid(), name), is_new=False)
 
     def _job(self, name: str, *, is_new: bool) -> Job:
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)

@@ -10,14 +10,17 @@ A download has a directory of its own until it is complete::
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import requests
 
 from gobbler.client.errors import BrokenOff, NoAnswer
-from gobbler.client.expected import content_problem, file_problem, mismatch
-from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
+from gobbler.client.http import PIECE_BYTES, Http, fetch_endpoint
 from gobbler.client.parallel import Stop
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
@@ -25,14 +28,27 @@ from gobbler.fs.atomic_write import write_all
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
-PIECE_BYTES = 1 << 17
-"""Bytes to read from a connection at a time; no more are lost when it breaks."""
-
 FILE_MODE = 0o444
 """Mode of files in the cache: they are shared, so a write by mistake must fail."""
 
 SMALL_FILE = 1 << 20
 """Bytes up to which a file is fetched in one piece; a larger one can be resumed."""
+
+CERTAIN_SECONDS = 2
+"""Seconds after which a file that changes gets another time of modification, in whole seconds."""
+
+_LENGTH = re.compile(r"[0-9]{1,19}")
+
+
+class Downloaded(NamedTuple):
+    """A file that was downloaded to ``path``.
+
+    ``validator`` is the ETag or Last-Modified by which to ask later whether it is still the same;
+    ``""`` if the service has none that is certain.
+    """
+
+    path: Path
+    validator: str
 
 
 def download(
@@ -42,11 +58,11 @@ def download(
     entry: Entry | None,
     progress: Progress,
     stop: Stop,
-) -> Path:
-    """Download the registry's file ``path`` into ``directory``; return its path there.
+) -> Downloaded:
+    """Download the registry's file ``path`` into ``directory``.
 
     Resumes what an earlier attempt left in ``directory``. Compares the result with ``entry``,
-    its entry in the manifest, if there is one. Raises
+    its entry in the manifest, if there is one; writes no more than its size. Raises
     :class:`~gobbler.client.expected.ContentMismatch` if it differs, also after a download from
     the start. After any other error the bytes received so far stay, for another attempt.
     """
@@ -56,11 +72,10 @@ def download(
         with content.open("ab") as file:
             file.seek(0, os.SEEK_END)
             progress.advance(0, file.tell())
-            receiver = _Receiver(http, path, file, directory / "validator", progress, stop)
-            receiver.receive()
-        if entry is None:
-            break
-        problem = file_problem(content, entry, stop)
+            receiver = _Receiver(http, path, file, directory / "validator", entry, progress, stop)
+            problem = receiver.receive()
+        if problem is None and entry is not None:
+            problem = file_problem(content, entry, stop)
         if problem is None:
             break
         # Bytes of two attempts may belong to two states of the file: start over once.
@@ -70,7 +85,7 @@ def download(
             raise mismatch(path, problem)
     content.chmod(FILE_MODE)
     progress.advance(1, 0)
-    return content
+    return Downloaded(content, receiver.validator)
 
 
 def download_small(http: Http, path: str, target: Path, entry: Entry, progress: Progress) -> None:
@@ -79,7 +94,7 @@ def download_small(http: Http, path: str, target: Path, entry: Entry, progress: 
     Raises :class:`~gobbler.client.expected.ContentMismatch`, and writes nothing, if it is not
     what ``entry`` lists.
     """
-    data = http.read(path)
+    data = http.read_start(path, entry.size + 1)
     problem = content_problem(data, entry)
     if problem is not None:
         raise mismatch(path, problem)
@@ -106,9 +121,11 @@ class _Receiver:
         path: str,
         file: BinaryIO,
         validator: Path,
+        entry: Entry | None,
         progress: Progress,
         stop: Stop,
     ) -> None:
+        self._entry = entry
         self._http = http
         self._path = path
         self._file = file
@@ -116,17 +133,18 @@ class _Receiver:
         self._progress = progress
         self._stop = stop
         self.resumed = False
+        self.validator = ""
 
-    def receive(self) -> None:
+    def receive(self) -> str | None:
         """Receive all of it, and connect again when the connection breaks.
 
-        Raises the error after several attempts in a row that received nothing.
+        Returns the problem if it is larger than its entry, and ``None`` otherwise. Raises the
+        error after several attempts in a row that received nothing.
         """
         failed, reached = 0, self._file.tell()
         while True:
             try:
-                self._once()
-                return
+                return self._once()
             except NoAnswer as error:
                 if self._file.tell() == 0 and not isinstance(error, BrokenOff):
                     raise  # a connection that can't be opened has been tried several times
@@ -138,7 +156,7 @@ class _Receiver:
                     raise
                 self._stop.wait(read_pause(failed))
 
-    def _once(self) -> None:
+    def _once(self) -> str | None:
         headers = self._range()
         with self._http.stream(
             fetch_endpoint(self._path), headers=headers, accept=(416,)
@@ -150,17 +168,24 @@ class _Receiver:
                     raise BrokenOff(
                         f"{quoted(self._path)} was replaced during its download", hint="Try again."
                     )
-                return
+                return None
             if response.status_code == 206 and self._continues(response):
                 self.resumed = True
             else:
                 self._start_over()
                 self._remember(response)
+            self.validator = "" if is_encoded(response) else validator_of(response.headers)
+            announced = self._announced(response)
+            if self._entry is not None and (announced or 0) > self._entry.size:
+                return size_problem(announced or 0, self._entry)
             for chunk in response.iter_content(PIECE_BYTES):
                 self._stop.check()
+                if self._entry is not None and self._file.tell() + len(chunk) > self._entry.size:
+                    return f"it has more than {self._entry.size} bytes"
                 self._file.write(chunk)
                 self._progress.advance(0, len(chunk))
-            self._check_length(response)
+            self._check_length(announced)
+            return None
 
     def _range(self) -> dict[str, str]:
         if self._file.tell() == 0 or not self._validator.exists():
@@ -190,17 +215,37 @@ class _Receiver:
     def _is_complete(self, response: requests.Response) -> bool:
         return response.headers.get("Content-Range") == f"bytes */{self._file.tell()}"
 
-    def _check_length(self, response: requests.Response) -> None:
+    def _announced(self, response: requests.Response) -> int | None:
+        """The size of the file in bytes, if the response says it."""
         if is_encoded(response):
-            return
-        size = self._file.tell()
+            return None
         whole = response.headers.get("Content-Range", "").rpartition("/")[2]
-        announced = whole or response.headers.get("Content-Length")
-        if announced is not None and announced.isdigit() and size != int(announced):
+        announced = whole or response.headers.get("Content-Length", "")
+        return int(announced) if _LENGTH.fullmatch(announced) else None
+
+    def _check_length(self, announced: int | None) -> None:
+        size = self._file.tell()
+        if announced is not None and size != announced:
             raise BrokenOff(
                 f"the connection broke after {size} of {announced} bytes of {quoted(self._path)}",
                 hint="Try again: the download resumes.",
             )
+
+
+def validator_of(headers: Mapping[str, str]) -> str:
+    """The header by which to ask later whether a file is the same; ``""`` if there is none.
+
+    A time says nothing about a file that may have changed twice within its second.
+    """
+    etag = headers.get("ETag", "W/")
+    if not etag.startswith("W/"):
+        return etag
+    modified = headers.get("Last-Modified", "")
+    try:
+        age = parsedate_to_datetime(headers["Date"]) - parsedate_to_datetime(modified)
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return modified if age.total_seconds() >= CERTAIN_SECONDS else ""
 
 
 def is_encoded(response: requests.Response) -> bool:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from gobbler.client.parallel import Stop
-from gobbler.errors import Code, Fault, Missing, quoted
+from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import hash_file, md5_of
-from gobbler.model.names import has_internal, split_path
+from gobbler.model.names import VersionKey, has_internal, split_path
 from gobbler.model.progress import CancelCheck
-from gobbler.model.records import Entry, Manifest, decode_manifest
+from gobbler.model.records import Entry, Manifest
+from gobbler.rules.manifest import read_manifest
 
 
 class ContentMismatch(Fault):
@@ -54,24 +54,24 @@ class Expected:
 NOTHING = Expected()
 
 
-def expected(path: str, read: Callable[[str], bytes]) -> Expected:
-    """The manifest entries for the registry's file or directory ``path``.
+def version_of(path: str) -> VersionKey | None:
+    """The version that the registry's ``path`` is in or is; its manifest lists what is there.
 
-    ``read`` returns the content of a file of the registry. Raises
-    :class:`~gobbler.errors.Fault` for a damaged manifest.
+    ``None`` for a path outside of versions, and for a file of the service.
     """
     found = split_path(path)
-    if found is None:
-        return NOTHING
-    key, inner = found
-    if has_internal(inner):
-        return NOTHING
+    if found is None or has_internal(found[1]):
+        return None
+    return found[0]
+
+
+def decoded(key: VersionKey, content: bytes) -> Expected:
+    """The entries in the manifest ``content`` of a version.
+
+    Raises :class:`~gobbler.errors.Fault` for a damaged manifest.
+    """
     try:
-        content = read(key.manifest)
-    except Missing:
-        return NOTHING
-    try:
-        return Expected(key.path, content, decode_manifest(content, key.manifest))
+        return Expected(key.path, content, read_manifest(content, key.manifest))
     except Fault as error:
         hint = f"Ask an administrator of the service to run: gobbler reindex {key.path}"
         if content.lstrip().startswith(b"<"):
@@ -82,7 +82,7 @@ def expected(path: str, read: Callable[[str], bytes]) -> Expected:
 def content_problem(data: bytes, entry: Entry) -> str | None:
     """The difference between ``data`` and ``entry``; ``None`` if there is none."""
     if len(data) != entry.size:
-        return _size_problem(len(data), entry)
+        return size_problem(len(data), entry)
     return md5_problem(md5_of(data), entry)
 
 
@@ -91,7 +91,7 @@ def file_problem(file: Path, entry: Entry, stop: Stop) -> str | None:
     with file.open("rb", buffering=0) as handle:
         length = os.fstat(handle.fileno()).st_size
         if length != entry.size:
-            return _size_problem(length, entry)
+            return size_problem(length, entry)
         _, md5sum = hash_file(handle.fileno(), CancelCheck(stop), length)
     return md5_problem(md5sum, entry)
 
@@ -101,7 +101,8 @@ def md5_problem(md5sum: str, entry: Entry) -> str | None:
     return None if md5sum == entry.md5sum else f"its MD5 is {md5sum} instead of {entry.md5sum}"
 
 
-def _size_problem(size: int, entry: Entry) -> str:
+def size_problem(size: int, entry: Entry) -> str:
+    """The problem with a file of ``size`` bytes that should be as large as ``entry`` says."""
     return f"it has {size} bytes instead of {entry.size}"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from gobbler.client.cache.cache import cache_errors
 from gobbler.client.cache.entries import (
     CacheEntry,
     Damage,
@@ -16,6 +15,7 @@ from gobbler.client.cache.entries import (
     prune,
     remove,
 )
+from gobbler.client.cache.placement import cache_errors
 from gobbler.client.connection import Connection
 from gobbler.client.handle import html_of
 from gobbler.client.jobs import Job

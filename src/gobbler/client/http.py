@@ -13,7 +13,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -41,6 +41,15 @@ READ_SECONDS = 120.0
 """Seconds that a read waits for the next byte."""
 
 POOL_SIZE = 64
+
+PIECE_BYTES = 1 << 17
+"""Bytes to read from a connection at a time; no more are lost when it breaks."""
+
+ANSWER_LIMIT = 1 << 30
+"""Largest answer that is kept in memory, in bytes: a manifest or listing of millions of files."""
+
+ERROR_LIMIT = 1 << 20
+"""Largest answer with an error, in bytes."""
 
 _KEEPALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -86,15 +95,24 @@ def _session(process: int, use_environment: bool) -> requests.Session:
     return session
 
 
+class Answer(NamedTuple):
+    """The answer to a request: its status, its headers, whose names have no case, and its body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class Http:
-    """A service at ``url``.
+    """A service at ``url``. If ``offline``, all requests fail at once, as if no service answered.
 
     Threads may share it, it may be used in a forked child, and it can be pickled: connections
     are opened by each process when it needs them.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, offline: bool = False) -> None:
         self.url = url.rstrip("/")
+        self._offline = offline
         # A proxy of the site can't reach what runs on this machine.
         self._use_environment = not _is_loopback(urlsplit(self.url).hostname or "")
 
@@ -103,28 +121,52 @@ class Http:
 
     def get(self, endpoint: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The JSON answer to ``GET endpoint``, as a ``kind``."""
-        response = self._whole(endpoint, params)
-        return _decoded(response, kind, self.url + endpoint)
+        return _decoded(self.answer(endpoint, params=params), kind, self.url + endpoint)
 
     def read(self, path: str) -> bytes:
         """The content of the registry's file ``path``, which should be small."""
-        return self._whole(fetch_endpoint(path)).content
+        return self.answer(fetch_endpoint(path)).body
 
-    def _whole(self, endpoint: str, params: Mapping[str, str] | None = None) -> requests.Response:
-        """The answer to ``GET endpoint`` with its body; read again if the connection breaks."""
-        for attempt in range(1, READ_ATTEMPTS):
+    def read_start(self, path: str, count: int) -> bytes:
+        """The content of the registry's file ``path``; of a larger one the first ``count`` bytes.
+
+        If the connection breaks, this reads again.
+        """
+        return self.answer(fetch_endpoint(path), limit=count, truncate=True).body
+
+    def answer(
+        self,
+        endpoint: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        accept: tuple[int, ...] = (),
+        limit: int | None = None,
+        truncate: bool = False,
+    ) -> Answer:
+        """The answer to ``GET endpoint``; read again if the connection breaks.
+
+        ``accept`` lists statuses from 300 on that are not errors. If the body has more than
+        ``limit`` bytes (default: :data:`ANSWER_LIMIT`), raises
+        :class:`~gobbler.client.errors.RequestFailed`, or with ``truncate`` returns the first.
+        """
+        for attempt in range(1, READ_ATTEMPTS + 1):
             try:
-                with self._open("GET", endpoint, params=params) as response:
-                    return response
+                with self.stream(
+                    endpoint, params=params, headers=headers, accept=accept
+                ) as response:
+                    return _answer(response, limit, self.url + endpoint, truncate=truncate)
             except BrokenOff:
+                if attempt == READ_ATTEMPTS:
+                    raise
                 time.sleep(read_pause(attempt))
-        with self._open("GET", endpoint, params=params) as response:
-            return response
+        raise AssertionError("the last attempt returns or raises")
 
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
+        url = self.url + endpoint
         with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
-            return _decoded(response, dict[str, Any], self.url + endpoint)
+            return _decoded(_answer(response, None, url), dict[str, Any], url)
 
     @contextlib.contextmanager
     def stream(
@@ -139,9 +181,7 @@ class Http:
 
         ``accept`` lists statuses from 300 on that are not errors.
         """
-        with self._open(
-            "GET", endpoint, stream=True, params=params, headers=headers, accept=accept
-        ) as response:
+        with self._open("GET", endpoint, params=params, headers=headers, accept=accept) as response:
             yield response
 
     @contextlib.contextmanager
@@ -153,6 +193,13 @@ class Http:
         accept: tuple[int, ...] = (),
         **options: Any,  # noqa: ANN401 - passed on
     ) -> Iterator[requests.Response]:
+        if self._offline:
+            raise NoAnswer(
+                f"offline: no request is sent to {self.url}",
+                code=Code.OFFLINE,
+                hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "
+                "gobbler cache ls",
+            )
         options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         # A redirected POST would turn into a GET and seem to succeed.
         options["allow_redirects"] = method == "GET"
@@ -160,7 +207,7 @@ class Http:
             options["verify"] = _certificates()
         session = _session(os.getpid(), self._use_environment)
         url = self.url + endpoint
-        with _errors(self.url), session.request(method, url, **options) as response:
+        with _errors(self.url), session.request(method, url, stream=True, **options) as response:
             if response.status_code >= 300 and response.status_code not in accept:
                 raise _failure(response, method, url)
             yield response
@@ -250,13 +297,15 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
     """The error for a response that is not 2xx."""
     status = response.status_code
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
+    body = _answer(response, ERROR_LIMIT, url).body
     with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
-        answer = msgspec.json.decode(response.content, type=dict[str, Any])
+        answer = msgspec.json.decode(body, type=dict[str, Any])
         msgspec.convert(answer["reason"], str)
         return error_from_answer(status, answer)
     found = f"HTTP {status} {response.reason or ''}".rstrip()
-    if content_type == "text/plain" and response.text.strip():
-        found += f", {response.text.strip()[:500]!r}"
+    text = body.decode("utf-8", "replace").strip()
+    if content_type == "text/plain" and text:
+        found += f", {text[:500]!r}"
     hint = ""
     if 300 <= status < 400 and "Location" in response.headers:
         hint = f"It redirects to {response.headers['Location']}; use that address."
@@ -265,12 +314,37 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
 
 
-def _decoded(response: requests.Response, kind: type[T], url: str) -> T:
-    """The JSON of a response, as a ``kind``."""
+def _answer(
+    response: requests.Response, limit: int | None, url: str, *, truncate: bool = False
+) -> Answer:
+    """The answer in a response; an error if its body is longer than ``limit`` bytes.
+
+    What a proxy compressed counts as it is when it is unpacked.
+    """
+    parts = []
+    left = limit = ANSWER_LIMIT if limit is None else limit
+    for part in response.iter_content(PIECE_BYTES):
+        if left < len(part):
+            if truncate:
+                parts.append(part[:left])
+                break
+            raise request_failed(
+                500,
+                f"the answer of {url} has more than {limit} bytes",
+                code=Code.INVALID_ANSWER,
+                hint=NOT_A_SERVICE,
+            )
+        left -= len(part)
+        parts.append(part)
+    return Answer(response.status_code, response.headers, b"".join(parts))
+
+
+def _decoded(answered: Answer, kind: type[T], url: str) -> T:
+    """The JSON of an answer, as a ``kind``."""
     try:
-        answer: T = msgspec.json.decode(response.content, type=kind)
+        answer: T = msgspec.json.decode(answered.body, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        content_type = response.headers.get("Content-Type") or "unknown"
+        content_type = answered.headers.get("Content-Type") or "unknown"
         raise request_failed(
             500,
             f"the answer of {url} can't be read: {error} (its type is {content_type})",

@@ -1,8 +1,8 @@
 """Reading a registry: records, whole files and directories, and parts of files.
 
 One rule decides where to read a file of a version: in the registry if that is mounted; else in the
-cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small and final;
-else by ranges over HTTP, all of one state of the file.
+cache, by its MD5 in the manifest; else it is fetched into the cache, if it is small; else by ranges
+over HTTP, all of one state of the file. The manifest is validated each time.
 """
 
 from __future__ import annotations
@@ -13,31 +13,26 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Literal, TypeVar
 
-from gobbler.client.address import listed_path, registry_path
+from gobbler.client.address import registry_path
 from gobbler.client.connection import Connection
 from gobbler.client.errors import NotThere
 from gobbler.client.expected import ContentMismatch
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
-from gobbler.errors import Fault, GobblerError, Missing, quoted
+from gobbler.client.review import ShownVersions
+from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
-from gobbler.model.records import Entry, Manifest, Summary, decode, decode_manifest
-from gobbler.rules.manifest import Hierarchy
-
-T = TypeVar("T")
+from gobbler.model.records import Entry, Manifest, Summary, decode
+from gobbler.rules.manifest import Hierarchy, read_manifest
 
 WHOLE_FILE = 16 << 20
 """Bytes up to which a file that is opened is fetched whole, and kept in the cache."""
 
 VERSIONS_IN_MEMORY = 8
 """Versions whose records are kept in memory; a manifest can be large."""
-
-RecordState = Fingerprint | Literal["final"] | Summary
-"""Identifies one state of a version."""
 
 
 class VersionRecords:
@@ -52,17 +47,20 @@ class VersionRecords:
 
     @property
     def summary(self) -> Summary:
-        """Its summary; where the registry is mounted, read when it is first needed."""
-        if self._summary is None:
-            self._summary = self._read_summary()
-        return self._summary
+        """Its summary, read when it is first needed."""
+        summary = self._summary
+        if summary is None:
+            summary = self._summary = self._read_summary()
+        return summary
+
+    def forget_summary(self) -> None:
+        """Read the summary again when it is needed: probation ends."""
+        self._summary = None
 
     @property
     def tree(self) -> Hierarchy:
         """Its directories."""
         if self._tree is None:
-            for path in self.manifest:
-                listed_path(path)
             self._tree = Hierarchy(self.manifest)
         return self._tree
 
@@ -83,7 +81,6 @@ class VersionRecords:
         """
         entry = self.manifest.get(path)
         if entry is not None and not entry.is_directory:
-            listed_path(path)
             return False
         if self.tree.children(path) is not None:
             return True
@@ -100,8 +97,9 @@ class RegistryReader:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self._held: OrderedDict[VersionKey, tuple[RecordState, VersionRecords]] = OrderedDict()
+        self._held: OrderedDict[VersionKey, tuple[Fingerprint, VersionRecords]] = OrderedDict()
         self._lock = ForkSafeLock()
+        self.shown = ShownVersions()
 
     def __reduce__(self) -> tuple[type[RegistryReader], tuple[Connection]]:
         return RegistryReader, (self.connection,)
@@ -109,51 +107,51 @@ class RegistryReader:
     # Records.
 
     def manifest(self, key: VersionKey, *, overwrite: bool = False) -> Manifest:
-        """The manifest of a version, from the cache if it is there, unless ``overwrite``."""
-        return self._record(key.manifest, overwrite, decode_manifest)
+        """The manifest of a version, from the cache if it is still the same there.
+
+        With ``overwrite``, a copy in the cache is fetched again.
+        """
+        return self._manifest(key, overwrite=overwrite)[1]
 
     def summary(self, key: VersionKey, *, overwrite: bool = False) -> Summary:
-        """The summary of a version, from the cache if it is there, unless ``overwrite``.
+        """The summary of a version, from the cache if it is still the same there.
 
-        While the version is on probation, the summary is fetched again, since probation ends.
+        With ``overwrite``, a copy in the cache is fetched again.
         """
-        summary = self._record(key.summary, overwrite, _decode_summary)
-        if summary.on_probation and not overwrite and self.connection.local is None:
-            summary = self._record(key.summary, True, _decode_summary)
-        return summary
-
-    def _record(self, path: str, overwrite: bool, decode: Callable[[bytes, str], T]) -> T:
-        """A record of the registry; one that is damaged in the cache is fetched again."""
+        local = self.connection.local
+        if local is not None:
+            return _decode_summary(local.read(key.summary), key.summary)
+        cache = self.connection.cache
         try:
-            return decode(self._content(path, overwrite), path)
-        except Fault:
-            if overwrite or self.connection.local is not None:
+            return _decode_summary(cache.content(key.summary, overwrite=overwrite)[1], key.summary)
+        except Fault as error:
+            if overwrite or error.code != Code.DAMAGED_RECORD:
                 raise
-            return decode(self._content(path, overwrite=True), path)
+            return _decode_summary(cache.content(key.summary, overwrite=True)[1], key.summary)
 
-    def _content(self, path: str, overwrite: bool) -> bytes:
-        with open(self.fetch_file(path, overwrite=overwrite), "rb") as file:
-            return file.read()
+    def _manifest(self, key: VersionKey, *, overwrite: bool) -> tuple[Fingerprint, Manifest]:
+        local = self.connection.local
+        if local is None:
+            return self.connection.cache.manifest(key, overwrite=overwrite)
+        with open(local.file(key.manifest), "rb") as file:
+            fingerprint = Fingerprint.of(os.fstat(file.fileno()))
+            return fingerprint, read_manifest(file.read(), key.manifest)
 
     def records(self, key: VersionKey) -> VersionRecords:
-        """The records of a version, kept in memory as long as they are valid.
+        """The records of a version; they count as shown if no others were shown before."""
+        found = self._records(key)
+        self.shown.manifest(key, found.manifest, again=False)
+        return found
 
-        Those of a final version are requested once. The summary of a version on probation is
-        requested each time, since another version may be published under its name.
-        """
+    def _records(self, key: VersionKey) -> VersionRecords:
+        """The records of a version, kept in memory as long as its manifest is the same."""
         held = self.in_memory(key)
-        if held is not None and held[0] == "final":
-            return held[1]
         try:
-            state = self._state(key)
-            if held is not None and held[0] == state:
+            if held is not None and held[0] == self._state(key):
+                held[1].forget_summary()
                 return held[1]
-            overwrite = isinstance(state, Summary)
-            manifest = self.manifest(key, overwrite=overwrite)
+            state, manifest = self._manifest(key, overwrite=False)
             records = VersionRecords(key, manifest, functools.partial(self.summary, key))
-            if self.connection.local is None:
-                # Over HTTP, unlike in a mounted registry, it decides where files are read.
-                records._summary = state if isinstance(state, Summary) else self.summary(key)
         except Missing:
             self.forget(key)
             raise
@@ -164,17 +162,17 @@ class RegistryReader:
                 self._held.popitem(last=False)
         return records
 
-    def in_memory(self, key: VersionKey) -> tuple[RecordState, VersionRecords] | None:
-        """The records in memory, and the state of the version that they describe."""
+    def in_memory(self, key: VersionKey) -> tuple[Fingerprint, VersionRecords] | None:
+        """The records in memory, and the state of the manifest that they come from."""
         with self._lock:
             return self._held.get(key)
 
-    def _state(self, key: VersionKey) -> RecordState:
+    def _state(self, key: VersionKey) -> Fingerprint:
+        """The state of the manifest of a version; reads no more than that takes."""
         local = self.connection.local
         if local is not None:
             return Fingerprint.of(os.stat(local.file(key.manifest)))
-        summary = self.summary(key)
-        return summary if summary.on_probation else "final"
+        return self.connection.cache.state(key)
 
     def forget(self, key: VersionKey | None = None) -> None:
         """Read the records of a version, or of all versions, again when they are needed."""
@@ -230,14 +228,9 @@ class RegistryReader:
         concurrent: int = 4,
         progress: Progress | None = None,
     ) -> str:
-        """Return where a version (``path`` is empty), or a file or directory of it, can be read.
-
-        Files of a version on probation are always fetched again.
-        """
+        """Return where a version (``path`` is empty), or a file or directory of it, can be read."""
         full = key.file(path) if path else key.path
         is_directory = self.is_directory(key, path)
-        if self.connection.local is None:
-            overwrite = overwrite or self.records(key).summary.on_probation
         if is_directory:
             return self.fetch_directory(
                 full, overwrite=overwrite, concurrent=concurrent, progress=progress
@@ -249,8 +242,8 @@ class RegistryReader:
     def local_path(self, key: VersionKey, path: str) -> str | None:
         """The path on this machine of the file ``path`` of a version, if there is one.
 
-        The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache
-        if its version is final. ``None``: use :meth:`ranges`.
+        The path is in the registry or in the cache. Fetches a file of up to 16 MiB into the cache.
+        ``None``: use :meth:`ranges`.
         """
         records = self.records(key)
         entry = records.entry(path)
@@ -259,12 +252,12 @@ class RegistryReader:
             return local.file(key.file(path))
         cache = self.connection.cache
         kept = cache.find_content(entry)
-        if kept is not None or entry.size > WHOLE_FILE or records.summary.on_probation:
+        if kept is not None or entry.size > WHOLE_FILE:
             return kept
         try:
             return cache.file_with_entry(key.file(path), entry)
         except ContentMismatch:
-            # The manifest in the cache may be that of another version of this name.
+            # Another version may have taken its name since its manifest was validated.
             self.forget(key)
             return self.fetch_file(key.file(path), overwrite=True)
         except Missing:
@@ -275,8 +268,7 @@ class RegistryReader:
         """The file ``path`` of a version, to be read in parts over HTTP."""
         records = self.records(key)
         full, size = key.file(path), records.entry(path).size
-        overwrite = records.summary.on_probation
-        whole = functools.partial(self.fetch_file, full, overwrite=overwrite)
+        whole = functools.partial(self.fetch_file, full)
         outdated = functools.partial(self._renew, key)
         return Ranges(self.connection.http, full, size, whole, outdated)
 
@@ -284,7 +276,6 @@ class RegistryReader:
         """Fetch the records of a version again, because another version has taken its place."""
         self.forget(key)
         with contextlib.suppress(GobblerError):
-            self.summary(key, overwrite=True)
             self.manifest(key, overwrite=True)
 
 

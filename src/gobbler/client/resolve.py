@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "GOBBLER_REGISTRY": "Path of its registry on this machine.",
     "GOBBLER_SERVICE": "Name of a service in the configuration files.",
     "GOBBLER_CACHE": "Directory for files that are fetched over HTTP.",
+    "GOBBLER_OFFLINE": "With `1`, send no request: read only what the cache has.",
     "GOBBLER_CONFIG": "The only configuration file to read, instead of all others.",
 }
 """The environment variables that clients read."""

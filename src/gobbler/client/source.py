@@ -11,10 +11,10 @@ from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
-from gobbler.client.address import is_below, listed_path
+from gobbler.client.address import is_below, listed_name, listed_path
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
-from gobbler.errors import Code, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.model.names import (
     INCOMING,
     LOGS,
@@ -24,6 +24,7 @@ from gobbler.model.names import (
     check_name,
     has_internal,
     is_internal,
+    name_problem,
     project_permissions,
     project_usage,
 )
@@ -82,9 +83,21 @@ def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]
 
 
 def latest(source: Source, asset: AssetKey) -> str | None:
-    """The name of the latest version of ``asset``, ``None`` if there is none."""
+    """The name of the latest version of ``asset``, ``None`` if there is none.
+
+    Raises :class:`~gobbler.errors.Fault` if the record names what can't be a version.
+    """
     record = _read_or_none(source, asset.latest, Latest)
-    return None if record is None else record.version
+    if record is None:
+        return None
+    problem = name_problem(record.version)
+    if problem is not None:
+        raise Fault(
+            f"{asset.latest} is damaged: {quoted(record.version)} {problem}",
+            code=Code.DAMAGED_RECORD,
+            hint=f"Ask an administrator of the service to run: gobbler refresh {asset}",
+        )
+    return record.version
 
 
 def permissions(source: Source, project: str, asset: str | None = None) -> Permissions:
@@ -128,7 +141,7 @@ class RemoteSource:
         """Names of the directories in ``path``, internal ones too."""
         where = {} if path == "." else {"path": path}
         listed = self._http.get("/list", list[str], where)
-        return [listed_path(name)[:-1] for name in listed if name.endswith("/")]
+        return [listed_name(name[:-1]) for name in listed if name.endswith("/")]
 
     def walk(self, path: str) -> list[str]:
         """Relative paths of every file below ``path``, and of empty directories."""

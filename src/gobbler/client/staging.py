@@ -14,39 +14,43 @@ from typing import NamedTuple
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
-from gobbler.client.submit import staging_closed, staging_missing
+from gobbler.client.preflight import Taken, tell_what_is_taken
+from gobbler.client.staging_directory import SERVICE_DIRECTORY_MODE, StagingDirectory
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
-from gobbler.fs.atomic_write import write_all
+from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
+from gobbler.rules.links import (
+    OUTSIDE,
+    InSource,
+    Locator,
+    Nowhere,
+    Places,
+    RealDirectory,
+    absolute_target,
+    below,
+    relative_target,
+)
 from gobbler.rules.upload_plan import Scan, check_scan
-from gobbler.transfer.scan import scan_source
+from gobbler.transfer.scan import real_path, scan_source
 
 
-def allocate_upload_directory(staging: str, *, create: bool = True) -> str:
+def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True) -> str:
     """Return a path in ``staging`` that nothing else has.
 
-    With ``create`` the directory is made, with the permissions that the umask and the ACLs of
-    staging give, so that the service can read it.
+    With ``create`` the directory is made: everybody can read it, and nobody else can write it,
+    whatever the umask says. Raises what :meth:`StagingDirectory.make_directory` raises.
     """
     while True:
-        path = os.path.join(staging, f"upload-{secrets.token_hex(10)}")
+        name = f"upload-{secrets.token_hex(10)}"
+        path = os.path.join(staging.path, name)
         if os.path.lexists(path):
             continue
         if create:
-            _make(path, staging)
+            staging.make_directory(name)
         return path
-
-
-def _make(path: str, staging: str) -> None:
-    try:
-        os.mkdir(path)
-    except (FileNotFoundError, NotADirectoryError):
-        raise staging_missing(staging) from None
-    except PermissionError:
-        raise staging_closed(staging) from None
 
 
 class Staged(NamedTuple):
@@ -69,7 +73,7 @@ class Staged(NamedTuple):
 @contextlib.contextmanager
 def staged(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     *,
     ignore_dot: bool,
     concurrent: int,
@@ -88,7 +92,7 @@ def staged(
 
 def stage(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     *,
     ignore_dot: bool,
     concurrent: int,
@@ -97,8 +101,9 @@ def stage(
 ) -> Staged:
     """Return ``directory`` itself if it is directly in ``staging``, else a copy of it.
 
-    Leaves out names that the service ignores: internal ones, and with ``ignore_dot`` those that
-    start with a dot. Refuses what the service would refuse before it copies anything.
+    Leaves out names that the service ignores, and warns of them: internal ones, and with
+    ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
+    copies anything.
     ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
     """
     source, found = _planned(directory, staging, ignore_dot=ignore_dot)
@@ -111,21 +116,25 @@ def stage(
     return source
 
 
-def _planned(directory: str, staging: str, *, ignore_dot: bool) -> tuple[Staged, Scan | None]:
+def _planned(
+    directory: str, staging: StagingDirectory, *, ignore_dot: bool
+) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
-    check_source(directory, staging)
-    if is_in_staging(directory, staging):
+    check_source(directory, staging.path)
+    if is_in_staging(directory, staging.path):
+        tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
-    found = scan_for_upload(directory, staging, ignore_dot=ignore_dot)
+    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot)
     check_scan(found)
+    tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)
     return Staged(os.path.basename(copy), copy), found
 
 
 def _fill(
     directory: str,
-    staging: str,
+    staging: StagingDirectory,
     source: Staged,
     found: Scan,
     concurrent: int,
@@ -135,15 +144,26 @@ def _fill(
     directory, copy = os.path.abspath(directory), str(source.copy)
 
     def one(path: str, stop: Stop) -> None:
-        send(path, f"{directory}/{path}", f"{copy}/{path}", progress, stop, checksums)
+        send(
+            path,
+            f"{directory}/{path}",
+            f"{copy}/{path}",
+            progress,
+            stop,
+            checksums,
+            has_mode=has_modes,
+        )
         progress.advance(1, 0)
 
-    _make(copy, staging)
+    has_acl = staging.make_directory(source.name)
+    # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
+    has_modes = has_acl or umask_leaves(DIRECTORY_MODE)
     for path in found.directories:
-        os.mkdir(f"{copy}/{path}")
-    real = os.path.realpath(directory)
-    for path, text in found.symlinks.items():
-        os.symlink(_moved_link(text, os.path.dirname(path), real), f"{copy}/{path}")
+        os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
+        if not has_modes:
+            os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
+    for path, text in _moved_links(found, os.path.realpath(directory), directory).items():
+        os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
     files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
     progress.expect(len(files), sum(found.files.values()))
@@ -192,17 +212,43 @@ def check_source(directory: str, staging: str | None) -> None:
         )
 
 
-def _moved_link(link: str, directory: str, source: str) -> str:
-    """The text of the symlink ``link``, which is in ``directory`` of ``source``, in a copy.
+def _moved_links(found: Scan, real: str, given: str) -> dict[str, str]:
+    """The texts of the symlinks in a copy of the directory at ``real``, also called ``given``.
 
-    It leads to the same file: a link within the source becomes relative, so that it leads
-    into the copy, and one that leaves the source becomes absolute.
+    Each leads to the same file: a link within the source becomes relative, so that it leads into
+    the copy, and one that leaves the source becomes absolute.
     """
-    here = os.path.join(source, directory)
-    target = os.path.normpath(os.path.join(here, link))
-    if target.startswith(source + os.sep):
-        return os.path.relpath(target, here) if os.path.isabs(link) else link
-    return link if os.path.isabs(link) else target
+    places = Places(source=(real, given), registry=(), whitelist=())
+    locator = Locator(places, real, found.directories, real_around(real))
+    moved: dict[str, str] = {}
+    for path, text in found.symlinks.items():
+        directory = path.rpartition("/")[0]
+        target = locator(directory, text)
+        if isinstance(target, InSource):
+            moved[path] = relative_target(path, target.path)
+        elif text.startswith("/"):
+            moved[path] = text
+        else:
+            there = locator.path(directory, text)
+            if isinstance(there, Nowhere):
+                there = absolute_target(f"{real}/{directory}", text)
+            moved[path] = there
+    return moved
+
+
+def real_around(source: str) -> RealDirectory:
+    """Asks this machine for paths without links, for links of the directory ``source``.
+
+    What is missing here, but not below the source, may be there on the host of the service. It is
+    outside, as far as is known.
+    """
+
+    def real(directory: str) -> str | Nowhere:
+        found = real_path(directory)
+        is_below = below(absolute_target("/", directory), source) is not None
+        return OUTSIDE if isinstance(found, Nowhere) and not is_below else found
+
+    return real
 
 
 READ_TWICE = 1 << 30
@@ -222,10 +268,13 @@ def send(
     progress: Progress,
     stop: Stop,
     checksums: Checksums | None,
+    *,
+    has_mode: bool = False,
 ) -> None:
     """Copy the file ``source`` to ``target``; it must be the same before and after.
 
-    Where the filesystem supports it, both share their blocks, and nothing is written.
+    With ``has_mode``, a new file has the mode that it is made with, whatever the umask. Where the
+    filesystem supports it, both share their blocks, and nothing is written.
     ``progress`` advances with every piece; ``checksums`` receives the checksum of ``path``.
     Raises :class:`~gobbler.errors.Fault` if the file changed, and
     :class:`~gobbler.errors.Forbidden` if the user may not read it.
@@ -235,8 +284,10 @@ def send(
     except PermissionError:
         raise unreadable(source) from None
     try:
-        writer = os.open(target, _MAKE, 0o666)
+        writer = os.open(target, _MAKE, FILE_MODE)
         try:
+            if not has_mode:
+                os.fchmod(writer, FILE_MODE)
             _copy(path, source, target, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)

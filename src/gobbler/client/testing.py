@@ -29,6 +29,7 @@ from gobbler.client.http import Http
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.source import ServiceInfo
 from gobbler.errors import Code, Fault
+from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
 
 HOST = "127.0.0.1"
 
@@ -96,6 +97,15 @@ def _bound(number: int, kind: socket.SocketKind) -> socket.socket | None:
     return made
 
 
+def make_directories(top: str) -> tuple[str, str]:
+    """Make the directories ``staging`` and ``registry`` in ``top``, with their modes."""
+    staging, registry = os.path.join(top, "staging"), os.path.join(top, "registry")
+    for path, mode in ((staging, STAGING_MODE), (registry, REGISTRY_MODE)):
+        os.mkdir(path)
+        os.chmod(path, mode)  # whatever the umask
+    return staging, registry
+
+
 START_SECONDS = 30.0
 """Seconds that a service may take to start: on a busy machine far more than one."""
 
@@ -142,8 +152,8 @@ class TestService:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - until stop()
         try:
             # Every user must be able to write into staging, and to read the registry.
-            self.staging = self._directory("staging", staging, 0o1777)
-            self.registry = self._directory("registry", registry, 0o755)
+            self.staging = self._directory("staging", staging, STAGING_MODE)
+            self.registry = self._directory("registry", registry, REGISTRY_MODE)
             self.port = self._any_port() if port is None else port
             self.url = f"http://{HOST}:{self.port}"
             self._start([_this_user()] if admin is None else admin, extra_args)

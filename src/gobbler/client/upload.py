@@ -10,13 +10,15 @@ from msgspec import Struct
 from gobbler.client import source
 from gobbler.client.checksums import Checksums
 from gobbler.client.connection import Connection, StrPath
-from gobbler.client.errors import RequestRefused
 from gobbler.client.jobs import Job
+from gobbler.client.notices import NothingNew, StepFailed, notify
+from gobbler.client.preflight import Taken, check_allowed, check_version, tell_what_is_taken
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.staging import (
     Staged,
     check_source,
     is_in_staging,
+    real_around,
     scan_for_upload,
     stage,
     staged,
@@ -26,8 +28,10 @@ from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, quoted
 from gobbler.fs.hash import hash_file
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.records import Manifest
 from gobbler.rules.dedup import VersionCandidates
 from gobbler.rules.links import OUTSIDE, Places
+from gobbler.rules.manifest import difference
 from gobbler.rules.upload_plan import (
     Plan,
     PublishedVersion,
@@ -45,7 +49,7 @@ class UploadOptions:
 
     probation: bool = False
     consume: bool | None = None
-    ignore_dot: bool = True
+    ignore_dot: bool = False
     spoof: str | None = None
     concurrent: int = 4
 
@@ -74,11 +78,14 @@ def upload(
 ) -> None:
     """Publish ``directory`` as version ``key``; see :meth:`Client.upload`."""
     connection = reader.connection
+    directory = os.path.abspath(directory)
+    _preflight(connection, key, directory, options)
+    before = _latest_name(reader, key)
     with (
         Checksums(options.concurrent) as checksums,
         staged(
-            os.fspath(directory),
-            connection.staging,
+            directory,
+            connection.staging_directory,
             ignore_dot=options.ignore_dot,
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
@@ -91,24 +98,49 @@ def upload(
         else:
             connection.follow(publishing, "upload", **fields)
         reader.forget(key)
-        _compare(reader, key, checksums)
+        if connection.can_read:
+            _compare(reader, key, checksums, before)
 
 
-def _compare(reader: RegistryReader, key: VersionKey, checksums: Checksums) -> None:
-    """Compare what was copied with what the service recorded."""
+def _preflight(
+    connection: Connection, key: VersionKey, directory: str, options: UploadOptions
+) -> None:
+    """Raise what the service would refuse after a copy; it checks a directory in staging first."""
+    check_source(directory, connection.staging)
+    if not is_in_staging(directory, connection.staging):
+        check_allowed(connection, key, options.spoof)
+
+
+def _latest_name(reader: RegistryReader, key: VersionKey) -> str | None:
+    """The latest version before the upload, if there is one and it can be read."""
+    if not reader.connection.can_read:
+        return None
+    try:
+        return source.latest(reader.connection.source, key.of_asset)
+    except (GobblerError, OSError):
+        return None  # needed only for a notice
+
+
+def _compare(
+    reader: RegistryReader, key: VersionKey, checksums: Checksums, before: str | None
+) -> None:
+    """Compare what the service recorded with what was copied, and with the version ``before``.
+
+    The version is published: a comparison that fails is a warning.
+    """
     try:
         expected = checksums.result()
-        if not expected:
-            return
         manifest = reader.manifest(key, overwrite=True)
+        if before is not None:
+            _tell_if_unchanged(reader, key, manifest, key.of_asset.version(before))
     except (GobblerError, OSError) as error:
         reason = error.reason if isinstance(error, GobblerError) else error.strerror
-        raise Fault(
+        notify(
             f"version {quoted(key.path)} is published, but it could not be compared with the "
             f"directory: {reason}",
-            code=error.code if isinstance(error, GobblerError) else Code.IO_ERROR,
-            hint="Ask an administrator to validate it.",
-        ) from error
+            StepFailed,
+        )
+        return
     for path, sent in expected.items():
         entry = manifest.get(path)
         if entry is None or (entry.size, entry.md5sum) != sent:
@@ -120,6 +152,25 @@ def _compare(reader: RegistryReader, key: VersionKey, checksums: Checksums) -> N
             )
 
 
+def _tell_if_unchanged(
+    reader: RegistryReader, key: VersionKey, manifest: Manifest, before: VersionKey
+) -> None:
+    """Warn if version ``before``, the latest so far, has the same files."""
+    if any(
+        not entry.is_directory and entry.size and entry.link is None for entry in manifest.values()
+    ):
+        return  # a file is new: the service links the others
+    if all(entry.is_directory for entry in manifest.values()):
+        return  # it takes nothing, which has been told
+    if difference(reader.manifest(before), manifest):
+        return
+    notify(
+        f"version {quoted(key.path)} changes nothing: it has the same files as version "
+        f"{quoted(before.version)}",
+        NothingNew,
+    )
+
+
 def start_upload(
     connection: Connection,
     key: VersionKey,
@@ -129,9 +180,11 @@ def start_upload(
     progress: Progress | None,
 ) -> Job:
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
+    directory = os.path.abspath(directory)
+    _preflight(connection, key, directory, options)
     prepared = stage(
-        os.fspath(directory),
-        connection.staging,
+        directory,
+        connection.staging_directory,
         ignore_dot=options.ignore_dot,
         concurrent=options.concurrent,
         progress=progress or NoProgress(),
@@ -174,34 +227,22 @@ def plan_upload(
     knows: which directories are whitelisted, where it searches for duplicates besides the latest
     version, and what changes until then.
     """
-    _check_version(reader, key)
+    check_version(reader.connection, key)
     top = os.path.abspath(directory)
     scan = _scan(reader.connection, top, ignore_dot=ignore_dot)
     registry = _service_path(reader.connection, "registry") or reader.connection.registry
+    real = os.path.realpath(top)
     places = Places(
-        source=(top, os.path.realpath(top)),
+        source=(real, top),
         registry=(registry, os.path.realpath(registry)),
         whitelist=(),
     )
-    targets = locate_links(scan, top, places)
+    targets = locate_links(scan, real, places, real_around(real))
     undecided = {path: scan.symlinks[path] for path, to in targets.items() if to is OUTSIDE}
     decided = {path: to for path, to in targets.items() if to is not OUTSIDE}
     versions = {linked: _published(reader, linked) for linked in linked_versions(decided)}
     plan = make_plan(key, scan, decided, versions)
     return _describe(top, plan, key, _candidates(reader, key), undecided)
-
-
-def _check_version(reader: RegistryReader, key: VersionKey) -> None:
-    registry = reader.connection.source
-    if key.project not in source.names(registry, "."):
-        raise Missing(f"project {quoted(key.project)} does not exist", code=Code.PROJECT_NOT_FOUND)
-    if key.asset not in source.names(registry, key.project):
-        return
-    if key.version in source.names(registry, key.of_asset.path):
-        raise RequestRefused(
-            f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
-            code=Code.VERSION_EXISTS,
-        )
 
 
 def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:
@@ -217,6 +258,7 @@ def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:
         )
     scan = scan_for_upload(top, staging, ignore_dot=ignore_dot)
     check_scan(scan)
+    tell_what_is_taken(top, Taken.of_scan(scan))
     if not in_place:
         for path in scan.files:
             if not os.access(f"{top}/{path}", os.R_OK):

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast, overload
 from gobbler.client import source
 from gobbler.client.export import clone
 from gobbler.client.handle import Handle, html_of
+from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.relations import Relations, relations
+from gobbler.client.review import Review, approved_digest, review
 from gobbler.client.version_path import VersionPath, VersionText, open_file
 from gobbler.errors import Code, Missing, Refused
 from gobbler.model.names import VersionKey
@@ -84,24 +86,34 @@ class Version(Handle):
 
         With ``overwrite`` a copy in the cache is fetched again.
         """
-        return self._reader.summary(self.key, overwrite=overwrite)
+        summary = self._reader.summary(self.key, overwrite=overwrite)
+        self._reader.shown.summary(self.key, summary)
+        return summary
 
     def manifest(self, *, overwrite: bool = False) -> Manifest:
         """Size in bytes, MD5 and link of everything in it, by path.
 
         With ``overwrite`` a copy in the cache is fetched again.
         """
-        if overwrite:
-            self._reader.forget(self.key)
-            return self._reader.manifest(self.key, overwrite=True)
-        return self._reader.records(self.key).manifest
+        if not overwrite:
+            return self._records().manifest
+        self._reader.forget(self.key)
+        manifest = self._reader.manifest(self.key, overwrite=True)
+        self._reader.shown.manifest(self.key, manifest)
+        return manifest
+
+    def _records(self) -> VersionRecords:
+        """The records, to be shown."""
+        records = self._reader.records(self.key)
+        self._reader.shown.manifest(self.key, records.manifest)
+        return records
 
     def files(self, below: str = "") -> dict[str, Entry]:
         """Its files by path, in order, or those in the directory ``below`` and further down.
 
         A missing directory has no files.
         """
-        return dict(sorted(self._reader.records(self.key).tree.files(below.strip("/"))))
+        return dict(sorted(self._records().tree.files(below.strip("/"))))
 
     def directory(self, path: str = "") -> dict[str, Entry | None]:
         """The entries of the version, or of its directory ``path``, by name and in order.
@@ -110,7 +122,7 @@ class Version(Handle):
         or ``NotADirectoryError``.
         """
         path = path.strip("/")
-        records = self._reader.records(self.key)
+        records = self._records()
         if not records.is_directory(path):
             place = self.key.file(path)
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place)
@@ -202,6 +214,8 @@ class Version(Handle):
             concurrent: How many files are fetched at a time.
             progress: Receives the progress of a download.
         """
+        if not path.strip("/"):
+            self._records()
         return Path(
             self._reader.fetch(
                 self.key,
@@ -246,13 +260,26 @@ class Version(Handle):
         """
         return relations(self._reader, self.key)
 
-    def approve(self, *, spoof: str | None = None) -> None:
+    def review(self) -> Review:
+        """The records as they are now, and their digest, which :meth:`approve` takes."""
+        return review(self._reader, self.key)
+
+    def approve(self, *, reviewed: Review | str | None = None, spoof: str | None = None) -> None:
         """End the probation of this version: it is final.
 
-        It also becomes the latest, if no other version finished after it. ``spoof``: act for
-        another user.
+        It also becomes the latest, if no other version finished after it. Approves only what was
+        reviewed: if the version was rejected and uploaded again since, the service refuses.
+
+        Args:
+            reviewed: The result of :meth:`review`, or its digest. By default what this client has
+                shown of the version last, or else what is there now.
+            spoof: Act for another user.
+
+        Raises:
+            errors.RequestRefused: The code ``not-reviewed`` says that it is another version.
         """
-        self._request("approve_probation", spoof=spoof)
+        digest = approved_digest(self._reader, self.key, reviewed)
+        self._request("approve_probation", spoof=spoof, reviewed=digest)
 
     def reject(self, *, force: bool = False, spoof: str | None = None) -> None:
         """Remove this version, which is on probation, for good.

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gobbler.doctor import host, locks, metadata, modes, mounts, renames, storage
+from gobbler.doctor import acls, host, locks, metadata, modes, mounts, renames, storage
 from gobbler.doctor.contenders import Contender, ContenderType
 from gobbler.doctor.findings import Finding, Place, Topic, Verdict
 from gobbler.doctor.scratch import free_path, scratch_directory, subdirectory
@@ -67,17 +67,20 @@ PERMISSIONS = (
     PlaceProbe("access", BOTH, modes.access),
     PlaceProbe("owner", STAGING, modes.staging_owner),
     PlaceProbe("writers", STAGING, modes.staging_writers),
+    PlaceProbe("listing", STAGING, modes.staging_listing),
     PlaceProbe("sticky bit", STAGING, modes.staging_sticky),
     PlaceProbe("owner", REGISTRY, modes.registry_owner),
     PlaceProbe("writers", REGISTRY, modes.registry_writers),
     PlaceProbe("readers", REGISTRY, modes.registry_readers),
     PlaceProbe("way to it", BOTH, modes.reach),
     PlaceProbe("directories above", BOTH, modes.replaceable),
-    PlaceProbe("ACL", BOTH, modes.access_acl),
-    PlaceProbe("default ACL", BOTH, modes.default_acl),
+    PlaceProbe("ACL", BOTH, acls.access_acl),
+    PlaceProbe("default ACL", BOTH, acls.default_acl),
 )
 
 LAYOUT = (PlaceProbe("one filesystem", REGISTRY, renames.one_filesystem),)
+
+NEIGHBOURS = (PlaceProbe("neighbours", REGISTRY, storage.neighbours),)
 
 ROOM = (
     PlaceProbe("space", BOTH, storage.space),
@@ -106,6 +109,7 @@ def _clock(topic: Topic, trial: Trial) -> Finding:
 
 TRIALS = (
     TrialProbe("new files", REGISTRY, _in_directory(modes.modes_made), essential=True),
+    TrialProbe("modes", STAGING, _in_directory(acls.kept_modes)),
     TrialProbe("rename", REGISTRY, _publication, essential=True),
     TrialProbe("rename over", REGISTRY, _in_directory(renames.over_directories), essential=True),
     TrialProbe(
@@ -195,6 +199,7 @@ def _has_fault(found: list[Finding], place: Place, what: str) -> bool:
 def _surroundings(place: Place) -> Iterator[Finding]:
     yield from place.topic("mount").attempt_all(_mount, place)
     yield from _read_only(place, LAYOUT)
+    yield from _read_only(place, NEIGHBOURS)
     yield from _read_only(place, ROOM)
 
 

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import grp
+import contextlib
 import os
-import pwd
 import shlex
 import stat
 from collections.abc import Iterator
 
 from gobbler.doctor.findings import Finding, Place, Topic, system_message
-from gobbler.fs.acl import (
-    ACCESS_ACL,
-    DEFAULT_ACL,
-    ENTER,
-    OTHER,
-    READ,
-    USER,
-    WRITE,
-    Getter,
-    describe,
-    read,
-)
+from gobbler.fs import acl
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
+from gobbler.fs.authorship import group_name, is_private_group
 from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
 from gobbler.fs.open import user_name
 
@@ -55,6 +44,12 @@ def access(topic: Topic, place: Place) -> Finding:
     account = f"the service's account ({user_name(os.geteuid())})"
     if os.access(place.path, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         return topic.ok("the account can read and write")
+    if place.what == "staging" and os.access(place.path, os.W_OK | os.X_OK, effective_ids=True):
+        name = user_name(os.geteuid())
+        return topic.warning(
+            f"{account} can't list {place}, so nobody removes what users leave there",
+            f"chown {name} {place.shell}, or setfacl -m u:{name}:rwx {place.shell}",
+        )
     if _is_read_only(place.path):
         return topic.fault(
             f"{place} is on a filesystem that is mounted read-only",
@@ -165,7 +160,7 @@ def registry_writers(topic: Topic, registry: Place) -> Finding:
         )
     if status.st_mode & stat.S_IWGRP and not _is_own_group(status.st_gid):
         return topic.warning(
-            f"{registry} is writable by the group {_group(status.st_gid)}, whose members "
+            f"{registry} is writable by the group {group_name(status.st_gid)}, whose members "
             f"can rename and remove projects",
             f"If they are not all administrators: chmod g-w {registry.shell}",
         )
@@ -174,19 +169,7 @@ def registry_writers(topic: Topic, registry: Place) -> Finding:
 
 def _is_own_group(gid: int) -> bool:
     """Whether this account is the only member of a group."""
-    try:
-        account = pwd.getpwuid(os.geteuid())
-        members = set(grp.getgrgid(gid).gr_mem)
-    except KeyError:
-        return False
-    return gid == account.pw_gid and members <= {account.pw_name}
-
-
-def _group(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return f"ID {gid}"
+    return is_private_group(gid, os.geteuid())
 
 
 def registry_readers(topic: Topic, registry: Place) -> Finding:
@@ -204,14 +187,42 @@ def staging_writers(topic: Topic, staging: Place) -> Finding:
     status = os.stat(staging.path)
     if status.st_mode & 0o003 == 0o003:
         return topic.ok("everybody can add files")
-    remedy = f"chmod 1777 {staging.shell}"
+    remedy = f"chmod {STAGING_MODE:04o} {staging.shell}"
     if status.st_mode & 0o030 == 0o030 and not _is_own_group(status.st_gid):
         return topic.warning(
-            f"only the group {_group(status.st_gid)} (and users that an ACL names) can add files "
-            f"to {staging}",
+            f"only the group {group_name(status.st_gid)} (and users that an ACL names) can add "
+            f"files to {staging}",
             f"If all users should: {remedy}",
         )
     return topic.fault(f"users can't add files to {staging}", remedy)
+
+
+def staging_listing(topic: Topic, staging: Place) -> Finding:
+    """Whether users can list staging, and so see the names of the requests of others."""
+    status = os.stat(staging.path)
+    found = None
+    with contextlib.suppress(ValueError):
+        found = acl.read(staging.path, acl.ACCESS_ACL)
+    group = status.st_mode >> 3 if found is None else found.unmasked(acl.GROUP_OBJ)
+    readers = []
+    if status.st_mode & stat.S_IROTH:
+        readers.append("everybody")
+    elif group & acl.READ and not _is_own_group(status.st_gid):
+        readers.append(f"the group {group_name(status.st_gid)}")
+    if not readers:
+        return topic.ok("users can't list it")
+    if found is not None:  # chmod would change the mask
+        remedy = f"setfacl -m g::wx,o::wx {staging.shell}"
+    elif status.st_mode & stat.S_IROTH:
+        remedy = f"chmod {STAGING_MODE:04o} {staging.shell}"
+    else:
+        remedy = f"chmod g-r {staging.shell}"
+    return topic.warning(
+        f"{readers[0]} can list {staging}: who sees the name of a request can send it first, and "
+        f"follow its job",
+        f"{remedy}. No known client lists it: neither gobbler, nor pygobbler, nor gobbler for R. "
+        f"Scripts that do `ls` there would mind, and a Go service unless it owns the directory.",
+    )
 
 
 def staging_sticky(topic: Topic, staging: Place) -> Finding:
@@ -271,7 +282,8 @@ def _replacing(topic: Topic, place: Place) -> Iterator[Finding]:
                 status.st_mode & stat.S_IWGRP and status.st_gid and not _is_own_group(status.st_gid)
             ):
                 warnings.append(
-                    f"the group {_group(status.st_gid)} can write to {path}, and so replace {place}"
+                    f"the group {group_name(status.st_gid)} can write to {path}, and so replace "
+                    f"{place}"
                 )
         if status.st_uid not in (0, os.geteuid()):
             warnings.append(
@@ -304,42 +316,3 @@ def modes_made(topic: Topic, directory: str) -> Finding:
     if any(want & ~mode for mode, want in zip(modes, wanted, strict=True)):
         return topic.fault(f"{shown}: users can't read published files", remedy)
     return topic.ok(shown)
-
-
-def access_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
-    """The grants of the ACL of the directory."""
-    try:
-        acl = read(place.path, ACCESS_ACL, get)
-    except ValueError:
-        return topic.warning(f"the ACL of {place} can't be read", f"getfacl {place.shell}")
-    if acl is None:
-        return topic.ok("none")
-    writers = [
-        entry
-        for entry in acl.named()
-        if entry.permissions & WRITE and not (entry.tag == USER and entry.id in (0, os.geteuid()))
-    ]
-    if place.what == "registry" and writers:
-        return topic.warning(
-            f"an ACL lets others write to {place}: {', '.join(e.whom for e in writers)}; they can "
-            f"rename and remove projects",
-            f"If they are not administrators: setfacl -b {place.shell}",
-        )
-    return topic.ok(f"grants {describe(acl)}")
-
-
-def default_acl(topic: Topic, place: Place, get: Getter = os.getxattr) -> Finding:
-    """The grants of the default ACL of the directory to new files."""
-    try:
-        acl = read(place.path, DEFAULT_ACL, get)
-    except ValueError:
-        return topic.warning(f"the default ACL of {place} can't be read", f"getfacl {place.shell}")
-    if acl is None:
-        return topic.ok("none")
-    if place.what == "registry" and acl.find(OTHER) & (READ | ENTER) != READ | ENTER:
-        return topic.fault(
-            f"a default ACL of {place} keeps others from reading published files",
-            f"setfacl -d -m o::rX {place.shell}, or remove the default ACL: "
-            f"setfacl -k {place.shell}",
-        )
-    return topic.ok(f"new files and directories grant {describe(acl)}")

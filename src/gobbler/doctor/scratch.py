@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from gobbler.doctor.findings import Place
 from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE
-from gobbler.fs.open import DIRECTORY, closing, open_directory, user_name
+from gobbler.fs.open import DIRECTORY, closing, enter_directory, open_directory, user_name
 from gobbler.fs.removal import is_older, remove
 from gobbler.model.names import INCOMING
 
@@ -36,8 +36,9 @@ def scratch_directory(place: Place) -> Iterator[str]:
     In the registry it is inside ``..incoming`` if that exists, like a version in preparation. The
     path goes through the open directory, so nobody can swap a directory on the way.
     """
-    with closing(open_directory(_parent_of(place))) as parent:
-        _remove_abandoned(parent)
+    with closing(enter_directory(_parent_of(place))) as parent:
+        with suppress(PermissionError):  # to list staging, which the service may not need
+            _remove_abandoned(_parent_of(place))
         with _new_directory(parent) as name:
             directory = os.open(name, DIRECTORY, dir_fd=parent)
             with closing(directory):
@@ -71,7 +72,7 @@ def create_file(path: str, data: bytes = b"") -> None:
 @contextmanager
 def free_path(registry: Place) -> Iterator[str]:
     """A free path directly in the registry, free again after the block."""
-    with closing(open_directory(registry.path)) as parent:
+    with closing(enter_directory(registry.path)) as parent:
         name = unique_name()
         try:
             yield f"{registry.path}/{name}"
@@ -115,14 +116,15 @@ def _remove_in_time(parent: int, name: str) -> None:
         time.sleep(0.05)
 
 
-def _remove_abandoned(parent: int) -> None:
-    with os.scandir(parent) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.startswith(PREFIX)
-            and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
-        ]
-    for name in names:
-        if is_older(parent, name, time.time() - ABANDONED_AFTER):
-            remove(parent, name)
+def _remove_abandoned(path: str) -> None:
+    with closing(open_directory(path)) as parent:
+        with os.scandir(parent) as entries:
+            names = [
+                entry.name
+                for entry in entries
+                if entry.name.startswith(PREFIX)
+                and entry.stat(follow_symlinks=False).st_uid == os.geteuid()
+            ]
+        for name in names:
+            if is_older(parent, name, time.time() - ABANDONED_AFTER):
+                remove(parent, name)

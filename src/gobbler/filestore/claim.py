@@ -43,6 +43,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from gobbler.filestore import names as naming
+from gobbler.filestore.aside import Aside, problem_of
 from gobbler.filestore.claimant import Claimant
 from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.open import READ, exists, kind_of
@@ -62,7 +63,10 @@ FILE_ERRORS = (
 
 
 class ClaimLost(FileNotFoundError):
-    """The claim has ended: another process put the file back, or removed it."""
+    """The claim has ended: another process put the file back, or removed it.
+
+    In a forked process: the claim belongs to its parent.
+    """
 
 
 class Claim:
@@ -70,13 +74,15 @@ class Claim:
 
     ``name`` is the published name, ``path`` the present path of the file, in ``cur``. As a context
     manager it is done at the end of the block, and released if the block raises. If the process
-    dies, another one can put the file back (``FileStore.requeue``).
+    dies, another one can put the file back (``FileStore.requeue``). In a forked process the claim
+    does nothing: it belongs to the process that made it.
     """
 
-    def __init__(self, path: str, new: str, claimant: Claimant) -> None:
+    def __init__(self, path: str, new: str, claimant: Claimant, aside: Aside) -> None:
         self.path = path
         self.name = naming.published_name(os.path.basename(path))
         self._new = new
+        self._aside = aside
         self._claimant = claimant  # lives as long as its claims
         self._opened: FileIO | None = None  # closes itself if the claim is forgotten
         self._ended = False
@@ -103,7 +109,7 @@ class Claim:
 
     def is_held(self) -> bool:
         """Whether the claim still stands. Check it before a step that can't be undone."""
-        return not self._ended and exists(self.path)
+        return not self._ended and self._claimant.is_ours() and exists(self.path)
 
     def done(self, to: str | os.PathLike[str] | None = None) -> None:
         """End the claim: remove the file, or rename it to the path ``to``.
@@ -111,6 +117,7 @@ class Claim:
         ``to`` is on the same filesystem; a file there is replaced. Raises :class:`ClaimLost` if
         the claim has ended.
         """
+        self._check_ours()
         self._close()  # a network filesystem keeps an open file under another name
         try:
             if to is None:
@@ -128,9 +135,24 @@ class Claim:
 
         Raises :class:`ClaimLost` if the claim has ended.
         """
+        self._check_ours()
         self._close()
         if not put_back(self.path, self._new):
             raise self._lost()
+        self._end()
+
+    def set_aside(self, reason: str) -> None:
+        """End the claim by moving the file to ``aside``, where no process claims it any more.
+
+        The log tells the ``reason``. Raises :class:`ClaimLost` if the claim has ended, and
+        ``OSError`` if the file can't be moved; it is still claimed then.
+        """
+        self._check_ours()
+        self._close()
+        if not exists(self.path):
+            raise self._lost()
+        if not self._aside.put(self.path, reason):
+            raise OSError(errno.EACCES, "the file can't be set aside", self.path)
         self._end()
 
     def __enter__(self) -> Claim:
@@ -142,7 +164,7 @@ class Claim:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._ended:
+        if self._ended or not self._claimant.is_ours():
             return
         if kind is None:
             self.done()
@@ -168,6 +190,12 @@ class Claim:
         if not stat.S_ISREG(status.st_mode):
             raise ValueError(f"{self.path!r} is {kind_of(status.st_mode)}, not a regular file")
 
+    def _check_ours(self) -> None:
+        if not self._claimant.is_ours():
+            raise ClaimLost(
+                errno.ENOENT, "this claim belongs to the process that made it", self.path
+            )
+
     def _lost(self) -> ClaimLost:
         self._end()
         return ClaimLost(errno.ENOENT, "the claim of this file was lost", self.path)
@@ -189,19 +217,53 @@ class StoreClaims:
         self._new = new
         self._cur = cur
         self.claimant = Claimant(cur)
+        self.aside = Aside(new)
         self._waiting: deque[str] = deque()
 
     def claim(self, name: str) -> Claim | None:
-        """Claim the file ``name`` in ``new``; ``None`` if it is not there (any more)."""
-        if len(os.fsencode(naming.published_name(name))) > naming.LONGEST:
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+        """Claim the file ``name`` in ``new``.
+
+        ``None`` if it is not there (any more), or no process can take it: then it is set aside,
+        or skipped.
+        """
+        source = os.path.join(self._new, name)
+        if self.aside.is_stuck(source):
+            return None
+        try:
+            naming.check_length(name)
+            claim = self._claim(source)
+        except OSError as error:
+            if error.errno not in FILE_ERRORS or not os.access(self._new, os.W_OK | os.X_OK):
+                raise
+            self.aside.put(source, f"it can't be claimed: {error.strerror}")
+            return None
+        return None if claim is None else self._checked(claim)
+
+    def _checked(self, claim: Claim) -> Claim | None:
+        """``claim``, unless its file can't be handled."""
+        try:
+            problem = problem_of(claim.path)
+        except FileNotFoundError:
+            return None  # another process took this one for dead
+        except BaseException:
+            with suppress(OSError):
+                claim.release()
+            raise
+        if not problem:
+            return claim
+        if not self.aside.put(claim.path, problem):
+            with suppress(OSError):
+                put_back(claim.path, self._new)
+        return None
+
+    def _claim(self, source: str) -> Claim | None:
         claimant = self.claimant
-        path = self._rename(os.path.join(self._new, name), claimant)
+        path = self._rename(source, claimant)
         while path is not None and claimant.is_lost():
             # Others took this process for dead while it slept, and removed its lease.
             claimant = self.claimant = Claimant(self._cur)
             path = self._rename(path, claimant)
-        return None if path is None else Claim(path, self._new, claimant)
+        return None if path is None else Claim(path, self._new, claimant, self.aside)
 
     def claim_any(self) -> Claim | None:
         """Claim a waiting file; ``None`` if at a moment during the call no file was waiting."""
@@ -215,19 +277,11 @@ class StoreClaims:
     def _claim_first(self, waiting: deque[str]) -> Claim | None:
         with suppress(IndexError):  # another thread took the last name
             while waiting:
-                if (claim := self._claim_or_skip(waiting.popleft())) is not None:
+                if (claim := self.claim(waiting.popleft())) is not None:
                     return claim
                 # Another process goes through the same list: do not race it for every file.
                 waiting.rotate(-randrange(_SPREAD))  # noqa: S311 - no secret depends on it
         return None
-
-    def _claim_or_skip(self, name: str) -> Claim | None:
-        try:
-            return self.claim(name)
-        except OSError as error:
-            if error.errno in FILE_ERRORS:
-                return None
-            raise
 
     def _rename(self, source: str, claimant: Claimant) -> str | None:
         name = naming.claimed_name(os.path.basename(source), claimant.id, claimant.next_number())

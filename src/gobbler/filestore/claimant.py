@@ -53,6 +53,10 @@ class Claimant:
         """Whether another process took the lease for expired, and removed it."""
         return self._lease.is_lost()
 
+    def is_ours(self) -> bool:
+        """Whether this process made it. A forked process has no claimants until it makes one."""
+        return self in _all
+
     def forget(self) -> None:
         """Close the lease in a forked process; the parent keeps it."""
         self._renewal.forget()

@@ -12,6 +12,7 @@ removes that name therefore means this claim, and never a later claim of the sam
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -53,6 +54,17 @@ def claimant_of_lease(name: str) -> str:
 def claimed_name(name: str, claimant: str, number: int) -> str:
     """The name in ``cur`` of a file whose name in ``new`` is ``name``."""
     return f"{published_name(name)}~{claimant}-{number:x}"
+
+
+def check_length(name: str) -> None:
+    """Raise ``OSError`` (``ENAMETOOLONG``) for a name to which a claim can't append its suffix."""
+    if len(os.fsencode(published_name(name))) > LONGEST:
+        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), name)
+
+
+def aside_name(name: str) -> str:
+    """A unique name for a file that is set aside; a name that is too long is cut off."""
+    return marked_name(os.fsdecode(os.fsencode(published_name(name))[:LONGEST]))
 
 
 def marked_name(name: str) -> str:

@@ -11,99 +11,30 @@ A file moves from one space to the next by one rename, so a reader sees it whole
 and of several processes that want it exactly one succeeds. :mod:`gobbler.filestore.claim` shows
 why that holds when processes are slow or die.
 
-*Requeue* puts the files of dead claimants back into ``new``. For each claimant that has a file in
-``cur``: take over its lease if that has expired; only then list its files, as a dead claimant
-claims no more; rename them back; and remove the lease last. If the process is killed in between,
-the next call continues. Two calls at once do no harm: one rename of each file succeeds.
+A file that no process can take goes to a fourth directory, ``aside``; see
+:mod:`gobbler.filestore.aside`.
 """
 
 from __future__ import annotations
 
 import builtins
-import logging
 import os
 import secrets
 import shutil
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import IO, Any
 
 from gobbler.filestore import names as naming
-from gobbler.filestore.claim import FILE_ERRORS, Claim, StoreClaims, put_back
+from gobbler.filestore.claim import Claim, StoreClaims
+from gobbler.filestore.requeue import requeue
 from gobbler.filestore.watch import watch
 from gobbler.fs.atomic_write import NoReplaceUnsupported, remove_quietly, rename_new
 from gobbler.fs.flush import Durability, flush_directory
-from gobbler.fs.lease import EXPIRY_SECONDS, take_over
-from gobbler.fs.open import READ, exists
+from gobbler.fs.lease import EXPIRY_SECONDS
+from gobbler.fs.open import READ
 from gobbler.fs.os_errors import with_path
-
-logger = logging.getLogger(__name__)
-
-
-def requeue(new: str, cur: str, now: Callable[[], float], silence: float) -> list[str]:
-    """Rename all files of dead claimants from ``cur`` to ``new``; their published names.
-
-    ``now`` returns the time of the filesystem in seconds since the epoch; ``silence`` is in
-    seconds. Any number of processes, on any hosts, may call this at the same time.
-    """
-    names = os.listdir(cur)
-    claimants = {naming.claimant_of(name) or naming.claimant_of_lease(name) for name in names}
-    back: list[str] = []
-    for claimant in sorted(claimants - {""}):
-        path = os.path.join(cur, naming.lease_name(claimant))
-        if not exists(path):
-            back += _of_unknown(new, cur, claimant, now() - silence)
-            continue
-        try:
-            lease = take_over(path, now, silence=silence)
-        except PermissionError:  # the store of another account, which requeues its own files
-            continue
-        if lease is not None:
-            try:
-                back += _of_dead(new, cur, claimant)
-                _remove_unless_needed(path, cur, claimant)
-            finally:
-                lease.close()
-    return back
-
-
-def _of_dead(new: str, cur: str, claimant: str) -> Iterator[str]:
-    for path in _files_of(cur, claimant):
-        yield from _back(path, new)
-
-
-def _of_unknown(new: str, cur: str, claimant: str, before: float) -> Iterator[str]:
-    """Put back files whose claimant has lost its lease, if they were claimed ``before`` that.
-
-    Their change time is the time of the rename, by the clock of the filesystem.
-    """
-    for path in _files_of(cur, claimant):
-        with suppress(FileNotFoundError):
-            if os.lstat(path).st_ctime < before:
-                yield from _back(path, new)
-
-
-def _back(path: str, new: str) -> Iterator[str]:
-    try:
-        if put_back(path, new):
-            yield naming.published_name(os.path.basename(path))
-    except OSError as error:
-        if error.errno not in FILE_ERRORS:
-            raise
-        logger.warning("could not put back %s: %s", path, error)
-
-
-def _remove_unless_needed(lease: str, cur: str, claimant: str) -> None:
-    if not _files_of(cur, claimant):
-        with suppress(FileNotFoundError):
-            os.unlink(lease)
-
-
-def _files_of(cur: str, claimant: str) -> list[str]:
-    names = sorted(name for name in os.listdir(cur) if naming.claimant_of(name) == claimant)
-    return [os.path.join(cur, name) for name in names]
-
 
 Path = str | os.PathLike[str]
 
@@ -160,9 +91,14 @@ class FileStore:
 
         Without ``filename`` the file gets a unique name, the last part of its ``name``. With it,
         the end of the block raises ``FileExistsError`` if such a file is waiting, unless
-        ``replace`` is set. ``durable`` as for :meth:`move`.
+        ``replace`` is set. ``durable`` as for :meth:`move`. Raises ``OSError`` (``ENAMETOOLONG``)
+        for a name that can't be claimed: of more than :data:`gobbler.filestore.names.LONGEST`
+        bytes.
         """
-        target = None if filename is None else self._file("new", filename)
+        target = None
+        if filename is not None:
+            target = self._file("new", filename)
+            naming.check_length(os.path.basename(target))
         with self.create(None, mode) as file:
             source = os.fspath(file.name)
             try:
@@ -241,10 +177,13 @@ class FileStore:
         """Claim the file ``filename``, or any waiting file; ``None`` if others were faster.
 
         Leading directories of ``filename`` are ignored. Without ``filename``, files come in
-        order of name as long as one process claims; hidden files (``.*``) and files that can't
-        be renamed are skipped, and ``None`` means that no file was waiting. With ``filename``,
-        ``OSError`` says why an existing file can't be renamed; a name of more than
-        :data:`gobbler.filestore.names.LONGEST` bytes can't.
+        order of name as long as one process claims; hidden files (``.*``) are skipped, and
+        ``None`` means that no file was waiting.
+
+        What no process can handle is set aside, with a warning in the log: whatever is no regular
+        file, can't be read, or has a name of more than :data:`gobbler.filestore.names.LONGEST`
+        bytes. It counts as if it were not there. So does what can't be moved. ``OSError`` means
+        that the store does not work.
 
         In ``cur`` the file has a unique name, see :class:`~gobbler.filestore.claim.Claim`.
         """
@@ -260,13 +199,18 @@ class FileStore:
         that, because the process is on another host, it counts as dead after ``silence`` seconds
         without renewal, by the clock of the filesystem. A file whose published name is taken gets a
         unique name, which the next claim strips. Files that came to ``cur`` by :meth:`move` or
-        ``mv`` stay. A file that can't be put back stays, with a warning in the log.
+        ``mv`` stay. A file that can't be put back stays, with a warning in the log, and so does
+        what is no lease but has the name of one.
         """
         claimant = self._our_claims().claimant
         return requeue(self._space("new"), self._space("cur"), claimant.now, silence)
 
     def watch(
-        self, *, poll: float | None = None, stop: threading.Event | None = None
+        self,
+        *,
+        poll: float | None = None,
+        stop: threading.Event | None = None,
+        requeue: float | None = None,
     ) -> Iterator[str]:
         """Yield the path of each file in ``new``: the waiting ones, then new ones, for ever.
 
@@ -274,8 +218,11 @@ class FileStore:
         returns ``None`` then. Hidden files (``.*``) are left out. Local filesystems report changes
         at once (inotify). Others are listed every second, as inotify does not report what other
         hosts do, or every ``poll`` seconds if given. Ends soon after ``stop`` has been set.
+
+        With ``requeue``, it first calls :meth:`requeue`, and again whenever that many seconds have
+        passed, so that a worker also handles the files of processes that die meanwhile.
         """
-        return watch(self._space("new"), poll, stop)
+        return watch(self._space("new"), poll, stop, self.requeue, requeue)
 
     def _our_claims(self) -> StoreClaims:
         found = self._claims

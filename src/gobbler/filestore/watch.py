@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from gobbler.filestore.names import is_hidden
+from gobbler.fs.inotify import APPEARED, Inotify
 from gobbler.fs.mounts import reports_all_changes
 
 logger = logging.getLogger(__name__)
@@ -23,18 +25,34 @@ LIST_EVERY = 1.0
 _MTIME_GRAIN = 3.0
 """Seconds; every filesystem stores the mtime of a directory more finely than that."""
 
-_BATCH_MS = 50
-"""Milliseconds to wait for further files, so that one listing finds all of them."""
+_BATCH = 0.02
+"""Seconds to wait for further files, so that one listing finds all of them."""
+
+_STOP_AFTER = 0.5
+"""Seconds after which it ends at the latest when it is stopped."""
 
 _FileState = tuple[int, int, int]
 """Device, inode and change time in ns."""
 
 
-def watch(directory: str, poll: float | None, stop: threading.Event | None) -> Iterator[str]:
-    """Yield the path of each file that is in ``directory``, or appears there."""
+def watch(
+    directory: str,
+    poll: float | None,
+    stop: threading.Event | None,
+    requeue: Callable[[], object],
+    requeue_every: float | None,
+) -> Iterator[str]:
+    """Yield the path of each file that is in ``directory``, or appears there.
+
+    Calls ``requeue`` at first, and then every ``requeue_every`` seconds, unless that is ``None``.
+    """
     stop = stop or threading.Event()
     listing = _Listing(directory)
+    next_requeue = time.monotonic()
     for _ in _moments(directory, poll, stop):
+        if requeue_every is not None and time.monotonic() >= next_requeue:
+            requeue()
+            next_requeue = time.monotonic() + requeue_every
         for name in listing.new_names():
             if stop.is_set():
                 return
@@ -98,18 +116,18 @@ def _moments(directory: str, poll: float | None, stop: threading.Event) -> Itera
 
 
 def _inotify(directory: str, stop: threading.Event) -> Iterator[None]:
-    import watchfiles  # noqa: PLC0415 - its import is slow, and most stores never watch
-
-    changes = watchfiles.watch(
-        directory,
-        watch_filter=None,
-        step=_BATCH_MS,
-        debounce=_BATCH_MS * 4,
-        stop_event=stop,
-        rust_timeout=int(LIST_EVERY * 1000),
-        yield_on_timeout=True,
-        force_polling=False,
-        recursive=False,
-    )
-    for _ in changes:
+    """Yield after each change, and every :data:`LIST_EVERY` seconds."""
+    source = Inotify()
+    source.add(directory, APPEARED)
+    changes = select.poll()
+    changes.register(source.fileno(), select.POLLIN)
+    while True:
+        deadline = time.monotonic() + LIST_EVERY
+        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if changes.poll(min(left, _STOP_AFTER) * 1000):
+                time.sleep(_BATCH)
+                source.read()
+                break
+        if stop.is_set():
+            return
         yield

@@ -7,10 +7,12 @@ tag, 16 bits of permissions and a 32-bit user or group ID.
 from __future__ import annotations
 
 import errno
+import functools
 import grp
+import operator
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gobbler.fs.open import user_name
@@ -22,6 +24,9 @@ VERSION = 2
 USER_OBJ, USER, GROUP_OBJ, GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 READ, WRITE, ENTER = 4, 2, 1
 
+NOBODY = 0xFFFFFFFF
+"""The ID in entries that name nobody."""
+
 _NONE = {errno.ENODATA, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -31,7 +36,7 @@ class AclEntry:
 
     tag: int
     permissions: int
-    id: int = -1
+    id: int = NOBODY
 
     @property
     def whom(self) -> str:
@@ -58,33 +63,82 @@ class Acl:
         """The permissions of the only entry with ``tag``; 0 without one."""
         return next((e.permissions for e in self.entries if e.tag == tag), 0)
 
+    def packed(self) -> bytes:
+        """The value of the extended attribute."""
+        fields = (struct.pack("<HHI", e.tag, e.permissions, e.id) for e in self.entries)
+        return struct.pack("<I", VERSION) + b"".join(fields)
+
+    def unmasked(self, tag: int) -> int:
+        """The permissions of the only entry with ``tag``, as far as the mask leaves them."""
+        return self.find(tag) & self._mask
+
+    @property
+    def _mask(self) -> int:
+        return next((e.permissions for e in self.entries if e.tag == MASK), 7)
+
     def named(self) -> Iterator[AclEntry]:
         """The entries that name a user or a group, with the permissions that the mask leaves."""
-        mask = next((e.permissions for e in self.entries if e.tag == MASK), 7)
         for entry in self.entries:
             if entry.tag in (USER, GROUP):
-                yield AclEntry(entry.tag, entry.permissions & mask, entry.id)
+                yield AclEntry(entry.tag, entry.permissions & self._mask, entry.id)
 
 
 def parse(data: bytes) -> Acl:
     """The ACL in an extended attribute. Raises ``ValueError`` if it is not valid."""
     if len(data) < 4 or len(data) % 8 != 4 or struct.unpack_from("<I", data)[0] != VERSION:
         raise ValueError("not a POSIX ACL")
-    return Acl(tuple(AclEntry(*fields) for fields in struct.iter_unpack("<HHi", data[4:])))
+    return Acl(tuple(AclEntry(*fields) for fields in struct.iter_unpack("<HHI", data[4:])))
 
 
-Getter = Callable[[str, str], bytes]
+def with_users(mode: int, users: Sequence[AclEntry]) -> Acl:
+    """An ACL that grants what ``mode`` does, and further rights to ``users``."""
+    owner, group, others = (mode >> 6) & 7, (mode >> 3) & 7, mode & 7
+    mask = functools.reduce(operator.or_, (e.permissions for e in users), group)
+    return Acl(
+        (
+            AclEntry(USER_OBJ, owner),
+            *sorted(users, key=lambda entry: entry.id),
+            AclEntry(GROUP_OBJ, group),
+            AclEntry(MASK, mask),
+            AclEntry(OTHER, others),
+        )
+    )
 
 
-def read(path: str, attribute: str, get: Getter = os.getxattr) -> Acl | None:
-    """The ACL of ``path``, or ``None``. Raises ``ValueError`` if it is not valid."""
+Getter = Callable[[str | int, str], bytes]
+
+
+def read(file: str | int, attribute: str, get: Getter = os.getxattr) -> Acl | None:
+    """The ACL of a path or descriptor, or ``None``. Raises ``ValueError`` if it is not valid."""
     try:
-        data = get(path, attribute)
+        data = get(file, attribute)
     except OSError as error:
         if error.errno in _NONE:
             return None
         raise
     return parse(data)
+
+
+def has_any(descriptor: int) -> bool:
+    """Whether a file or directory has an access ACL or a default ACL."""
+    try:
+        return not {ACCESS_ACL, DEFAULT_ACL}.isdisjoint(os.listxattr(descriptor))
+    except OSError as error:
+        if error.errno in _NONE:
+            return False
+        raise
+
+
+def remove(descriptor: int, mode: int) -> None:
+    """Remove both ACLs of a file or directory of this account, and set its ``mode``."""
+    for attribute in (ACCESS_ACL, DEFAULT_ACL):
+        try:
+            os.removexattr(descriptor, attribute)
+        except OSError as error:
+            # A file can't have a default ACL.
+            if error.errno not in (*_NONE, errno.EACCES):
+                raise
+    os.fchmod(descriptor, mode)
 
 
 def letters(permissions: int) -> str:

@@ -2,7 +2,8 @@
 
 ::
 
-    staging/             1777  all users write here, and remove only their own files
+    staging/             1733  all users add files, can't list those of others, and remove only
+                               their own
         ..requests/      0700  a file for each request that was begun
         ..spool/         0755
             tmp/, new/   1733  all users add requests, and can't list those of others
@@ -23,7 +24,8 @@ from gobbler.model.names import INCOMING, LOGS
 
 REQUESTS = "..requests"
 
-STAGING_MODE = 0o1777
+STAGING_MODE = 0o1733
+"""The service also works with 1777; then every user can list the names of others' requests."""
 REGISTRY_MODE = DIRECTORY_MODE
 DROP_MODE = 0o1733
 PASSAGE_MODE = 0o711

@@ -244,6 +244,23 @@ def acquire(path: str) -> Lease | None:
     return None
 
 
+def is_locked(path: str) -> bool:
+    """Whether a process holds the lock of the lease ``path``, as far as locks reach.
+
+    Opens the file for reading only, so that nobody who watches its directory takes it for a change.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor, fcntl.LOCK_SH)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+
+
 def take_over(
     path: str, now: Callable[[], float] | None = None, *, silence: float = EXPIRY_SECONDS
 ) -> Lease | None:

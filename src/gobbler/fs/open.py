@@ -15,6 +15,7 @@ import errno
 import functools
 import os
 import pwd
+import shlex
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,26 +43,43 @@ def open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
 
 
-def open_beneath(directory: int, path: str, flags: int) -> int:
+def enter_directory(path: str) -> int:
+    """Open a directory only to look up names in it, which needs no right to list it."""
+    return os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+
+
+DirectoryCheck = Callable[[int], None]
+"""Raises ``OSError`` for an open directory whose content must not be used."""
+
+
+def open_beneath(directory: int, path: str, flags: int, check: DirectoryCheck | None = None) -> int:
     """Open the relative ``path`` below the open ``directory``, following no link.
 
-    ``path`` is normalized: it has no empty, ``.`` or ``..`` component. Raises ``OSError``:
-    ``ELOOP`` or ``ENOTDIR`` for a link on the way.
+    ``path`` is normalized: it has no empty, ``.`` or ``..`` component. ``check`` is called with
+    each directory that is opened, also at the end of the path. Raises ``OSError``: ``ELOOP`` or
+    ``ENOTDIR`` for a link on the way.
     """
     parent, slash, name = path.rpartition("/")
-    if not slash:
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     current = directory
     try:
-        for part in parent.split("/"):
+        for part in parent.split("/") if slash else ():
             deeper = os.open(part, DIRECTORY, dir_fd=current)
             if current != directory:
                 os.close(current)
             current = deeper
-        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
+            if check is not None:
+                check(current)
+        found = os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=current)
     finally:
         if current != directory:
             os.close(current)
+    if check is not None and flags & os.O_DIRECTORY:
+        try:
+            check(found)
+        except BaseException:
+            os.close(found)
+            raise
+    return found
 
 
 class Beneath:
@@ -73,8 +91,9 @@ class Beneath:
 
     KEPT = 16
 
-    def __init__(self, directory: int) -> None:
+    def __init__(self, directory: int, check: DirectoryCheck | None = None) -> None:
         self._directory = directory
+        self._check = check
         self._kept: dict[str, int] = {}
 
     def open(self, path: str, flags: int) -> int:
@@ -89,7 +108,7 @@ class Beneath:
             return self._directory
         found = self._kept.pop(path, None)
         if found is None:
-            found = open_beneath(self._directory, path, DIRECTORY)
+            found = open_beneath(self._directory, path, DIRECTORY, self._check)
         self._kept[path] = found
         if len(self._kept) > self.KEPT:
             os.close(self._kept.pop(next(iter(self._kept))))
@@ -117,8 +136,8 @@ def kind_of(mode: int) -> str:
     return "neither a file nor a directory"
 
 
-def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
-    """Open the regular file ``name`` of a user in the open ``directory``.
+def open_users_file(directory: int, name: str, what: str, where: str) -> tuple[int, os.stat_result]:
+    """Open the regular file ``name`` of a user in the open ``directory``, whose path is ``where``.
 
     ``what`` names it in the reason of an error, e.g. ``"request file"``. The caller closes the
     descriptor. Raises :class:`~gobbler.errors.Refused` for anything but a regular file with one
@@ -131,7 +150,8 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
             raise _not_a_file(seen.st_mode, what, name)
         descriptor = os.open(name, READ, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name, missing=Code.MISSING_REQUEST) from None
+        hint = let_others_read(f"{where}/{name}")
+        raise _not_opened(error, what, name, Code.MISSING_REQUEST, hint) from None
     try:
         with with_path(name):
             status = os.fstat(descriptor)
@@ -145,8 +165,10 @@ def open_users_file(directory: int, name: str, what: str) -> tuple[int, os.stat_
     return descriptor, status
 
 
-def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.stat_result]:
-    """Open the directory ``name`` of a user in the open ``directory``.
+def open_users_directory(
+    directory: int, name: str, what: str, where: str
+) -> tuple[int, os.stat_result]:
+    """Open the directory ``name`` of a user in the open ``directory``, whose path is ``where``.
 
     The caller closes the descriptor. Raises :class:`~gobbler.errors.Refused` if it is missing, a
     link, or no directory.
@@ -154,7 +176,8 @@ def open_users_directory(directory: int, name: str, what: str) -> tuple[int, os.
     try:
         descriptor = os.open(name, DIRECTORY, dir_fd=directory)
     except OSError as error:
-        raise _not_opened(error, what, name, missing=Code.MISSING_SOURCE) from None
+        hint = let_others_read(f"{where}/{name}")
+        raise _not_opened(error, what, name, Code.MISSING_SOURCE, hint) from None
     try:
         with with_path(name):
             return descriptor, os.fstat(descriptor)
@@ -170,7 +193,12 @@ def _not_a_file(mode: int, what: str, name: str) -> Refused:
     )
 
 
-def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Exception:
+def let_others_read(path: str) -> str:
+    """The hint for a user's file or directory that the service may not read."""
+    return f"Let others read it: chmod -R a+rX {shlex.quote(path)}"
+
+
+def _not_opened(error: OSError, what: str, name: str, missing: Code, let_read: str) -> Exception:
     named = f"{what} {quoted(name)}"
     if error.errno == errno.ENOENT:
         return Refused(f"{named} does not exist in the staging directory", code=missing)
@@ -186,7 +214,7 @@ def _not_opened(error: OSError, what: str, name: str, *, missing: Code) -> Excep
         return Refused(
             f"the service may not read {named}",
             code=Code.UNREADABLE,
-            hint="Let others read it (chmod o+r; for a directory, o+rx).",
+            hint=let_read,
         )
     if error.errno == errno.ENAMETOOLONG:
         return Refused(f"the name of {named} is too long", code=Code.INVALID_NAME)

@@ -34,6 +34,14 @@ class UsageCounted(Success, frozen=True, kw_only=True):
     usage: Annotated[Size, Meta(description="The same as `total`.")]
 
 
+class UploadAllowed(Success, frozen=True, kw_only=True):
+    """The answer of `check_upload`: at this moment, the upload is allowed."""
+
+    trusted: Annotated[
+        bool, Meta(description="`false`: the version would be on probation until it is approved.")
+    ]
+
+
 class LinkChanged(Struct, frozen=True):
     """The change of one link that leads into what will be deleted."""
 
@@ -99,10 +107,11 @@ class Info(Struct, frozen=True):
 
 
 class Root(Struct, frozen=True):
-    """The name and the version of the service."""
+    """The name and the version of the service, and what it can do."""
 
     name: Literal["gobbler API"]
     version: Annotated[str, Meta(description="Version of the software.")]
+    actions: Annotated[tuple[str, ...], Meta(description="The actions that it carries out.")]
 
 
 class Shared(Struct, frozen=True):
@@ -134,6 +143,36 @@ class LinksFound(Struct, frozen=True):
     ]
 
 
+class DirectoryHealth(Struct, frozen=True):
+    """Whether the service can use a directory."""
+
+    usable: bool
+    reason: Annotated[str | UnsetType, Meta(description="Why not.")] = UNSET
+    code: Annotated[str | UnsetType, Meta(description="Why not: one of `x-codes`.")] = UNSET
+    free_bytes: Annotated[
+        int | UnsetType, Meta(description="Space that the service's account can still use.")
+    ] = UNSET
+
+
+class HealthChecks(Struct, frozen=True):
+    """What the service needs to work."""
+
+    registry: DirectoryHealth
+    staging: DirectoryHealth
+    spool: DirectoryHealth
+
+
+class HealthFound(Struct, frozen=True):
+    """Whether the service can work now."""
+
+    status: Literal["SUCCESS", "ERROR"]
+    reason: Annotated[str | UnsetType, Meta(description="What can't be used, and why.")] = UNSET
+    code: Annotated[str | UnsetType, Meta(description="`unhealthy` or `stopping`.")] = UNSET
+    checks: Annotated[
+        HealthChecks | UnsetType, Meta(description="Absent while the service is stopping.")
+    ] = UNSET
+
+
 class ActionDoc(NamedTuple):
     """The documentation of an action: who may do it, what it does, and the type of its answer."""
 
@@ -153,6 +192,12 @@ ACTION_DOCS: dict[str, ActionDoc] = {
         "the owner of the job, administrators",
         "Cancels the job and rolls it back. A job that is about to be published may still succeed.",
         JobCancelled,
+    ),
+    "check_upload": ActionDoc(
+        "anyone",
+        "Fails as an `upload` by the same user would: the project is missing, the version exists, "
+        "or the user may not. Changes nothing.",
+        UploadAllowed,
     ),
     "create_project": ActionDoc(
         ADMINISTRATOR, "Creates a project, owned by the requester unless the request names owners."

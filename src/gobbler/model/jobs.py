@@ -91,6 +91,11 @@ def job_name(uid: int, name: str) -> str:
     return f"{uid}-{name}"
 
 
+def full_job_name(uid: int, name: str) -> str:
+    """The job that the user ``uid`` calls ``name``: its name, or that of its request file."""
+    return name if name.partition("-")[0].isdigit() else job_name(uid, name)
+
+
 def split_job(job: str) -> tuple[int, str]:
     """The user and the request file of a job. Raises :class:`~gobbler.errors.Missing`."""
     found = _JOB.fullmatch(job)

@@ -81,6 +81,15 @@ class Upload(Struct, frozen=True):
     spoof: Spoof = None
 
 
+class CheckUpload(Struct, frozen=True):
+    """``check_upload``: ask whether an ``upload`` of this version would be allowed."""
+
+    project: ProjectName
+    asset: AssetName
+    version: VersionName
+    spoof: Spoof = None
+
+
 class SetPermissions(Struct, frozen=True):
     """``set_permissions`` of a project, or of its ``asset``."""
 
@@ -101,9 +110,16 @@ class OfVersion(Struct, frozen=True):
 
 
 class Approve(OfVersion, frozen=True):
-    """``approve_probation``."""
+    """``approve_probation``; with ``reviewed`` only in the state that was reviewed."""
 
     spoof: Spoof = None
+    reviewed: Annotated[
+        str | None,
+        Meta(
+            description="SHA-256, in hexadecimal digits, of `..summary` followed by `..manifest` "
+            "of the version that was reviewed; another one is refused."
+        ),
+    ] = None
 
 
 class Reject(OfVersion, frozen=True):

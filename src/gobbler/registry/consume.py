@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from contextlib import AbstractContextManager
 from gobbler.errors import GobblerError, quoted
 from gobbler.fs.atomic_write import FILE_MODE, remove_quietly, write_all
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import DIRECTORY, Beneath, closing, open_directory
+from gobbler.fs.open import DIRECTORY, Beneath, closing, enter_directory
 from gobbler.registry.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -50,11 +51,12 @@ def remove_sources(
     """Remove the ingested files from the source ``name``, unless they have changed since.
 
     Leaves directories, and files that can't be removed: the version is published, and the source
-    belongs to the user.
+    belongs to the user. Leaves directories of other users as they are: the owner of the source
+    might not be allowed to remove files there.
     """
     kept = 0
     try:
-        with opened as directory, contextlib.closing(Beneath(directory)) as beneath:
+        with opened as directory, contextlib.closing(_of_its_owner(directory)) as beneath:
             kept = sum(
                 not _remove(beneath, path, fingerprint)
                 for path, fingerprint in fingerprints.items()
@@ -63,6 +65,17 @@ def remove_sources(
         logger.warning("could not remove the files of the source %s: %s", quoted(name), error)
     if kept:
         logger.info("%d files of the source %s could not be removed", kept, quoted(name))
+
+
+def _of_its_owner(source: int) -> Beneath:
+    """The directories of the open ``source`` that belong to its owner."""
+    owner = os.fstat(source).st_uid
+
+    def check(directory: int) -> None:
+        if os.fstat(directory).st_uid != owner:
+            raise PermissionError(errno.EPERM, "it belongs to another user")
+
+    return Beneath(source, check)
 
 
 def _remove(source: Beneath, path: str, fingerprint: Fingerprint) -> bool:
@@ -110,9 +123,9 @@ def resume_consume(staging: str, source: str, version: str, paths: list[str]) ->
     """After a crash, remove the names in ``source`` whose files are hard-linked into a version."""
     try:
         with (
-            closing(open_directory(staging)) as parent,
+            closing(enter_directory(staging)) as parent,
             closing(os.open(source, DIRECTORY, dir_fd=parent)) as directory,
-            contextlib.closing(Beneath(directory)) as beneath,
+            contextlib.closing(_of_its_owner(directory)) as beneath,
         ):
             for path in paths:
                 status = os.lstat(f"{version}/{path}")

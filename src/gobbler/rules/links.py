@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -86,8 +87,11 @@ def below(path: str, root: str) -> str | None:
 
 
 def absolute_target(directory: str, target: str) -> str:
-    """The absolute target of a link in the absolute ``directory`` with the text ``target``."""
-    return posixpath.normpath(posixpath.join(directory, target))
+    """The absolute target of a link in the absolute ``directory`` with the text ``target``.
+
+    That is what the text says. What it means depends on links on the way; see :class:`Locator`.
+    """
+    return "/" + posixpath.normpath(posixpath.join(directory, target)).lstrip("/")
 
 
 def locate(path: str, places: Places) -> Target:
@@ -109,37 +113,123 @@ def locate(path: str, places: Places) -> Target:
     return OUTSIDE
 
 
-class Locator:
-    """:func:`locate` of :func:`absolute_target`, fast for many links into few directories."""
+RealDirectory = Callable[[str], "str | Nowhere"]
+"""Asks the filesystem for the path, without links, of the directory at an absolute path."""
 
-    def __init__(self, places: Places) -> None:
+
+class _Directory(NamedTuple):
+    """A directory of targets: its path without links, and what the targets of its files have in
+    common, where that can be told.
+    """
+
+    path: str
+    inside: InSource | InRegistry | None
+
+
+class Locator:
+    """The targets of the symbolic links in the tree at ``at``, fast for many of them.
+
+    Behind a link to a directory, ``..`` leads elsewhere than the text says. So ``real`` is asked
+    about each directory that the text may reach by a link. The text is enough for ``directories``
+    (those of the tree; ``at`` is its absolute path without links) and in versions, which hold no
+    links to directories.
+    """
+
+    def __init__(
+        self, places: Places, at: str, directories: Iterable[str], real: RealDirectory
+    ) -> None:
         self._places = places
+        self._at = at
+        self._directories = {"", *directories}
+        self._real = real
         roots = (*places.source, *places.registry, *places.whitelist)
         self._above = {posixpath.dirname(root) for root in roots}
-        self._known: dict[tuple[str, str], InSource | InRegistry | None] = {}
+        self._known: dict[tuple[str, str], _Directory | Nowhere] = {}
 
     def __call__(self, directory: str, text: str) -> Target:
-        """The target of a link in the absolute ``directory`` with that ``text``."""
-        head, slash, name = text.rpartition("/")
-        if name not in ("", ".") and not is_internal(name):
-            here = "" if text.startswith("/") else directory
-            try:
-                inside = self._known[here, head]
-            except KeyError:
-                inside = self._known[here, head] = self._inside(directory, head + slash)
-            if isinstance(inside, InRegistry):
-                return InRegistry(inside.key, inside.path + name)
-            if inside is not None:
-                return InSource(inside.path + name)
-        return locate(absolute_target(directory, text), self._places)
+        """The target of a link in ``directory`` of the tree with that ``text``."""
+        found, name = self._found(directory, text)
+        if isinstance(found, Nowhere):
+            return found
+        inside = found.inside
+        if inside is None or name == "" or is_internal(name):
+            return locate(_joined(found.path, name), self._places)
+        if isinstance(inside, InRegistry):
+            return InRegistry(inside.key, inside.path + name)
+        return InSource(inside.path + name)
 
-    def _inside(self, directory: str, head: str) -> InSource | InRegistry | None:
-        """The common beginning of the targets of all files there; ``None`` if there is none."""
-        there = absolute_target(directory, head)
-        found = locate(f"{there}/x", self._places)
-        if there in self._above or not isinstance(found, InSource | InRegistry):
-            return None
-        return replace(found, path=found.path[:-1])
+    def path(self, directory: str, text: str) -> str | Nowhere:
+        """The path of that target, by directories without links."""
+        found, name = self._found(directory, text)
+        return found if isinstance(found, Nowhere) else _joined(found.path, name)
+
+    def _found(self, directory: str, text: str) -> tuple[_Directory | Nowhere, str]:
+        head, slash, name = text.rpartition("/")
+        if name in ("", ".", ".."):
+            head, slash, name = text, "", ""
+        here = "" if text.startswith("/") else directory
+        try:
+            return self._known[here, head], name
+        except KeyError:
+            found = self._known[here, head] = self._directory(directory, head + slash)
+            return found, name
+
+    def _directory(self, directory: str, head: str) -> _Directory | Nowhere:
+        there = self._by_text(directory, head) or self._by_filesystem(directory, head)
+        if isinstance(there, Nowhere):
+            return there
+        inside = locate(_joined(there, "x"), self._places)
+        if there in self._above or not isinstance(inside, InSource | InRegistry):
+            return _Directory(there, None)
+        return _Directory(there, replace(inside, path=inside.path[:-1]))
+
+    def _by_text(self, directory: str, head: str) -> str | None:
+        """The directory ``head``, unless the text passes what may be a link."""
+        path = "/" if head.startswith("/") else f"{self._at}/{directory}".rstrip("/")
+        is_real = True
+        for part in head.split("/"):
+            if part == "..":
+                if not is_real:
+                    return None
+                path = posixpath.dirname(path)
+            elif part not in ("", "."):
+                path = _joined(path, part)
+                is_real = self._is_real(path)
+        inside = locate(_joined(path, "x"), self._places)
+        if is_real or isinstance(inside, InRegistry) or self._is_of_tree(inside):
+            return path
+        return None
+
+    def _is_real(self, path: str) -> bool:
+        """Whether ``path`` is a directory that no link leads to, as far as it is known."""
+        inner = below(path, self._at)
+        return below(self._at, path) is not None if inner is None else inner in self._directories
+
+    def _is_of_tree(self, inside: Target) -> bool:
+        """Whether the file ``x`` is in a directory of the tree, by another name of its path."""
+        return isinstance(inside, InSource) and (
+            inside.path.rpartition("/")[0] in self._directories
+        )
+
+    def _by_filesystem(self, directory: str, head: str) -> str | Nowhere:
+        asked = posixpath.join(self._at, directory, head)
+        real = self._real(asked)
+        if isinstance(real, Nowhere):
+            return real
+        # A whitelisted directory keeps the name by which the administrator and the user know it.
+        plain = absolute_target("/", asked)
+        for root in self._places.whitelist:
+            inner = below(plain, root)
+            there = None if inner is None else self._real(root)
+            if isinstance(there, str) and real == _joined(there, inner or ""):
+                return plain
+        return real
+
+
+def _joined(directory: str, name: str) -> str:
+    if not name:
+        return directory
+    return f"/{name}" if directory == "/" else f"{directory}/{name}"
 
 
 def _in_registry(path: str) -> Target:

@@ -12,7 +12,93 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.model.records import Entry, Link, Manifest
+from gobbler.errors import Code, Fault, quoted
+from gobbler.model.names import file_name_problem, is_internal, name_problem
+from gobbler.model.records import Entry, Link, Manifest, decode_manifest
+
+MAX_FILE_BYTES = 2**63 - 1
+"""Largest size of a file: that of ``off_t``."""
+
+
+def read_manifest(data: bytes, where: str) -> Manifest:
+    """Read the manifest of a registry that is not trusted, before its paths are used to write.
+
+    Unlike :func:`~gobbler.model.records.decode_manifest`, raises :class:`~gobbler.errors.Fault`
+    also for an entry that no service writes, and names it: one whose path leaves the directory or
+    belongs to the service, a file with files below it, an impossible size, a link that leads
+    nowhere.
+    """
+    manifest = decode_manifest(data, where)
+    found = manifest_problem(manifest)
+    if found is None:
+        return manifest
+    path, problem = found
+    raise Fault(f"{where} is damaged: {quoted(path)} {problem}", code=Code.DAMAGED_RECORD)
+
+
+def manifest_problem(manifest: Manifest) -> tuple[str, str] | None:
+    """The path of an entry that no service writes, and its problem; ``None`` if there is none."""
+    directories = {""}
+    for path, entry in manifest.items():
+        problem = _path_problem(path, directories) or _entry_problem(entry)
+        if problem is not None:
+            return path, problem
+    for path in directories & manifest.keys():
+        if not manifest[path].is_directory:
+            return path, "is a file with other files below it"
+    return None
+
+
+def path_problem(path: str) -> str | None:
+    """The problem with the path of a file or directory in a version; ``None`` if it is valid."""
+    return _path_problem(path, {""})
+
+
+def _path_problem(path: str, directories: set[str]) -> str | None:
+    """The problem with ``path``; ``directories`` are valid, and those above it are added."""
+    if path.startswith("/"):
+        return "is an absolute path"
+    parent, _, name = path.rpartition("/")
+    problem = _component_problem(name)
+    while problem is None and parent not in directories:
+        directories.add(parent)
+        parent, _, name = parent.rpartition("/")
+        problem = _component_problem(name)
+    return problem
+
+
+def _component_problem(name: str) -> str | None:
+    if name in ("", "."):
+        return "has an empty component, or one that is '.'"
+    if is_internal(name):
+        return "has a component that starts with '..'"
+    return file_name_problem(name)
+
+
+def _entry_problem(entry: Entry) -> str | None:
+    if entry.size > MAX_FILE_BYTES:
+        return f"has an impossible size: {entry.size}"
+    if entry.is_directory and entry.size:
+        return "has a size, but no checksum"
+    link = entry.link
+    if link is None:
+        return None
+    if entry.is_directory:
+        return "is a directory and a link"
+    if link.ancestor is not None and link.ancestor.ancestor is not None:
+        return "is a link whose ancestor has an ancestor"
+    return _link_problem(link) or (None if link.ancestor is None else _link_problem(link.ancestor))
+
+
+def _link_problem(link: Link) -> str | None:
+    problem = (
+        name_problem(link.project)
+        or name_problem(link.asset)
+        or name_problem(link.version)
+        or path_problem(link.path)
+    )
+    return problem and f"is a link to a name or path that is not valid: it {problem}"
+
 
 Children = dict[str, "Entry | None"]
 """The content of one directory by name: the entry of a file, ``None`` for a directory."""

@@ -2,9 +2,9 @@
 
 From the strongest to the weakest: administrators, project owners, asset owners, uploaders.
 
-A line of the spoof file is ``user:other,other``. ``*`` stands for everyone, ``-name`` takes one
-out of ``*``. A line with no names is ignored; a later line for the same user replaces an earlier
-one.
+A line of the spoof file is ``user:other,other``. ``*`` stands for everyone but administrators, who
+must be named; ``-name`` takes one out of ``*``. A line with no names is ignored; a later line for
+the same user replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -57,13 +57,15 @@ def upload_right(
 ) -> UploadRight | None:
     """How ``user`` may upload the version ``key``; ``None`` if they may not.
 
-    ``asset`` is the asset's own permissions, if it has any; ``now`` has a time zone.
+    ``asset`` is the asset's own permissions, if it has any: they apply to that asset alone, so an
+    ``asset`` in one of its entries is ignored. ``now`` has a time zone.
     """
     if project.global_write is True and not asset_exists:
         return UploadRight(trusted=True, makes_owner=True)
     if is_asset_owner(user, admins, project, asset):
         return UploadRight(trusted=True)
-    uploaders = (*project.uploaders, *(() if asset is None else asset.uploaders))
+    own = () if asset is None else of_asset(asset.uploaders)
+    uploaders = (*project.uploaders, *own)
     found = first_match(user, key, uploaders, now)
     return None if found is None else UploadRight(trusted=found.trusted is True)
 
@@ -89,7 +91,12 @@ def _is_later(text: str, now: dt.datetime) -> bool:
     return until is not None and until > now
 
 
-def updated(stored: Permissions, asked: LoosePermissions, *, of_asset: bool = False) -> Permissions:
+def of_asset(uploaders: Iterable[Uploader]) -> tuple[Uploader, ...]:
+    """The uploaders in an asset's own permissions, which apply to that asset whatever they name."""
+    return tuple(replace(uploader, asset=UNSET) for uploader in uploaders)
+
+
+def updated(stored: Permissions, asked: LoosePermissions, *, is_asset: bool = False) -> Permissions:
     """``stored`` with each property that is given in ``asked`` replaced.
 
     For an asset, ``global_write`` has no meaning and its uploaders need no ``asset``.
@@ -97,9 +104,8 @@ def updated(stored: Permissions, asked: LoosePermissions, *, of_asset: bool = Fa
     given = asked.strict()
     owners = stored.owners if asked.owners is None else given.owners
     uploaders = stored.uploaders if asked.uploaders is None else given.uploaders
-    if of_asset:
-        bare = tuple(replace(uploader, asset=UNSET) for uploader in uploaders)
-        return Permissions(owners, bare)
+    if is_asset:
+        return Permissions(owners, of_asset(uploaders))
     asked_write = asked.global_write
     write = stored.global_write if asked_write is None else asked_write
     return Permissions(owners, uploaders, write)
@@ -160,6 +166,16 @@ def parse_spoofing(lines: Iterable[str]) -> dict[str, Spoofable]:
     return found
 
 
-def may_spoof(user: str, other: str, spoofing: Mapping[str, Spoofable]) -> bool:
-    """Whether ``user`` may act for ``other``."""
-    return user in spoofing and spoofing[user].covers(other)
+def may_spoof(
+    user: str, other: str, spoofing: Mapping[str, Spoofable], admins: Collection[str]
+) -> bool:
+    """Whether ``user`` may act for ``other``.
+
+    ``*`` gives nobody the rights of an administrator that they do not have themselves.
+    """
+    if user not in spoofing:
+        return False
+    others = spoofing[user]
+    if other in admins and user not in admins:
+        return other in others.named
+    return others.covers(other)

@@ -7,7 +7,7 @@ and the manifests of the versions that are linked to.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
@@ -19,6 +19,7 @@ from gobbler.rules.links import (
     Locator,
     Nowhere,
     Places,
+    RealDirectory,
     Target,
     link_to,
 )
@@ -32,7 +33,8 @@ class Scan:
 
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
-    published.
+    published. ``ignored``: entries that an upload leaves out, without what is below them.
+    ``unreadable``: those of them that the account of the scan may not read.
     """
 
     files: dict[str, int]
@@ -40,6 +42,8 @@ class Scan:
     directories: list[str]
     empty: list[str]
     invalid: dict[str, str]
+    unreadable: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -66,22 +70,26 @@ class Plan:
     local: list[tuple[str, str]]
 
 
-def check_scan(scan: Scan) -> None:
-    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published."""
+def check_scan(scan: Scan, *, unreadable: str = "") -> None:
+    """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published.
+
+    ``unreadable``: the hint for entries that can't be read.
+    """
     if scan.invalid:
         raise Refused(
             summarise({path: f"{quoted(path)} {scan.invalid[path]}" for path in scan.invalid}),
             code=Code.INVALID_SOURCE,
+            hint=unreadable if scan.unreadable else "",
         )
 
 
-def locate_links(scan: Scan, at: str, places: Places) -> dict[str, Target]:
-    """The target of each symbolic link of ``scan``, in a source at the path ``at``."""
-    locator = Locator(places)
-    return {
-        path: locator(f"{at}/{path.rpartition('/')[0]}", text)
-        for path, text in scan.symlinks.items()
-    }
+def locate_links(scan: Scan, at: str, places: Places, real: RealDirectory) -> dict[str, Target]:
+    """The target of each symbolic link of ``scan``, in a source at the path ``at``.
+
+    ``at`` passes no link; ``real`` asks the filesystem about directories elsewhere.
+    """
+    locator = Locator(places, at, scan.directories, real)
+    return {path: locator(path.rpartition("/")[0], text) for path, text in scan.symlinks.items()}
 
 
 def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:

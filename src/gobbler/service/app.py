@@ -15,31 +15,39 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gobbler import __version__
+from gobbler.actions import ACTIONS
 from gobbler.errors import Code, GobblerError
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
+from gobbler.service.health import Health
+from gobbler.service.metrics.metrics import ENDPOINTS, HttpCells, Metrics
+from gobbler.service.metrics.queue import QueueLength
+from gobbler.service.outcome import RequestHandler
 from gobbler.service.registry_files import RegistryFiles
-from gobbler.service.responses import CORS, failure, json_answer
+from gobbler.service.responses import CORS, failure, json_answer, stopping
 from gobbler.service.routes import new
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
+from gobbler.service.routes.health import HealthRoute
 from gobbler.service.routes.jobs import JobsRoute
 from gobbler.service.routes.links import LINKS_ROUTE, LinksRoute
 from gobbler.service.routes.list import ListRoute
+from gobbler.service.routes.metrics import MetricsRoute
 from gobbler.service.settings import Settings
 from gobbler.service.transfers import Transfers
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import RequestIntake
+from gobbler.spool.spool import Spool
 
 
 def info_routes(settings: Settings) -> list[Route]:
     """The three endpoints of a service with these ``settings``."""
     prefix = settings.prefix
-    root = {"name": "gobbler API", "version": __version__}
+    root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
     info = {"staging": settings.staging, "registry": settings.registry}
     answers = {
         f"{prefix}/": root,
@@ -63,28 +71,38 @@ READ_THREADS = 32
 all of these threads may wait for it; the worker still answers what needs no thread.
 """
 
+PROBE_THREADS = 4
+"""Number of requests that wait for probes of directories at a time; each wait is bounded."""
+
 logger = logging.getLogger(__name__)
 
 
 class Application:
-    """The endpoints of the protocol; an ASGI application.
+    """The endpoints of the protocol; an ASGI application that counts in ``metrics``.
 
     ``new`` and ``jobs`` are the routes that the service ends when it stops.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
+        if metrics is None:
+            metrics = Metrics()
+            metrics.join()
+        self._is_stopping = self._refuses = False
+        self._prefix = settings.prefix
         service = make_service_context(settings, executor_of(settings, settings.concurrency))
         intake = RequestIntake(
             settings.staging,
             ReplayGuard(settings.replay_guard),
             FilesystemClock(settings.replay_guard),
+            settings.authorship,
         )
+        requests = RequestHandler(service, metrics)
         threads = ThreadPoolExecutor(new.THREADS, thread_name_prefix="request")
         readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
         files = RegistryFiles(settings.registry, settings.whitelist)
-        self.new = new.NewRoute(service, intake, threads, prefix)
-        self.jobs = JobsRoute(service, intake, readers, threads)
+        self.new = new.NewRoute(requests, intake, threads, prefix)
+        self.jobs = JobsRoute(requests, intake, readers, threads)
         self._new = f"{prefix}/new/"
         transfers = Transfers()
         fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
@@ -92,9 +110,21 @@ class Application:
             fetch: FetchRoute(files, fetch, readers, transfers),
             archive: ArchiveRoute(files, archive, transfers),
         }
+        probing = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
+        health = Health(settings.staging, settings.registry, settings.replay_guard)
+        queue = QueueLength(Spool(settings.staging, settings.durability))
+        # These answer also while the service stops.
+        self._watched = frozenset({f"{prefix}/health", f"{prefix}/metrics"})
+        self._cells = {name: metrics.http_cells(name) for name in ENDPOINTS}
+        self._names = {f"{prefix}/{name}": name for name in ENDPOINTS if name != "other"}
         self._rest: ASGIApp = Starlette(
             routes=[
                 *info_routes(settings),
+                Route(
+                    f"{prefix}/health",
+                    HealthRoute(health, probing, lambda: self._is_stopping).answer,
+                ),
+                Route(f"{prefix}/metrics", MetricsRoute(metrics, health, queue, probing).answer),
                 Route(f"{prefix}/list", ListRoute(files.directory, transfers), methods=["GET"]),
                 Route(
                     f"{links}{{path:path}}",
@@ -113,21 +143,59 @@ class Application:
             },
         )
 
+    def stop(self, *, refusing: bool) -> None:
+        """Close each connection after its answer; if ``refusing``, answer new requests with 503."""
+        self._is_stopping, self._refuses = True, refusing
+        self.jobs.end_streams()
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] == "http":
-            path, method = scope["path"], scope["method"]
-            if method == "OPTIONS":
-                await _options(scope, receive, send)
-                return
-            if method in ("GET", "HEAD"):
-                for route, endpoint in self._reads.items():
-                    if path.startswith(route):
-                        await endpoint(scope, receive, send)
-                        return
-            if path.startswith(self._new) and method == "POST":
-                await self.new(scope, receive, send)
-                return
+        """Answer one request, and count it."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if self._refuses and path not in self._watched:
+            await stopping()(scope, receive, send)
+            return
+        cells = self._cells[self._endpoint(path)]
+        cells.counters.add(cells.in_flight)
+        try:
+            await self._answer(scope, receive, self._counted(cells, send))
+        finally:
+            cells.counters.add(cells.in_flight, -1)
+
+    def _endpoint(self, path: str) -> str:
+        end = path.find("/", len(self._prefix) + 1)
+        return self._names.get(path if end < 0 else path[:end], "other")
+
+    def _counted(self, cells: HttpCells, send: Send) -> Send:
+        """``send``, which also counts what is sent."""
+        add = cells.counters.add
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                add(cells.size, len(message.get("body", b"")))
+            elif message["type"] == "http.response.start":
+                add(cells.responses[message["status"] // 100 - 1])
+                if self._is_stopping:  # the next service answers on another connection
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        return counted
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path, method = scope["path"], scope["method"]
+        if method == "OPTIONS":
+            await _options(scope, receive, send)
+            return
+        if method in ("GET", "HEAD"):
+            for route, endpoint in self._reads.items():
+                if path.startswith(route):
+                    await endpoint(scope, receive, send)
+                    return
+        if path.startswith(self._new) and method == "POST":
+            await self.new(scope, receive, send)
+            return
         await self._rest(scope, receive, send)
 
 

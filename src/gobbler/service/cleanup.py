@@ -31,6 +31,7 @@ from gobbler.model.records import parse_time
 from gobbler.model.requests import REQUEST_PREFIX
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
@@ -55,28 +56,57 @@ INDEX_UPDATE_INTERVAL = 60.0
 logger = logging.getLogger(__name__)
 
 
-def clean_up(settings: Settings) -> None:
+class Cleaned:
+    """How many old entries were removed, and how many could not be."""
+
+    def __init__(self) -> None:
+        self.removed = self.failures = 0
+
+    def count(self, *, removed: bool) -> None:
+        """Count one entry."""
+        if removed:
+            self.removed += 1
+        else:
+            self.failures += 1
+
+
+def clean_up(settings: Settings, metrics: Metrics) -> None:
     """Remove what is old. Logs each error, and continues."""
     for what, task in (
         ("staging", clean_up_staging),
-        ("the spool", clean_up_spool),
-        ("the logs", clean_up_logs),
-        ("versions on probation", end_probation),
+        ("spool", clean_up_spool),
+        ("logs", clean_up_logs),
+        ("probation", end_probation),
     ):
+        cleaned = Cleaned()
         try:
-            task(settings, time.time())
+            task(settings, time.time(), cleaned)
         except (GobblerError, OSError):
-            logger.exception("could not clean up %s", what)
+            cleaned.count(removed=False)
+            logger.exception("could not clean up: %s", what)
+        metrics.add("gobbler_cleanup_removed", cleaned.removed, what)
+        metrics.add("gobbler_cleanup_failures", cleaned.failures, what)
+    metrics.set_time("gobbler_cleanup_last_run_timestamp_seconds")
 
 
-def clean_up_staging(settings: Settings, now: float) -> None:
+def clean_up_staging(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove old request files and source directories."""
-    with closing(open_directory(settings.staging)) as staging:
+    try:
+        opened = open_directory(settings.staging)
+    except PermissionError:
+        logger.warning(
+            "the service may not list %s, so nobody removes what users leave there; see gobbler "
+            "doctor",
+            settings.staging,
+        )
+        return
+    with closing(opened) as staging:
         with os.scandir(staging) as entries:
             names = [entry.name for entry in entries if not is_internal(entry.name)]
         for name in names:
             if _may_be_removed(staging, name) and is_older(staging, name, now - KEEP_SECONDS):
                 done = remove(staging, name)
+                cleaned.count(removed=done)
                 logger.info(
                     "%s old %s in staging", "removed" if done else "could not remove", quoted(name)
                 )
@@ -91,13 +121,13 @@ def _may_be_removed(staging: int, name: str) -> bool:
         return False
 
 
-def clean_up_spool(settings: Settings, now: float) -> None:
+def clean_up_spool(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove old answers, files that were set aside, and requests that never left ``tmp``.
 
     An unanswered job never expires, nor does a request that waits in the inbox.
     """
     spool = Spool(settings.staging, settings.durability)
-    unanswered, _ = spool.records.all()
+    unanswered = spool.records.pending()
     for directory in (spool.tmp, spool.cur):
         with closing(open_directory(directory)) as space:
             with os.scandir(space) as entries:
@@ -105,20 +135,20 @@ def clean_up_spool(settings: Settings, now: float) -> None:
             for name in names:
                 job = name.removesuffix(ANSWER_SUFFIX).removesuffix(STATE_SUFFIX)
                 if job not in unanswered and is_older(space, name, now - KEEP_SECONDS):
-                    remove(space, name)
+                    cleaned.count(removed=remove(space, name))
 
 
-def clean_up_logs(settings: Settings, now: float) -> None:
+def clean_up_logs(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove old log entries."""
     with closing(open_directory(f"{settings.registry}/{LOGS}")) as logs:
         with os.scandir(logs) as entries:
             names = [entry.name for entry in entries]
         for name in names:
             if is_older(logs, name, now - KEEP_SECONDS):
-                remove(logs, name)
+                cleaned.count(removed=remove(logs, name))
 
 
-def end_probation(settings: Settings, now: float) -> None:
+def end_probation(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove versions whose probation has expired."""
     if settings.probation_days < 0:
         return
@@ -128,8 +158,10 @@ def end_probation(settings: Settings, now: float) -> None:
         try:
             if _is_expired(registry, key, limit):
                 _remove(settings, registry, key, limit)
+                cleaned.count(removed=True)
                 logger.info("removed version %s: its probation has expired", quoted(key.path))
         except (GobblerError, OSError) as error:
+            cleaned.count(removed=False)
             logger.error("could not end the probation of %s: %s", quoted(key.path), error)
 
 
@@ -156,7 +188,7 @@ def _remove(settings: Settings, registry: Registry, key: VersionKey, limit: floa
     remove_from_probation(registry, settings.durability, key, check)
 
 
-def recover_after_crash(settings: Settings) -> None:
+def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> None:
     """Complete or roll back what a crash left behind. Errors are logged."""
     limit = time.time() - WRITE_TIMEOUT
     try:
@@ -167,6 +199,9 @@ def recover_after_crash(settings: Settings) -> None:
     except (GobblerError, OSError):
         logger.exception("recovery failed")
         return
+    if metrics is not None:
+        metrics.add("gobbler_recovered_changes", completed, "completed")
+        metrics.add("gobbler_recovered_changes", removed, "rolled_back")
     if completed or removed:
         logger.warning(
             "recovered from a crash: completed %d changes, rolled back %d", completed, removed
@@ -183,26 +218,28 @@ def _remove_probes(settings: Settings, limit: float) -> None:
                     shutil.rmtree(f"{incoming}/{name}")
 
 
-def start_background_tasks(settings: Settings) -> None:
+def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
     """Start cleanup and recovery in threads that end with the process."""
     for task in (_recover_repeatedly, _clean_up_repeatedly):
-        threading.Thread(target=task, args=(settings,), name=task.__name__, daemon=True).start()
+        threading.Thread(
+            target=task, args=(settings, metrics), name=task.__name__, daemon=True
+        ).start()
 
 
-def _recover_repeatedly(settings: Settings) -> None:
+def _recover_repeatedly(settings: Settings, metrics: Metrics) -> None:
     # A process that was killed may take seconds to vanish, and its locks with it.
     for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
-        recover_after_crash(settings)
+        recover_after_crash(settings, metrics)
 
 
-def _clean_up_repeatedly(settings: Settings) -> None:
+def _clean_up_repeatedly(settings: Settings, metrics: Metrics) -> None:
     while True:
-        clean_up(settings)
+        clean_up(settings, metrics)
         time.sleep(CLEANUP_INTERVAL)
 
 
-def keep_index(settings: Settings) -> None:
+def keep_index(settings: Settings, metrics: Metrics) -> None:
     """Keep the index up to date, and never return. Errors are logged."""
     if settings.index is None:
         return
@@ -212,6 +249,9 @@ def keep_index(settings: Settings) -> None:
     while True:
         try:
             updater.update()
+            metrics.add("gobbler_index_updates", 1, "success")
+            metrics.set_time("gobbler_index_last_update_timestamp_seconds")
         except (UnusableIndex, GobblerError, OSError) as error:
+            metrics.add("gobbler_index_updates", 1, "failed")
             logger.warning("could not update the index %s: %s", index.path, error)
         time.sleep(INDEX_UPDATE_INTERVAL)

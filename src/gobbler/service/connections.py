@@ -79,6 +79,22 @@ def break_off(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_RDWR)
 
 
+def break_off_all(port: int) -> None:
+    """End all connections to ``port`` of this process."""
+    for connection in _sockets():
+        with connection, suppress(OSError):
+            if connection.getsockname()[1] == port:
+                connection.getpeername()  # raises for the listener
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+def port_of(descriptor: int) -> int:
+    """The port of the socket ``descriptor``."""
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        port: int = copy.getsockname()[1]
+        return port
+
+
 def _sockets() -> Iterator[socket.socket]:
     """All TCP sockets of this process, each as a descriptor of its own."""
     with os.scandir("/proc/self/fd") as entries:

@@ -44,6 +44,7 @@ def make_service_context(settings: Settings, executor: Executor) -> ServiceConte
         width=settings.concurrency,
         index=Index(settings.index, registry) if settings.index else None,
         dedup=settings.dedup,
+        authorship=settings.authorship,
     )
 
 

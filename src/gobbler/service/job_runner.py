@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
-from gobbler.actions.context import Requester, ServiceContext
+from gobbler.actions.context import Requester
 from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
@@ -26,7 +26,7 @@ from gobbler.model.jobs import (
 from gobbler.model.records import format_time
 from gobbler.registry.recovery import recover_workspace, remove_workspace
 from gobbler.registry.workspace import WorkspaceInUse
-from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
+from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
 
@@ -97,8 +97,9 @@ class JobMonitor:
 class JobRunner:
     """Runs jobs of ``spool``, each in the thread that calls it."""
 
-    def __init__(self, service: ServiceContext, spool: Spool) -> None:
-        self._service = service
+    def __init__(self, requests: RequestHandler, spool: Spool) -> None:
+        self._requests = requests
+        self._service = requests.service
         self._spool = spool
 
     def run(self, lease: Lease, record: JobRecord, attempt: int) -> None:
@@ -120,7 +121,7 @@ class JobRunner:
                 self._give_back(record, attempt, outcome.error)
             else:
                 self._answer(record, monitor, attempt, outcome)
-                log_outcome(record.name, record.user, outcome, started)
+                self._requests.log_job(record.name, record.user, outcome, started)
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
             self._give_back(record, attempt, error)
@@ -163,8 +164,7 @@ class JobRunner:
             )
         if self._spool.records.is_cancelled(record.job):
             return failed(_cancelled())
-        return outcome_of(
-            self._service,
+        return self._requests.carry_out(
             record.name,
             record.data,
             Requester(record.uid, record.user),

@@ -12,6 +12,7 @@ from gobbler.errors import Fault, GobblerError, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of
+from gobbler.service.metrics.metrics import CountedProgress, Metrics, outcome_label
 
 logger = logging.getLogger("gobbler.requests")
 
@@ -28,51 +29,65 @@ class Outcome(NamedTuple):
         return 200 if self.error is None else self.error.status
 
 
-def outcome_of(
-    service: ServiceContext,
-    name: str,
-    data: bytes,
-    requester: Requester,
-    *,
-    progress: Progress,
-    cancel: CancelToken,
-    workspace_name: str = "",
-) -> Outcome:
-    """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
-    try:
-        fields = carry_out(
-            service,
-            name,
-            data,
-            requester,
-            progress=progress,
-            cancel=cancel,
-            workspace_name=workspace_name,
+class RequestHandler:
+    """Carries out requests of ``service``. Each ends with an outcome, a log line and a count."""
+
+    def __init__(self, service: ServiceContext, metrics: Metrics | None = None) -> None:
+        self.service = service
+        self._metrics = metrics or Metrics()
+
+    def carry_out(
+        self,
+        name: str,
+        data: bytes,
+        requester: Requester,
+        *,
+        progress: Progress,
+        cancel: CancelToken,
+        workspace_name: str = "",
+    ) -> Outcome:
+        """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
+        try:
+            with CountedProgress(self._metrics, progress) as counted:
+                fields = carry_out(
+                    self.service,
+                    name,
+                    data,
+                    requester,
+                    progress=counted,
+                    cancel=cancel,
+                    workspace_name=workspace_name,
+                )
+        except GobblerError as error:
+            return failed(error)
+        except OSError as error:
+            logger.exception("%s failed", quoted(name))
+            return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
+        except Exception:
+            logger.exception("%s failed", quoted(name))
+            return failed(Fault("the service failed; see its log"))
+        return Outcome({"status": "SUCCESS", **fields})
+
+    def log(self, name: str, user: str, outcome: Outcome, started: float) -> None:
+        """Log and count how a request ended, which ``started`` then (monotonic seconds)."""
+        seconds = time.monotonic() - started
+        self._metrics.request(action_of(name) or "", outcome.error, seconds)
+        logger.log(
+            logging.INFO if outcome.status < 500 else logging.ERROR,
+            "%s by %s: %d in %.3f s: %s",
+            quoted(name),
+            user,
+            outcome.status,
+            seconds,
+            "done" if outcome.error is None else outcome.error.message,
         )
-    except GobblerError as error:
-        return failed(error)
-    except OSError as error:
-        logger.exception("%s failed", quoted(name))
-        return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
-    except Exception:
-        logger.exception("%s failed", quoted(name))
-        return failed(Fault("the service failed; see its log"))
-    return Outcome({"status": "SUCCESS", **fields})
+
+    def log_job(self, name: str, user: str, outcome: Outcome, started: float) -> None:
+        """Do so for a job of the spool."""
+        self._metrics.add("gobbler_jobs", 1, outcome_label(outcome.error))
+        self.log(name, user, outcome, started)
 
 
 def failed(error: GobblerError) -> Outcome:
     """The outcome of a request that fails with ``error``."""
     return Outcome(error.answer(), error)
-
-
-def log_outcome(name: str, user: str, outcome: Outcome, started: float) -> None:
-    """Log how a request ended, and how long it took since ``started`` (monotonic seconds)."""
-    logger.log(
-        logging.INFO if outcome.status < 500 else logging.ERROR,
-        "%s by %s: %d in %.3f s: %s",
-        quoted(name),
-        user,
-        outcome.status,
-        time.monotonic() - started,
-        "done" if outcome.error is None else outcome.error.message,
-    )

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, os_error_code, quoted
-from gobbler.fs import mounts
+from gobbler.fs import access, mounts
 from gobbler.fs.open import (
     Beneath,
     cached_opener,
@@ -146,7 +146,13 @@ class RegistryFiles:
             if inner:
                 try:
                     with closing(open_directory(root)) as directory:
-                        return checked(open_beneath(directory, inner, FLAGS), path)
+                        found = open_beneath(directory, inner, FLAGS, access.enterable)
+                    return _public(checked(found, path))
+                except access.Restricted:
+                    raise Missing(
+                        f"{quoted(path)} is a link to a file that not everybody may read",
+                        code=Code.UNREADABLE,
+                    ) from None
                 except OSError as error:
                     raise not_there(error, path) from None
         raise Missing(
@@ -178,6 +184,16 @@ def checked(descriptor: int, path: str) -> int:
         return descriptor
     os.close(descriptor)
     raise no_file(mode, path)
+
+
+def _public(descriptor: int) -> int:
+    """``descriptor`` if everybody may read the file; else it is closed."""
+    try:
+        access.check_everybody(descriptor, access.READ)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def no_file(mode: int, path: str) -> Missing:

@@ -12,7 +12,7 @@ import msgspec
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from gobbler.errors import Busy, GobblerError
+from gobbler.errors import Busy, Code, GobblerError
 from gobbler.fs.os_errors import fault_from
 
 CORS = ("access-control-allow-origin", "*")
@@ -66,6 +66,20 @@ def encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
 JSON_HEADERS = encoded(
     {**ALWAYS, "content-type": "application/json", "content-security-policy": SANDBOX}
 )
+
+
+def stopping() -> Response:
+    """The answer of a service that stops and takes no new request."""
+    error = GobblerError(
+        "the service is stopping and takes no new requests",
+        code=Code.STOPPING,
+        hint="Send the request again in a moment.",
+    )
+    answer = json_answer(error.answer(), 503)
+    answer.headers["retry-after"] = str(RETRY_AFTER)
+    answer.headers["connection"] = "close"
+    return answer
+
 
 T = TypeVar("T")
 

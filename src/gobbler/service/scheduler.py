@@ -6,10 +6,11 @@ any hosts that mount its directories.
 
 from __future__ import annotations
 
+import heapq
 import logging
 import threading
 import time
-from collections.abc import Iterable
+from collections import Counter
 from typing import NamedTuple
 
 from gobbler.actions.context import ServiceContext
@@ -18,16 +19,26 @@ from gobbler.fs.lease import Lease
 from gobbler.model.requests import action_of
 from gobbler.rules.fairness import UserTurns, Waiting
 from gobbler.service.job_runner import JobRunner
+from gobbler.service.metrics.metrics import Metrics
+from gobbler.service.outcome import RequestHandler
+from gobbler.spool.backlog import Backlog
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.job_store import JobRecord, PendingJob, next_attempt
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
-SURVEY_INTERVAL = 0.1
-"""Seconds between two surveys of the spool."""
+LONGEST_WAIT = 30.0
+"""Seconds after which the scheduler looks at the spool though nothing is reported."""
 
-SURVEY_SHARE = 4
-"""A scheduler spends at most one in ``SURVEY_SHARE`` parts of its time on surveys."""
+SETTLE = 0.01
+"""Seconds to wait for further changes in the spool while jobs run."""
+
+FIRST_RETRY = 1.0
+LONGEST_RETRY = 30.0
+"""Seconds after which a job that could not begin is tried again: at first, and in the end."""
+
+FAILURE_PAUSE = 1.0
+"""Seconds before the spool is listed again after that has failed."""
 
 QUICK_ACTIONS = {"cancel_job", "list_jobs", "health_check"}
 """Quick actions, which must not wait for slow ones."""
@@ -52,56 +63,106 @@ class Lane:
     def __init__(self, slots: int) -> None:
         self.slots = slots
         self.threads: dict[str, threading.Thread] = {}
-        self._turns = UserTurns()
-        self._running: dict[int, int] = {}
+        self.turns = UserTurns()
+        self.owners: dict[str, int] = {}
         self._served: dict[int, float] = {}
 
-    def update(self, waiting: Iterable[Waiting], running: dict[int, int]) -> None:
-        """Set which jobs wait, and how many jobs of each user run anywhere."""
-        self._turns = UserTurns(waiting)
-        self._running = dict(running)
+    def next(self, elsewhere: Counter[int]) -> Waiting | None:
+        """Take the job whose turn it is, if a slot is free for it.
 
-    def next(self) -> Waiting | None:
-        """Take the job whose turn it is."""
-        free = self.slots - len(self.threads)
-        job = self._turns.next(self._running, self._served, free=free, slots=self.slots)
+        ``elsewhere``: the number of jobs of each user that other processes run.
+        """
+        free = self.slots - len(self.owners)
+        running = elsewhere + Counter(self.owners.values())
+        job = self.turns.next(running, self._served, free=free, slots=self.slots)
         if job is not None:
             self._served[job.uid] = time.monotonic()
         return job
 
-    def count(self, uid: int, more: int) -> None:
-        """Add ``more`` to the number of running jobs of a user."""
-        self._running[uid] = max(0, self._running.get(uid, 0) + more)
+
+class _Retry(NamedTuple):
+    failures: int
+    due: float
+
+
+class _Retries:
+    """Jobs that could not begin, and when each is tried again."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, str]] = []
+        self._jobs: dict[str, _Retry] = {}
+
+    def add(self, job: str) -> None:
+        """Try a job again, later each time."""
+        failures = self._jobs[job].failures if job in self._jobs else 0
+        pause = min(FIRST_RETRY * 2.0 ** min(failures, 16), LONGEST_RETRY)
+        retry = self._jobs[job] = _Retry(failures + 1, time.monotonic() + pause)
+        heapq.heappush(self._due, (retry.due, job))
+
+    def forget(self, job: str) -> None:
+        """A job has begun, or has gone."""
+        self._jobs.pop(job, None)
+
+    def must_wait(self, job: str) -> bool:
+        """Whether it is too early to try a job again. An attempt changes files, as others do."""
+        return job in self._jobs and self._jobs[job].due > time.monotonic()
+
+    def due(self) -> list[str]:
+        """Take the jobs that are to be tried now."""
+        found = []
+        while self._due and self._due[0][0] <= time.monotonic():
+            found.append(heapq.heappop(self._due)[1])
+        return found
+
+    def next(self) -> float:
+        """When the next one is due (monotonic seconds)."""
+        return self._due[0][0] if self._due else float("inf")
 
 
 class Scheduler:
     """Runs the jobs of one spool, ``slots`` of them at a time."""
 
-    def __init__(self, service: ServiceContext, replay_guard: str, slots: int) -> None:
+    def __init__(
+        self,
+        service: ServiceContext,
+        replay_guard: str,
+        slots: int,
+        metrics: Metrics | None = None,
+    ) -> None:
         self._spool = Spool(service.staging, service.durability)
-        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard))
-        self._runner = JobRunner(service, self._spool)
+        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard), service.authorship)
+        self._runner = JobRunner(RequestHandler(service, metrics), self._spool)
+        self._backlog = Backlog(self._spool, self._inbox)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
-        self._files: dict[str, str] = {}
-        self._jobs: dict[str, PendingJob] = {}
         self._running: dict[str, Begun] = {}
+        self._ended: dict[str, float] = {}
         self._changed = threading.Condition()
-        self._next_survey = 0.0
-        self._has_ended = False
+        self._retries = _Retries()
         self._stopped = False
         self._problems: dict[str, str] = {}
 
     def run(self) -> None:
-        """Run jobs until :meth:`stop`."""
+        """Run jobs until :meth:`stop`. No exception ends it."""
         while not self._stopped:
-            if time.monotonic() >= self._next_survey:
-                self.survey()
-            tried = [self.take(lane) for lane in self._lanes]
-            if not any(tried):
-                with self._changed:
-                    left = max(0.0, self._next_survey - time.monotonic())
-                    self._changed.wait_for(lambda: self._stopped or self._has_ended, left)
-                    self._has_ended = False
+            try:
+                pause = self._turn()
+            except Exception:
+                logger.exception("the scheduler failed, and goes on")
+                pause = FAILURE_PAUSE
+            if not self._stopped:
+                # A job that runs changes many files; their changes are read together.
+                self._backlog.wait(pause, settle=SETTLE if self._running else 0.0)
+
+    def _turn(self) -> float:
+        """Begin what can begin now; the seconds until something may have to be done."""
+        if not self.refresh():
+            return FAILURE_PAUSE
+        for lane in self._lanes:
+            while self.take(lane):
+                # Each start changes how many jobs run, here and elsewhere.
+                self.refresh()
+        due = min(self._backlog.next_check, self._retries.next())
+        return min(LONGEST_WAIT, max(0.0, due - time.monotonic()))
 
     def stop(self, grace: float) -> bool:
         """Take no more jobs; whether those that run ended within ``grace`` seconds.
@@ -111,53 +172,66 @@ class Scheduler:
         deadline = time.monotonic() + grace
         with self._changed:
             self._stopped = True
-            self._changed.notify_all()
+            self._backlog.wake()
             while self._running and (left := deadline - time.monotonic()) > 0:
                 self._changed.wait(left)
             for begun in self._running.values():
                 self._runner.abandon(begun.record, begun.attempt)
             return not self._running
 
-    def survey(self) -> None:
-        """Find out which jobs wait."""
-        began = time.monotonic()
+    def refresh(self) -> bool:
+        """Find out which jobs wait now; whether that was possible."""
         try:
-            found = self._spool.survey()
-            arrived = self._inbox.waiting(besides=found.jobs)
+            touched = self._backlog.refresh(self._running.keys())
         except (OSError, GobblerError) as error:
             self._log_once("", f"could not list the spool {self._spool.new}: {error}")
-            self._next_survey = time.monotonic() + 10 * SURVEY_INTERVAL
-            return
-        self._jobs = found.jobs
-        self._files = {waiting.job: name for name, waiting in arrived.items()}
-        self._problems = {
-            job: message
-            for job, message in self._problems.items()
-            if job in found.jobs or job in self._files
-        }
-        waiting = [*arrived.values(), *found.free]
-        quick = [job for job in waiting if _is_quick(job) or job.job in found.cancelled]
-        chosen = {job.job for job in quick}
+            for lane in self._lanes:
+                lane.turns.clear()
+            return False
+        self._problems.pop("", None)
         with self._changed:
-            self._quick.update(quick, {})
-            self._long.update([job for job in waiting if job.job not in chosen], found.running)
-        took = time.monotonic() - began
-        self._next_survey = began + max(SURVEY_INTERVAL, SURVEY_SHARE * took)
+            # What the backlog says of a job that has just ended may be older than its end.
+            known = [job for job, ended in self._ended.items() if ended < self._backlog.as_of]
+            for job in known:
+                del self._ended[job]
+            ours = {*self._running, *self._ended}
+        for job in touched.union(known, self._retries.due()):
+            self._place(job, ours)
+        return True
+
+    def _place(self, job: str, ours: set[str]) -> None:
+        """Let ``job`` wait in its lane, or in none."""
+        for lane in self._lanes:
+            lane.turns.discard(job)
+        waiting = None if job in ours else self._backlog.waiting(job)
+        if waiting is None:
+            self._retries.forget(job)
+            self._problems.pop(job, None)
+            return
+        if self._retries.must_wait(job):
+            return
+        is_quick = _is_quick(waiting) or self._backlog.is_cancelled(job)
+        (self._quick if is_quick else self._long).turns.add(waiting)
 
     def take(self, lane: Lane) -> bool:
         """Try to begin the next job of ``lane``; whether there was one to try."""
         with self._changed:
-            waiting = lane.next()
+            ours = {*self._running, *self._ended}
+            elsewhere = self._backlog.running(besides=ours) if lane is self._long else Counter()
+            waiting = lane.next(elsewhere)
         if waiting is None or self._stopped:
             return False
+        has_begun = False
         try:
-            self._start(waiting, lane)
+            has_begun = self._start(waiting, lane)
         except (OSError, GobblerError) as error:
             # A job that can't begin must not hold up the others.
             self._log_once(
-                waiting.job,
-                f"could not begin job {quoted(waiting.job)}; the next survey retries it: {error}",
+                waiting.job, f"could not begin job {quoted(waiting.job)}; trying again: {error}"
             )
+        if not has_begun:
+            self._retries.add(waiting.job)
+            self._backlog.look_again(waiting.job)
         return True
 
     def _log_once(self, job: str, message: str) -> None:
@@ -165,24 +239,26 @@ class Scheduler:
             self._problems[job] = message
             logger.error("%s", message)
 
-    def _start(self, waiting: Waiting, lane: Lane) -> None:
+    def _start(self, waiting: Waiting, lane: Lane) -> bool:
         begun = self._begin(waiting)
         if begun is None:
-            return
+            return False
         job = begun.record.job
         thread = threading.Thread(
             target=self._run, args=(lane, begun), name=f"job {job}", daemon=True
         )
         with self._changed:
             lane.threads[job] = thread
-            lane.count(waiting.uid, 1)
+            lane.owners[job] = begun.record.uid
             self._running[job] = begun
+        self._retries.forget(job)
         thread.start()
+        return True
 
     def _begin(self, waiting: Waiting) -> Begun | None:
         """Acquire the lease of a job, once, and begin it."""
-        job, pending = waiting.job, self._jobs.get(waiting.job, PendingJob())
-        if (name := self._files.pop(job, None)) is not None:
+        job, pending = waiting.job, self._backlog.pending(waiting.job)
+        if (name := self._backlog.file_of(job)) is not None:
             claimed = self._inbox.claim(name)
             if claimed is None:
                 return None
@@ -221,10 +297,10 @@ class Scheduler:
             self._runner.run(begun.lease, record, begun.attempt)
         finally:
             with self._changed:
-                del lane.threads[record.job], self._running[record.job]
-                lane.count(record.uid, -1)
-                self._has_ended = True
+                del lane.threads[record.job], lane.owners[record.job], self._running[record.job]
+                self._ended[record.job] = time.monotonic()
                 self._changed.notify_all()
+            self._backlog.wake()
 
 
 def _is_quick(job: Waiting) -> bool:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Place, Verdict
 from gobbler.errors import Code, GobblerError, Misconfigured
+from gobbler.fs import acl
 from gobbler.fs.atomic_write import DIRECTORY_MODE
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import (
     REGISTRY_MODE,
@@ -21,7 +23,7 @@ from gobbler.fs.layout import (
     staging_directories,
 )
 from gobbler.fs.mounts import is_below, reports_all_changes
-from gobbler.fs.open import account_name
+from gobbler.fs.open import DIRECTORY, account_name, closing
 from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.registry.registry import Registry
@@ -39,7 +41,8 @@ class Settings:
     of the spool, runs at a time; ``jobs`` is how many jobs run at a time. ``grace`` is in
     seconds. With ``probation_days`` below 0, probation never expires. ``index`` is the file of
     the index, or ``None``; ``dedup`` beyond the latest version needs it. ``dask`` is the address
-    of a Dask scheduler that runs batches, or empty.
+    of a Dask scheduler that runs batches, or empty. With ``trust_groups``, request files and
+    sources may be writable by their group.
     """
 
     staging: str
@@ -59,6 +62,12 @@ class Settings:
     index: str | None = None
     dedup: Dedup = Dedup.LATEST
     dask: str = ""
+    trust_groups: bool = False
+
+    @property
+    def authorship(self) -> Authorship:
+        """The rule who is the author of what users put into staging."""
+        return Authorship(self.trust_groups)
 
     @property
     def replay_guard(self) -> str:
@@ -78,7 +87,7 @@ DEFAULT_DIRECTORY = "gobbler-data"
 def default_settings() -> Settings:
     """Settings for a first try: staging and registry below the current directory.
 
-    Makes ``gobbler-data/staging`` (mode 1777) and ``gobbler-data/registry`` where they are
+    Makes ``gobbler-data/staging`` (mode 1733) and ``gobbler-data/registry`` where they are
     missing. The service listens at 127.0.0.1, and the account that runs it is the
     administrator. Use :func:`dataclasses.replace` to set anything else.
 
@@ -155,6 +164,8 @@ def check_directories(settings: Settings) -> None:
         for path, mode in directories:
             _make_own(path, mode)
         _refuse(own_directories(place))  # another user may have made it
+    for path, mode in staging_directories(settings.staging):
+        _drop_acls(path, mode)
     _heed(quick(registry), f"{registry}: ")
 
 
@@ -173,14 +184,33 @@ def _refuse(findings: Iterable[Finding], prefix: str = "") -> list[Finding]:
     return found
 
 
+def _drop_acls(path: str, mode: int) -> None:
+    """Remove what a default ACL of staging gave to the service's own directory ``path``."""
+    with closing(os.open(path, DIRECTORY)) as opened:
+        if acl.has_any(opened):
+            acl.remove(opened, mode)
+            logger.info("removed the ACLs of %s, which it had from a default ACL above", path)
+
+
 def _make_own(path: str, mode: int) -> None:
     try:
         os.mkdir(path, mode)
-        os.chmod(path, mode)  # despite the umask; and some systems' mkdir ignores the sticky bit
+        with closing(os.open(path, DIRECTORY)) as made:
+            # Despite the umask, a default ACL above, and a mkdir that ignores the sticky bit.
+            acl.remove(made, mode)
     except FileExistsError:
         return
     except OSError as error:
         raise Misconfigured(f"could not make the directory {path}: {error.strerror}") from None
+
+
+def warn_about_root() -> None:
+    """Log a warning if this process runs as root."""
+    if os.geteuid() == 0:
+        logger.warning(
+            "this process runs as root, whose rights it does not need; run it as an account of its "
+            "own that owns the registry"
+        )
 
 
 def check_index(settings: Settings) -> None:

@@ -11,11 +11,13 @@ starts any thread. Every later process is spawned, that is, it executes a new in
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import logging.config
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +25,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
@@ -33,10 +36,12 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
-from gobbler.service.connections import limit_listener
+from gobbler.service.connections import break_off_all, limit_listener, port_of
+from gobbler.service.listener import inherited_socket, stop_accepting
 from gobbler.service.log_format import LogFormat, log_config
+from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
 from gobbler.service.transfers import STALLED_AFTER
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
@@ -52,8 +57,20 @@ LISTEN_BACKLOG = 4096
 MAX_CONNECTIONS = 16_384
 """Connections that an HTTP worker keeps open; idle ones must not keep others out."""
 
+ANSWERED_WITHIN = 5.0
+"""Seconds after the grace period in which requests that were cancelled are answered."""
+
 HTTP_KILL_AFTER = 10
 """Seconds after the grace period at which an HTTP worker that does not end is killed."""
+
+LINGER = 0.5
+"""Seconds in which a request may come over a connection that was accepted before the stop."""
+
+DRAIN_POLL = 0.02
+"""Seconds between two looks at what a stopping service still answers."""
+
+SPARE_ROWS = 8
+"""Processes that count beside the HTTP workers: supervisor, job worker, successors."""
 
 logger = logging.getLogger(__name__)
 
@@ -72,17 +89,23 @@ def serve(
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)
+    warn_about_root()
     check_directories(settings)
     check_index(settings)
+    inherited = inherited_socket()
+    if inherited is not None:
+        host, port = inherited.getsockname()[:2]
+        settings = dataclasses.replace(settings, host=host, port=port)
     with alone_at(settings.host, settings.port) as alone:
         if not alone:
             raise in_use(settings.host, settings.port)
-        check_address(settings.host, settings.port)
+        if inherited is None:
+            check_address(settings.host, settings.port)
         if settings.dask:
             check_cluster(settings.dask)
         allow_many_files()
         recover_after_crash(settings)
-        Supervisor(settings, form, config, debug=debug, on_start=on_start).run()
+        Supervisor(settings, form, config, debug=debug, on_start=on_start, listener=inherited).run()
     logger.info("stopped")
 
 
@@ -91,6 +114,16 @@ class _HttpServer(MPServer):
 
     on_forked: Callable[[], None]
     later_loader: Callable[[], Application]
+    listener: socket.socket | None
+
+    def _init_shared_socket(self) -> None:
+        if self.listener is None:
+            super()._init_shared_socket()  # type: ignore[no-untyped-call]  # it has no types
+            return
+        # All workers accept from this one socket; spawned ones get its descriptor with it.
+        holder: Any = SocketHolder
+        self._shd = holder(self.listener.fileno(), False, LISTEN_BACKLOG)  # not a Unix socket
+        self._sso = self.listener
 
     def _spawn_workers(self, spawn_target: Any, target_loader: Any) -> None:  # noqa: ANN401 - Granian's
         workers: list[HttpWorker] = [
@@ -128,16 +161,20 @@ class Supervisor:
         *,
         debug: bool,
         on_start: Callable[[], None],
+        listener: socket.socket | None = None,
     ) -> None:
         self._settings = settings
+        self._listener = listener
+        self._metrics = Metrics(settings.workers + SPARE_ROWS)
         self._on_start = on_start
         self._pid = os.getpid()
         # HTTP workers learn from the end of this pipe that the service stops. A signal handler
         # can close it, where it could not take a lock, and it closes if the supervisor dies.
         stopping, self._running = multiprocessing.Pipe(duplex=False)
-        self._jobs = WorkerProcess(settings, form, debug=debug)
+        self._jobs = WorkerProcess(settings, form, self._metrics, debug=debug)
         self._has_threads = False
-        load = partial(_load, settings, stopping, supervisor=self._pid)
+        descriptor = None if listener is None else listener.fileno()
+        load = partial(_load, settings, stopping, self._metrics, descriptor, supervisor=self._pid)
         multiprocessing.set_start_method("fork", force=True)
         self._http = _HttpServer(
             "gobbler",
@@ -160,6 +197,7 @@ class Supervisor:
         )
         self._http.on_startup(self._handle_signals)
         self._http.on_forked = self._start_others
+        self._http.listener = listener
         self._http.later_loader = load
         self._first_loader = partial(load, inherited=self._running)
 
@@ -179,44 +217,58 @@ class Supervisor:
         del frame
         if os.getpid() != self._pid:
             os._exit(0)  # an HTTP worker that has just been forked, and serves nobody yet
-        if self._running.closed:
-            return
-        self._running.close()
-        logger.info("%s: stopping", signal.Signals(number).name)
-        self._http.interrupt_signal = True
-        if self._has_threads:
-            # These take locks that the interrupted thread may hold.
-            for target in (self._jobs.stop, self._http.main_loop_interrupt.set):
-                threading.Thread(target=target, name="stop").start()
+        if not self._has_threads:
+            self._http.interrupt_signal = True
+            self._announce(number)
 
-    def _wake_on_signals(self) -> None:
-        """Let a signal wake the main thread, also one that arrives right before it waits.
+    def _announce(self, number: int) -> None:
+        """Tell all HTTP workers that the service stops."""
+        if not self._running.closed:
+            self._running.close()
+            logger.info("%s: stopping", signal.Signals(number).name)
 
-        The handler of a signal runs in the main thread, between two instructions of Python. If
-        the signal arrives after the last of these and before the thread sleeps in a lock, the
-        handler would run only when something else wakes the thread.
+    def _stop_on_signals(self) -> None:
+        """Let a thread act on signals.
+
+        A handler runs in the main thread, between two instructions of Python. If the signal
+        arrives after the last of these and before the thread sleeps in a lock, the handler would
+        run only when something else wakes the thread. And a handler must take no lock that the
+        interrupted thread may hold.
         """
         read, write = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(write, False)
         signal.set_wakeup_fd(write)
         stop = {signal.SIGTERM, signal.SIGINT}
 
-        def wake() -> None:
-            while os.read(read, 1)[0] not in stop:
+        def act() -> None:
+            while (number := os.read(read, 1)[0]) not in stop:
                 continue
-            self._http.main_loop_interrupt.set()
+            self._announce(number)
+            self._jobs.stop()
+            self._close_when_idle()
 
-        threading.Thread(target=wake, name="signals", daemon=True).start()
+        threading.Thread(target=act, name="signals", daemon=True).start()
+
+    def _close_when_idle(self) -> None:
+        """Stop the HTTP workers once nothing is answered any more, or the grace period is over."""
+        deadline = time.monotonic() + self._settings.grace
+        if self._listener is not None:
+            time.sleep(LINGER)
+        while self._metrics.http_in_flight() and time.monotonic() < deadline:
+            time.sleep(DRAIN_POLL)
+        self._http.interrupt_signal = True
+        self._http.main_loop_interrupt.set()
 
     def _start_others(self) -> None:
         """Start threads and the worker process, now that all HTTP workers are forked."""
+        self._metrics.join()
+        self._stop_on_signals()
         self._has_threads = True
-        self._wake_on_signals()
         if self._http.interrupt_signal:
             self._http.main_loop_interrupt.set()
             return
         settings = self._settings
-        start_background_tasks(settings)
+        start_background_tasks(settings, self._metrics)
         if settings.jobs:
             self._jobs.start()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
@@ -235,33 +287,52 @@ class Supervisor:
 def _load(
     settings: Settings,
     stopping: Connection,
+    metrics: Metrics,
+    listener: int | None,
     *,
     supervisor: int,
     inherited: Connection | None = None,
 ) -> Application:
     """Make the application in an HTTP worker.
 
+    ``listener`` is the descriptor of a socket of systemd, if there is one.
     ``inherited`` is the supervisor's end of the pipe ``stopping``, if this process was forked.
     """
     if inherited is not None:
         inherited.close()
     die_with(supervisor)
     os.umask(0o022)
-    application = Application(settings)
+    metrics.join()
+    application = Application(settings, metrics)
+    port = settings.port if listener is None else port_of(listener)
     threading.Thread(
-        target=limit_listener, args=(settings.port, STALLED_AFTER), name="limits", daemon=True
+        target=limit_listener, args=(port, STALLED_AFTER), name="limits", daemon=True
     ).start()
     threading.Thread(
-        target=_cancel_in_time,
-        args=(application, stopping, settings.grace),
+        target=_stop_in_time,
+        args=(application, stopping, listener, port, settings.grace),
         name="grace",
         daemon=True,
     ).start()
     return application
 
 
-def _cancel_in_time(application: Application, stopping: Connection, grace: float) -> None:
+def _stop_in_time(
+    application: Application,
+    stopping: Connection,
+    listener: int | None,
+    port: int,
+    grace: float,
+) -> None:
+    """Take no more requests when the service stops, and cancel those that take too long.
+
+    Who connects to a socket of systemd waits for the next service; others get 503.
+    """
     stopping.poll(None)
-    application.jobs.end_streams()
+    if listener is not None:
+        stop_accepting(listener)
+    application.stop(refusing=listener is None)
     time.sleep(grace)
     application.new.cancel_all("the service is stopping")
+    time.sleep(ANSWERED_WITHIN)
+    break_off_all(port)  # the server would wait for clients that read nothing

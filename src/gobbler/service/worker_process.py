@@ -21,8 +21,9 @@ from gobbler.cluster.dask import check_cluster
 from gobbler.service.cleanup import keep_index, recover_after_crash, start_background_tasks
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
+from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.scheduler import Scheduler
-from gobbler.service.settings import Settings, check_directories, check_index
+from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
@@ -52,16 +53,19 @@ def work(
     """
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
+    warn_about_root()
     check_directories(settings)
     check_index(settings)
     if settings.dask:
         check_cluster(settings.dask)
     allow_many_files()
     recover_after_crash(settings)
-    start_background_tasks(settings)
+    metrics = Metrics()  # nobody reads it: a worker alone serves no HTTP
+    start_background_tasks(settings, metrics)
     _run(
         settings,
         executor,
+        metrics=metrics,
         ready=lambda: logger.info(
             "gobbler %s carries out the jobs in %s", __version__, settings.staging
         ),
@@ -72,14 +76,15 @@ def _run(
     settings: Settings,
     given: Executor | None = None,
     *,
+    metrics: Metrics,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     # Each job has threads of its own: one user's huge files must not fill a queue in which
     # everybody's files wait. A job dispatches one batch more than it runs at a time.
     threads = settings.jobs * (settings.concurrency + 1)
     service = make_service_context(settings, executor_of(settings, threads, given))
-    threading.Thread(target=keep_index, args=(settings,), name="index", daemon=True).start()
-    scheduler = Scheduler(service, settings.replay_guard, settings.jobs)
+    threading.Thread(target=keep_index, args=(settings, metrics), name="index", daemon=True).start()
+    scheduler = Scheduler(service, settings.replay_guard, settings.jobs, metrics)
     ended = threading.Event()
     idle = False
 
@@ -108,18 +113,24 @@ def _run(
     logger.info("stopped")
 
 
-def _run_below(settings: Settings, form: LogFormat, supervisor: int, *, debug: bool) -> None:
+def _run_below(
+    settings: Settings, form: LogFormat, metrics: Metrics, supervisor: int, *, debug: bool
+) -> None:
     die_with(supervisor)
+    metrics.join()
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
-    _run(settings)
+    _run(settings, metrics=metrics)
 
 
 class WorkerProcess:
     """A process below the supervisor that carries out jobs, and is replaced when it dies."""
 
-    def __init__(self, settings: Settings, form: LogFormat, *, debug: bool) -> None:
+    def __init__(
+        self, settings: Settings, form: LogFormat, metrics: Metrics, *, debug: bool
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._form = form
         self._debug = debug
         self._process: BaseProcess | None = None
@@ -138,7 +149,7 @@ class WorkerProcess:
         while not self._stopping.is_set():
             self._process = context.Process(
                 target=_run_below,
-                args=(self._settings, self._form, os.getpid()),
+                args=(self._settings, self._form, self._metrics, os.getpid()),
                 kwargs={"debug": self._debug},
                 name="worker",
             )

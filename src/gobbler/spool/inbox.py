@@ -14,14 +14,14 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Collection
 from contextlib import suppress
 from typing import NamedTuple
 
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.lease import Lease
-from gobbler.fs.open import READ, account_name, closing, exists, open_directory, open_users_file
+from gobbler.fs.open import READ, account_name, closing, enter_directory, exists, open_users_file
 from gobbler.model.jobs import is_valid_request_file, job_name, split_job
 from gobbler.rules.fairness import Waiting
 from gobbler.spool.job_store import ClaimedFile, JobRecord
@@ -42,26 +42,34 @@ class ClaimedJob(NamedTuple):
 class Inbox:
     """The files in ``new`` of one spool; ``replay_guard`` knows the requests over HTTP."""
 
-    def __init__(self, spool: Spool, replay_guard: ReplayGuard) -> None:
+    def __init__(self, spool: Spool, replay_guard: ReplayGuard, authorship: Authorship) -> None:
         self._spool = spool
         self._replay_guard = replay_guard
-        self._immovable: set[tuple[int, int]] = set()
+        self._authorship = authorship
+        self._immovable: dict[str, tuple[int, int]] = {}
 
-    def waiting(self, *, besides: Collection[str]) -> dict[str, Waiting]:
-        """The files that wait in ``new``, by name, except those of the jobs ``besides``."""
-        found = {}
-        immovable = set()
-        with os.scandir(self._spool.new) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    status = entry.stat(follow_symlinks=False)
-                    job = job_name(status.st_uid, entry.name)
-                    if (which := (status.st_ino, status.st_ctime_ns)) in self._immovable:
-                        immovable.add(which)
-                    elif job not in besides:
-                        found[entry.name] = Waiting(job, status.st_uid, status.st_mtime)
-        self._immovable = immovable
-        return found
+    @property
+    def replay_guard(self) -> str:
+        """The directory of the replay guard."""
+        return self._replay_guard.directory
+
+    def arrival(self, name: str) -> Waiting | None:
+        """The job that the file ``name`` in ``new`` is to become.
+
+        ``None`` if the file is gone, or can't be moved.
+        """
+        try:
+            status = os.lstat(f"{self._spool.new}/{name}")
+        except FileNotFoundError:
+            self._immovable.pop(name, None)
+            return None
+        if self._immovable.get(name) == (status.st_ino, status.st_ctime_ns):
+            return None
+        return Waiting(_job_of(name, status), status.st_uid, status.st_mtime)
+
+    def immovable(self) -> list[str]:
+        """The names of directories in ``new`` that could not be set aside."""
+        return list(self._immovable)
 
     def claim(self, name: str) -> ClaimedJob | None:
         """Make the file ``name`` a job that has a record, and acquire its lease.
@@ -69,7 +77,7 @@ class Inbox:
         ``None`` if the file is gone, another process works on it, the file was set aside, or a job
         of the same name must end first.
         """
-        with closing(open_directory(self._spool.new)) as new:
+        with closing(enter_directory(self._spool.new)) as new:
             try:
                 status = os.stat(name, dir_fd=new, follow_symlinks=False)
             except FileNotFoundError:
@@ -97,11 +105,13 @@ class Inbox:
 
     def _claim(self, new: int, name: str, job: str, seen: os.stat_result) -> bool:
         check_job_name(name)
-        descriptor, status = open_users_file(new, name, "request file")
+        descriptor, status = open_users_file(new, name, "request file", self._spool.new)
         with closing(descriptor):
             if not os.path.samestat(status, seen):
-                return False  # the next survey finds it
+                return False  # it is looked at again
             self._check(name, status)
+            path = f"{self._spool.new}/{name}"
+            self._authorship.check(descriptor, status, "request file", path)
             data = read_content(name, descriptor)
             user = account_name(status.st_uid, f"request file {quoted(name)}")
             record = JobRecord.of(status.st_uid, user, name, data, status)
@@ -174,7 +184,9 @@ class Inbox:
         status = os.lstat(claim.path)
         try:
             record = (
-                _reread(job, claim, status) if claim.inode else self._spool.records.read_draft(job)
+                self._reread(job, claim, status)
+                if claim.inode
+                else self._spool.records.read_draft(job)
             )
         except GobblerError as error:
             self._spool.answers.refuse(job, error)
@@ -191,6 +203,24 @@ class Inbox:
             os.rename(claim.path, self._spool.records.request(job))
         self._publish(job, status)
         return True
+
+    def _reread(self, job: str, claim: ClaimedFile, seen: os.stat_result) -> JobRecord | None:
+        """The record of a file that is named by its inode; ``None`` if it is another one."""
+        uid, name = split_job(job)
+        if (seen.st_ino, seen.st_mtime_ns, seen.st_uid) != (claim.inode, claim.modified, uid):
+            return None
+        try:
+            descriptor = os.open(claim.path, READ)
+        except PermissionError:
+            raise Refused(
+                f"the service may not read request file {quoted(name)}", code=Code.UNREADABLE
+            ) from None
+        with closing(descriptor):
+            status = os.fstat(descriptor)
+            self._authorship.check(descriptor, status, "request file", claim.path)
+            data = read_content(name, descriptor)
+        user = account_name(uid, f"request file {quoted(name)}")
+        return JobRecord.of(uid, user, name, data, status)
 
     def _set_aside(
         self, new: int, name: str, job: str, status: os.stat_result, error: GobblerError
@@ -214,7 +244,7 @@ class Inbox:
             os.rmdir(name, dir_fd=new)
         except OSError:
             # It is not empty, so it stays where it is.
-            self._immovable.add((status.st_ino, status.st_ctime_ns))
+            self._immovable[name] = (status.st_ino, status.st_ctime_ns)
             logger.warning("could not set aside %s in the inbox: %s", quoted(name), problem)
 
 
@@ -232,21 +262,3 @@ def _job_of(name: str, status: os.stat_result) -> str:
 def _refused(status: os.stat_result) -> str:
     """The name under which a file that is no request is set aside."""
     return job_name(status.st_uid, f"refused-{status.st_ino:x}")
-
-
-def _reread(job: str, claim: ClaimedFile, seen: os.stat_result) -> JobRecord | None:
-    """The record of a request file that is named by its inode; ``None`` if it is another one."""
-    uid, name = split_job(job)
-    if (seen.st_ino, seen.st_mtime_ns, seen.st_uid) != (claim.inode, claim.modified, uid):
-        return None
-    try:
-        descriptor = os.open(claim.path, READ)
-    except PermissionError:
-        raise Refused(
-            f"the service may not read request file {quoted(name)}", code=Code.UNREADABLE
-        ) from None
-    with closing(descriptor):
-        status = os.fstat(descriptor)
-        data = read_content(name, descriptor)
-    user = account_name(uid, f"request file {quoted(name)}")
-    return JobRecord.of(uid, user, name, data, status)

@@ -13,7 +13,8 @@ one succeeds, even where locks exclude nobody. The lease shows whether the proce
 job still lives. If not, the next one begins the job again in the same *workspace* (see
 :mod:`gobbler.registry.workspace`), so that the change is made once.
 
-One job is found by these names alone; only a survey of all jobs lists the directory. Users read
+One job is found by these names alone; the backlog (:mod:`gobbler.spool.backlog`) follows the names
+of all jobs. Users read
 ``{job}.state`` and ``{job}.answer`` in ``staging/..spool/cur``.
 """
 
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -124,15 +126,18 @@ class ClaimedFile(NamedTuple):
 
 
 class PendingJob(NamedTuple):
-    """An unanswered job: how often it has begun (``None``: it has no record yet).
+    """What is known of an unanswered job: how often it has begun (``None``: it has no record yet).
 
-    ``is_held``: a process works on it, or died while it did. ``since``: seconds since the epoch.
+    ``claim``: its request file, if it was claimed and not put in its place yet.
     """
 
     attempts: int | None = None
     claim: ClaimedFile | None = None
-    is_held: bool = False
-    since: float = 0.0
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether there is such a job at all."""
+        return self.attempts is not None or self.claim is not None
 
 
 class JobRecords:
@@ -230,14 +235,14 @@ class JobRecords:
         """Whether the owner of ``job`` has cancelled it."""
         return exists(self.cancel_mark(job))
 
-    def all(self) -> tuple[dict[str, PendingJob], set[str]]:
-        """All unanswered jobs by name, and the names of those that are cancelled.
-
-        Jobs that still wait in the inbox may be among the cancelled ones.
-        """
-        names = os.listdir(self.directory)
-        cancelled = {n.removesuffix(CANCEL_SUFFIX) for n in names if n.endswith(CANCEL_SUFFIX)}
-        return _pending(names, self.directory), cancelled
+    def pending(self) -> dict[str, PendingJob]:
+        """All unanswered jobs by name, in one listing."""
+        parts: dict[str, set[str]] = {}
+        for name in os.listdir(self.directory):
+            if (job := job_of(name)) is not None:
+                parts.setdefault(job, set()).add(name)
+        found = {job: pending_job(names, self.directory) for job, names in parts.items()}
+        return {job: pending for job, pending in found.items() if pending.is_unanswered}
 
     def _draft(self, job: str) -> str:
         return f"{self.directory}/{job}{RECORD_DRAFT_SUFFIX}"
@@ -251,23 +256,31 @@ def next_attempt(attempts: int) -> int:
     return min(attempts + 1, LAST_ATTEMPT)
 
 
-def _pending(names: list[str], directory: str) -> dict[str, PendingJob]:
-    found: dict[str, PendingJob] = {}
-    others = set(names)
+def job_of(name: str) -> str | None:
+    """The job to which the file ``name`` in ``jobs`` belongs; ``None`` if it is a draft, or none's.
+
+    Drafts, and files that are being written, are of interest only to their writer.
+    """
+    if name.startswith(TEMPORARY_PREFIX):
+        return None
+    for suffix in (LOCK_SUFFIX, CANCEL_SUFFIX):
+        if name.endswith(suffix):
+            return name.removesuffix(suffix)
+    found = _RECORD.fullmatch(name) or _REQUEST.fullmatch(name)
+    return None if found is None else found[1]
+
+
+def pending_job(names: Iterable[str], directory: str) -> PendingJob:
+    """What the ``names`` of the files of one job in ``directory`` say about it."""
+    found = PendingJob()
     for name in names:
-        path = f"{directory}/{name}"
-        record, request = _RECORD.fullmatch(name), _REQUEST.fullmatch(name)
-        match = record or request
-        if match is None:
-            continue
-        with suppress(FileNotFoundError):  # answered meanwhile
-            job = found.get(match[1], PendingJob())._replace(since=os.lstat(path).st_mtime)
-            if record:
-                found[match[1]] = job._replace(attempts=int(record[2]))
-            elif request:
-                claim = ClaimedFile(path, int(request[2] or "0", 16), int(request[3] or "0", 16))
-                found[match[1]] = job._replace(claim=claim)
-    return {name: job._replace(is_held=name + LOCK_SUFFIX in others) for name, job in found.items()}
+        if record := _RECORD.fullmatch(name):
+            found = found._replace(attempts=int(record[2]))
+        elif request := _REQUEST.fullmatch(name):
+            path = f"{directory}/{name}"
+            claim = ClaimedFile(path, int(request[2] or "0", 16), int(request[3] or "0", 16))
+            found = found._replace(claim=claim)
+    return found
 
 
 def in_progress(name: str) -> Refused:

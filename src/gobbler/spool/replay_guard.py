@@ -31,7 +31,7 @@ class ReplayGuard:
     """Remembers requests in a ``directory`` that only the service's account can enter."""
 
     def __init__(self, directory: str) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def begin(self, name: str, status: os.stat_result) -> None:
         """Record that the request file ``name`` with this ``status`` begins.
@@ -40,16 +40,17 @@ class ReplayGuard:
         """
         mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
         try:
-            self._make(f"{self._directory}/{mark}")
+            self._make(f"{self.directory}/{mark}")
         except FileExistsError:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
                 code=Code.REPEATED_REQUEST,
-                hint="To repeat the request, write a new request file.",
+                hint="The service has begun it already: see whether it succeeded with `gobbler "
+                "ls`, or `gobbler jobs ls` if it is a job. To ask again, write a new request file.",
             ) from None
 
     def _make(self, path: str) -> None:
-        common = f"{self._directory}/{MARK}"
+        common = f"{self.directory}/{MARK}"
         while True:
             try:
                 return os.link(common, path)
@@ -68,12 +69,12 @@ class ReplayGuard:
         """Record that a request file was claimed from the inbox. Safe to repeat."""
         mark = f"{_file(status)}taken{_written(status)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        os.close(os.open(f"{self._directory}/{mark}", flags, 0o600))
+        os.close(os.open(f"{self.directory}/{mark}", flags, 0o600))
 
     def knows(self, status: os.stat_result) -> bool:
         """Whether the request in a file has begun, under any name, and the file is unchanged."""
         start, end = _file(status), _written(status)
-        with os.scandir(self._directory) as entries:
+        with os.scandir(self.directory) as entries:
             return any(
                 entry.name.startswith(start) and entry.name.endswith(end) for entry in entries
             )
@@ -81,7 +82,7 @@ class ReplayGuard:
     def forget_old(self) -> None:
         """Remove marks that are too old to matter."""
         limit = time.time() - FORGET_AFTER
-        with os.scandir(self._directory) as entries:
+        with os.scandir(self.directory) as entries:
             found = list(entries)
         for entry in found:
             with suppress(FileNotFoundError):  # another service removes them, too

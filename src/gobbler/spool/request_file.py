@@ -1,18 +1,20 @@
 """From the name of a request file to its owner and content.
 
-The file is opened once. Owner, kind, age and content all come from that descriptor, so its owner
-gains nothing by swapping it meanwhile.
+The file is opened once. Owner, kind, age, content and who else can write it all come from that
+descriptor, so its owner gains nothing by swapping it meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.clock import FilesystemClock
-from gobbler.fs.open import account_name, closing, open_directory, open_users_file, read_all
+from gobbler.fs.open import account_name, closing, enter_directory, open_users_file, read_all
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.requests import MAX_REQUEST_BYTES, check_request_name
 from gobbler.spool.replay_guard import ReplayGuard
@@ -39,25 +41,38 @@ class RequestIntake:
     ``clock`` is that of the filesystem: the clocks of the users' hosts may differ.
     """
 
-    def __init__(self, staging: str, replay_guard: ReplayGuard, clock: FilesystemClock) -> None:
+    def __init__(
+        self,
+        staging: str,
+        replay_guard: ReplayGuard,
+        clock: FilesystemClock,
+        authorship: Authorship,
+    ) -> None:
         self._staging = staging
         self._replay_guard = replay_guard
         self._clock = clock
+        self._authorship = authorship
 
-    def take(self, name: str) -> RequestFile:
+    def take(self, name: str, check: Callable[[RequestFile], object] | None = None) -> RequestFile:
         """Read the request file ``name``, and record that it has begun.
 
-        Raises :class:`~gobbler.errors.GobblerError` if it is not acceptable, or has begun before.
+        ``check`` may raise: then the request has not begun. Raises
+        :class:`~gobbler.errors.GobblerError` if it is not acceptable, or has begun before.
         """
         check_request_name(name)
-        with closing(open_directory(self._staging)) as staging:
-            descriptor, status = _open(staging, name)
+        with closing(enter_directory(self._staging)) as staging:
+            descriptor, status = _open(staging, name, self._staging)
         with closing(descriptor):
             self._check_age(name, status)
             check_size(name, status)
+            path = f"{self._staging}/{name}"
+            self._authorship.check(descriptor, status, "request file", path)
             owner = account_name(status.st_uid, f"request file {quoted(name)}")
+            taken = RequestFile(status.st_uid, owner, read_content(name, descriptor))
+            if check is not None:
+                check(taken)
             self._replay_guard.begin(name, status)
-            return RequestFile(status.st_uid, owner, read_content(name, descriptor))
+            return taken
 
     def _check_age(self, name: str, status: os.stat_result) -> None:
         # The owner can set the modification time, but not the change time: a modification time
@@ -71,12 +86,12 @@ class RequestIntake:
             )
 
 
-def _open(staging: int, name: str) -> tuple[int, os.stat_result]:
+def _open(staging: int, name: str, where: str) -> tuple[int, os.stat_result]:
     for _ in range(LOOKUPS - 1):
         if os.access(name, os.F_OK, dir_fd=staging, follow_symlinks=False):
             break
         time.sleep(LOOKUP_PAUSE)
-    return open_users_file(staging, name, "request file")
+    return open_users_file(staging, name, "request file", where)
 
 
 def check_size(name: str, status: os.stat_result) -> None:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from typing import NamedTuple
 
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE, remove_quietly
 from gobbler.fs.clock import CLOCK
 from gobbler.fs.flush import Durability
-from gobbler.fs.lease import Lease, acquire, take_over
+from gobbler.fs.lease import Lease, acquire, is_locked, take_over
 from gobbler.fs.open import exists
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
@@ -29,7 +28,6 @@ from gobbler.model.jobs import (
     split_job,
 )
 from gobbler.model.requests import check_request_name
-from gobbler.rules.fairness import Waiting
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
     LOCK_SUFFIX,
@@ -42,19 +40,6 @@ from gobbler.spool.job_store import (
     in_progress,
     next_attempt,
 )
-
-
-class Survey(NamedTuple):
-    """The unanswered jobs of a spool at one moment.
-
-    ``free``: jobs without a living worker. ``running``: the number of running jobs, by user.
-    ``cancelled``: names of cancelled jobs.
-    """
-
-    jobs: dict[str, PendingJob]
-    free: list[Waiting]
-    running: dict[int, int]
-    cancelled: set[str]
 
 
 class Spool:
@@ -90,23 +75,14 @@ class Spool:
         finally:
             lease.release()
 
-    def survey(self) -> Survey:
-        """Find all unanswered jobs, in one listing."""
-        free: list[Waiting] = []
-        running: dict[int, int] = {}
-        jobs, cancelled = self.records.all()
-        for name, job in jobs.items():
-            uid, _ = split_job(name)
-            if job.is_held and not self._is_abandoned(name):
-                running[uid] = running.get(uid, 0) + 1
-            else:
-                free.append(Waiting(name, uid, job.since))
-        return Survey(jobs, free, running, cancelled)
-
-    def _is_abandoned(self, job: str) -> bool:
-        lease = take_over(self.records.lock(job))
+    def is_abandoned(self, job: str) -> bool:
+        """Whether the process that held the lease of ``job`` has died, or has just released it."""
+        path = self.records.lock(job)
+        if is_locked(path):
+            return False
+        lease = take_over(path)
         if lease is None:
-            return not exists(self.records.lock(job))
+            return not exists(path)
         lease.close()
         return True
 
@@ -162,7 +138,7 @@ class Spool:
 
         Removes unfinished files if they are older than ``limit``, in seconds since the epoch.
         """
-        jobs, _ = self.records.all()
+        jobs = self.records.pending()
         for name in os.listdir(self.records.directory):
             path = f"{self.records.directory}/{name}"
             with suppress(FileNotFoundError):

@@ -32,9 +32,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gobbler.errors import Cancelled, Code, Refused, quoted
+from gobbler.fs import access
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import Durability, flush_filesystem
+from gobbler.fs.flush import Durability, flush_tree
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
@@ -148,7 +149,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[RunDire
     with closing(descriptor):
         yield RunDirectory(path, descriptor)
     if flush:
-        flush_filesystem(run_directories_path, Durability.FULL)
+        flush_tree(path, Durability.FULL)
 
 
 @contextmanager
@@ -247,12 +248,17 @@ def run_batch_in_run_directory(
 
 def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> list[IngestedFile]:
     ingested: list[IngestedFile] = []
+    check = access.foreign_directories(batch.source.owner)
     with batch.source.opened() as source:
         for directory, names in _by_directory(batch.files):
             try:
-                opened = open_beneath(source, directory, DIRECTORY) if directory else os.dup(source)
+                opened = (
+                    open_beneath(source, directory, DIRECTORY, check)
+                    if directory
+                    else os.dup(source)
+                )
             except OSError as error:
-                raise refusal(error, directory or batch.source.name) from None
+                raise refusal(error, directory or batch.source.name, batch.source.path) from None
             target = f"{batch.tree}/{directory}" if directory else batch.tree
             with closing(opened), closing(open_directory(target)) as into:
                 for name in names:
@@ -292,7 +298,7 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
     try:
         opened = os.open(place.name, READ, dir_fd=place.source)
     except OSError as error:
-        raise refusal(error, path) from None
+        raise refusal(error, path, batch.source.path) from None
     with closing(opened), raising_fault("copy", f"{batch.source.name}/{path}"):
         before = os.fstat(opened)
         if not stat.S_ISREG(before.st_mode):
@@ -302,6 +308,10 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
             )
         if is_foreign_link(before, batch.source.owner):
             raise Refused(f"{quoted(path)} in the source {FOREIGN_LINK}", code=Code.HARD_LINK)
+        try:
+            access.check_foreign(opened, before, batch.source.owner, access.READ)
+        except access.Restricted as error:
+            raise refusal(error, path, batch.source.path) from None
         fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Fault, Refused, quoted
+from gobbler.fs.access import READ, Restricted, check_everybody, enterable
 from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
@@ -26,12 +27,13 @@ class HashBatch:
     """Files below the directory ``root`` to be hashed, following no link below it.
 
     ``files``: for each path to report, the path below the root. The batch ends when the path
-    ``workspace`` is gone.
+    ``workspace`` is gone. If ``public``, a file that not everybody may read can't be read.
     """
 
     workspace: str
     root: str
     files: dict[str, str]
+    public: bool = False
 
 
 class Hashed(NamedTuple):
@@ -63,25 +65,29 @@ def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:
         # A whitelisted directory may be on a filesystem that is not mounted now.
         return [_unreadable(error, path, batch.root) for path in batch.files]
     with closing(directory) as root:
-        beneath = Beneath(root)
+        beneath = Beneath(root, enterable if batch.public else None)
         try:
             found = []
             for path, inner in batch.files.items():
-                found.append(_hash(beneath, inner, path, reported))
+                found.append(_hash(beneath, inner, path, reported, public=batch.public))
                 reported.end_file(found[-1].size)
             return found
         finally:
             beneath.close()
 
 
-def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress) -> Hashed:
+def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress, *, public: bool) -> Hashed:
     progress.check()
     try:
         with closing(root.open(inner, os.O_RDONLY | os.O_NONBLOCK)) as opened:
             status = os.fstat(opened)
             if not stat.S_ISREG(status.st_mode):
                 return Hashed(path, 0, "", f"is {kind_of(status.st_mode)}, not a regular file")
+            if public:
+                check_everybody(opened, READ)
             size, md5sum = hash_file(opened, progress, status.st_size)
+    except Restricted as error:
+        return Hashed(path, 0, "", f"can't be taken: {error.strerror}")
     except OSError as error:
         return _unreadable(error, path, path)
     return Hashed(path, size, md5sum, "")
@@ -98,11 +104,13 @@ def _unreadable(error: OSError, path: str, where: str) -> Hashed:
 def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
     """The entries of the symbolic links that are kept, with their targets hashed.
 
-    Raises :class:`~gobbler.errors.Refused` that names a link whose target can't be read, or
-    :class:`~gobbler.errors.Fault` if the filesystem failed.
+    The administrator answers for a whitelisted directory; everybody must be able to read what is
+    below it, because ``/fetch`` serves it to everybody. Raises :class:`~gobbler.errors.Refused`
+    that names a link whose target can't be read, or :class:`~gobbler.errors.Fault` if the
+    filesystem failed.
     """
     entries: Manifest = {}
-    for hashed in hash_listed(dispatcher, plan.kept):
+    for hashed in hash_listed(dispatcher, plan.kept, public=True):
         if hashed.problem:
             target = quoted(plan.kept[hashed.path].target)
             reason = (
@@ -116,12 +124,20 @@ def hash_kept(dispatcher: Dispatcher, plan: Plan) -> Manifest:
     return entries
 
 
-def hash_listed(dispatcher: Dispatcher, kept: dict[str, InWhitelist]) -> Iterator[Hashed]:
-    """Hash the targets of links into whitelisted directories, following no link below."""
+def hash_listed(
+    dispatcher: Dispatcher, kept: dict[str, InWhitelist], *, public: bool
+) -> Iterator[Hashed]:
+    """Hash the targets of links into whitelisted directories, following no link below.
+
+    If ``public``, report targets that not everybody may read.
+    """
     for root in dict.fromkeys(target.root for target in kept.values()):
         files = {path: target.path for path, target in kept.items() if target.root == root}
         yield from dispatch(
-            dispatcher, run_hash_batch, _hash_batches(dispatcher, root, files), light=False
+            dispatcher,
+            run_hash_batch,
+            _hash_batches(dispatcher, root, files, public=public),
+            light=False,
         )
 
 
@@ -138,6 +154,9 @@ def hash_files(dispatcher: Dispatcher, root: str, files: dict[str, int]) -> Iter
         yield hashed
 
 
-def _hash_batches(dispatcher: Dispatcher, root: str, files: dict[str, str]) -> Iterator[HashBatch]:
+def _hash_batches(
+    dispatcher: Dispatcher, root: str, files: dict[str, str], *, public: bool
+) -> Iterator[HashBatch]:
     for part in cut(dict.fromkeys(files, 0), batch_size(len(files), dispatcher.width)):
-        yield HashBatch(dispatcher.workspace.tree, root, {path: files[path] for path in part})
+        chosen = {path: files[path] for path in part}
+        yield HashBatch(dispatcher.workspace.tree, root, chosen, public)

@@ -14,17 +14,22 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.access import LIST, READ, Restricted, check_foreign
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.open import (
     DIRECTORY,
     account_name,
     closing,
+    enter_directory,
     kind_of,
+    let_others_read,
     open_directory,
     open_users_directory,
 )
 from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
+from gobbler.rules.links import Nowhere
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
 
@@ -52,8 +57,10 @@ class StagedSource:
     is_inside: bool = False
 
     @classmethod
-    def identify(cls, staging: str, name: str, *, uid: int, user: str) -> StagedSource:
-        """The directory ``name`` in staging, which must belong to ``uid``, called ``user``.
+    def identify(
+        cls, staging: str, name: str, *, uid: int, user: str, authorship: Authorship
+    ) -> StagedSource:
+        """The directory ``name`` in staging, which must be the work of ``uid``, called ``user``.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Forbidden`.
         """
@@ -62,29 +69,36 @@ class StagedSource:
                 f"`source` must be the bare name of a directory in staging, not {quoted(name)}",
                 code=Code.INVALID_NAME,
             )
-        with closing(open_directory(staging)) as parent:
-            descriptor, status = open_users_directory(parent, name, "source directory")
-            os.close(descriptor)
-            with with_path(staging):
-                is_inside = status.st_dev == os.fstat(parent).st_dev
-        if status.st_uid != uid:
-            owner = account_name(status.st_uid, f"source directory {quoted(name)}")
-            raise Forbidden(
-                f"source directory {quoted(name)} belongs to {quoted(owner)}, "
-                f"not to the requester {quoted(user)}",
-                code=Code.FOREIGN_SOURCE,
-            )
+        path = f"{staging}/{name}"
+        with closing(enter_directory(staging)) as parent:
+            descriptor, status = open_users_directory(parent, name, "source directory", staging)
+            with closing(descriptor):
+                with with_path(staging):
+                    is_inside = status.st_dev == os.fstat(parent).st_dev
+                if status.st_uid != uid:
+                    owner = account_name(status.st_uid, f"source directory {quoted(name)}")
+                    raise Forbidden(
+                        f"source directory {quoted(name)} belongs to {quoted(owner)}, "
+                        f"not to the requester {quoted(user)}",
+                        code=Code.FOREIGN_SOURCE,
+                    )
+                authorship.check(descriptor, status, "source directory", path)
         return cls(staging, name, status.st_dev, status.st_ino, status.st_uid, is_inside)
+
+    @property
+    def path(self) -> str:
+        """The path of the directory."""
+        return f"{self.staging}/{self.name}"
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """Open it. Raises :class:`~gobbler.errors.Refused` if another directory is there now."""
-        with closing(open_directory(self.staging)) as staging:
+        with closing(enter_directory(self.staging)) as staging:
             try:
                 descriptor = os.open(self.name, DIRECTORY, dir_fd=staging)
             except OSError as error:
-                raise refusal(error, self.name) from None
-            with closing(descriptor), with_path(f"{self.staging}/{self.name}"):
+                raise refusal(error, self.name, self.path) from None
+            with closing(descriptor), with_path(self.path):
                 status = os.fstat(descriptor)
                 is_same_device = status.st_dev == self.device or (
                     self.is_inside and status.st_dev == os.fstat(staging).st_dev
@@ -109,6 +123,9 @@ class _Scanner:
     def directory(self, opened: Directory, prefix: str, depth: int) -> int:
         """Scan one open directory; returns how many of its entries are not ignored."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
+        if len(names) < len(opened.names):
+            ignored = sorted(set(opened.names) - set(names))
+            self.found.ignored.extend(prefix + name for name in ignored)
         for part in parts(names):
             self.cancel.check()
             statuses = opened.statuses or self.pool.statuses(opened, part)
@@ -128,6 +145,8 @@ class _Scanner:
                                 problem = self._entry(place, status)
                     except OSError as error:
                         problem = vanished(error, path)
+                        if isinstance(error, PermissionError):
+                            self.found.unreadable.append(path)
                     if problem is not None:
                         self.found.invalid[path] = problem
             finally:
@@ -140,8 +159,11 @@ class _Scanner:
     def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
         """Record an entry; returns what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
-            if self.owner is not None and is_foreign_link(status, self.owner):
-                return FOREIGN_LINK
+            if self.owner is not None and status.st_uid != self.owner:
+                if is_foreign_link(status, self.owner):
+                    return FOREIGN_LINK
+                there = f"/proc/self/fd/{place.parent}/{place.name}"
+                check_foreign(there, status, self.owner, READ)
             self.found.files[place.path] = status.st_size
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
@@ -159,6 +181,8 @@ class _Scanner:
     def _subdirectory(self, place: _EntryPlace) -> None:
         opened = place.opening.open(place.name)
         with closing(opened.descriptor):
+            if self.owner is not None:
+                check_foreign(opened.descriptor, os.fstat(opened.descriptor), self.owner, LIST)
             self.found.directories.append(place.path)
             if self.directory(opened, place.path + "/", place.depth + 1) == 0:
                 self.found.empty.append(place.path)
@@ -194,7 +218,7 @@ def scan_source(
     try:
         opened = open_directory(directory)
     except OSError as error:
-        raise refusal(error, directory) from None
+        raise refusal(error, directory, directory) from None
     with closing(opened) as descriptor:
         return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel)
 
@@ -209,14 +233,40 @@ def scan(
 ) -> Scan:
     """Scan what is below the open ``directory``.
 
-    With ``owner`` (a user ID), hard links to files of other users are invalid. Checks ``cancel``
-    for every directory. Up to ``width`` threads read a slow filesystem.
+    With ``owner`` (a user ID), files and directories of other users are invalid unless everybody
+    may read them, and so are hard links to them. Checks ``cancel`` for every directory. Up to
+    ``width`` threads read a slow filesystem.
     """
     found = Scan({}, {}, [], [], {})
     with StatPool(width) as pool:
         top = Directory.read(directory)
         _Scanner(ignore_dot, owner, cancel, pool, found).directory(top, "", 0)
     return found
+
+
+_MISSING = (errno.ENOENT, errno.ENOTDIR)
+
+_BROKEN = (errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+
+
+def real_path(directory: str) -> str | Nowhere:
+    """The path of a directory without links, as the kernel finds it; or the problem.
+
+    For :class:`~gobbler.rules.links.Locator`. It is only a name, and may be outdated already.
+    Raises :class:`~gobbler.errors.Fault` if the filesystem failed.
+    """
+    try:
+        with closing(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as opened:
+            try:
+                return os.readlink(f"/proc/self/fd/{opened}")
+            except FileNotFoundError:  # /proc is not mounted
+                return os.path.realpath(directory, strict=True)
+    except OSError as error:
+        if error.errno in _BROKEN:
+            raise fault_at(error, "read", directory) from error
+        if error.errno in _MISSING:
+            return Nowhere("does not exist")
+        return Nowhere(f"can't be reached: {error.strerror}")
 
 
 FOREIGN_LINK = "is a hard link to another user's file"
@@ -234,6 +284,8 @@ def vanished(error: OSError, path: str) -> str:
     """
     if isinstance(error, FileNotFoundError):
         return "vanished while it was being read"
+    if isinstance(error, Restricted):
+        return str(error.strerror)
     if isinstance(error, PermissionError):
         return "can't be read"
     # EINVAL: it was a symbolic link before.
@@ -242,13 +294,9 @@ def vanished(error: OSError, path: str) -> str:
     raise fault_at(error, "read", path) from error
 
 
-def refusal(error: OSError, path: str) -> Refused:
-    """The refusal of the user's file ``path`` on which a call failed."""
+def refusal(error: OSError, path: str, source: str) -> Refused:
+    """The refusal of the user's file ``path`` in the directory ``source``; a call on it failed."""
     reason = f"{quoted(path)} in the source {vanished(error, path)}"
     if isinstance(error, PermissionError):
-        return Refused(
-            reason,
-            code=Code.UNREADABLE,
-            hint="Give others the right to read it (and to enter it, if it is a directory).",
-        )
+        return Refused(reason, code=Code.UNREADABLE, hint=let_others_read(source))
     return Refused(reason, code=Code.SOURCE_CHANGED)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import errno
+import filecmp
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
@@ -15,18 +14,35 @@ import platformdirs
 from gobbler.client.address import digest
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.partial import Scratch, scratch_directory
+from gobbler.client.cache.partial import Scratch, single_flight
+from gobbler.client.cache.placement import (
+    LeaseProgress,
+    cache_errors,
+    flush_file,
+    mark_used,
+    put_file,
+    put_tree,
+)
+from gobbler.client.cache.records import Records
+from gobbler.client.cache.user_directory import UserDirectory, is_own_directory, is_own_file
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
-from gobbler.client.expected import ContentMismatch, Expected, expected, file_problem
+from gobbler.client.errors import request_failed
+from gobbler.client.expected import (
+    NOTHING,
+    ContentMismatch,
+    Expected,
+    decoded,
+    file_problem,
+    version_of,
+)
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
-from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
-from gobbler.model.names import MANIFEST
+from gobbler.client.source import RemoteSource
+from gobbler.errors import Code, Fault, Missing, Unreachable, quoted
+from gobbler.fs.fingerprint import Fingerprint
+from gobbler.model.names import MANIFEST, VersionKey, has_internal
 from gobbler.model.progress import NoProgress, Progress
-from gobbler.model.records import Entry
-
-RENAME_ATTEMPTS = 100
-"""Attempts to rename to a path that other processes change, too."""
+from gobbler.model.records import Entry, Manifest
 
 MIN_KEPT_BYTES = 8 << 20
 """Size in bytes from which a file is kept although the rest of its directory failed."""
@@ -41,32 +57,78 @@ class Cache:
     """The part of the cache directory ``root`` that belongs to the service ``http``.
 
     Each call raises what a download raises, and errors of the filesystem as
-    :func:`cache_errors` does.
+    :func:`~gobbler.client.cache.placement.cache_errors` does.
     """
 
     def __init__(self, root: str, http: Http) -> None:
         self._http = http
         self._top = root
-        self._root = os.path.join(root, quote_plus(http.url))
-        self._objects = Objects(Path(self._root))
+        self._user = UserDirectory(root)
+        self._service = quote_plus(http.url)
+        self._records = Records(http, lambda: self._root)
+        self._known: tuple[Fingerprint, Expected] | None = None
+
+    @property
+    def _root(self) -> Path:
+        return Path(self._user.work, self._service)
+
+    @property
+    def _objects(self) -> Objects:
+        return Objects(self._root)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[None]:
+        with cache_errors(self._top):
+            self._user.open()
+            yield
 
     def file(self, path: str, *, overwrite: bool, progress: Progress) -> str:
         """The path of a local copy of the registry's file ``path``, fetched unless it is here.
 
-        With ``overwrite``, fetches it again; programs that have the old copy open keep it.
+        A copy of another version of the same name does not count. With ``overwrite``, fetches it
+        again; programs that have the old copy open keep it.
         """
-        target = os.path.join(self._root, "files", path)
-        with cache_errors(self._top):
-            if overwrite or not _use(target, os.path.isfile):
-                progress.expect(1, None)
-                self._fetch_file(path, target, overwrite, progress)
-        return target
+        with self._opened():
+            return self._user.shown(self._file(path, overwrite, progress))
+
+    def content(self, path: str, *, overwrite: bool = False) -> tuple[Fingerprint, bytes]:
+        """The content of the registry's file ``path``, and the fingerprint of the copy here."""
+        with self._opened():
+            return _read(self._records.file(path, overwrite=overwrite))
+
+    def state(self, key: VersionKey) -> Fingerprint:
+        """The fingerprint of a local copy of the manifest of a version, as it is now.
+
+        Raises :class:`~gobbler.errors.Missing` if the version does not exist (any more).
+        """
+        with self._opened(), contextlib.suppress(Missing):
+            return Fingerprint.of(os.stat(self._records.file(key.manifest)))
+        return self.manifest(key)[0]
+
+    def manifest(self, key: VersionKey, *, overwrite: bool = False) -> tuple[Fingerprint, Manifest]:
+        """The manifest of a version, and the fingerprint of the copy here.
+
+        Raises :class:`~gobbler.errors.Missing` if the version does not exist (any more).
+        """
+        with self._opened():
+            try:
+                fingerprint, known = self._listed(key, overwrite=overwrite)
+            except Missing as error:
+                raise request_failed(
+                    Missing.status,
+                    f"version {quoted(key.path)} is not in the registry",
+                    code=Code.VERSION_NOT_FOUND,
+                    hint=f"List what is there: gobbler ls {key.of_asset}",
+                ) from error
+            return fingerprint, known.manifest
 
     def find_content(self, entry: Entry) -> str | None:
         """The path of a local file with the content of ``entry``, however it was fetched."""
-        with cache_errors(self._top):
+        with self._opened():
             found = self._objects.find_content(entry)
-        return found if found is not None and _use(found, os.path.isfile) else None
+        if found is None or not mark_used(found, is_own_file):
+            return None
+        return self._user.shown(found)
 
     def file_with_entry(self, path: str, entry: Entry) -> str:
         """The path of a local copy of the registry's file ``path``, which has this ``entry``.
@@ -75,228 +137,220 @@ class Cache:
         a large version. Raises :class:`~gobbler.client.expected.ContentMismatch` if the service has
         another file.
         """
-        target = os.path.join(self._root, "files", path)
-        with cache_errors(self._top):
-            if _use(target, os.path.isfile) and file_problem(Path(target), entry, Stop()) is None:
-                return target
-            if entry.size > SMALL_FILE:
-                self._put_file(path, target, entry, NoProgress())
-            else:
-                with scratch_directory(Path(self._root)) as scratch:
-                    new = scratch.path / "file"
-                    download_small(self._http, path, new, entry, NoProgress())
-                    _flush_file(new)
-                    self._objects.add([(str(new), entry)])
-                    _rename(new, target)
+        with self._opened():
+            return self._user.shown(self._content(path, entry, NoProgress(), overwrite=False))
+
+    def _file(self, path: str, overwrite: bool, progress: Progress) -> str:
+        known = self._expected(path, overwrite=overwrite)
+        entry = known.entry(path)
+        if entry is None:
+            return self._records.file(path, overwrite=overwrite, progress=progress)
+        try:
+            return self._content(path, entry, progress, overwrite=overwrite)
+        except ContentMismatch:
+            # Another version may have taken its name since its manifest was validated.
+            renewed = self._expected(path, overwrite=True)
+            entry = renewed.entry(path)
+            if entry is None or renewed.content == known.content:
+                raise
+            return self._content(path, entry, progress, overwrite=overwrite)
+
+    def _content(self, path: str, entry: Entry, progress: Progress, *, overwrite: bool) -> str:
+        target = str(self._root / "files" / path)
+        if not overwrite and self._holds(target, entry):
+            return target
+        before = _inode(target)
+
+        def is_done() -> bool:
+            return self._holds(target, entry) and not (overwrite and _inode(target) == before)
+
+        with single_flight(self._root, digest(path), quoted(path), is_done) as scratch:
+            if scratch is not None:
+                progress.expect(1, entry.size)
+                self._put_content(path, target, entry, scratch, progress)
         return target
 
-    def _fetch_file(self, path: str, target: str, overwrite: bool, progress: Progress) -> None:
-        known, is_old = self._expected(path, overwrite=overwrite)
-        if is_old and known.entry(path) is None:
-            known, is_old = self._expected(path, overwrite=True)
-        try:
-            self._put_file(path, target, known.entry(path), progress)
-        except ContentMismatch:
-            # The manifest in the cache may be that of another version of this name.
-            if not is_old:
-                raise
-            known, _ = self._expected(path, overwrite=True)
-            self._put_file(path, target, known.entry(path), progress)
+    def _holds(self, target: str, entry: Entry) -> bool:
+        """Whether ``target`` is a file with the content of ``entry``."""
+        if not mark_used(target, is_own_file):
+            return False
+        stored = self._objects.find_content(entry)
+        with contextlib.suppress(FileNotFoundError):
+            # A file of the object store was compared when it was put there.
+            if stored is not None and os.path.samefile(stored, target):
+                return True
+        return file_problem(Path(target), entry, Stop()) is None
 
-    def _put_file(self, path: str, target: str, entry: Entry | None, progress: Progress) -> None:
-        with scratch_directory(Path(self._root)) as scratch:
-            stop, renewing = Stop(), _LeaseProgress(progress, scratch)
-            new = scratch.path / "file"
-            if entry is not None and self._objects.reuse(entry, str(new), stop):
-                progress.advance(1, entry.size)
-            else:
+    def _put_content(
+        self, path: str, target: str, entry: Entry, scratch: Scratch, progress: Progress
+    ) -> None:
+        stop, renewing = Stop(), LeaseProgress(progress, scratch)
+        new = scratch.path / "file"
+        if self._objects.reuse(entry, str(new), stop):
+            progress.advance(1, entry.size)
+        else:
+            if entry.size > SMALL_FILE:
                 with scratch.part(digest(path)) as part:
-                    download(self._http, path, part, entry, renewing, stop).rename(new)
-                _flush_file(new)
-                if entry is not None:
-                    self._objects.add([(str(new), entry)])
-            _rename(new, target)
+                    download(self._http, path, part, entry, renewing, stop).path.rename(new)
+            else:
+                download_small(self._http, path, new, entry, renewing)
+            flush_file(new)
+            self._objects.add([(str(new), entry)])
+        put_file(new, target)
 
-    def _expected(self, path: str, *, overwrite: bool) -> tuple[Expected, bool]:
-        """The expected entries, and whether the manifest was in the cache already."""
-        requested = False
-
-        def read(manifest: str) -> bytes:
-            nonlocal requested
-            cached = os.path.join(self._root, "files", manifest)
-            requested = overwrite or not os.path.isfile(cached)
-            return Path(
-                self.file(manifest, overwrite=overwrite, progress=NoProgress())
-            ).read_bytes()
-
+    def _expected(self, path: str, *, overwrite: bool = False) -> Expected:
+        """The manifest of the version that ``path`` is in, as the service has it now."""
+        key = version_of(path)
+        if key is None:
+            return NOTHING
         try:
-            return expected(path, read), not requested
+            return self._listed(key, overwrite=overwrite)[1]
+        except Missing:
+            return NOTHING  # an administrator may have put the directory there by hand
+
+    def _listed(self, key: VersionKey, *, overwrite: bool) -> tuple[Fingerprint, Expected]:
+        file = self._records.file(key.manifest, overwrite=overwrite)
+        held = self._known
+        if held is not None and held[1].version == key.path:
+            with contextlib.suppress(FileNotFoundError):
+                if held[0] == Fingerprint.of(os.stat(file)):
+                    return held
+        fingerprint, content = _read(file)
+        try:
+            found = fingerprint, decoded(key, content)
         except Fault:
-            if requested:
+            if overwrite:
                 raise
-            return self._expected(path, overwrite=True)
+            return self._listed(key, overwrite=True)  # the copy here may be damaged
+        self._known = found
+        return found
 
     def directory(self, path: str, *, overwrite: bool, concurrent: int, progress: Progress) -> str:
         """The path of a complete local copy of the registry's directory ``path``.
 
-        If the cache has a copy, sends no request, even if the version was replaced since. With
-        ``overwrite``, fetches it again; the old copy stays until the new one is complete.
+        Uses the copy that is here if the version still has the same manifest. With ``overwrite``,
+        fetches it again; the old copy stays until the new one is complete.
         """
-        tree = os.path.join(self._root, "trees", digest(path))
-        target = os.path.join(tree, path)
-        with cache_errors(self._top):
-            if overwrite or not os.path.isdir(target) or not _use(tree, os.path.isdir):
-                self._fetch_directory(path, tree, overwrite, concurrent, progress)
-        return target
+        with self._opened():
+            known = self._expected(path, overwrite=overwrite)
+            try:
+                target = self._directory(path, known, overwrite, concurrent, progress)
+            except Fault as error:
+                if error.code not in (Code.CONTENT_MISMATCH, Code.CONTENT_CHANGED):
+                    raise
+                renewed = self._expected(path, overwrite=True)
+                if renewed.content == known.content:
+                    raise
+                target = self._directory(path, renewed, overwrite, concurrent, progress)
+            return self._user.shown(target)
+
+    def _directory(
+        self, path: str, known: Expected, overwrite: bool, concurrent: int, progress: Progress
+    ) -> str:
+        tree = str(self._root / "trees" / digest(path))
+        if not overwrite and self._is_current(tree, path, known):
+            return f"{tree}/{path}"
+        before = _inode(tree)
+
+        def is_done() -> bool:
+            is_new = not (overwrite and _inode(tree) == before)
+            return is_new and self._is_current(tree, path, known)
+
+        key = f"{digest(path)}-tree"
+        with single_flight(self._root, key, quoted(path), is_done) as scratch:
+            if scratch is not None:
+                self._fetch_directory(path, known, concurrent, scratch, progress)
+                # Another process may have needed it without waiting for this one.
+                is_good = (lambda: False) if overwrite else is_done
+                put_tree(scratch.path / "new", Path(tree), is_good)
+        return f"{tree}/{path}"
+
+    def _is_current(self, tree: str, path: str, known: Expected) -> bool:
+        """Whether ``tree`` is a copy of the directory ``path`` as the service has it now."""
+        if not (is_own_directory(tree) and os.path.isdir(f"{tree}/{path}")):
+            return False
+        manifest = f"{tree}/{MANIFEST}"
+        if known.version:
+            try:
+                if not is_own_file(manifest) or Path(manifest).read_bytes() != known.content:
+                    return False
+            except OSError:
+                return False
+        elif os.path.lexists(manifest) or not self._has_same_files(f"{tree}/{path}", path):
+            return False
+        return mark_used(tree, is_own_directory)
+
+    def _has_same_files(self, copy: str, path: str) -> bool:
+        """Whether a directory that no manifest lists has the same files and records as ``copy``."""
+        try:
+            listed = RemoteSource(self._http).walk(path)
+            if {name for name in listed if not name.endswith("/")} != _names_below(copy):
+                return False
+            return all(
+                filecmp.cmp(self._records.file(f"{path}/{name}"), f"{copy}/{name}", shallow=False)
+                for name in listed
+                if has_internal(name) and not name.endswith("/")
+            )
+        except Unreachable as error:
+            self._records.tell_outage(error)
+            return True
 
     def _fetch_directory(
-        self, path: str, tree: str, overwrite: bool, concurrent: int, progress: Progress
+        self,
+        path: str,
+        known: Expected,
+        concurrent: int,
+        scratch: Scratch,
+        progress: Progress,
     ) -> None:
-        with scratch_directory(Path(self._root)) as scratch:
-            new = scratch.path / "new"
-            (new / path).mkdir(parents=True)
-            known = expected(path, self._http.read)
-            if known.content:
-                write_file(new / MANIFEST, known.content)
-            with FlushQueue(str(new), self._objects) as flush_queue:
-                fetch = DirectoryFetch(
-                    self._http,
-                    path,
-                    new / path,
-                    known,
-                    self._objects,
-                    flush_queue,
-                    scratch,
-                    _LeaseProgress(progress, scratch),
-                )
-                try:
-                    fetch.fetch(Path(self._root), concurrent)
-                except BaseException:
-                    self._keep_large(fetch)
-                    raise
-                flush_queue.finish()
-            os.makedirs(os.path.dirname(tree), exist_ok=True)
-            _put(new, Path(tree), path, overwrite=overwrite)
+        new = scratch.path / "new"
+        (new / path).mkdir(parents=True)
+        if known.version:
+            write_file(new / MANIFEST, known.content)
+        with FlushQueue(str(new), self._objects, scratch.renew) as flush_queue:
+            fetch = DirectoryFetch(
+                self._http,
+                path,
+                new / path,
+                known,
+                self._objects,
+                flush_queue,
+                scratch,
+                LeaseProgress(progress, scratch),
+            )
+            try:
+                fetch.fetch(self._root, concurrent)
+            except BaseException:
+                self._keep_large(fetch)
+                raise
+            flush_queue.finish()
 
     def _keep_large(self, fetch: DirectoryFetch) -> None:
         """Keep the large files of a directory that could not be fetched whole."""
         for file, entry in fetch.verified():
             if entry.size >= MIN_KEPT_BYTES:
                 with contextlib.suppress(OSError):
-                    _flush_file(Path(file))
+                    flush_file(Path(file))
                     self._objects.add([(file, entry)])
 
 
-class _LeaseProgress:
-    """Renews the lease of a scratch directory whenever the work advances."""
-
-    def __init__(self, progress: Progress, scratch: Scratch) -> None:
-        self._scratch = scratch
-        self._progress = progress
-        self.expect = progress.expect
-
-    def advance(self, files: int, size: int) -> None:
-        """Renew the lease, and pass the progress on."""
-        self._scratch.renew()
-        self._progress.advance(files, size)
+def _read(path: str) -> tuple[Fingerprint, bytes]:
+    with open(path, "rb") as file:
+        return Fingerprint.of(os.fstat(file.fileno())), file.read()
 
 
-def _use(path: str, exists: Callable[[str], bool]) -> bool:
-    """Whether ``path`` is there; if it is, mark it as used now."""
-    if not exists(path):
-        return False
-    # Other users of a shared cache may not change its times.
-    with contextlib.suppress(OSError):
-        modified = os.stat(path).st_mtime_ns
-        now = time.time_ns()
-        os.utime(path, ns=(now, now if os.path.isdir(path) else modified))
-    return True
-
-
-def _rename(new: Path, target: str) -> None:
-    for _ in range(RENAME_ATTEMPTS):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):  # pruning removes empty directories
-            new.replace(target)
-            return
-    raise _too_busy(target)
-
-
-def _put(new: Path, tree: Path, path: str, *, overwrite: bool) -> None:
-    """Rename ``new`` to ``tree``; a tree that is there moves beside ``new``.
-
-    Without ``overwrite``, a complete tree that another process has put there meanwhile stays.
-    """
-    for attempt in range(RENAME_ATTEMPTS):
-        if overwrite or not (tree / path).is_dir():
-            with contextlib.suppress(FileNotFoundError):
-                tree.rename(new.with_name(f"old{attempt}"))
-        try:
-            new.rename(tree)
-        except OSError as error:
-            # If the tree is not there now, another process may be about to replace it.
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            if not overwrite and (tree / path).is_dir():
-                return
-        else:
-            return
-    raise _too_busy(str(tree))
-
-
-def _too_busy(place: str) -> Fault:
-    return Fault(
-        f"other processes keep changing {quoted(place)}",
-        code=Code.CONTENTION,
-        hint=f"Try again, or {ANOTHER_PLACE}.",
-    )
-
-
-def _flush_file(path: Path) -> None:
-    """Flush ``path``: a power cut must not leave a file that has its name but not its content."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+def _inode(path: str) -> int:
+    """The inode of ``path``; 0 if there is none."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        return os.lstat(path).st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
-ANOTHER_PLACE = "use another directory: --cache or GOBBLER_CACHE"
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-
-
-@contextlib.contextmanager
-def cache_errors(cache: str) -> Iterator[None]:
-    """Raise an ``OSError`` about the cache directory ``cache`` as ours, with a hint."""
-    try:
-        yield
-    except GobblerError:
-        raise  # some of them are an OSError as well
-    except OSError as error:
-        raise _cache_error(error, cache) from error
-
-
-def _cache_error(error: OSError, cache: str) -> GobblerError:
-    message = error.strerror or str(error)
-    if error.errno in _FULL:
-        return Fault(
-            f"the cache {quoted(cache)} has no space left: {message}",
-            code=Code.DISK_FULL,
-            hint=f"Free some with gobbler cache prune, or {ANOTHER_PLACE}.",
-        )
-    path = error.filename2 or error.filename
-    where = os.fsdecode(path) if isinstance(path, str | bytes) else cache
-    if error.errno in _FORBIDDEN:
-        return Forbidden(
-            f"the cache {quoted(cache)} can't be used: {message}: {quoted(where)}",
-            code=Code.READ_ONLY if error.errno == errno.EROFS else Code.UNWRITABLE,
-            hint=f"Correct its permissions, or {ANOTHER_PLACE}.",
-        )
-    return Fault(
-        f"the cache {quoted(cache)} is damaged: {message}: {quoted(where)}",
-        code=Code.IO_ERROR,
-        hint="Find what is damaged with gobbler cache verify, or remove that path: its content "
-        f"is fetched again. Or {ANOTHER_PLACE}.",
-    )
+def _names_below(directory: str) -> set[str]:
+    """The paths of all files below ``directory``, relative to it."""
+    return {
+        os.path.relpath(os.path.join(at, name), directory)
+        for at, _, names in os.walk(directory)
+        for name in names
+    }

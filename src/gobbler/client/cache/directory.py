@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 
@@ -18,12 +19,19 @@ from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.errors import NoAnswer
-from gobbler.client.expected import Expected, content_problem, md5_problem, mismatch
-from gobbler.client.http import Http
+from gobbler.client.expected import (
+    Expected,
+    content_problem,
+    md5_problem,
+    mismatch,
+    size_problem,
+)
+from gobbler.client.http import NOT_A_SERVICE, Http
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.flush import Durability, flush_filesystem
+from gobbler.fs.lease import RENEW_SECONDS
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
@@ -75,6 +83,16 @@ class DirectoryFetch:
 
         ``root`` is the cache of the service.
         """
+        try:
+            self._fetch_all(root, concurrent)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            # The directory is new: only the service can have sent something as both.
+            if error.filename2 or not error.filename.startswith(self._target + "/"):
+                raise
+            name = os.path.relpath(error.filename, self._target)
+            raise contradictory(self._path, name) from error
+
+    def _fetch_all(self, root: Path, concurrent: int) -> None:
         sizes = [entry.size for entry in self._entries.values() if not entry.is_directory]
         small = sum(size <= LARGE_FILE for size in sizes)
         complete = no_archives = False
@@ -99,6 +117,14 @@ class DirectoryFetch:
         if path not in self._directories:
             os.makedirs(self._local(path), exist_ok=True)
             self._directories.add(path)
+
+    def expect_size(self, path: str, size: int) -> None:
+        """Refuse a file that came before, or whose size is not the one in the manifest."""
+        entry = self._entries.get(path)
+        if path in self._fetched:
+            raise contradictory(self._path, path)
+        if entry is not None and entry.size != size:
+            raise mismatch(f"{self._path}/{path}", size_problem(size, entry))
 
     def small(self, path: str, data: bytes) -> None:
         """Store a small file."""
@@ -144,7 +170,8 @@ class DirectoryFetch:
             download_small(self._http, path, Path(local), entry, self._progress)
         else:
             with self._scratch.part(digest(path)) as part:
-                download(self._http, path, part, entry, self._progress, stop).rename(local)
+                found = download(self._http, path, part, entry, self._progress, stop)
+                found.path.rename(local)
         if name == MANIFEST and self._path == self._expected.version:
             self._check_manifest(Path(local).read_bytes())
         self._add(name, entry)
@@ -180,13 +207,24 @@ class DirectoryFetch:
             self._flush_queue.add(self._local(path), entry)
 
 
+def contradictory(path: str, name: str) -> Fault:
+    """The error for a service that sends ``name`` in the directory ``path`` as two things."""
+    return Fault(
+        f"the service sends {quoted(name)} of {quoted(path)} twice, or as a file and a directory",
+        code=Code.INVALID_ANSWER,
+        hint=NOT_A_SERVICE,
+    )
+
+
 class FlushQueue:
     """Flushes files below the directory ``top``, and then adds them to ``objects``.
 
-    Use it in a ``with`` statement. Files that arrive during a flush wait for the next one.
+    Calls ``renew`` from time to time while it waits for a disk. Use it in a ``with`` statement.
+    Files that arrive during a flush wait for the next one.
     """
 
-    def __init__(self, top: str, objects: Objects) -> None:
+    def __init__(self, top: str, objects: Objects, renew: Callable[[], None]) -> None:
+        self._renew = renew
         self._top = top
         self._objects = objects
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="gobbler-flush")
@@ -225,6 +263,8 @@ class FlushQueue:
     def _wait(self) -> None:
         running, self._running = self._running, None
         if running is not None:
+            while not wait((running,), RENEW_SECONDS).done:
+                self._renew()
             running.result()
 
     def __enter__(self) -> FlushQueue:

@@ -22,9 +22,10 @@ import msgspec
 from gobbler.client.address import digest
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import partials, recover, scratch_directory
-from gobbler.client.expected import expected, file_problem
+from gobbler.client.cache.user_directory import is_own_directory, user_directories
+from gobbler.client.expected import NOTHING, Expected, decoded, file_problem, version_of
 from gobbler.client.parallel import Stop
-from gobbler.errors import Fault, Missing
+from gobbler.errors import Fault
 from gobbler.model.names import MANIFEST, has_internal
 from gobbler.model.records import Entry
 
@@ -66,17 +67,21 @@ class Damage:
 
 
 def services(cache: str) -> list[Path]:
-    """The parts of the directory ``cache``, one for each service."""
-    try:
-        found = [path for path in Path(cache).iterdir() if _is_service(path)]
-    except FileNotFoundError:
-        return []
+    """The parts of the directory ``cache`` that are the user's, one for each service."""
+    found = [
+        path
+        for directory in user_directories(cache)
+        for path in _inside(Path(directory))
+        if _is_service(path)
+    ]
     return sorted(found)
 
 
 def _is_service(path: Path) -> bool:
-    # The directory may hold other things, too.
-    return any((path / name).is_dir() for name in ("files", "trees", "temp"))
+    # The directory may hold other things, too, and others may have put something there.
+    return is_own_directory(str(path)) and any(
+        is_own_directory(f"{path}/{name}") for name in ("files", "trees", "temp")
+    )
 
 
 def entries(cache: str) -> list[CacheEntry]:
@@ -141,7 +146,7 @@ def files_below(top: str | Path) -> Iterator[os.DirEntry[str]]:
 def _inside(directory: Path) -> list[Path]:
     try:
         return sorted(directory.iterdir())
-    except _GONE:
+    except (*_GONE, PermissionError):  # others may have closed a directory to this user
         return []
 
 
@@ -173,7 +178,7 @@ class Verifier:
                 yield entry.place, problem
             return
         try:
-            known = expected(entry.path, lambda path: _manifest(entry, path))
+            known = _known(entry)
         except Fault as error:
             if entry.is_directory:  # else the manifest is an entry of its own
                 yield f"{entry.whole}/{MANIFEST}", error.reason
@@ -206,16 +211,19 @@ class Verifier:
             return f"it can't be read: {error.strerror}"
 
 
-def _manifest(entry: CacheEntry, path: str) -> bytes:
-    """The manifest ``path``, as it was when ``entry`` was fetched."""
+def _known(entry: CacheEntry) -> Expected:
+    """What the manifest lists that was fetched with ``entry``."""
+    key = version_of(entry.path)
+    if key is None:
+        return NOTHING
     if entry.is_directory:
         place = f"{entry.whole}/{MANIFEST}"
     else:
-        place = entry.place[: -len(entry.path)] + path
+        place = entry.place[: -len(entry.path)] + key.manifest
     try:
-        return Path(place).read_bytes()
+        return decoded(key, Path(place).read_bytes())
     except _GONE:
-        raise Missing(f"{path} is not in the cache") from None
+        return NOTHING
 
 
 def _record_problem(place: str) -> str | None:

@@ -6,32 +6,58 @@
         lock                the lease of that process
         ...
         part-{key}/         a large file; see gobbler.client.download
+    temp/{key}/             the same; no other process fetches that meanwhile
     partial/{key}/          a large file of which no process fetches the rest
 
 A rename moves a part into ``partial`` and out of it, so that at most one process resumes it.
 The next process that makes a scratch directory recovers those of processes that were killed.
+
+If many processes need the same, as the tasks of a job array do, one fetches it and the others
+wait (*single flight*). That only saves work: any number of processes may fetch the same. So a
+process does not wait for one that has been silent for a while, wherever that is stuck.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import logging
+import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from gobbler.client.cache.user_directory import DIRECTORY_MODE
 from gobbler.client.download import SMALL_FILE
-from gobbler.fs.lease import Lease, acquire, take_over
+from gobbler.fs.lease import EXPIRY_SECONDS, Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
 """Seconds after which a scratch directory without a lock is abandoned."""
+
+SILENT_SECONDS = 120.0
+"""Seconds without a renewal after which nobody waits for a process any more.
+
+It renews its lease whenever the work advances; a host of a network filesystem may see that up to
+a minute later.
+"""
+
+UNLOCKED_SECONDS = 5.0
+"""Seconds to wait for a process that has not locked its directory: it does so at once, or can't."""
+
+_FIRST_POLL = 0.02
+_LONGEST_POLL = 0.5
+
+_TOLD_AFTER = 10.0
+"""Seconds after which a process that waits says so."""
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _PART = "part-"
 _LOCK = "lock"
+
+logger = logging.getLogger(__name__)
 
 
 class Scratch:
@@ -43,7 +69,7 @@ class Scratch:
         self.path = path
 
     def renew(self) -> None:
-        """Renew the lease, so that other hosts see that this process lives."""
+        """Renew the lease, so that other processes see that this one lives."""
         if self._lease is not None:
             self._lease.renew()
 
@@ -67,34 +93,150 @@ class Scratch:
 @contextlib.contextmanager
 def scratch_directory(root: Path) -> Iterator[Scratch]:
     """A new directory on the filesystem of ``root``, removed at the end of the block."""
+    _prepare(root)
+    with _removed_at_the_end(_make_random(root)) as scratch:
+        yield scratch
+
+
+@contextlib.contextmanager
+def single_flight(
+    root: Path, key: str, what: str, is_done: Callable[[], bool]
+) -> Iterator[Scratch | None]:
+    """A scratch directory for a fetch of ``key``; ``None`` if another process has done it.
+
+    If another process fetches ``key``, waits until that ends. ``is_done`` returns whether that
+    has led to what is needed. ``what`` names it for the user.
+    """
+    _prepare(root)
+    scratch = _make_or_wait(root, key, what, is_done)
+    if scratch is None:
+        yield None
+        return
+    with _removed_at_the_end(scratch):
+        yield scratch
+
+
+def _prepare(root: Path) -> None:
     temp = root / "temp"
-    temp.mkdir(parents=True, exist_ok=True)
+    if not temp.is_dir():
+        for directory in (root, temp):
+            directory.mkdir(DIRECTORY_MODE, exist_ok=True)
     recover(root)
-    path, lease = _make(temp)
+
+
+@contextlib.contextmanager
+def _removed_at_the_end(scratch: Scratch) -> Iterator[Scratch]:
     try:
-        yield Scratch(root, path, lease)
+        yield scratch
     finally:
-        shutil.rmtree(path, ignore_errors=True)
-        if lease is not None:
-            lease.close()
+        shutil.rmtree(scratch.path, ignore_errors=True)
+        if scratch._lease is not None:
+            scratch._lease.close()
 
 
-def _make(temp: Path) -> tuple[Path, Lease | None]:
+def _make_random(root: Path) -> Scratch:
     while True:
-        path = temp / secrets.token_hex(8)
+        scratch = _make(root, secrets.token_hex(8))
+        if scratch is not None:
+            return scratch
+
+
+def _make(root: Path, name: str) -> Scratch | None:
+    """The new scratch directory ``name``; ``None`` if another process has it, or removes it."""
+    path = root / "temp" / name
+    try:
         path.mkdir()
+    except FileExistsError:
+        return None
+    try:
+        lease = acquire(str(path / _LOCK))
+    except FileNotFoundError:
+        return None  # a process that waited too long for the lock has removed it
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return Scratch(root, path, None)  # recovered once it is old
+    if lease is None:
+        return None  # a recovery found it before it was locked, and removes it
+    if (path / _LOCK).exists():
+        return Scratch(root, path, lease)
+    lease.close()
+    return None
+
+
+def _make_or_wait(root: Path, key: str, what: str, is_done: Callable[[], bool]) -> Scratch | None:
+    started = time.monotonic()
+    holder = _Holder(root / "temp" / key)
+    pause, told = _FIRST_POLL, False
+    while True:
+        scratch = _make(root, key)
+        if scratch is not None:
+            # It may be done by now, though the directory listing of this host does not show it.
+            if pause > _FIRST_POLL and is_done():
+                with _removed_at_the_end(scratch):
+                    return None
+            return scratch
+        if is_done():
+            return None
+        if holder.is_gone():
+            continue
+        if holder.is_silent():
+            return _make_random(root)
+        if not told and time.monotonic() - started > _TOLD_AFTER:
+            told = True
+            logger.warning("waiting for another process, which fetches %s", what)
+        time.sleep(pause)
+        pause = min(pause * 1.5, _LONGEST_POLL)
+
+
+class _Holder:
+    """The process that has the scratch directory ``path``, as far as another one sees."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = path / _LOCK
+        self._seen: tuple[int, int] | None = None
+        self._since = time.monotonic()
+
+    def is_gone(self) -> bool:
+        """Whether it has ended; then its directory has been removed."""
+        if not self._path.exists():
+            return True
         try:
-            lease = acquire(str(path / _LOCK))
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                shutil.rmtree(path, ignore_errors=True)
-                raise
-            return path, None  # recovered once it is old
-        if lease is None:
-            continue  # a recovery found it before it was locked, and removes it
-        if (path / _LOCK).exists():
-            return path, lease
-        lease.close()
+            with _taken_over(self._path, silence=SILENT_SECONDS) as is_ours:
+                if is_ours:
+                    _salvage(self._path)
+                return is_ours
+        except OSError:
+            return not self._path.exists()
+
+    def is_silent(self) -> bool:
+        """Whether it has not renewed its lease for long, or never had one."""
+        now = time.monotonic()
+        state = self._state()
+        if state != self._seen:
+            self._seen, self._since = state, now
+        if state is None:
+            # An empty directory of a process that was killed before it locked it.
+            if now - self._since > UNLOCKED_SECONDS:
+                with contextlib.suppress(OSError):
+                    self._path.rmdir()
+                return True
+            return False
+        return now - self._since > SILENT_SECONDS
+
+    def _state(self) -> tuple[int, int] | None:
+        try:
+            # Opened, because a network filesystem then asks its server.
+            descriptor = os.open(self._lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return None
+        try:
+            status = os.fstat(descriptor)
+            return status.st_ino, status.st_mtime_ns
+        finally:
+            os.close(descriptor)
 
 
 def recover(root: Path) -> None:
@@ -102,9 +244,14 @@ def recover(root: Path) -> None:
     for left in _listed(root / "temp"):
         with contextlib.suppress(OSError), _taken_over(left) as is_ours:
             if is_ours:
-                for part in left.glob(f"{_PART}*"):
-                    _keep(root, part)
-                shutil.rmtree(left, ignore_errors=True)
+                _salvage(left)
+
+
+def _salvage(left: Path) -> None:
+    """Remove a scratch directory whose process is gone; keep its large parts."""
+    for part in left.glob(f"{_PART}*"):
+        _keep(left.parents[1], part)
+    shutil.rmtree(left, ignore_errors=True)
 
 
 def partials(root: Path) -> list[Path]:
@@ -120,12 +267,12 @@ def _listed(directory: Path) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _taken_over(directory: Path) -> Iterator[bool]:
+def _taken_over(directory: Path, *, silence: float = EXPIRY_SECONDS) -> Iterator[bool]:
     """Whether its process is gone; then this one holds its lease during the block."""
     if not (directory / _LOCK).exists():
         yield time.time() - directory.stat().st_mtime > ABANDONED_SECONDS
         return
-    lease = take_over(str(directory / _LOCK))
+    lease = take_over(str(directory / _LOCK), silence=silence)
     try:
         yield lease is not None
     finally:

@@ -7,7 +7,15 @@ from typing import Any
 from gobbler import __version__
 from gobbler.actions import ACTIONS
 from gobbler.errors import Code
-from gobbler.model.answers import ACTION_DOCS, Accepted, Failure, Info, LinksFound, Root
+from gobbler.model.answers import (
+    ACTION_DOCS,
+    Accepted,
+    Failure,
+    HealthFound,
+    Info,
+    LinksFound,
+    Root,
+)
 from gobbler.model.jobs import JobState
 from gobbler.service.archive import LinkMode
 from gobbler.service.openapi.schemas import (
@@ -44,6 +52,7 @@ TAGS = {
     "reading": "What anybody may read.",
     "changing": "Requests for changes.",
     "jobs": "Requests whose client does not wait for the answer.",
+    "watching": "What monitoring asks.",
     "all endpoints": "What every endpoint answers.",
 }
 
@@ -96,6 +105,8 @@ def paths() -> dict[str, dict[str, Operation]]:
         "/jobs/{job}": {"get": _job(), "delete": _cancel()},
         "/jobs/{job}/events": {"get": _events()},
         "/openapi.json": {"get": _openapi()},
+        "/health": {"get": _health()},
+        "/metrics": {"get": _metrics()},
     }
     return {path: completed(operations) for path, operations in found.items()}
 
@@ -256,6 +267,38 @@ def _archive() -> Operation:
     )
 
 
+def _health() -> Operation:
+    return operation(
+        "health",
+        "watching",
+        "Whether the service can work now",
+        "Probes the registry, staging and the spool: it reads each, and writes a small file where "
+        "the service writes. A directory that does not answer within two seconds counts as "
+        "unusable. Results are used again for a second.",
+        {
+            200: json_response("All can be used.", reference(HealthFound)),
+            503: json_response(
+                "Not all of them can be used (code `unhealthy`), or the service is stopping (code "
+                "`stopping`).",
+                reference(HealthFound),
+            ),
+        },
+        (),
+    )
+
+
+def _metrics() -> Operation:
+    return operation(
+        "metrics",
+        "watching",
+        "Metrics for Prometheus",
+        "Sums over all processes of the service. No metric holds the name of a user, a project or "
+        "a file. `Accept: application/openmetrics-text` asks for OpenMetrics.",
+        {200: response("The metrics.", "text/plain", TEXT)},
+        (),
+    )
+
+
 def _links() -> Operation:
     return operation(
         "links",
@@ -357,8 +400,9 @@ def _cancel() -> Operation:
             parameter(
                 "request",
                 "query",
-                "The name of a request file `request-cancel_job-{anything}` in staging, empty or "
-                "not, whose owner is the owner of the job or an administrator. Without it: 403.",
+                "The name of a request file `request-cancel_job-{anything}` in staging that names "
+                "the job, as `cancel_job` does. Its owner is the owner of the job or an "
+                "administrator. Without it: 403.",
             ),
         ),
     )

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from gobbler.actions import ACTIONS
-from gobbler.model.answers import ACTION_DOCS, Accepted, Failure, Info, LinksFound, Root
+from gobbler.model.answers import (
+    ACTION_DOCS,
+    Accepted,
+    Failure,
+    HealthFound,
+    Info,
+    LinksFound,
+    Root,
+)
 from gobbler.model.jobs import JobState
 from gobbler.model.records import (
     Latest,
@@ -55,7 +63,7 @@ def reference(kind: type) -> Schema:
 def components() -> dict[str, Schema]:
     """The schemas by name, each with a description."""
     kinds: list[Any] = [
-        *(Info, Root, Accepted, Failure, JobState, LinksFound),
+        *(Info, Root, Accepted, Failure, JobState, LinksFound, HealthFound),
         *(doc.answer for doc in ACTION_DOCS.values()),
         *(action.request for action in ACTIONS.values()),
         *(Summary, Latest, Permissions, LooseUploader, Usage, Quota, LogEntry),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -12,16 +13,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gobbler.actions.context import Requester, ServiceContext
+from gobbler.actions.context import Requester
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
-from gobbler.model.jobs import JobState
+from gobbler.model.jobs import JobState, full_job_name
 from gobbler.model.progress import NeverCancelled, NoProgress
-from gobbler.model.requests import action_of
-from gobbler.service.outcome import failed, log_outcome, outcome_of
+from gobbler.model.requests import CancelJob, action_of, decode_request
+from gobbler.service.outcome import RequestHandler, failed
 from gobbler.service.responses import CORS, json_answer
 from gobbler.spool.job_store import JobAnswers
-from gobbler.spool.request_file import RequestIntake
+from gobbler.spool.request_file import RequestFile, RequestIntake
 
 STREAM_INTERVAL = 0.25
 """Seconds between two readings of the state of a job that a client follows."""
@@ -29,7 +30,7 @@ STREAM_INTERVAL = 0.25
 KEEP_ALIVE = 15.0
 """Seconds after which a silent stream sends a comment."""
 
-CANCEL = "cancel_job"
+CANCEL, LIST = "cancel_job", "list_jobs"
 
 
 class JobsRoute:
@@ -37,14 +38,14 @@ class JobsRoute:
 
     def __init__(
         self,
-        service: ServiceContext,
+        requests: RequestHandler,
         intake: RequestIntake,
         readers: Executor,
         threads: ThreadPoolExecutor,
     ) -> None:
-        self._service = service
+        self._requests = requests
         self._intake = intake
-        self._answers = JobAnswers(service.staging, service.durability)
+        self._answers = JobAnswers(requests.service.staging, requests.service.durability)
         self._readers = readers
         self._threads = threads
         self._is_ending = False
@@ -63,7 +64,8 @@ class JobsRoute:
 
     async def _read(self, job: str) -> JobState:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, self._answers.state, job)
+        state = await loop.run_in_executor(self._readers, self._answers.state, job)
+        return _only_about_itself(state)
 
     async def _state(self, request: Request) -> Response:
         return json_answer(await self._read(request.path_params["job"]))
@@ -105,28 +107,46 @@ class JobsRoute:
             if not proof:
                 raise Forbidden(
                     "only the owner of a job can cancel it",
-                    hint=f"Write a file request-{CANCEL}-... in staging, and add its name as "
-                    "`?request=` to the address.",
+                    hint=f'Write {{"job": {quoted(job)}}} into a file request-{CANCEL}-... in '
+                    "staging, and add its name as `?request=` to the address.",
                 )
             if action_of(proof) != CANCEL:
                 raise Refused(f"{quoted(proof)} is not the name of a request to {CANCEL}")
-            taken = self._intake.take(proof)
+            taken = self._intake.take(proof, functools.partial(_check_proof, job, proof))
         except GobblerError as error:
             outcome = failed(error)
         except OSError as error:
             outcome = failed(fault_from(error, f"take request file {quoted(proof or '')}"))
         else:
             user = taken.user
-            outcome = outcome_of(
-                self._service,
+            outcome = self._requests.carry_out(
                 proof,
-                msgspec.json.encode({"job": job}),
+                taken.data,
                 Requester(taken.uid, user),
                 progress=NoProgress(),
                 cancel=NeverCancelled(),
             )
-        log_outcome(f"DELETE {job}", user, outcome, started)
+        self._requests.log(f"DELETE {job}", user, outcome, started)
         return json_answer(outcome.body, outcome.status)
+
+
+def _check_proof(job: str, proof: str, taken: RequestFile) -> None:
+    """Refuse a proof that was made for another job: somebody else may have seen its name."""
+    named = decode_request(taken.data, CancelJob).job
+    if full_job_name(taken.uid, named) != full_job_name(taken.uid, job):
+        raise Refused(
+            f"the request file {quoted(proof)} cancels job {quoted(named)}, not {quoted(job)}",
+            hint='Write {"job": NAME} into a new request file, with the name of the job that '
+            "you want to cancel.",
+        )
+
+
+def _only_about_itself(state: JobState) -> JobState:
+    """The state without what its answer says about other jobs: their names are secrets."""
+    if state.action != LIST or not isinstance(state.answer, dict):
+        return state
+    answer = {field: value for field, value in state.answer.items() if field != "jobs"}
+    return msgspec.structs.replace(state, answer=answer)
 
 
 def _event(state: JobState) -> bytes:

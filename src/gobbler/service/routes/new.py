@@ -16,13 +16,13 @@ from urllib.parse import parse_qs, quote, unquote_to_bytes
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gobbler.actions.context import Requester, ServiceContext
+from gobbler.actions.context import Requester
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import LARGE_REQUEST_BYTES, SEND_AGAIN
 from gobbler.rules.places import Shares
-from gobbler.service.outcome import Outcome, failed, log_outcome, outcome_of
+from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.service.places import Places
 from gobbler.service.responses import disconnected, failure, json_answer
 from gobbler.spool.job_store import JobRecord
@@ -93,17 +93,17 @@ class NewRoute:
 
     def __init__(
         self,
-        service: ServiceContext,
+        requests: RequestHandler,
         intake: RequestIntake,
         threads: ThreadPoolExecutor,
         prefix: str,
     ) -> None:
-        self._service = service
+        self._requests = requests
         self._intake = intake
         self._threads = threads
         self._route = f"{prefix}/new/"
         self._jobs = f"{prefix}/jobs/"
-        self._spool = Spool(service.staging, service.durability)
+        self._spool = Spool(requests.service.staging, requests.service.durability)
         self._places: Places[int] = Places("requests", SHARES, None)
         self._large: Places[int] = Places("large requests", LARGE_SHARES, None)
         self._running: set[CancelFlag] = set()
@@ -139,7 +139,7 @@ class NewRoute:
         started = time.monotonic()
         name, file = self._take(raw, cancel)
         if isinstance(file, Outcome):
-            return _answer(name, "?", file, started)
+            return self._answer(name, "?", file, started)
         taken = _Taken(name, file, started)
         if not self._places_of(file).take(file.uid):
             return taken
@@ -159,7 +159,7 @@ class NewRoute:
                 client.cancel.check()
             turn.result()
         except GobblerError as error:
-            return _answer(taken.name, file.user, failed(error), taken.started)
+            return self._answer(taken.name, file.user, failed(error), taken.started)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._carry_out, taken, client.cancel)
 
@@ -170,8 +170,7 @@ class NewRoute:
         """Carry out a request that has a place, and give that back."""
         name, file, started = taken
         try:
-            outcome = outcome_of(
-                self._service,
+            outcome = self._requests.carry_out(
                 name,
                 file.data,
                 Requester(file.uid, file.user),
@@ -180,14 +179,20 @@ class NewRoute:
             )
         finally:
             self._places_of(file).leave(file.uid)
-        return _answer(name, file.user, outcome, started)
+        return self._answer(name, file.user, outcome, started)
+
+    def _answer(self, name: str, user: str, outcome: Outcome, started: float) -> Response:
+        self._requests.log(name, user, outcome, started)
+        if outcome.error is not None:
+            return failure(outcome.error)
+        return json_answer(outcome.body, outcome.status)
 
     def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
         """Make a request a job of the spool."""
         started = time.monotonic()
         name, taken = self._take(raw, cancel)
         if isinstance(taken, Outcome):
-            return _answer(name, "?", taken, started)
+            return self._answer(name, "?", taken, started)
         try:
             record = JobRecord.of(taken.uid, taken.user, name, taken.data)
             self._spool.accept(record)
@@ -214,10 +219,3 @@ class NewRoute:
             return name, failed(error)
         except OSError as error:
             return name, failed(fault_from(error, f"take request file {quoted(name)}"))
-
-
-def _answer(name: str, user: str, outcome: Outcome, started: float) -> Response:
-    log_outcome(name, user, outcome, started)
-    if outcome.error is not None:
-        return failure(outcome.error)
-    return json_answer(outcome.body, outcome.status)

@@ -1,0 +1,102 @@
+"""The progress bar of a command that copies, fetches or waits."""
+
+from __future__ import annotations
+
+import contextlib
+from types import TracebackType
+
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from gobbler.cli import terminal
+
+
+class _Phase:
+    """A later phase of work, shown by the same bar."""
+
+    def __init__(self, progress: Progress, task: TaskID, title: str) -> None:
+        self._progress = progress
+        self._task = task
+        self._title = title
+        self._done = 0
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Set the total, and start at zero."""
+        self._done = 0
+        self._progress.reset(self._task, description=self._title, total=size, done=0, files=files)
+
+    def advance(self, files: int, size: int) -> None:
+        """Add to what is done."""
+        self._done += files
+        self._progress.update(self._task, advance=size, done=self._done)
+
+
+class Bar:
+    """A :class:`gobbler.model.progress.Progress` that draws a bar, and removes it at the end.
+
+    ``title`` names the work, ``afterwards`` the work that follows the last file.
+    """
+
+    def __init__(self, title: str, afterwards: str = "") -> None:
+        self._console = console = terminal.console(err=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[done]}/{task.fields[files]} files"),
+            DownloadColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not console.is_terminal,
+        )
+        self._shown = contextlib.ExitStack()
+        title = terminal.printable(title)
+        self._title = title
+        self._afterwards = afterwards
+        self._files: int | None = None
+        self._done = 0
+        first = afterwards or title
+        self._task = self._progress.add_task(first, total=None, done=0, files="?")
+
+    def expect(self, files: int, size: int | None) -> None:
+        """Set the total."""
+        self._files = files
+        self._progress.update(self._task, description=self._title, files=files, total=size)
+
+    def advance(self, files: int, size: int) -> None:
+        """Add to what is done."""
+        self._done += files
+        if self._afterwards and self._done == self._files:
+            self._progress.reset(
+                self._task, description=self._afterwards, total=None, done=0, files="?"
+            )
+        else:
+            self._progress.update(self._task, advance=size, done=self._done)
+
+    def next(self, title: str) -> _Phase:
+        """The progress of a later phase, under its own ``title``."""
+        return _Phase(self._progress, self._task, title)
+
+    def __enter__(self) -> Bar:
+        self._shown.enter_context(terminal.bar_on(self._console))
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+        self._shown.close()

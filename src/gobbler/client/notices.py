@@ -1,0 +1,57 @@
+"""Notices: what users should know although nothing has failed, as Python warnings.
+
+Filter them by class, as all warnings: ``warnings.simplefilter("ignore", LeftOut)``. The command
+line prints them on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+
+from gobbler.errors import GobblerWarning, printable
+
+
+class LeftOut(GobblerWarning):
+    """An upload leaves out names of the directory."""
+
+
+class NothingNew(GobblerWarning):
+    """An upload takes no file, or only what the latest version has."""
+
+
+class StepFailed(GobblerWarning):
+    """An optional step failed; what was asked is done without it."""
+
+
+_SKIPPED = ("gobbler", "pygobbler", "contextlib")
+"""Packages whose frames are not the caller's."""
+
+_told: set[tuple[type[GobblerWarning], str]] = set()
+_lock = threading.Lock()
+
+
+def notify(text: str, category: type[GobblerWarning]) -> None:
+    """Warn the caller of this package. ``text`` may name what comes from elsewhere."""
+    warnings.warn(printable(text), category, stacklevel=_callers_level())
+
+
+def notify_once(text: str, category: type[GobblerWarning]) -> None:
+    """Like :func:`notify`, but only once in a process for the same ``text``."""
+    with _lock:
+        if (category, text) in _told:
+            return
+        _told.add((category, text))
+    notify(text, category)
+
+
+def _callers_level() -> int:
+    """The ``stacklevel`` of the nearest frame outside of this package, seen from :func:`notify`."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] not in _SKIPPED:
+            return level
+        level, frame = level + 1, frame.f_back
+    return level

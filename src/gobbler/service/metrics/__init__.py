@@ -1,0 +1,1 @@
+"""What the processes of a service count, and how ``GET /metrics`` shows it."""
