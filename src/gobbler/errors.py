@@ -11,7 +11,6 @@ Refused      400           3  the request is wrong; sending it again is no use
 Forbidden    403           4  the user may not do that
 Missing      404           5  a project, asset, version or file is not there
 Fault        500           1  the service or its filesystem failed
-Busy         503           1  the service has no place for the request now
 Unreachable  -             6  no service answered
 Cancelled    500         130  stopped on request; nothing was changed
 ===========  ====  =========  ==================================================
