@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
+from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Fault, Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
@@ -23,22 +24,26 @@ logger = logging.getLogger(__name__)
 
 
 def set_permissions(context: RequestContext, request: SetPermissions) -> dict[str, object]:
-    """Replace each given property; the answer has no fields of its own."""
+    """Replace each given property; the answer may have ``warnings``."""
     project = check_name("project", request.project)
-    check_uploaders(request.permissions.uploaders or (), "$.permissions.uploaders")
+    asked = request.permissions
+    check_uploaders(asked.uploaders or (), "$.permissions.uploaders")
     if request.asset is None:
-        _set_for_project(context, project, request.permissions)
-        return {}
+        before = _set_for_project(context, project, asked)
+        return permission_warnings(context, before, asked, is_asset=False)
     asset = AssetKey.checked(project, request.asset)
     check_project(context.service.registry, project)
-    while not _set_for_asset(context, asset, request.permissions):
-        continue
-    return {}
-
-
-def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> None:
     registry = context.service.registry
-    _check_owner(context, project)  # before a lock is taken
+    before = _stored(context, lambda: registry.asset_permissions(asset) or Permissions())
+    while not _set_for_asset(context, asset, asked):
+        continue
+    return permission_warnings(context, before, asked, is_asset=True)
+
+
+def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> Permissions:
+    """Write the project's file; returns what it held before."""
+    registry = context.service.registry
+    before = _check_owner(context, project)  # before a lock is taken
     replace_record(
         context,
         changing_project(registry, project),
@@ -46,6 +51,7 @@ def _set_for_project(context: RequestContext, project: str, asked: LoosePermissi
         lambda: encode(updated(_check_owner(context, project), asked)),
         _change(project),
     )
+    return before
 
 
 def _check_owner(context: RequestContext, project: str) -> Permissions:

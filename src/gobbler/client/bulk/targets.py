@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from gobbler.client.jobs import Job
 from gobbler.client.registry_walk import RegistryWalk, SkippedEntry
+from gobbler.client.service_url import without_secrets
 from gobbler.client.source import Listing, ServiceInfo, Source
 from gobbler.errors import GobblerError, Unreachable
 from gobbler.model.names import AssetKey, VersionKey
@@ -46,7 +47,7 @@ def registry_id(service: BulkService) -> tuple[str | None, str]:
     Sends a request if the service has an address, so that a wrong address fails at once.
     """
     if service.url:
-        return service.url.rstrip("/"), service.info().registry
+        return without_secrets(service.url.rstrip("/")), service.info().registry
     return None, os.path.realpath(service.registry)
 
 
