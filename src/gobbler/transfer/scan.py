@@ -165,6 +165,8 @@ class _Scanner:
                 there = f"/proc/self/fd/{place.parent}/{place.name}"
                 check_foreign(there, status, self.owner, READ)
             self.found.files[place.path] = status.st_size
+            if status.st_mode & stat.S_IXUSR:
+                self.found.executable.append(place.path)
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):
