@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.open import kind_of
+from gobbler.fs.sparse import allocated, may_have_holes
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.links import (
     OUTSIDE,
@@ -150,6 +151,8 @@ class _Following:
             into.extend(prefix + path for path in listed)
         for path, problem in found.invalid.items():
             self._found.invalid[prefix + path] = problem
+        for path, size in found.sparse.items():
+            self._found.sparse[prefix + path] = size
 
     def _count(self, entries: int) -> None:
         self._left -= entries
@@ -192,6 +195,8 @@ class _Following:
         self._count(1)
         self._found.files[link.path] = link.status.st_size
         self._found.elsewhere[link.path] = os.path.realpath(link.at)
+        if may_have_holes(link.status):
+            self._found.sparse[link.path] = allocated(link.status)
         if link.status.st_mode & stat.S_IXUSR:
             self._found.executable.append(link.path)
 

@@ -6,7 +6,7 @@ and the manifests of the versions that are linked to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
@@ -38,7 +38,7 @@ class Scan:
     published. ``ignored``: entries that an upload leaves out, without what is below them.
     ``unreadable``: those of them that the account of the scan may not read. ``executable``: files
     that their owner may execute. ``elsewhere``: for files in place of links that were followed,
-    the paths to read.
+    the paths to read. ``sparse``: the bytes that files with holes take on the disk.
     """
 
     files: dict[str, int]
@@ -50,6 +50,11 @@ class Scan:
     ignored: list[str] = field(default_factory=list)
     executable: list[str] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)
+    sparse: dict[str, int] = field(default_factory=dict)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take, if they keep the holes."""
+        return sum(self.sparse.get(path, self.files[path]) for path in files)
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ class Plan:
 
     ``copies``: sizes in bytes of the files to copy. ``kept``: symbolic links into whitelisted
     directories. ``known``: entries that need no reading. ``local``: links within the version, each
-    after the link that it leads to. ``warnings``: what the version does not keep.
+    after the link that it leads to. ``sparse``: the bytes that files with holes take on the disk.
+    ``warnings``: what the version does not keep.
     """
 
     directories: list[str]
@@ -74,7 +80,12 @@ class Plan:
     kept: dict[str, InWhitelist]
     known: Manifest
     local: list[tuple[str, str]]
+    sparse: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take."""
+        return sum(self.sparse.get(path, self.copies[path]) for path in files)
 
 
 def check_scan(scan: Scan, *, unreadable: str = "") -> None:
@@ -149,7 +160,7 @@ def make_plan(
         )
     warning = executable_warning(scan)
     warnings = [] if warning is None else [warning]
-    return Plan(scan.directories, scan.files, kept, known, ordered, warnings)
+    return Plan(scan.directories, scan.files, kept, known, ordered, scan.sparse, warnings)
 
 
 A_DIRECTORY = "is a directory"
