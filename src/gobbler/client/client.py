@@ -262,7 +262,7 @@ class Client:
         """Request an upload, like :meth:`upload`, but return as soon as the service has it.
 
         The job continues when this process ends. A copy in staging is removed once you see that
-        the job has ended, otherwise by the service's cleanup after seven days.
+        the job has ended, or by a later upload.
         """
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent, follow_links)

@@ -41,6 +41,15 @@ class StepFailed(GobblerWarning):
 MAX_REMARKS = 20
 """Largest number of remarks of a service of each kind that are shown."""
 
+
+class Unvalidated(GobblerWarning):
+    """No service answers, so what the cache has is used without asking whether it still exists."""
+
+
+class Waiting(GobblerWarning):
+    """Another process does what is asked, so this one waits for it."""
+
+
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")
 """Packages whose frames are not the caller's."""
 

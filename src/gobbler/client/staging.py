@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gobbler.client import staged_copies
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
@@ -60,6 +61,8 @@ class Staged(NamedTuple):
         """Remove what is left of a copy; the service may have consumed most of it."""
         if self.copy is not None:
             shutil.rmtree(self.copy, ignore_errors=True)
+            if not os.path.lexists(self.copy):
+                staged_copies.forget(self.copy)
 
 
 @contextlib.contextmanager
@@ -152,6 +155,7 @@ def _fill(
         )
         progress.advance(1, 0)
 
+    staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
     has_acl = staging.make_directory(source.name)
     # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
     has_modes = has_acl or umask_leaves(DIRECTORY_MODE)

@@ -6,9 +6,9 @@ import functools
 import os
 from dataclasses import dataclass
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gobbler.client import source
+from gobbler.client import source, staged_copies
 from gobbler.client.checksums import Checksums
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.jobs import Job
@@ -91,6 +91,7 @@ def upload(
     directory = os.path.abspath(directory)
     _preflight(connection, key, directory, options)
     before = _latest_name(reader, key)
+    staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     with (
         Checksums(options.concurrent) as checksums,
         staged(
@@ -104,6 +105,7 @@ def upload(
         ) as prepared,
     ):
         fields = options.fields(key, prepared)
+        _requested(prepared)
         if publishing is None:
             connection.request("upload", **fields)
         else:
@@ -193,6 +195,7 @@ def start_upload(
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
     directory = os.path.abspath(directory)
     _preflight(connection, key, directory, options)
+    staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     prepared = stage(
         directory,
         connection.staging_directory,
@@ -202,12 +205,21 @@ def start_upload(
         progress=progress or NoProgress(),
     )
     try:
+        _requested(prepared)
         job = connection.start("upload", **options.fields(key, prepared))
+        _requested(prepared, job.name, connection.url)
     except BaseException:
         prepared.remove()
         raise
     job.when_ended(prepared.remove)
     return job
+
+
+def _requested(source: Staged, job: str | None = None, url: str | None = None) -> None:
+    """Write down what uses a copy from now on, so that a later run knows when it is unneeded."""
+    if source.copy is not None:
+        copy = staged_copies.new_copy(os.path.abspath(source.copy))
+        staged_copies.remember(structs.replace(copy, requested=True, job=job or None, url=url))
 
 
 class UploadPlan(Struct, frozen=True):
