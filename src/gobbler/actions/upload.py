@@ -177,7 +177,7 @@ def _plan(
         whitelist=context.service.whitelist,
     )
     targets = locate_links(found, real, places, real_path)
-    versions = published_versions(context.service.registry, linked_versions(targets))
+    versions = published_versions(context.service.registry, linked_versions(targets), into=key)
     return make_plan(key, found, targets, versions)
 
 
