@@ -185,7 +185,7 @@ class JobRecords:
         """The draft of a record, if there is one that can be read."""
         path = self._draft(job)
         try:
-            return decode(read_file(path, path), JobRecord, path)
+            return decode(read_file(path, path, own=True), JobRecord, path)
         except GobblerError:
             return None
 
@@ -219,7 +219,12 @@ class JobRecords:
             os.rename(self._path(job, attempts), path)
         except FileNotFoundError:
             return None
-        return decode(read_file(path, path), JobRecord, path)
+        return decode(read_file(path, path, own=True), JobRecord, path)
+
+    def rewrite(self, record: JobRecord, attempts: int) -> None:
+        """Write the record of a running job that was removed."""
+        self.write_draft(record)
+        os.rename(self._draft(record.job), self._path(record.job, attempts))
 
     def give_back(self, job: str, attempts: int) -> None:
         """Let a job begin again as if it had not begun."""
