@@ -134,7 +134,7 @@ class JobRunner:
                 self._give_back(record, attempt, outcome.error)
             else:
                 self._answer(record, monitor, attempt, outcome)
-                self._requests.log_job(record.name, record.user, outcome, started)
+                self._requests.log_job(record.name, record.user, outcome, started, record.data)
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
             self._give_back(record, attempt, error)

@@ -30,12 +30,12 @@ from gobbler.model.jobs import (
     split_job,
 )
 from gobbler.model.requests import check_request_name
+from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
     LOCK_SUFFIX,
     RECORD_DRAFT_SUFFIX,
     TEMPORARY_PREFIX,
-    JobAnswers,
     JobRecord,
     JobRecords,
     PendingJob,

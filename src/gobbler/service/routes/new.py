@@ -92,9 +92,9 @@ class NewRoute:
         started = time.monotonic()
         name, taken = self._take(raw)
         if isinstance(taken, Outcome):
-            outcome, user = taken, "?"
+            outcome, user, data = taken, "?", b""
         else:
-            user = taken.user
+            user, data = taken.user, taken.data
             outcome = self._requests.carry_out(
                 name,
                 taken.data,
@@ -102,7 +102,7 @@ class NewRoute:
                 progress=NoProgress(),
                 cancel=cancel,
             )
-        self._requests.log(name, user, outcome, started)
+        self._requests.log(name, user, outcome, started, data)
         return json_answer(outcome.body, outcome.status)
 
     def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
@@ -111,7 +111,7 @@ class NewRoute:
         started = time.monotonic()
         name, taken = self._take(raw)
         if isinstance(taken, Outcome):
-            self._requests.log(name, "?", taken, started)
+            self._requests.log(name, "?", taken, started, b"")
             return json_answer(taken.body, taken.status)
         try:
             record = JobRecord.of(taken.uid, taken.user, name, taken.data)
