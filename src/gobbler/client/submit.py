@@ -89,11 +89,8 @@ def submit_to_spool(staging: StagingDirectory, action: str, fields: Mapping[str,
         try:
             _put_into_spool(staging, name, data)
             return job_name(os.geteuid(), name)
-        except FileNotFoundError:  # it was removed at this moment
-            if time.monotonic() > deadline:
-                raise _no_spool(staging) from None
-        except NotThere:
-            if not os.path.isdir(staging.path):
+        except FileNotFoundError as error:  # it is missing, or was removed at this moment
+            if isinstance(error, NotThere) and not os.path.isdir(staging.path):
                 raise
             if time.monotonic() > deadline:
                 raise _no_spool(staging) from None
