@@ -21,10 +21,13 @@ import requests
 from gobbler.client.errors import BrokenOff, NoAnswer
 from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
 from gobbler.client.http import PIECE_BYTES, Http, fetch_endpoint
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.space import reserve
+from gobbler.fs.sparse import is_zeros
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
@@ -67,6 +70,9 @@ def download(
     the start. After any other error the bytes received so far stay, for another attempt.
     """
     content = directory / "content"
+    if entry is not None:
+        here = content.stat().st_size if content.exists() else 0
+        reserve(str(directory), entry.size - here)
     for last in (False, True):
         resumed = content.exists() and content.stat().st_size > 0
         with content.open("ab") as file:
@@ -83,7 +89,8 @@ def download(
         content.unlink()
         if last or not (resumed or receiver.resumed):
             raise mismatch(path, problem)
-    content.chmod(FILE_MODE)
+    with optional_step("protect files of the cache against writing"):
+        content.chmod(FILE_MODE)
     progress.advance(1, 0)
     return Downloaded(content, receiver.validator)
 
@@ -182,10 +189,17 @@ class _Receiver:
                 self._stop.check()
                 if self._entry is not None and self._file.tell() + len(chunk) > self._entry.size:
                     return f"it has more than {self._entry.size} bytes"
-                self._file.write(chunk)
+                self._append(chunk)
                 self._progress.advance(0, len(chunk))
             self._check_length(announced)
             return None
+
+    def _append(self, chunk: bytes) -> None:
+        if is_zeros(chunk):  # a hole takes no space
+            self._file.truncate(self._file.tell() + len(chunk))
+            self._file.seek(0, os.SEEK_END)
+        else:
+            self._file.write(chunk)
 
     def _range(self) -> dict[str, str]:
         if self._file.tell() == 0 or not self._validator.exists():

@@ -21,6 +21,8 @@ from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, wri
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
+from gobbler.fs.space import check_space
+from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
 from gobbler.rules.links import (
     OUTSIDE,
@@ -142,6 +144,7 @@ def _fill(
     checksums: Checksums | None,
 ) -> None:
     directory, copy = os.path.abspath(directory), str(source.copy)
+    check_space(staging.path, found.space(found.files), f"a copy of {quoted(directory)}")
 
     def one(path: str, stop: Stop) -> None:
         send(
@@ -327,7 +330,8 @@ def _copy(
     stop: Stop,
     checksums: Checksums | None,
 ) -> None:
-    before = Fingerprint.of(os.fstat(reader))
+    status = os.fstat(reader)
+    before = Fingerprint.of(status)
     expected = before.size
     copied = _Copied(source, expected, progress, stop)
     sent: Sent | None = None
@@ -335,10 +339,12 @@ def _copy(
         checksums is not None and expected > READ_TWICE and not _shares(reader, writer)
     ):
         sent = Sent(*copy_and_hash(reader, writer, expected, copied))
-    elif not _shares(reader, writer):
-        _copy_fast(reader, writer, copied)
-    else:
+    elif _shares(reader, writer):
         copied.advance(0, expected)
+    elif may_have_holes(status):
+        copy_parts(reader, writer, copied, lambda _: None)
+    else:
+        _copy_fast(reader, writer, copied)
     if Fingerprint.of(os.fstat(reader)) != before or copied.bytes != expected:
         raise _changed(source)
     if checksums is None:

@@ -6,7 +6,7 @@ and the manifests of the versions that are linked to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
@@ -34,7 +34,8 @@ class Scan:
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
     published. ``ignored``: entries that an upload leaves out, without what is below them.
-    ``unreadable``: those of them that the account of the scan may not read.
+    ``unreadable``: those of them that the account of the scan may not read. ``sparse``: the bytes
+    that files with holes take on the disk.
     """
 
     files: dict[str, int]
@@ -44,6 +45,11 @@ class Scan:
     invalid: dict[str, str]
     unreadable: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    sparse: dict[str, int] = field(default_factory=dict)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take, if they keep the holes."""
+        return sum(self.sparse.get(path, self.files[path]) for path in files)
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,7 @@ class Plan:
 
     ``copies``: sizes in bytes of the files to copy. ``kept``: symbolic links into whitelisted
     directories. ``known``: entries that need no reading. ``local``: links within the version, each
-    after the link that it leads to.
+    after the link that it leads to. ``sparse``: the bytes that files with holes take on the disk.
     """
 
     directories: list[str]
@@ -68,6 +74,11 @@ class Plan:
     kept: dict[str, InWhitelist]
     known: Manifest
     local: list[tuple[str, str]]
+    sparse: dict[str, int] = field(default_factory=dict)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take."""
+        return sum(self.sparse.get(path, self.copies[path]) for path in files)
 
 
 def check_scan(scan: Scan, *, unreadable: str = "") -> None:
@@ -139,7 +150,7 @@ def make_plan(
             ),
             code=Code.INVALID_SOURCE,
         )
-    return Plan(scan.directories, scan.files, kept, known, ordered)
+    return Plan(scan.directories, scan.files, kept, known, ordered, scan.sparse)
 
 
 def _registry_link(

@@ -67,6 +67,9 @@ class RequestHandler:
         except Exception:
             logger.exception("%s failed", quoted(name))
             return failed(Fault("the service failed; see its log"))
+        for what in ("ignored", "warnings"):
+            if found := answer.get(what):
+                logger.warning("%s by %s: %s: %s", quoted(name), requester.name, what, found)
         return Outcome({"status": "SUCCESS", **answer})
 
     def log(self, name: str, user: str, outcome: Outcome, started: float, data: bytes) -> None:
