@@ -65,7 +65,7 @@ class Outdated(Exception):
 
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
-    """Publish the source as a new version; the answer has no fields of its own."""
+    """Publish the source as a new version; the answer may have ``warnings``."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
     source = StagedSource.identify(
@@ -78,7 +78,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     avoided: set[VersionKey] = set()
     for _ in range(UPLOAD_ATTEMPTS):
         try:
-            _attempt(context, request, key, source, avoided)
+            warnings = _attempt(context, request, key, source, avoided)
         except Outdated as found:
             if found.error is not None:
                 if avoided.issuperset(found.versions):
@@ -86,7 +86,7 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
                 logger.warning("not deduplicating against a damaged version: %s", found.error)
             avoided.update(found.versions)
             continue
-        return {}
+        return {"warnings": warnings} if warnings else {}
     raise Fault(
         f"the registry changed {UPLOAD_ATTEMPTS} times during the upload to {quoted(key.path)}",
         code=Code.CONTENTION,
@@ -100,7 +100,8 @@ def _attempt(
     key: VersionKey,
     source: StagedSource,
     avoided: Collection[VersionKey],
-) -> None:
+) -> list[str]:
+    """Publish the source, unless it is :class:`Outdated`; returns what to warn of."""
     service, registry = context.service, context.service.registry
     right = authorise(context, key)
     plan = _plan(context, key, source, ignore_dot=bool(request.ignore_dot))
@@ -155,6 +156,7 @@ def _attempt(
                 ingested.fingerprints,
                 adopted=own if adopt else (),
             )
+    return plan.warnings
 
 
 def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
@@ -209,7 +211,7 @@ def _plan(
         whitelist=context.service.whitelist,
     )
     targets = locate_links(found, real, places, real_path)
-    versions = published_versions(context.service.registry, linked_versions(targets))
+    versions = published_versions(context.service.registry, linked_versions(targets), into=key)
     return make_plan(key, found, targets, versions)
 
 
