@@ -18,6 +18,10 @@ class LeftOut(GobblerWarning):
     """An upload leaves out names of the directory."""
 
 
+class NotKept(GobblerWarning):
+    """A version does not keep something of a file, such as that it is executable."""
+
+
 class NothingNew(GobblerWarning):
     """An upload takes no file, or only what the latest version has."""
 

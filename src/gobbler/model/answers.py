@@ -23,12 +23,12 @@ class Success(Struct, frozen=True):
     ] = UNSET
 
 
-class PermissionsSet(Success, frozen=True, kw_only=True):
-    """The answer of `create_project` and `set_permissions`."""
+class Warned(Success, frozen=True, kw_only=True):
+    """The answer of `create_project`, `set_permissions` and `upload`."""
 
     warnings: Annotated[
         tuple[str, ...] | UnsetType,
-        Meta(description="What is allowed, but hardly meant: for users, and may change."),
+        Meta(description="What users should know although it succeeded: texts, which may change."),
     ] = UNSET
 
 
@@ -215,7 +215,7 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "create_project": ActionDoc(
         ADMINISTRATOR,
         "Creates a project, owned by the requester unless the request names owners.",
-        PermissionsSet,
+        Warned,
     ),
     "delete_asset": ActionDoc(
         ADMINISTRATOR, "Removes an asset with all its versions. Succeeds if there is none."
@@ -255,12 +255,13 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "set_permissions": ActionDoc(
         OWNER,
         "Replaces each of `owners`, `uploaders` and `global_write` that the request gives.",
-        PermissionsSet,
+        Warned,
     ),
     "upload": ActionDoc(
         "owners; uploaders whose entry matches; anyone, to a new asset of a project with "
         "`global_write`",
         "Publishes a directory of staging as a new version, whole or not at all.",
+        Warned,
     ),
     "validate_version": ActionDoc(
         ADMINISTRATOR,

@@ -12,14 +12,16 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain, repeat
 
 from gobbler.actions.probation import remove_from_probation
 from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_directories
 from gobbler.fs.open import closing, open_directory, read_file
 from gobbler.fs.removal import is_older, remove
 from gobbler.index import Index
@@ -39,6 +41,7 @@ from gobbler.service.staging_cleanup import (
     source_of,
 )
 from gobbler.spool.job_store import JobRecord
+from gobbler.spool.preservation import keep_young, restore
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
@@ -49,6 +52,9 @@ CLEANUP_INTERVAL = DAY
 
 RECOVERY_INTERVAL = 60.0
 """Seconds between two recoveries, which also cover crashes on other hosts."""
+
+PRESERVATION_INTERVAL = 3600.0
+"""Seconds after which the times of the service's directories in staging are set again."""
 
 WRITE_TIMEOUT = 600.0
 """Seconds after which a small file is no longer being written."""
@@ -236,16 +242,45 @@ def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
         ).start()
 
 
+def safely(task: Callable[[], object], what: str) -> None:
+    """Carry out one round of a background task. What goes wrong is logged, and ends no thread."""
+    try:
+        task()
+    except Exception:
+        logger.exception("%s failed, and is tried again", what)
+
+
+def preserve(settings: Settings) -> None:
+    """Keep the spool and the replay guard from looking old, and make what is missing anew."""
+    replay_guard = ReplayGuard(settings.replay_guard)
+    try:
+        spool = Spool(settings.staging, settings.durability)
+        restore(spool, replay_guard)
+        keep_young(spool, replay_guard)
+    except (GobblerError, OSError) as error:
+        logger.error("could not preserve the spool of %s: %s", settings.staging, error)
+
+
 def _recover_repeatedly(settings: Settings, metrics: Metrics) -> None:
     # A process that was killed may take seconds to vanish, and its locks with it.
+    preserved_at = 0.0
     for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
-        recover_after_crash(settings, metrics)
+        if time.monotonic() - preserved_at > PRESERVATION_INTERVAL or _is_missing(settings):
+            safely(partial(preserve, settings), "the preservation of the spool")
+            preserved_at = time.monotonic()
+        safely(partial(recover_after_crash, settings, metrics), "recovery")
+
+
+def _is_missing(settings: Settings) -> bool:
+    return not all(
+        os.path.lexists(directory.path) for directory in staging_directories(settings.staging)
+    )
 
 
 def _clean_up_repeatedly(settings: Settings, metrics: Metrics) -> None:
     while True:
-        clean_up(settings, metrics)
+        safely(partial(clean_up, settings, metrics), "cleanup")
         time.sleep(CLEANUP_INTERVAL)
 
 
@@ -256,7 +291,8 @@ def keep_index(settings: Settings, metrics: Metrics) -> None:
     registry = Registry(settings.registry)
     index = Index(settings.index, registry)
     updater = IndexUpdater(registry, index)
-    while True:
+
+    def update() -> None:
         try:
             updater.update()
             metrics.add("gobbler_index_updates", 1, "success")
@@ -264,4 +300,7 @@ def keep_index(settings: Settings, metrics: Metrics) -> None:
         except (UnusableIndex, GobblerError, OSError) as error:
             metrics.add("gobbler_index_updates", 1, "failed")
             logger.warning("could not update the index %s: %s", index.path, error)
+
+    while True:
+        safely(update, f"the update of the index {index.path}")
         time.sleep(INDEX_UPDATE_INTERVAL)
