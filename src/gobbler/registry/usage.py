@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.errors import GobblerError, quoted
+from gobbler.errors import Code, GobblerError, quoted
 from gobbler.fs.atomic_write import replace
 from gobbler.model.names import AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Summary, Usage, encode, parse_time
@@ -68,8 +68,9 @@ def find_latest(
             continue
         try:
             time_of_this = finish_time(registry, key)
-        except (GobblerError, OSError) as error:
-            if not skip_damaged:
+        except GobblerError as error:
+            # Any other error may be gone the next time.
+            if not skip_damaged or error.code is not Code.DAMAGED_RECORD:
                 raise
             logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
             continue
