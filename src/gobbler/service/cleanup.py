@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import stat
 import threading
 import time
@@ -21,7 +20,7 @@ from gobbler.actions.probation import remove_from_probation
 from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.open import closing, open_directory
-from gobbler.fs.removal import is_older, remove
+from gobbler.fs.removal import is_older, remove, remove_tree
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import IndexUpdater
@@ -81,7 +80,7 @@ def clean_up(settings: Settings, metrics: Metrics) -> None:
         cleaned = Cleaned()
         try:
             task(settings, time.time(), cleaned)
-        except (GobblerError, OSError):
+        except Exception:
             cleaned.count(removed=False)
             logger.exception("could not clean up: %s", what)
         metrics.add("gobbler_cleanup_removed", cleaned.removed, what)
@@ -196,8 +195,8 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
-    except (GobblerError, OSError):
-        logger.exception("recovery failed")
+    except Exception:
+        logger.exception("recovery failed; the service tries again")
         return
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
@@ -215,7 +214,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}")
+                    remove_tree(f"{incoming}/{name}")
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
@@ -254,4 +253,7 @@ def keep_index(settings: Settings, metrics: Metrics) -> None:
         except (UnusableIndex, GobblerError, OSError) as error:
             metrics.add("gobbler_index_updates", 1, "failed")
             logger.warning("could not update the index %s: %s", index.path, error)
+        except Exception:
+            metrics.add("gobbler_index_updates", 1, "failed")
+            logger.exception("could not update the index %s", index.path)
         time.sleep(INDEX_UPDATE_INTERVAL)
