@@ -18,6 +18,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +63,9 @@ LISTEN_BACKLOG = 4096
 
 MAX_CONNECTIONS = 16_384
 """Connections that an HTTP worker keeps open; idle ones must not keep others out."""
+
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a thread of an HTTP worker lets another one run."""
 
 ANSWERED_WITHIN = 5.0
 """Seconds after the grace period in which requests that were cancelled are answered."""
@@ -339,6 +343,8 @@ def _load(
     die_with(supervisor)
     os.umask(0o022)
     metrics.join()
+    # A thread that walks a large tree must not keep the event loop waiting for long.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     application = Application(settings, metrics)
     port = settings.port if listener is None else port_of(listener)
     threading.Thread(
