@@ -166,6 +166,8 @@ class _Scanner:
                 there = f"/proc/self/fd/{place.parent}/{place.name}"
                 check_foreign(there, status, self.owner, READ)
             self.found.files[place.path] = status.st_size
+            if status.st_mode & stat.S_IXUSR:
+                self.found.executable.append(place.path)
             if may_have_holes(status):
                 self.found.sparse[place.path] = allocated(status)
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
