@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.preflight import Taken, tell_what_is_taken
 from gobbler.client.staging_directory import SERVICE_DIRECTORY_MODE, StagingDirectory
@@ -161,7 +162,8 @@ def _fill(
     for path in found.directories:
         os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
         if not has_modes:
-            os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
+            with optional_step(MAKE_READABLE):
+                os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
     for path, text in _moved_links(found, os.path.realpath(directory), directory).items():
         os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
@@ -251,6 +253,8 @@ def real_around(source: str) -> RealDirectory:
     return real
 
 
+MAKE_READABLE = "make the copy in staging readable for the service"
+
 READ_TWICE = 1 << 30
 """Largest size in bytes of a file that is likely still in memory for a second read."""
 
@@ -287,7 +291,8 @@ def send(
         writer = os.open(target, _MAKE, FILE_MODE)
         try:
             if not has_mode:
-                os.fchmod(writer, FILE_MODE)
+                with optional_step(MAKE_READABLE):
+                    os.fchmod(writer, FILE_MODE)
             _copy(path, source, target, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)
