@@ -88,6 +88,7 @@ class Code(str, enum.Enum):
     INVALID_SOURCE = "invalid-source", "The source has entries that can't be published."
     SOURCE_CHANGED = "source-changed", "The source changed while it was read."
     NOT_REVIEWED = "not-reviewed", "The version on probation is not the one that was reviewed."
+    NO_OWNER = "no-owner", "The change would leave a project without an owner."
     NOT_ON_PROBATION = "not-on-probation", "The version is final already."
     VERSION_CHANGED = "version-changed", "The version changed during the request."
     INVALID_VERSION = "invalid-version", "The version differs from its records."
@@ -107,6 +108,7 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    BUSY = "busy", "Too many requests run and wait already; send the request again later."
     STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
     UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
@@ -234,6 +236,13 @@ class Missing(GobblerError):
 
 class Fault(GobblerError):
     """The service, its filesystem or a file of the registry is broken (HTTP 500)."""
+
+
+class Busy(Fault):
+    """Other requests have all the places, for now (HTTP 503)."""
+
+    status = 503
+    default_code = Code.BUSY
 
 
 class Misconfigured(Fault):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.context import RequestContext
+from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import flush_tree, raising_not_durable
@@ -26,13 +27,17 @@ GROWTH_BYTES_PER_YEAR = 1_000_000_000
 
 
 def create_project(context: RequestContext, request: CreateProject) -> dict[str, object]:
-    """Make the project, if the user is an administrator and there is none of that name."""
+    """Make the project, if the user is an administrator and there is none of that name.
+
+    The answer may have ``warnings``.
+    """
     project = check_name("project", request.project)
     if context.user not in context.service.admins:
         raise Forbidden(
             f"user {quoted(context.user)} may not create a project: only administrators may"
         )
-    permissions = _initial(request.permissions or LoosePermissions(), context.user)
+    asked = request.permissions or LoosePermissions()
+    permissions = _initial(asked, context.user)
     registry = context.service.registry
     if registry.has(project):
         raise _exists(project)
@@ -52,7 +57,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
             journal.commit()
         with raising_not_durable(f"project {quoted(project)}"):
             journal.flush(context.service.durability)
-    return {}
+    return permission_warnings(context, Permissions(), asked, is_asset=False)
 
 
 def _initial(asked: LoosePermissions, user: str) -> Permissions:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
+from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
@@ -20,22 +21,25 @@ from gobbler.rules.permissions import is_asset_owner, is_project_owner, updated
 
 
 def set_permissions(context: RequestContext, request: SetPermissions) -> dict[str, object]:
-    """Replace each given property; the answer has no fields of its own."""
+    """Replace each given property; the answer may have ``warnings``."""
     project = check_name("project", request.project)
-    check_uploaders(request.permissions.uploaders or (), "$.permissions.uploaders")
+    asked = request.permissions
+    check_uploaders(asked.uploaders or (), "$.permissions.uploaders")
     if request.asset is None:
-        _set_for_project(context, project, request.permissions)
-        return {}
+        before = _set_for_project(context, project, asked)
+        return permission_warnings(context, before, asked, is_asset=False)
     asset = AssetKey.checked(project, request.asset)
     check_project(context.service.registry, project)
-    while not _set_for_asset(context, asset, request.permissions):
+    own = context.service.registry.asset_permissions(asset)
+    while not _set_for_asset(context, asset, asked):
         continue
-    return {}
+    return permission_warnings(context, own or Permissions(), asked, is_asset=True)
 
 
-def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> None:
+def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> Permissions:
+    """Write the project's file; returns what it held before."""
     registry = context.service.registry
-    _check_owner(context, project)  # before a lock is taken
+    before = _check_owner(context, project)  # before a lock is taken
     replace_record(
         context,
         changing_project(registry, project),
@@ -43,6 +47,7 @@ def _set_for_project(context: RequestContext, project: str, asked: LoosePermissi
         lambda: encode(updated(_check_owner(context, project), asked)),
         _change(project),
     )
+    return before
 
 
 def _check_owner(context: RequestContext, project: str) -> Permissions:

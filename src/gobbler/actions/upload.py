@@ -46,7 +46,7 @@ class Outdated(Exception):
 
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
-    """Publish the source as a new version; the answer has no fields of its own."""
+    """Publish the source as a new version; the answer may have ``warnings``."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
     source = StagedSource.identify(
@@ -58,10 +58,10 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     )
     for _ in range(UPLOAD_ATTEMPTS):
         try:
-            _attempt(context, request, key, source)
+            warnings = _attempt(context, request, key, source)
         except Outdated:
             continue
-        return {}
+        return {"warnings": warnings} if warnings else {}
     raise Fault(
         f"the registry changed {UPLOAD_ATTEMPTS} times during the upload to {quoted(key.path)}",
         code=Code.CONTENTION,
@@ -71,7 +71,8 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
 
 def _attempt(
     context: RequestContext, request: Upload, key: VersionKey, source: StagedSource
-) -> None:
+) -> list[str]:
+    """Publish the source, unless it is :class:`Outdated`; returns what to warn of."""
     service, registry = context.service, context.service.registry
     right = authorise(context, key)
     plan = _plan(context, key, source, ignore_dot=bool(request.ignore_dot))
@@ -121,6 +122,7 @@ def _attempt(
                 ingested.fingerprints,
                 adopted=own if adopt else (),
             )
+    return plan.warnings
 
 
 def authorise(context: RequestContext, key: VersionKey) -> UploadRight:

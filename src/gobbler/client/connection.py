@@ -14,10 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
+from gobbler.client import staged_copies
 from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
+from gobbler.client.notices import notify_of_answer
 from gobbler.client.resolve import (
     ServiceConfig,
     check_default_service,
@@ -294,8 +296,11 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if self.url:
-            return submit(self.http, self.staging_directory, action, fields)
-        return self.start(action, **fields).wait()
+            answer = submit(self.http, self.staging_directory, action, fields)
+        else:
+            answer = self.start(action, **fields).wait()
+        notify_of_answer(answer)
+        return answer
 
     def request_as(self, kind: type[T], action: str, **fields: object) -> T:
         """Send the request ``action`` and return the answer as a ``kind``."""
@@ -328,11 +333,13 @@ class Connection:
         """
         job = self.start(action, **fields)
         try:
-            return job.wait(progress=progress)
+            answer = job.wait(progress=progress)
         except BaseException as error:
             if not isinstance(error, Exception) and not job.state().is_final:
                 job.cancel()
             raise
+        notify_of_answer(answer)
+        return answer
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
@@ -341,4 +348,6 @@ class Connection:
     def _job(self, name: str, *, is_new: bool) -> Job:
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)
         cancel = functools.partial(self.request, "cancel_job", job=name)
-        return Job(name, reader, cancel, is_new=is_new)
+        job = Job(name, reader, cancel, is_new=is_new)
+        job.when_ended(functools.partial(staged_copies.remove_of_job, name))
+        return job

@@ -9,20 +9,45 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Mapping
 
-from gobbler.errors import GobblerWarning, printable
+from gobbler.errors import GobblerWarning, printable, shortened
 
 
 class LeftOut(GobblerWarning):
     """An upload leaves out names of the directory."""
 
 
+class NotKept(GobblerWarning):
+    """A version does not keep something of a file, such as that it is executable."""
+
+
 class NothingNew(GobblerWarning):
     """An upload takes no file, or only what the latest version has."""
 
 
+class Ignored(GobblerWarning):
+    """The service ignores a part of the request."""
+
+
+class Doubtful(GobblerWarning):
+    """The service did what was asked, but it is hardly what was meant."""
+
+
 class StepFailed(GobblerWarning):
     """An optional step failed; what was asked is done without it."""
+
+
+MAX_REMARKS = 20
+"""Largest number of remarks of a service of each kind that are shown."""
+
+
+class Unvalidated(GobblerWarning):
+    """No service answers, so what the cache has is used without asking whether it still exists."""
+
+
+class Waiting(GobblerWarning):
+    """Another process does what is asked, so this one waits for it."""
 
 
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")
@@ -44,6 +69,19 @@ def notify_once(text: str, category: type[GobblerWarning]) -> None:
             return
         _told.add((category, text))
     notify(text, category)
+
+
+def notify_of_answer(answer: Mapping[str, object]) -> None:
+    """Warn the caller of what the service remarks in the answer to a request."""
+    for place in _texts(answer.get("ignored")):
+        notify(f"the service does not know {place}, and ignored it", Ignored)
+    for remark in _texts(answer.get("warnings")):
+        notify(remark, Doubtful)
+
+
+def _texts(listed: object) -> list[str]:
+    found = listed if isinstance(listed, list | tuple) else ()
+    return [shortened(text) for text in found[:MAX_REMARKS] if isinstance(text, str)]
 
 
 def _callers_level() -> int:

@@ -42,10 +42,11 @@ logger = logging.getLogger(__name__)
 class JobMonitor:
     """The progress and the cancel token of a job: writes its state, and checks its mark."""
 
-    def __init__(self, spool: Spool, lease: Lease, state: JobState) -> None:
+    def __init__(self, spool: Spool, lease: Lease, record: JobRecord, state: JobState) -> None:
         self.state = state
+        self.lease = lease
         self._spool = spool
-        self._lease = lease
+        self._record = record
         self._begun = time.monotonic()
         self._next = self._begun + REPORT_INTERVAL
         self._files = self._size = 0
@@ -71,7 +72,9 @@ class JobMonitor:
         if moment < self._next:
             return
         self._next = moment + REPORT_INTERVAL
-        self._lease.renew()
+        self.lease.renew()
+        if self.lease.is_lost():
+            self._regain()
         if self._spool.records.is_cancelled(self.state.job):
             raise _cancelled()
         progress = self.progress()
@@ -81,6 +84,15 @@ class JobMonitor:
                 self._spool.answers.write_state(
                     msgspec.structs.replace(self.state, progress=progress)
                 )
+
+    def _regain(self) -> None:
+        """Acquire the lease again: something has removed it, perhaps with the whole spool."""
+        with suppress(OSError):  # the next check tries again
+            lease = self._spool.regain(self._record, self.state.attempts)
+            if lease is not None:
+                self.lease.close()
+                self.lease = lease
+                self._spool.answers.write_state(self.state)
 
     def progress(self) -> JobProgress:
         """The progress now."""
@@ -107,7 +119,7 @@ class JobRunner:
         state = msgspec.structs.replace(
             record.state(), state="running", started=format_time(now()), attempts=attempt
         )
-        monitor = JobMonitor(self._spool, lease, state)
+        monitor = JobMonitor(self._spool, lease, record, state)
         started = time.monotonic()
         try:
             if self._spool.answers.has(record.job):
@@ -115,13 +127,14 @@ class JobRunner:
                 self._spool.answers.complete(record.state())
                 self._end(record, attempt)
                 return
-            self._spool.answers.write_state(state)
+            if not self._spool.records.is_cancelled(record.job):
+                self._spool.answers.write_state(state)
             outcome = self._outcome(record, attempt, monitor)
-            if isinstance(outcome.error, WorkspaceInUse):
+            if outcome.error is not None and _is_temporary(outcome.error):
                 self._give_back(record, attempt, outcome.error)
             else:
                 self._answer(record, monitor, attempt, outcome)
-                self._requests.log_job(record.name, record.user, outcome, started)
+                self._requests.log_job(record.name, record.user, outcome, started, record.data)
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
             self._give_back(record, attempt, error)
@@ -129,7 +142,7 @@ class JobRunner:
             logger.exception("job %s: unexpected error", quoted(record.job))
             self._give_back(record, attempt, error)
         finally:
-            lease.release()
+            monitor.lease.release()
 
     def _give_back(self, record: JobRecord, attempt: int, error: Exception) -> None:
         logger.warning("could not begin or answer job %s; retrying: %s", quoted(record.job), error)
@@ -195,3 +208,8 @@ class JobRunner:
 
 def _cancelled() -> Cancelled:
     return Cancelled(CANCELLED, hint="Nothing was changed.")
+
+
+def _is_temporary(error: GobblerError) -> bool:
+    """Whether the job goes back, and is tried again, since others use what it needs."""
+    return isinstance(error, WorkspaceInUse) or error.code == Code.LOCK_TIMEOUT

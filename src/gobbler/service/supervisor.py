@@ -18,11 +18,12 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -36,21 +37,38 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
+from gobbler.service.connections import break_off_all, limit_listener, port_of
 from gobbler.service.listener import inherited_socket, stop_accepting
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
+from gobbler.service.settings import (
+    Settings,
+    check_accounts,
+    check_directories,
+    check_index,
+    warn_about_root,
+)
+from gobbler.service.transfers import STALLED_AFTER
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
 """Milliseconds in which a client must have sent its headers."""
+
+BUFFER_SIZE = 64 * 1024
+"""Bytes of one connection that the server buffers; also the largest size of the headers."""
 
 LISTEN_BACKLOG = 4096
 """Connections that wait to be accepted."""
 
 MAX_CONNECTIONS = 16_384
 """Connections that an HTTP worker keeps open; idle ones must not keep others out."""
+
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a thread of an HTTP worker lets another one run."""
+
+ANSWERED_WITHIN = 5.0
+"""Seconds after the grace period in which requests that were cancelled are answered."""
 
 HTTP_KILL_AFTER = 10
 """Seconds after the grace period at which an HTTP worker that does not end is killed."""
@@ -131,6 +149,23 @@ class _HttpServer(MPServer):
         self._metrics.incr_spawn(self.workers)
         self.on_forked()
 
+    def _stop_workers(self) -> None:
+        """Stop all workers, and kill those that do not end in time.
+
+        Granian's own way asks whether a process lives while another thread reaps it, and then
+        reports that it killed a worker which has ended.
+        """
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True
+            worker.inner.terminate()
+        living = {worker.inner.sentinel: worker for worker in self.wrks}
+        _wait_for(living, self.workers_kill_timeout or 0)
+        for worker in living.values():
+            logger.warning("killing HTTP worker %d, which does not stop", worker.idx + 1)
+            worker.inner.kill()
+        _wait_for(living, HTTP_KILL_AFTER)
+        self.wrks.clear()
+
     def _respawn_workers(
         self,
         workers: Sequence[int],
@@ -140,6 +175,15 @@ class _HttpServer(MPServer):
     ) -> None:
         del target_loader
         super()._respawn_workers(workers, spawn_target, self.later_loader, delay)
+
+
+def _wait_for(living: dict[int, HttpWorker], seconds: float) -> None:
+    """Wait until these workers have ended; those that have not after ``seconds`` are left."""
+    deadline = time.monotonic() + seconds
+    while living and (left := deadline - time.monotonic()) > 0:
+        for ended in wait(list(living), left):
+            if isinstance(ended, int):
+                del living[ended]
 
 
 class Supervisor:
@@ -174,7 +218,9 @@ class Supervisor:
             port=settings.port,
             interface=Interfaces.ASGI,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_TIMEOUT, max_buffer_size=BUFFER_SIZE
+            ),
             websockets=False,
             workers=settings.workers,
             backlog=LISTEN_BACKLOG,
@@ -183,7 +229,7 @@ class Supervisor:
             respawn_failed_workers=True,
             respawn_interval=0.1,
             log_dictconfig=config,
-            log_level=LogLevels.debug if debug else LogLevels.warning,
+            log_level=LogLevels.debug if debug else LogLevels.error,
         )
         self._http.on_startup(self._handle_signals)
         self._http.on_forked = self._start_others
@@ -258,6 +304,10 @@ class Supervisor:
             self._http.main_loop_interrupt.set()
             return
         settings = self._settings
+        # A directory server may take long, and nobody waits for what is only a warning.
+        threading.Thread(
+            target=check_accounts, args=[settings], name="accounts", daemon=True
+        ).start()
         start_background_tasks(settings, self._metrics)
         if settings.jobs:
             self._jobs.start()
@@ -293,10 +343,16 @@ def _load(
     die_with(supervisor)
     os.umask(0o022)
     metrics.join()
+    # A thread that walks a large tree must not keep the event loop waiting for long.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     application = Application(settings, metrics)
+    port = settings.port if listener is None else port_of(listener)
+    threading.Thread(
+        target=limit_listener, args=(port, STALLED_AFTER), name="limits", daemon=True
+    ).start()
     threading.Thread(
         target=_stop_in_time,
-        args=(application, stopping, listener, settings.grace),
+        args=(application, stopping, listener, port, settings.grace),
         name="grace",
         daemon=True,
     ).start()
@@ -304,7 +360,11 @@ def _load(
 
 
 def _stop_in_time(
-    application: Application, stopping: Connection, listener: int | None, grace: float
+    application: Application,
+    stopping: Connection,
+    listener: int | None,
+    port: int,
+    grace: float,
 ) -> None:
     """Take no more requests when the service stops, and cancel those that take too long.
 
@@ -316,3 +376,5 @@ def _stop_in_time(
     application.stop(refusing=listener is None)
     time.sleep(grace)
     application.new.cancel_all("the service is stopping")
+    time.sleep(ANSWERED_WITHIN)
+    break_off_all(port)  # the server would wait for clients that read nothing

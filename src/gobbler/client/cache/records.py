@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import logging
 import os
 import secrets
 import time
@@ -31,6 +30,7 @@ from gobbler.client.cache.placement import LeaseProgress, flush_file, mark_used,
 from gobbler.client.cache.user_directory import is_own_file
 from gobbler.client.download import SMALL_FILE, Downloaded, download, validator_of, write_file
 from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.notices import Unvalidated, notify
 from gobbler.client.parallel import ForkSafeLock, Stop
 from gobbler.errors import Code, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
@@ -45,8 +45,6 @@ MANY_RECORDS = 1000
 
 OUTAGE_SECONDS = 60.0
 """Seconds for which the client does not ask again after no service answered."""
-
-logger = logging.getLogger(__name__)
 
 
 class Records:
@@ -79,7 +77,7 @@ class Records:
             told = time.monotonic() < self._outage_until
             self._outage_until = time.monotonic() + OUTAGE_SECONDS
         if not told and error.code != Code.OFFLINE:
-            logger.warning("%s; using what the cache has of it", error.reason)
+            notify(f"{error.reason}; using what the cache has", Unvalidated)
 
     def _is_valid(self, path: str) -> bool:
         with self._lock:
