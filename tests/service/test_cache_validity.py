@@ -17,6 +17,7 @@ import pytest
 import pygobbler
 from gobbler.client import Client
 from gobbler.client.address import digest
+from gobbler.client.cache.comparison import GONE, REPLACED
 from gobbler.client.errors import NoAnswer
 from gobbler.client.notices import Unvalidated
 from gobbler.errors import Code, GobblerError, Missing
@@ -215,6 +216,31 @@ def test_on_the_command_line(run, published, republish, client, tmp_path, servic
     code, _, err = run("fetch", "no/such/1", "--offline")
     assert code == 6
     assert "--offline" in err
+
+
+def test_verification_notices_it_too(far, published, republish, client, proxy, monkeypatch):
+    def addresses() -> set[tuple[str, str]]:
+        return {(each.entry.path, each.problem) for each in far().cache.verify()}
+
+    far().fetch_directory(published)
+    far().fetch_file(f"{published}/foo")
+    proxy.seen.clear()
+    assert addresses() == set()
+    assert proxy.seen == [(f"/fetch/{published}/..manifest", 304)]
+    republish("new")
+    both = {published, f"{published}/foo", f"{published}/..manifest"}
+    assert addresses() == {(path, REPLACED) for path in both}
+    assert [*far(offline=True).cache.verify()] == []
+    far().cache.remove(*(each.entry for each in far().cache.verify()))
+    assert far().cache.entries() == []
+    assert list(Path(far().cache).glob("*/validators/*")) == []
+    far().fetch_directory(published)
+    client.admin.delete_version(*published.split("/"))
+    assert addresses() == {(path, GONE) for path in both - {f"{published}/foo"}}
+    monkeypatch.setattr("gobbler.client.retry.READ_PAUSE", 0.001)
+    proxy.is_down.set()
+    with pytest.warns(Unvalidated, match="not compared"):
+        assert addresses() == set()
 
 
 def test_damage_in_the_cache_is_repaired(far, published, tmp_path):

@@ -59,10 +59,14 @@ class Scan:
 
 @dataclass(frozen=True)
 class PublishedVersion:
-    """A version that is linked to, as far as a plan needs it."""
+    """A version that is linked to, as far as a plan needs it.
+
+    ``is_restricted``: fewer users may read it than the new version.
+    """
 
     manifest: Manifest
     on_probation: bool
+    is_restricted: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,8 @@ def _registry_link(
         return f"is in a version that does not exist: {quoted(target.key.path)}"
     if version.on_probation:
         return f"is in a version on probation: {quoted(target.key.path)}"
+    if version.is_restricted:
+        return f"is in a version that fewer users may read: {quoted(target.key.path)}"
     entry = version.manifest.get(target.path)
     if entry is None:
         return f"is not a file of {quoted(target.key.path)}"

@@ -32,6 +32,7 @@ from gobbler.model.names import INCOMING, LOGS, VersionKey
 from gobbler.model.records import decode, parse_time
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.registry.reserve import fill_reserve
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
 from gobbler.service.staging_cleanup import (
@@ -209,6 +210,7 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
     limit = time.time() - WRITE_TIMEOUT
     try:
         completed, removed = recover(Registry(settings.registry), settings.durability)
+        fill_reserve(Registry(settings.registry))
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
@@ -231,7 +233,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}")
+                    shutil.rmtree(f"{incoming}/{name}", ignore_errors=True)
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:

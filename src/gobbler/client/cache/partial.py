@@ -172,8 +172,9 @@ def _make_or_wait(root: Path, key: str, what: str, is_done: Callable[[], bool]) 
     while True:
         scratch = _make(root, key)
         if scratch is not None:
-            # It may be done by now, though the directory listing of this host does not show it.
-            if pause > _FIRST_POLL and is_done():
+            # It may be done by now, though this host of a network filesystem does not see it yet:
+            # it remembers what was not there until it reads the directory again.
+            if pause > _FIRST_POLL and _listed(root / "trees") is not None and is_done():
                 with _removed_at_the_end(scratch):
                     return None
             return scratch
