@@ -23,7 +23,8 @@ from typing import ClassVar
 
 import requests
 
-from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
+from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable, quoted
+from gobbler.model.names import VersionKey
 
 
 class RequestFailed(GobblerError, requests.HTTPError):
@@ -118,7 +119,8 @@ def error_from_answer(
     fields = {
         key: value for key, value in answer.items() if key not in ("status", "reason", "code")
     }
-    reason = str(answer.get("reason") or default_reason)
+    given = answer.get("reason")
+    reason = given if isinstance(given, str) and given else default_reason
     word = answer.get("code")
     is_word = isinstance(word, str) and bool(word)
     code = _CODES.get(str(word), str(word)) if is_word else _code_without_word(status, reason)
@@ -139,3 +141,19 @@ def _code_without_word(status: int, reason: str) -> Code | str | None:
     if status == Refused.status and _GO_MISSING_REQUEST.search(reason):
         return Code.MISSING_REQUEST
     return None
+
+
+def incomplete_version(key: VersionKey, path: str = "") -> Missing:
+    """The error for a version without manifest or summary.
+
+    ``path`` is its path where the registry is read directly; otherwise the service answered 404.
+    """
+    reason = f"version {quoted(key.path)} is not complete: its records are missing"
+    hint = (
+        "Its upload may go on. If it broke off, an administrator removes the rest: "
+        f"gobbler delete {key.path} --force"
+    )
+    code = Code.INCOMPLETE_VERSION
+    if path:
+        return NotThere(reason, path, code=code, hint=hint)
+    return RequestMissing(reason, code=code, hint=hint)

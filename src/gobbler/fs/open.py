@@ -26,6 +26,9 @@ from gobbler.fs.os_errors import with_path
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Flags to read a file: do not follow a link, do not wait for the other end of a FIFO."""
 
+RECORD = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Flags to read a record of the registry, where an administrator may have put a FIFO."""
+
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
@@ -277,7 +280,7 @@ def read_file(path: str, where: str, *, own: bool = False) -> bytes:
     :class:`~gobbler.errors.Fault` if it belongs to another account.
     """
     try:
-        with with_path(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
+        with with_path(path), closing(os.open(path, RECORD)) as opened:
             # The built-in open() makes twice as many calls for a small file.
             status = os.fstat(opened)
             if own and status.st_uid != os.geteuid():

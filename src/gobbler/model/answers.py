@@ -47,6 +47,15 @@ class UsageCounted(Success, frozen=True, kw_only=True):
     usage: Annotated[Size, Meta(description="The same as `total`.")]
 
 
+Problems = Annotated[
+    tuple[str, ...] | UnsetType,
+    Meta(
+        description="Manifests that can't be read. Their versions have no links there, by the "
+        "files on disk; their contents are unknown."
+    ),
+]
+
+
 class UploadAllowed(Success, frozen=True, kw_only=True):
     """The answer of `check_upload`: at this moment, the upload is allowed."""
 
@@ -71,6 +80,7 @@ class LinksRerouted(Success, frozen=True, kw_only=True):
     """The answer of `reroute_links`."""
 
     changes: tuple[LinkChanged, ...]
+    problems: Problems = UNSET
 
 
 class JobsListed(Success, frozen=True, kw_only=True):
@@ -154,6 +164,7 @@ class LinksFound(Struct, frozen=True):
     shared: Annotated[
         tuple[Shared, ...], Meta(description="Other versions with some of the same contents.")
     ]
+    problems: Problems = UNSET
 
 
 class DirectoryHealth(Struct, frozen=True):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.fs.open import closing, open_directory, read_file
-from gobbler.fs.removal import is_older, remove
+from gobbler.fs.removal import is_older, remove, remove_tree_quietly
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import IndexUpdater
@@ -32,6 +31,7 @@ from gobbler.model.names import INCOMING, LOGS, VersionKey
 from gobbler.model.records import decode, parse_time
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.registry.reserve import fill_reserve
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
 from gobbler.service.staging_cleanup import (
@@ -90,7 +90,7 @@ def clean_up(settings: Settings, metrics: Metrics) -> None:
         cleaned = Cleaned()
         try:
             task(settings, time.time(), cleaned)
-        except (GobblerError, OSError):
+        except Exception:
             cleaned.count(removed=False)
             logger.exception("could not clean up: %s", what)
         metrics.add("gobbler_cleanup_removed", cleaned.removed, what)
@@ -209,11 +209,12 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
     limit = time.time() - WRITE_TIMEOUT
     try:
         completed, removed = recover(Registry(settings.registry), settings.durability)
+        fill_reserve(Registry(settings.registry))
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
-    except (GobblerError, OSError):
-        logger.exception("recovery failed")
+    except Exception:
+        logger.exception("recovery failed; the service tries again")
         return
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
@@ -231,7 +232,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}")
+                    remove_tree_quietly(f"{incoming}/{name}")
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
