@@ -224,15 +224,14 @@ class Cache:
         with self._opened():
             known = self._expected(path, overwrite=overwrite)
             key = version_of(path)
-            if key is not None and key.path == path and not known.version:
-                RemoteSource(self._http).walk(path)  # raises if it is not there
-                check_complete(path, "", is_local=False)
             try:
+                if key is not None and key.path == path and not known.version:
+                    RemoteSource(self._http).walk(path)  # raises if it is not there
+                    check_complete(path, "", is_local=False)
                 target = self._directory(path, known, overwrite, concurrent, progress)
             except (Unreachable, Missing):
                 raise
             except RequestFailed as error:
-                key = version_of(path)
                 if key is None or known.version:
                     raise
                 raise _no_version(key) from error  # the Go service fails to list what is gone
