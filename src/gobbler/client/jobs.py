@@ -19,7 +19,7 @@ from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.notices import notify_of_answer
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
-from gobbler.errors import GobblerError, Missing
+from gobbler.errors import GobblerError, Missing, printable
 from gobbler.fs.clock import time_at
 from gobbler.fs.open import READ, closing, read_all
 from gobbler.model.jobs import (
@@ -136,7 +136,8 @@ class Job:
 
     def __repr__(self) -> str:
         """The name, and the state that was read last; nothing is read."""
-        return f"<Job {self.name}: {'unknown' if self._last is None else self._last.state}>"
+        state = "unknown" if self._last is None else self._last.state
+        return printable(f"<Job {self.name}: {state}>")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self.name == other.name and self._reader == other._reader
