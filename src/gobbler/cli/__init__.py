@@ -100,8 +100,8 @@ def cli() -> None:
 
     Commands use the service that --url, GOBBLER_URL or 'gobbler config' names, otherwise the
     one on this machine. Exit codes: 0 done, 1 the service failed, 2 wrong command line, 3
-    refused, 4 not allowed, 5 not found, 6 no service answers, 130 interrupted, 143
-    terminated.
+    refused, 4 not allowed, 5 not found, 6 no service answers, 130 interrupted, 141 nobody
+    reads the output, 143 terminated.
     """
 
 

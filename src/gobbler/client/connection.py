@@ -304,10 +304,9 @@ class Connection:
         The fields are those in docs/http.md; those that are ``None`` are left out. Without the
         address of a service the request goes through the spool of ``staging``.
         """
-        if self.url:
-            answer = submit(self.http, self.staging_directory, action, fields)
-        else:
-            answer = self.start(action, **fields).wait()
+        if not self.url:
+            return self.start(action, **fields).wait()
+        answer = submit(self.http, self.staging_directory, action, fields)
         notify_of_answer(answer)
         return answer
 
@@ -342,13 +341,11 @@ class Connection:
         """
         job = self.start(action, **fields)
         try:
-            answer = job.wait(progress=progress)
+            return job.wait(progress=progress)
         except BaseException as error:
             if not isinstance(error, Exception) and not job.state().is_final:
                 job.cancel()
             raise
-        notify_of_answer(answer)
-        return answer
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
