@@ -18,7 +18,7 @@ import msgspec
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.notices import notify_of_answer
-from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
+from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_SHORT_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing, printable
 from gobbler.fs.clock import time_at
 from gobbler.fs.open import READ, closing, read_all
@@ -201,7 +201,8 @@ class Job:
                     f"job {self.name} did not end within {timeout:g} seconds",
                     hint=f"It continues. See its state with: gobbler jobs show {self.name}",
                 )
-            pause(seconds)
+            left = seconds if deadline is None else deadline - time.monotonic()
+            pause(max(0.0, min(seconds, left)))
             seconds = next_poll_pause(seconds)
             state = self._visible_state()
         report.update(state)
@@ -218,7 +219,7 @@ class Job:
             except Missing:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(POLL_LONGEST_PAUSE)
+                time.sleep(POLL_SHORT_PAUSE)
 
     def cancel(self) -> JobState:
         """Cancel the job, wait until the service has rolled it back, and return its state.

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, wri
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
+from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
 from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
@@ -61,7 +61,7 @@ class Staged(NamedTuple):
     def remove(self) -> None:
         """Remove what is left of a copy; the service may have consumed most of it."""
         if self.copy is not None:
-            shutil.rmtree(self.copy, ignore_errors=True)
+            remove_tree_quietly(self.copy)
             if not os.path.lexists(self.copy):
                 staged_copies.forget(self.copy)
 
