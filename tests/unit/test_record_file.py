@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,6 +22,17 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
+def _socket(path: Path) -> None:
+    path.unlink()
+    here = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
 def _device(path: Path) -> None:
     path.unlink()
     path.symlink_to("/dev/zero")
@@ -36,6 +48,7 @@ def _large(path: Path) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "fifo": (_fifo, "no regular file"),
+    "socket": (_socket, "no regular file"),
     "device": (_device, "no regular file"),
     "sparse": (_sparse, "NUL byte in the first"),
     "large": (_large, f"larger than {SMALL_LIMIT} bytes"),

@@ -7,6 +7,7 @@ takes more memory than a record may have.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -51,6 +52,10 @@ def read_record(path: str, where: str, *, own: bool = False) -> tuple[os.stat_re
             return status, _content(opened, status.st_size, limit, where)
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a socket
+            raise _damaged(where, "it is no regular file") from None
+        raise
 
 
 def read_file(path: str, where: str, *, own: bool = False) -> bytes:
