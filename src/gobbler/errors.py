@@ -88,6 +88,7 @@ class Code(str, enum.Enum):
     INVALID_SOURCE = "invalid-source", "The source has entries that can't be published."
     SOURCE_CHANGED = "source-changed", "The source changed while it was read."
     NOT_REVIEWED = "not-reviewed", "The version on probation is not the one that was reviewed."
+    NO_OWNER = "no-owner", "The change would leave a project without an owner."
     NOT_ON_PROBATION = "not-on-probation", "The version is final already."
     VERSION_CHANGED = "version-changed", "The version changed during the request."
     INVALID_VERSION = "invalid-version", "The version differs from its records."

@@ -33,4 +33,5 @@ def create_project(
     Raises:
         requests.HTTPError: The service refused the request or failed. The text is its reason.
     """
-    Client(url, staging=staging).admin.create_project(project, owners=owners, uploaders=uploaders)
+    client = Client(url, staging=staging)
+    client.admin.create_project(project, owners=owners, uploaders=uploaders, force=True)

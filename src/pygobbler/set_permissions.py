@@ -94,6 +94,7 @@ def set_permissions(
         uploaders=uploaders,
         global_write=global_write,
         append=append,
+        force=True,
         spoof=spoof,
         dry_run=dry_run,
     )

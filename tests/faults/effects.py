@@ -43,7 +43,7 @@ KILLED = 137
 class Effect:
     """One call: the ``number`` that it is of all, and of those that change something.
 
-    ``change`` is 0 where it changes nothing.
+    ``change`` is 0 where it changes nothing. ``made``: the path that it makes or changes.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Effect:
     function: str
     arguments: tuple[Any, ...]
     place: str
+    made: str
 
     @property
     def changes(self) -> bool:
@@ -89,9 +90,12 @@ class _Counter:
             changes = bool(arguments[1] & os.O_CREAT)
         self._number += 1
         self._change += changes
-        place = _place(arguments[0], options)
+        place = made = _place(arguments[0], options)
+        if function in ("rename", "link", "symlink"):
+            directory = options.get("dst_dir_fd") or options.get("dir_fd")
+            made = _place(arguments[1], {"dir_fd": directory})
         change = self._change if changes else 0
-        self._behaviour(Effect(self._number, change, function, arguments, place))
+        self._behaviour(Effect(self._number, change, function, arguments, place, made))
 
     def _counts(self, subject: object) -> bool:
         if isinstance(subject, int):

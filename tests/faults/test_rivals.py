@@ -96,7 +96,7 @@ class AtTheLastFlush:
     count: int = 0
 
     def __call__(self, effect: Effect) -> None:
-        if not self.done and effect.function == "stat" and is_called_by(flush):
+        if not self.done and effect.function == "scandir" and is_called_by(flush):
             self.done = True
             self.act()
             self.count = 0

@@ -13,7 +13,7 @@ from gobbler.client.handle import names_of
 
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
 
-ALAN = '{"id": "alan", "asset": "a", "until": "2999-01-01T00:00:00Z", "trusted": true}'
+BIN = '{"id": "bin", "asset": "a", "until": "2999-01-01T00:00:00Z", "trusted": true}'
 
 
 @pytest.fixture
@@ -30,22 +30,22 @@ def test_permissions(run, client, project):
     (me,) = client.project(project).permissions().owners
     assert run("permissions", "get", project) == (0, f"owner\t{me}\t\t\t\t\n", "")
     code, out, err = run(
-        "permissions", "add", project, "--owner", "ada", "--uploader", ALAN, "--uploader", "alan"
+        "permissions", "add", project, "--owner", "daemon", "--uploader", BIN, "--uploader", "bin"
     )
     assert (code, err) == (0, "")
     assert out.splitlines() == [
         f"owner\t{me}\t\t\t\t",
-        "owner\tada\t\t\t\t",
-        "uploader\talan\ta\t\t2999-01-01T00:00:00Z\ttrusted",
-        "uploader\talan\t\t\t\t",
+        "owner\tdaemon\t\t\t\t",
+        "uploader\tbin\ta\t\t2999-01-01T00:00:00Z\ttrusted",
+        "uploader\tbin\t\t\t\t",
     ]
     assert out == run("permissions", "get", project)[1]
-    code, out, _ = run("permissions", "set", project, "--uploader", "bob", "--global-write")
-    assert out.splitlines()[2:] == ["uploader\tbob\t\t\t\t", "global write\tyes\t\t\t\t"]
+    code, out, _ = run("permissions", "set", project, "--uploader", "nobody", "--global-write")
+    assert out.splitlines()[2:] == ["uploader\tnobody\t\t\t\t", "global write\tyes\t\t\t\t"]
     code, out, _ = run("permissions", "set", project, "--no-global-write", "--owner", me)
     assert out.splitlines() == [
         f"owner\t{me}\t\t\t\t",
-        "uploader\tbob\t\t\t\t",
+        "uploader\tnobody\t\t\t\t",
         "global write\tno\t\t\t\t",
     ]
 
@@ -75,15 +75,15 @@ def test_taking_permissions_away(run, client, project):
 
 def test_permissions_as_json(as_json, client, project):
     (me,) = client.project(project).permissions().owners
-    changed = ("--owner", "ada", "--uploader", "bob")
+    changed = ("--owner", "daemon", "--uploader", "nobody")
     would = as_json("permissions", "add", project, *changed, "--dry-run")
-    assert would == {"project": project, "owners": [me, "ada"], "uploaders": [{"id": "bob"}]}
+    assert would == {"project": project, "owners": [me, "daemon"], "uploaders": [{"id": "nobody"}]}
     assert as_json("permissions", "get", project)["owners"] == [me]
     assert as_json("permissions", "add", project, *changed) == would
-    assert as_json("permissions", "set", f"{project}/a", "--owner", "ada") == {
+    assert as_json("permissions", "set", f"{project}/a", "--owner", "daemon") == {
         "project": project,
         "asset": "a",
-        "owners": ["ada"],
+        "owners": ["daemon"],
         "uploaders": [],
     }
     assert as_json("permissions", "get", f"{project}/b")["owners"] == []

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client.bulk import ledger as ledger_module
+from gobbler.client.bulk import state_file
 from gobbler.client.bulk.ledger import Ledger, ValidationRecord, hold_claims, ledger_path
+from gobbler.client.notices import StepFailed
 from gobbler.errors import Fault
 from gobbler.model.names import VersionKey
 
@@ -30,7 +31,7 @@ def state(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(params=[True, False], ids=["local", "network"])
 def ledger(request, monkeypatch):
     """On a disk of this host, and as on one that other hosts share."""
-    monkeypatch.setattr(ledger_module, "reports_all_changes", lambda path: request.param)
+    monkeypatch.setattr(state_file, "reports_all_changes", lambda path: request.param)
     with Ledger("http://x", "/data") as opened:
         yield opened
 
@@ -195,9 +196,22 @@ def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
     assert len([p for p in Path(later.path).parent.iterdir() if "damaged" in p.name]) == 0
 
 
-def test_where_nothing_can_be_kept(state):
+def test_where_nothing_can_be_kept(state, tmp_path, monkeypatch):
+    """The results go to the temporary directory; only where that is no use, the run fails."""
     state.parent.mkdir(exist_ok=True)
     state.write_text("a file")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    with pytest.warns(StepFailed, match="can't be recorded in .*recording in .*/temporary/"):
+        ledger = Ledger("http://x", "/data")
+    with ledger:
+        ledger.record(KEY, KEPT)
+    with Ledger("http://x", "/data") as again:
+        assert again.validations() == {KEY: KEPT}
+    for path in temporary.rglob("*.sqlite"):
+        path.unlink()
+        path.mkdir()
     with pytest.raises(Fault, match="can't be recorded") as caught:
         Ledger("http://x", "/data")
     assert "XDG_STATE_HOME" in caught.value.hint

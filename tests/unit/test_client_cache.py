@@ -13,7 +13,6 @@ import pytest
 
 from gobbler.client import Client
 from gobbler.client.cache import placement
-from gobbler.client.cache.cache import default_cache
 from gobbler.client.cache.partial import ABANDONED_SECONDS
 from gobbler.client.errors import NoAnswer
 from gobbler.errors import Fault, GobblerError, Missing, Refused
@@ -208,10 +207,11 @@ def test_what_was_left_by_the_dead_goes_away(version, client, tmp_path):
 
 
 def test_the_default_place(monkeypatch):
+    client = Client("http://127.0.0.1:1", registry="/nowhere")
     monkeypatch.setenv("GOBBLER_CACHE", "/somewhere")
-    assert default_cache() == "/somewhere"
+    assert client.cache.path == "/somewhere"
     monkeypatch.delenv("GOBBLER_CACHE")
-    assert "gobbler" in default_cache()
+    assert "gobbler" in client.cache.path
 
 
 def test_a_summary_on_probation_is_asked_for_again(web, client):

@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from gobbler.client import Client, LinkChange, NewPermissions, RequestFailed
-from gobbler.client.handle import appended, new_permissions
+from gobbler.client.permissions import appended, new_permissions
 from gobbler.model.records import Permissions, Uploader
 from gobbler.model.requests import DeletionTarget, action_of
 
@@ -142,7 +142,7 @@ def test_setting_permissions(asked):
     }
     assert sent("p", **given, append=False)["permissions"] == given
     assert sent("p", owners=[])["permissions"] == {"owners": ["ada", "grace"]}
-    assert sent("p", owners=[], append=False)["permissions"] == {"owners": []}
+    assert sent("p", owners=[], append=False, force=True)["permissions"] == {"owners": []}
     assert sent("p", uploaders=[Uploader("bob")])["permissions"] == {
         "uploaders": [alan, {"id": "bob"}]
     }

@@ -151,3 +151,14 @@ def test_a_failure_of_the_disk_is_no_missing_feature(
     monkeypatch.setattr(os, "copy_file_range", fail)
     found = TOPIC.attempt(storage.copying_inside, str(tmp_path))
     assert found.verdict is FAULT
+
+
+def test_a_filesystem_that_others_fill_is_named(world: World, tmp_path: Path) -> None:
+    here = str(tmp_path)
+    found = storage.neighbours(TOPIC, world.registry, ["/proc", here, "/nowhere"])
+    assert found.verdict is OK
+    shares = os.stat(world.registry.path).st_dev == os.stat(here).st_dev
+    assert (here in found.sentence) is shares
+    assert "/proc" not in found.sentence
+    alone = storage.neighbours(TOPIC, world.registry, ["/proc"])
+    assert "of its own" not in alone.sentence

@@ -11,7 +11,13 @@ import pytest
 
 from gobbler.errors import Code, Fault
 from gobbler.fs import flush as flushing
-from gobbler.fs.flush import Durability, SharedFlush, flush_filesystem, raising_not_durable
+from gobbler.fs.flush import (
+    Durability,
+    SharedFlush,
+    flush_filesystem,
+    flush_tree,
+    raising_not_durable,
+)
 
 
 class Libc:
@@ -75,3 +81,66 @@ def test_a_change_that_is_not_durable_says_so_by_its_code() -> None:
     ):
         raise OSError(errno.EIO, "Input/output error", "/registry")
     assert caught.value.code is Code.NOT_DURABLE
+
+
+def calls_of(monkeypatch: pytest.MonkeyPatch, tree: Path) -> tuple[int, set[str]]:
+    """How often the whole filesystem is flushed for ``tree``, and what is flushed by itself."""
+    libc, flushed = Libc(), set()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        flushed.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    monkeypatch.setattr(flushing, "_libc", libc)
+    monkeypatch.setattr(os, "fsync", fsync)
+    flush_tree(str(tree), Durability.FULL)
+    return libc.called, {os.path.relpath(path, tree.parent) for path in flushed}
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_a_small_tree_is_flushed_by_itself_however_many_links_it_has(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
+) -> None:
+    if slow:
+        monkeypatch.setattr(flushing, "SLOW_FLUSH_SECONDS", -1.0)
+    tree = directory / "tree"
+    for inner in (f"d{number}" for number in range(100)):
+        (tree / inner).mkdir(parents=True)
+        for number in range(10):
+            (tree / inner / f"link-{number}").symlink_to("nowhere")
+    for name in ("one", "d99/two"):
+        (tree / name).write_bytes(b"x")
+    called, flushed = calls_of(monkeypatch, tree)
+    assert called == 0
+    expected = {"tree", "tree/one", "tree/d99/two", *(f"tree/d{number}" for number in range(100))}
+    assert flushed == {".", *expected}
+
+
+def test_a_large_tree_is_flushed_with_its_filesystem(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = directory / "tree"
+    tree.mkdir()
+    for number in range(flushing.FEW_FILES + 1):
+        (tree / str(number)).touch()
+    assert calls_of(monkeypatch, tree) == (1, set())
+
+
+def test_a_flush_in_another_thread_fails_the_change(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flushing, "SLOW_FLUSH_SECONDS", -1.0)
+    (directory / "one").touch()
+    (directory / "two").touch()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if os.readlink(f"/proc/self/fd/{descriptor}").endswith("two"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        flush_tree(str(directory), Durability.FULL)
+    assert caught.value.filename == str(directory / "two")

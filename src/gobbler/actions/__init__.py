@@ -27,6 +27,7 @@ from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lock import cancellable
 from gobbler.model import requests
+from gobbler.model.ignored import ignored_fields
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
 from gobbler.rules.permissions import may_spoof
@@ -79,7 +80,8 @@ def carry_out(
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
 
-    Returns the fields of the answer. Raises :class:`~gobbler.errors.GobblerError` when the request
+    Returns the fields of the answer; ``ignored`` are fields of the request that the service does
+    not know. Raises :class:`~gobbler.errors.GobblerError` when the request
     is wrong, not allowed or fails. Then nothing has changed.
 
     With ``workspace_name``, the name of a resumable workspace, you can call it again after the
@@ -105,7 +107,9 @@ def carry_out(
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
     with cancellable(cancel):
-        return action.carry_out(
+        fields = action.carry_out(
             RequestContext(service, requester, user, started, progress, cancel, workspace_name),
             request,
         )
+    ignored = ignored_fields(data, action.request)
+    return fields | {"ignored": ignored} if ignored else fields

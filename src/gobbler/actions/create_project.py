@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from gobbler.actions.context import RequestContext
+from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import flush_files, raising_not_durable
+from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, QUOTA, USAGE, check_name
 from gobbler.model.records import (
     LoosePermissions,
@@ -26,13 +27,17 @@ GROWTH_BYTES_PER_YEAR = 1_000_000_000
 
 
 def create_project(context: RequestContext, request: CreateProject) -> dict[str, object]:
-    """Make the project, if the user is an administrator and there is none of that name."""
+    """Make the project, if the user is an administrator and there is none of that name.
+
+    The answer may have ``warnings``.
+    """
     project = check_name("project", request.project)
     if context.user not in context.service.admins:
         raise Forbidden(
             f"user {quoted(context.user)} may not create a project: only administrators may"
         )
-    permissions = _initial(request.permissions or LoosePermissions(), context.user)
+    asked = request.permissions or LoosePermissions()
+    permissions = _initial(asked, context.user)
     registry = context.service.registry
     if registry.has(project):
         raise _exists(project)
@@ -45,14 +50,14 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, context.started.year)
         write_new(f"{workspace.tree}/{QUOTA}", encode(quota))
         journal.prepare(None)
-        flush_files(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
                 raise _exists(project)
             journal.commit()
         with raising_not_durable(f"project {quoted(project)}"):
-            journal.flush_directories(context.service.durability)
-    return {}
+            journal.flush(context.service.durability)
+    return permission_warnings(context, Permissions(), asked, is_asset=False)
 
 
 def _initial(asked: LoosePermissions, user: str) -> Permissions:

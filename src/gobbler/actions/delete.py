@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from gobbler.actions.context import RequestContext, check_admin
 from gobbler.errors import GobblerError, Missing, quoted
-from gobbler.fs.flush import flush_filesystem, raising_not_durable
+from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.records import LogEntry
 from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
@@ -30,12 +30,12 @@ def delete_project(context: RequestContext, request: DeleteProject) -> dict[str,
         journal.remove(project, REMOVED)
         journal.prepare(Intent(moves=[]))
         prepare_log(workspace, LogEntry(type="delete-project", project=project))
-        flush_filesystem(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
-                journal.commit(then=lambda: publish_log(registry, workspace))
+                journal.commit(log=lambda: publish_log(registry, workspace))
         with raising_not_durable(f"the removal of {quoted(project)}"):
-            flush_filesystem(registry.root, context.service.durability)
+            journal.flush(context.service.durability)
     return {}
 
 
@@ -52,7 +52,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
         journal = prepare_removal(registry, workspace, removal)
         entry = LogEntry(type="delete-asset", project=asset.project, asset=asset.asset)
         prepare_log(workspace, entry)
-        flush_filesystem(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         try:
             with changing_project(registry, asset.project):
                 if registry.has(asset.path):
@@ -61,7 +61,7 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
         except Missing:
             return {}  # the project was deleted meanwhile
         with raising_not_durable(f"the removal of {quoted(asset.path)}"):
-            flush_filesystem(registry.root, context.service.durability)
+            journal.flush(context.service.durability)
     return {}
 
 
@@ -77,7 +77,7 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
     with context.new_workspace() as workspace:
         journal = prepare_removal(registry, workspace, removal)
         _prepare_log(context, workspace, key, force=force)
-        flush_filesystem(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         try:
             with changing_asset(registry, key.of_asset):
                 if registry.has(key.path):
@@ -87,7 +87,7 @@ def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str,
             if registry.has(key.path):
                 raise
         with raising_not_durable(f"the removal of {quoted(key.path)}"):
-            flush_filesystem(registry.root, context.service.durability)
+            journal.flush(context.service.durability)
     return {}
 
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from gobbler.actions.context import RequestContext, existing_version, owners_of
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
+from gobbler.fs.flush import Durability, flush_tree, raising_not_durable
 from gobbler.fs.open import read_file
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import VersionKey
@@ -40,7 +40,7 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
         _check_review(registry, key, reviewed)
     with context.new_workspace() as workspace:
         journal = _prepare_approval(context, workspace, key, summary)
-        flush_filesystem(workspace.path, durability)
+        flush_tree(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
             if _check_approval(context, key) != summary or _state(registry, key) != state:
@@ -51,7 +51,7 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
                 )
             _commit_approval(context, workspace, key, summary, journal)
         with raising_not_durable(f"version {quoted(key.path)}, as a final one,"):
-            flush_filesystem(registry.root, durability)
+            journal.flush(durability)
     return {}
 
 
@@ -115,7 +115,7 @@ def _commit_approval(
         journal.write("latest", encode(Latest(key.version)), key.of_asset.latest)
     else:
         prepare_log(workspace, version_entry("add-version", key, latest=False), flush=True)
-    journal.commit(then=lambda: publish_log(registry, workspace))
+    journal.commit(log=lambda: publish_log(registry, workspace))
 
 
 def reject_probation(context: RequestContext, request: Reject) -> dict[str, object]:
@@ -156,12 +156,12 @@ def remove_from_probation(
     removal = Removal(key.project, key.path, [key], force)
     with new_workspace(registry.root, workspace_name) as workspace:
         journal = prepare_removal(registry, workspace, removal)
-        flush_filesystem(workspace.path, durability)
+        flush_tree(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             check()
             commit_removal(registry, workspace, removal, journal)
         with raising_not_durable(f"the removal of {quoted(key.path)}"):
-            flush_filesystem(registry.root, durability)
+            journal.flush(durability)
 
 
 def _check_rejection(context: RequestContext, key: VersionKey, *, force: bool) -> None:

@@ -14,7 +14,7 @@ from gobbler.actions.version_scan import (
 )
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
-from gobbler.fs.flush import flush_filesystem, raising_not_durable
+from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Manifest, encode
 from gobbler.model.requests import OfVersion
@@ -45,7 +45,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
         journal = Journal(registry, workspace, marked=True)
         _stage(journal, key, found, plan, manifest)
         journal.prepare(Intent(moves=[], project=key.project, asset=key.asset, version=key.version))
-        flush_filesystem(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
             if not summary.on_probation:
@@ -53,9 +53,9 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
                 prepare_log(
                     workspace, version_entry("reindex-version", key, latest=latest), flush=True
                 )
-            journal.commit(then=lambda: publish_log(registry, workspace))
+            journal.commit(log=lambda: publish_log(registry, workspace))
         with raising_not_durable(f"the new index of {quoted(key.path)}"):
-            flush_filesystem(registry.root, context.service.durability)
+            journal.flush(context.service.durability)
     return {}
 
 

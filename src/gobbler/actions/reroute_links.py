@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gobbler.actions.context import RequestContext, check_admin
-from gobbler.actions.version_scan import links_file
+from gobbler.actions.link_changes import PreparedChanges
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import flush_filesystem, raising_not_durable
+from gobbler.fs.flush import raising_not_durable
 from gobbler.index.search import Choose, Fingerprints, LinkingVersions, Search
 from gobbler.model.names import VersionKey, check_name
 from gobbler.model.progress import CancelToken
-from gobbler.model.records import Manifest, decode_manifest, encode
+from gobbler.model.records import Manifest, decode_manifest
 from gobbler.model.requests import DeletionTarget, RerouteLinks
-from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_registry
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Workspace
-from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.reroute import Change, Rerouting
-from gobbler.transfer.duplicate import Duplicate, duplicate_all
 
 
 class Manifests:
@@ -58,10 +53,16 @@ class LinkImpact:
     linking: LinkingVersions
     changes: list[Change]
 
-    def to_dict(self) -> list[dict[str, object]]:
-        """The changes as they are in the answer, by path."""
+    @property
+    def changes_by_path(self) -> list[dict[str, object]]:
+        """The changes as they are in the answer."""
         changes = [change.to_dict() for change in self.changes]
         return sorted(changes, key=lambda change: str(change["path"]))
+
+    @property
+    def answer(self) -> dict[str, object]:
+        """The fields of the answer."""
+        return {"changes": self.changes_by_path}
 
 
 def link_impact(
@@ -71,6 +72,7 @@ def link_impact(
 
     Raises :class:`~gobbler.errors.Fault` if a manifest is damaged.
     """
+    manifests.forget_changed()
     linking = search.linking_into(choose, lambda *_: cancel.check())
     rerouting = Rerouting(linking.chosen, manifests)
     changes: list[Change] = []
@@ -80,91 +82,8 @@ def link_impact(
     return LinkImpact(linking, changes)
 
 
-def copy_files(context: RequestContext, workspace: Workspace, changes: list[Change]) -> None:
-    """Copy the files of which no other copy survives into the workspace, and verify each."""
-    registry = context.service.registry
-    copies = {
-        _name(number): Duplicate(
-            registry.path(change.former.end.key.file(change.former.end.path)),
-            change.entry.size,
-            change.entry.md5sum,
-        )
-        for number, change in enumerate(changes)
-        if change.is_copy
-    }
-    dispatcher = context.dispatcher(workspace)
-    for problem in duplicate_all(dispatcher, copies, context.service.whitelist):
-        raise Fault(
-            f"{quoted(problem)} can't replace the links to it: its content is not what its "
-            "manifest lists",
-            code=Code.INVALID_VERSION,
-            hint="Validate its version; if the file is right, reindex the version.",
-        )
-
-
-def _name(number: int) -> str:
-    return f"file-{number}"
-
-
-def stage_changes(
-    registry: Registry,
-    journal: Journal,
-    changes: list[Change],
-    manifest_of: Callable[[VersionKey], Manifest],
-) -> dict[str, int]:
-    """Prepare all changes; returns the bytes that they add, by project."""
-    usage: dict[str, int] = defaultdict(int)
-    made: dict[str, str] = {}
-    by_version: dict[VersionKey, list[Change]] = defaultdict(list)
-    for number, change in enumerate(changes):
-        if change.entry.link is not None:
-            text = symlink_text(change.key, change.path, change.entry.link)
-            _make_symlink(text, journal.inside(_name(number)), made)
-        else:
-            usage[change.key.project] += change.entry.size
-        journal.replace_link(_name(number), change.key.file(change.path))
-        by_version[change.key].append(change)
-    for number, (key, of_version) in enumerate(by_version.items()):
-        _stage_records(registry, journal, key, of_version, manifest_of(key), number)
-    return usage
-
-
-def _make_symlink(text: str, path: str, made: dict[str, str]) -> None:
-    # Creating an inode is slow. Links of the same text, as along a chain of versions, can share
-    # one, because a symbolic link never changes.
-    if text in made:
-        try:
-            os.link(made[text], path, follow_symlinks=False)
-        except OSError:
-            del made[text]  # the filesystem allows no more names
-        else:
-            return
-    os.symlink(text, path)
-    made[text] = path
-
-
-def _stage_records(
-    registry: Registry,
-    journal: Journal,
-    key: VersionKey,
-    changes: list[Change],
-    manifest: Manifest,
-    number: int,
-) -> None:
-    new = {**manifest, **{change.path: change.entry for change in changes}}
-    links = links_by_directory(new)
-    directories = sorted({change.path.rpartition("/")[0] for change in changes})
-    for index, directory in enumerate(directories):
-        target = key.file(links_file(directory))
-        if directory in links:
-            journal.write(f"links-{number}-{index}", encode(links[directory]), target)
-        elif registry.has(target):
-            journal.remove(target, f"former-links-{number}-{index}")
-    journal.write(f"manifest-{number}", encode(new), key.manifest)
-
-
-REROUTE_ATTEMPTS = 5
-"""How often a rerouting starts over because the registry changes meanwhile."""
+REROUTE_ROUNDS = 10
+"""How often files are copied before the lock is taken, as others publish links to more of them."""
 
 _NOT_FOUND = {
     1: Code.PROJECT_NOT_FOUND,
@@ -180,22 +99,24 @@ def reroute_links(context: RequestContext, request: RerouteLinks) -> dict[str, o
         _check_names(target)
     registry = context.service.registry
     search, manifests = context.service.search, Manifests(registry)
-    for _ in range(REROUTE_ATTEMPTS):
-        found = link_impact(
+
+    def plan() -> LinkImpact:
+        return link_impact(
             search,
             manifests,
             lambda fingerprints: _deleted_versions(registry, request, fingerprints),
             context.cancel,
         )
-        answer: dict[str, object] = {"changes": found.to_dict()}
-        if request.dry_run or not found.changes or _apply(context, found, manifests, answer):
-            return answer
-        manifests.forget_changed()
-    raise Fault(
-        f"the registry changed {REROUTE_ATTEMPTS} times while links were rerouted",
-        code=Code.CONTENTION,
-        hint="Try again when fewer versions are published.",
-    )
+
+    try:
+        found = plan()
+    except (Missing, Fault):
+        # Perhaps it met a change of another request half-way.
+        with changing_registry(registry):
+            found = plan()
+    if found.changes and not request.dry_run:
+        found = _apply(context, plan, found, manifests)
+    return found.answer
 
 
 def _check_names(target: DeletionTarget) -> None:
@@ -231,23 +152,37 @@ def _deleted_versions(
 
 
 def _apply(
-    context: RequestContext, found: LinkImpact, manifests: Manifests, answer: dict[str, object]
-) -> bool:
-    """Make the changes; ``False`` if the registry has changed since they were planned."""
-    registry, changes = context.service.registry, found.changes
+    context: RequestContext, plan: Callable[[], LinkImpact], found: LinkImpact, manifests: Manifests
+) -> LinkImpact:
+    """Make the changes of the plan ``found``, or of a later one; returns that.
+
+    What takes long is done before the lock. What has changed since is planned again under it.
+    """
+    registry = context.service.registry
     with context.new_workspace() as workspace:
         os.mkdir(workspace.tree, DIRECTORY_MODE)
-        copy_files(context, workspace, changes)
-        journal = Journal(registry, workspace, marked=True)
-        usage = stage_changes(registry, journal, changes, manifests)
-        journal.prepare(Intent(moves=[], recount=sorted(usage)), answer)
-        flush_filesystem(workspace.path, context.service.durability)
-        with changing_registry(registry):
-            if registry.fingerprints() != found.linking.fingerprints:
-                return False
-            for number, (project, added) in enumerate(sorted(usage.items())):
-                journal.add_usage(f"usage-{number}", project, added)
-            journal.commit()
-        with raising_not_durable("the change of the links"):
-            flush_filesystem(registry.root, context.service.durability)
-    return True
+        prepared = PreparedChanges(context, workspace)
+        for _ in range(REROUTE_ROUNDS):
+            prepared.copy_files(found.changes)
+            usage = prepared.stage(found.changes, manifests, found.answer)
+            prepared.flush()
+            with changing_registry(registry):
+                if registry.fingerprints() != found.linking.fingerprints:
+                    found = plan()
+                    if not found.changes:
+                        return found
+                    if not prepared.is_quick(found.changes):
+                        continue  # others need not wait for copies
+                    prepared.copy_files(found.changes, here=True)
+                    usage = prepared.stage(found.changes, manifests, found.answer)
+                    prepared.flush()
+                journal = prepared.commit(usage)
+            with raising_not_durable("the change of the links"):
+                journal.flush(context.service.durability)
+            return found
+    raise Fault(
+        f"{REROUTE_ROUNDS} times, while files were copied that will be deleted, others published "
+        "more links to them",
+        code=Code.CONTENTION,
+        hint="Try again when fewer versions are published.",
+    )

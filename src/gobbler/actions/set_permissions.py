@@ -7,9 +7,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
+from gobbler.actions.permission_warnings import permission_warnings
 from gobbler.errors import Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import flush_directory, flush_files, raising_not_durable
+from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
 from gobbler.model.records import LoosePermissions, Permissions, check_uploaders, encode
 from gobbler.model.requests import SetPermissions
@@ -20,22 +21,25 @@ from gobbler.rules.permissions import is_asset_owner, is_project_owner, updated
 
 
 def set_permissions(context: RequestContext, request: SetPermissions) -> dict[str, object]:
-    """Replace each given property; the answer has no fields of its own."""
+    """Replace each given property; the answer may have ``warnings``."""
     project = check_name("project", request.project)
-    check_uploaders(request.permissions.uploaders or (), "$.permissions.uploaders")
+    asked = request.permissions
+    check_uploaders(asked.uploaders or (), "$.permissions.uploaders")
     if request.asset is None:
-        _set_for_project(context, project, request.permissions)
-        return {}
+        before = _set_for_project(context, project, asked)
+        return permission_warnings(context, before, asked, is_asset=False)
     asset = AssetKey.checked(project, request.asset)
     check_project(context.service.registry, project)
-    while not _set_for_asset(context, asset, request.permissions):
+    own = context.service.registry.asset_permissions(asset)
+    while not _set_for_asset(context, asset, asked):
         continue
-    return {}
+    return permission_warnings(context, own or Permissions(), asked, is_asset=True)
 
 
-def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> None:
+def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> Permissions:
+    """Write the project's file; returns what it held before."""
     registry = context.service.registry
-    _check_owner(context, project)  # before a lock is taken
+    before = _check_owner(context, project)  # before a lock is taken
     replace_record(
         context,
         changing_project(registry, project),
@@ -43,6 +47,7 @@ def _set_for_project(context: RequestContext, project: str, asked: LoosePermissi
         lambda: encode(updated(_check_owner(context, project), asked)),
         _change(project),
     )
+    return before
 
 
 def _check_owner(context: RequestContext, project: str) -> Permissions:
@@ -87,14 +92,14 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
         new = updated(Permissions(), asked, is_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
         journal.prepare(None)
-        flush_files(workspace.path, context.service.durability)
+        flush_tree(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
             _check_owner(context, asset.project)
             if registry.has(asset.path):
                 return False
             journal.commit()
         with raising_not_durable(_change(asset.path)):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True
 
 
@@ -153,8 +158,8 @@ def _by_journal(
             journal = Journal(context.service.registry, workspace, marked=False)
             journal.write("record", data, target)
             journal.prepare(None)
-            flush_files(workspace.path, context.service.durability)
+            flush_tree(workspace.path, context.service.durability)
             journal.commit()
         with raising_not_durable(change):
-            journal.flush_directories(context.service.durability)
+            journal.flush(context.service.durability)
     return True

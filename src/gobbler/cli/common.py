@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-import msgspec
 from click.shell_completion import CompletionItem
 
 from gobbler.cli import terminal
@@ -19,7 +18,8 @@ from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
-from gobbler.errors import Unreachable
+from gobbler.client.permissions import parse_uploader
+from gobbler.errors import Refused, Unreachable
 from gobbler.model.records import Uploader
 
 Command = Callable[..., Any]
@@ -39,18 +39,22 @@ def _completed(
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
+insist = click.option(
+    "--force",
+    is_flag=True,
+    help="Accept that nobody owns the project, and names that no user can have.",
+)
+
 dry_run = click.option("--dry-run", is_flag=True, help="Change nothing; show what would change.")
 
 spoof = click.option("--spoof", metavar="USER", help="Act for USER, if the service allows it.")
 
 
 def _uploader(text: str) -> Uploader:
-    if not text.lstrip().startswith("{"):
-        return Uploader(text)
     try:
-        return msgspec.json.decode(text, type=Uploader)
-    except msgspec.DecodeError as error:
-        raise click.BadParameter(f"{text}: {error}") from error
+        return parse_uploader(text)
+    except Refused as error:
+        raise click.BadParameter(error.message) from error
 
 
 uploaders = click.option(

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.client import config
-from gobbler.client.cache.cache import default_cache
+from gobbler.client import config, config_editor
 from gobbler.client.config import KEYS, SERVICE_KEYS, ConfigFile
 from gobbler.client.resolve import (
     SETTINGS,
@@ -18,6 +17,9 @@ from gobbler.client.resolve import (
     resolve_cache,
     resolve_service,
 )
+from gobbler.client.service_url import shown_url
+from gobbler.client.user_directories import default_cache
+from gobbler.errors import Code, Refused
 
 _site = click.option(
     "--site", is_flag=True, help="Use the file for all users of this machine instead of yours."
@@ -85,6 +87,8 @@ def show(service: str | None, as_json: bool) -> None:
 def _settings(located: ServiceConfig, files: list[ConfigFile]) -> dict[str, Setting | None]:
     cache = resolve_cache(os.environ, files) or Setting(default_cache(), "default")
     settings = {name: located.settings.get(name) for name in SETTINGS}
+    if (url := settings["url"]) is not None:
+        settings["url"] = url._replace(value=shown_url(url.value))
     return {"service": located.service, **settings, "cache": cache}
 
 
@@ -129,8 +133,9 @@ def set_(setting: str, value: str, site: bool, as_json: bool) -> None:
       sudo gobbler config set --site default lab
     """
     file = _path(site)
-    config.set_value(file, setting, value, os.environ)
-    _report(file, {"setting": setting, "value": value}, as_json=as_json)
+    config_editor.set_value(file, setting, value, os.environ)
+    shown = shown_url(value) if setting.endswith(".url") else value
+    _report(file, {"setting": setting, "value": shown}, as_json=as_json)
 
 
 @command.command(short_help="Remove a setting from your configuration file.")
@@ -146,13 +151,20 @@ def unset(setting: str, site: bool, as_json: bool) -> None:
       gobbler config unset service.lab
     """
     file = _path(site)
-    config.unset_value(file, setting, os.environ)
+    config_editor.unset_value(file, setting, os.environ)
     _report(file, {"setting": setting}, as_json=as_json)
 
 
 def _path(site: bool) -> str:
     files = config.site_configs(os.environ) if site else []
-    return files[0] if files else config.user_config(os.environ)
+    found = files[0] if files else config.user_config(os.environ)
+    if not found:
+        raise Refused(
+            "there is no place for a configuration file of yours: this account has no home",
+            code=Code.MISCONFIGURED,
+            hint="Set GOBBLER_CONFIG to the path of a file.",
+        )
+    return found
 
 
 def _report(file: str, changed: dict[str, Any], *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from gobbler.model.records import Uploader
 @click.argument("project")
 @click.option("--owner", "owners", multiple=True, metavar="USER", help="An owner, by default you.")
 @common.uploaders
+@common.insist
 @common.changes
 @common.as_json
 def command(
@@ -20,6 +21,7 @@ def command(
     project: str,
     owners: tuple[str, ...],
     uploaders: tuple[Uploader, ...],
+    force: bool,
     as_json: bool,
 ) -> None:
     """Create the project PROJECT. Only administrators of the service can do this.
@@ -34,7 +36,9 @@ def command(
       gobbler create-project weather --uploader \\
         '{"id": "alan", "asset": "stations", "until": "2027-01-01T00:00:00Z", "trusted": true}'
     """
-    client.admin.create_project(project, owners=owners or None, uploaders=uploaders or None)
+    client.admin.create_project(
+        project, owners=owners or None, uploaders=uploaders or None, force=force
+    )
     if as_json:
         terminal.print_json({"project": project})
     else:

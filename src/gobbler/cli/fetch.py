@@ -19,7 +19,7 @@ from gobbler.errors import Code, Refused, quoted
     "--to",
     "destination",
     metavar="PATH",
-    help="Copy it to PATH: a new path, or for a file, also an existing directory.",
+    help="Copy it to PATH: a new path or an empty directory; for a file, also any directory.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace files in the cache.")
 @common.jobs

@@ -8,6 +8,7 @@ import click
 
 from gobbler.cli import common, terminal
 from gobbler.client import Client
+from gobbler.client.service_url import shown_url
 
 
 @click.command()
@@ -22,12 +23,13 @@ def command(client: Client, as_json: bool) -> None:
     """
     client.info()  # fails before any output if no service answers
     staging, registry = client.staging, client.registry
+    url = shown_url(client.url or "")
     can_change = os.access(staging, os.W_OK | os.X_OK)
     can_read = os.path.isdir(registry)
     if as_json:
         terminal.print_json(
             {
-                "url": client.url,
+                "url": url,
                 "staging": staging,
                 "registry": registry,
                 "staging_writable": can_change,
@@ -37,6 +39,6 @@ def command(client: Client, as_json: bool) -> None:
         return
     change = "writable: changes work" if can_change else "not writable here: no changes"
     read = "mounted: direct reads" if can_read else "not mounted here: reads over HTTP"
-    click.echo(f"service   {client.url}")
+    click.echo(f"service   {url}")
     click.echo(f"staging   {terminal.printable(staging)} ({change})")
     click.echo(f"registry  {terminal.printable(registry)} ({read})")

@@ -47,6 +47,7 @@ def _changing(function: common.Command) -> common.Command:
     @_address
     @_owners
     @common.uploaders
+    @common.insist
     @common.dry_run
     @common.spoof
     @common.changes
@@ -88,6 +89,7 @@ def set_(
     owners: tuple[str, ...],
     uploaders: tuple[Uploader, ...],
     global_write: bool | None,
+    force: bool,
     dry_run: bool,
     spoof: str | None,
     as_json: bool,
@@ -109,6 +111,7 @@ def set_(
         uploaders=uploaders or None,
         global_write=global_write,
         append=False,
+        force=force,
         spoof=spoof,
         dry_run=dry_run,
     )
@@ -124,6 +127,7 @@ def add(
     owners: tuple[str, ...],
     uploaders: tuple[Uploader, ...],
     global_write: bool | None,
+    force: bool,
     dry_run: bool,
     spoof: str | None,
     as_json: bool,
@@ -143,6 +147,7 @@ def add(
         owners=owners or None,
         uploaders=uploaders or None,
         global_write=global_write,
+        force=force,
         spoof=spoof,
         dry_run=dry_run,
     )
@@ -156,6 +161,7 @@ def remove(
     address: str,
     owners: tuple[str, ...],
     uploaders: tuple[Uploader, ...],
+    force: bool,
     dry_run: bool,
     spoof: str | None,
     as_json: bool,
@@ -177,6 +183,7 @@ def remove(
         owners=_without_owners(place, stored, owners) if owners else None,
         uploaders=_without_uploaders(place, stored, uploaders) if uploaders else None,
         append=False,
+        force=force,
         spoof=spoof,
         dry_run=dry_run,
     )

@@ -13,6 +13,7 @@ import codecs
 import contextlib
 import errno
 import functools
+import json
 import os
 import sys
 import warnings
@@ -219,12 +220,10 @@ def json_text(document: object) -> str:
     A name that is not UTF-8 has the lone surrogates of :func:`os.fsdecode`, as escapes.
     """
     try:
-        data = msgspec.json.encode(document)
+        text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
     except UnicodeEncodeError:
-        import json  # noqa: PLC0415 - rarely needed
-
-        data = json.dumps(msgspec.to_builtins(document)).encode()
-    lines = msgspec.json.format(data, indent=2).decode().split("\n")
+        text = json.dumps(msgspec.to_builtins(document), indent=2)
+    lines = text.split("\n")
     is_ascii = not is_utf8(sys.stdout)
     return "\n".join(_json_line(line, is_ascii=is_ascii) for line in lines)
 

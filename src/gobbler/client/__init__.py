@@ -19,8 +19,8 @@ from gobbler.client.cache.entries import CacheEntry, Damage, PruneResult
 from gobbler.client.client import Client
 from gobbler.client.errors import NoAnswer, NotThere, RequestFailed, TooSlow
 from gobbler.client.groups import CacheDirectory, JobList
-from gobbler.client.handle import NewPermissions
 from gobbler.client.jobs import Job
+from gobbler.client.permissions import NewPermissions
 from gobbler.client.project import Project
 from gobbler.client.relations import LinkChange
 from gobbler.client.review import Review

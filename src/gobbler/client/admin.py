@@ -16,7 +16,8 @@ from gobbler.client.bulk.validate import (
     last_validations,
     record_validation,
 )
-from gobbler.client.handle import AnyUploader, NewPermissions, html_of, new_permissions
+from gobbler.client.handle import html_of
+from gobbler.client.permissions import NewPermissions, check_owned, new_permissions
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.relations import LinkChange
@@ -24,6 +25,7 @@ from gobbler.client.retry import RETRY_SECONDS
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.requests import DeletionTarget
 from gobbler.rules.bulk import Budget
+from gobbler.rules.given_permissions import AnyUploader
 
 NO_LIMIT = Budget()
 
@@ -74,9 +76,15 @@ class Admin:
         *,
         owners: Sequence[str] | None = None,
         uploaders: Sequence[AnyUploader] | None = None,
+        force: bool = False,
     ) -> Project:
-        """Create a project, owned by the present user unless ``owners`` are given."""
-        given = new_permissions(owners, uploaders)
+        """Create a project, owned by the present user unless ``owners`` are given.
+
+        ``force``: accept that nobody owns it, and names that no user can have.
+        """
+        given = new_permissions(owners, uploaders, force=force)
+        if not force:
+            check_owned(project, given)
         permissions = None if given == NewPermissions() else given
         self._connection.request("create_project", project=project, permissions=permissions)
         return Project(self._reader, project)

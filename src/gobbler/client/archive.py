@@ -17,14 +17,13 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
-from urllib.parse import quote
 
 import requests
 
 from gobbler.client.address import listed_path
 from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import NOT_A_SERVICE, PIECE_BYTES, Http
+from gobbler.client.http import NOT_A_SERVICE, PIECE_BYTES, Http, encoded
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5
@@ -266,7 +265,7 @@ def _write(untar: Untar, file: Path) -> str:
 
 @contextlib.contextmanager
 def _requested(http: Http, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
-    endpoint = "/archive/" + quote(path, safe="/") + ".tar"
+    endpoint = "/archive/" + encoded(path) + ".tar"
     with http.stream(endpoint, params=params, accept=(404, 405, 501)) as response:
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         if response.status_code >= 300 or content_type not in _TYPES:

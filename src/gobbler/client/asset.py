@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from gobbler.client import source
 from gobbler.client.address import AT_LATEST
-from gobbler.client.handle import AnyUploader, Handle, NewPermissions, checked_name, set_permissions
+from gobbler.client.handle import Handle, checked_name
+from gobbler.client.permissions import NewPermissions, set_permissions
 from gobbler.client.version import Version
 from gobbler.errors import Code, Missing, quoted
 from gobbler.model.names import AssetKey
 from gobbler.model.records import Permissions
+from gobbler.rules.given_permissions import AnyUploader
 
 if TYPE_CHECKING:
     from gobbler.client.project import Project
@@ -91,6 +93,7 @@ class Asset(Handle):
         owners: Sequence[str] | None = None,
         uploaders: Sequence[AnyUploader] | None = None,
         append: bool = True,
+        force: bool = False,
         spoof: str | None = None,
         dry_run: bool = False,
         global_write: bool | None = None,
@@ -107,6 +110,7 @@ class Asset(Handle):
             uploaders=uploaders,
             global_write=global_write,
             append=append,
+            force=force,
             spoof=spoof,
             dry_run=dry_run,
         )

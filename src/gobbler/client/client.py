@@ -10,6 +10,7 @@ from gobbler.client import source
 from gobbler.client.address import AT_LATEST, Address, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
+from gobbler.client.config import expanded_path
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.errors import RequestRefused
 from gobbler.client.groups import CacheDirectory, JobList
@@ -47,7 +48,7 @@ class Client:
         registry: Its registry as it is mounted here. If that is a directory on this machine, it
             is read directly. If it is not given, the client asks the service.
         cache: The directory for what is fetched over HTTP; by default the user's own, see
-            :func:`~gobbler.client.cache.cache.default_cache`.
+            :func:`~gobbler.client.user_directories.default_cache`.
         force_remote: Read over HTTP even if the registry is mounted.
         service: The name of a service in the configuration files.
         offline: Send no request: read only what the cache has, as it is. By default only if
@@ -348,6 +349,7 @@ def find_client(
     stated = {name: value for name, value in given.items() if value}
     resolved = resolve(stated, service or None)
     configured = configured_cache()
+    cache = expanded_path("--cache", cache, os.environ) if cache else None
     return Client(
         # With nothing given, the client finds the default by itself, and knows that it is one.
         None if resolved.is_default else resolved.get("url"),

@@ -1,4 +1,4 @@
-"""Configuration files: their schema, where they are, and how to read and change one.
+"""Configuration files: their schema, where they are, and how to read one.
 
 ::
 
@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
-from urllib.parse import urlsplit
 
-import platformdirs
-
-from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, os_error_code, quoted
+from gobbler.client.notices import StepFailed, notify_once
+from gobbler.client.service_url import HINT, is_service_url, shown_url
+from gobbler.client.user_directories import config_directory, expanded, unset_in
+from gobbler.errors import Code, Refused, quoted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,6 +44,9 @@ SERVICE_KEYS = {
     "registry": "Path of its registry on this machine. By default, the service says it.",
 }
 """The settings of a service."""
+
+PATHS = ("cache", "staging", "registry")
+"""Settings in which ``~`` and variables are expanded."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -111,12 +113,14 @@ def parse_config(text: str, path: str, environment: Mapping[str, str]) -> Config
     services = {
         name: ServiceTable(
             url=_without_slash(table.get("url")),
-            staging=_expanded_path(table.get("staging"), environment),
-            registry=_expanded_path(table.get("registry"), environment),
+            **{
+                key: expanded_path(f"service.{name}.{key} of {path}", table.get(key), environment)
+                for key in ("staging", "registry")
+            },
         )
         for name, table in document.get("service", {}).items()
     }
-    cache = _expanded_path(document.get("cache"), environment)
+    cache = expanded_path(f"cache of {path}", document.get("cache"), environment)
     return ConfigFile(path, text, document.get("default"), cache, services)
 
 
@@ -184,49 +188,40 @@ def _value_problem(
         return None
     if key == "url":
         return _url_problem(where, value)
-    path = _expanded(value, environment)
-    if not os.path.isabs(path) or re.search(r"\$\w|\$\{", path):
+    path = expanded(value, environment)
+    if not os.path.isabs(path) and not unset_in(path):
         return ConfigProblem(
             where,
             f"is not an absolute path: {quoted(value)}",
-            "Start it with / or ~/. Variables in it must be set.",
+            "Start it with / or ~/.",
         )
     return None
 
 
 def _url_problem(where: str, value: str) -> ConfigProblem | None:
-    try:
-        parts = urlsplit(value)
-        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
-            return None
-    except ValueError:  # a port that is not a number
-        pass
-    return ConfigProblem(
-        where,
-        f"is not the address of a service: {quoted(value)}",
-        "Write it like http://gobbler.example.org:8080.",
-    )
+    if is_service_url(value):
+        return None
+    what = f"is not the address of a service: {quoted(shown_url(value))}"
+    return ConfigProblem(where, what, HINT)
 
 
 def _without_slash(url: str | None) -> str | None:
     return None if url is None else url.rstrip("/")
 
 
-def _expanded_path(path: str | None, environment: Mapping[str, str]) -> str | None:
-    return None if path is None else _expanded(path, environment)
+def expanded_path(where: str, path: str | None, environment: Mapping[str, str]) -> str | None:
+    """``path``, the setting ``where``, with all expanded.
 
-
-def _expanded(path: str, environment: Mapping[str, str]) -> str:
-    """``path`` with ``~`` and variables expanded; a variable that is not set stays as it is."""
-    text = re.sub(
-        r"\$(?:(\w+)|\{(\w+)\})",
-        lambda found: environment.get(found[1] or found[2], found[0]),
-        path,
-    )
-    home = environment.get("HOME")
-    if home and (text == "~" or text.startswith("~/")):
-        return home + text[1:]
-    return os.path.expanduser(text)
+    ``None`` if something in it is not set on this machine: then the setting does not count, and a
+    warning says so.
+    """
+    if path is None:
+        return None
+    found = expanded(path, environment)
+    if unset := unset_in(found):
+        notify_once(f"{where} does not count: {quoted(unset)} in it is not set", StepFailed)
+        return None
+    return found
 
 
 CONFIG_FILE = "gobbler/config.toml"
@@ -238,9 +233,11 @@ MAX_CONFIG_BYTES = 1 << 20
 
 
 def user_config(environment: Mapping[str, str]) -> str:
-    """The path of the user's own file, which may be missing."""
-    given = environment.get("GOBBLER_CONFIG")
-    return given or os.path.join(platformdirs.user_config_dir(), CONFIG_FILE)
+    """The path of the user's own file, which may be missing; empty if the user has none."""
+    if given := environment.get("GOBBLER_CONFIG"):
+        return expanded(given, environment)
+    directory = config_directory()
+    return "" if directory is None else os.path.join(directory, CONFIG_FILE)
 
 
 def site_configs(environment: Mapping[str, str]) -> list[str]:
@@ -257,10 +254,14 @@ def site_configs(environment: Mapping[str, str]) -> list[str]:
 def read_configs(environment: Mapping[str, str]) -> list[ConfigFile]:
     """Read the files that exist, the user's own first.
 
-    Raises :class:`InvalidConfiguration`, which names the file and the line.
+    Settings with variables that are not set here do not count, and a file that the user may not
+    enter is no file; a warning says so. Raises :class:`InvalidConfiguration`, which names the file
+    and the line.
     """
     paths = [user_config(environment), *site_configs(environment)]
-    found = [(path, text) for path in paths if (text := _text(path)) is not None]
+    chosen = bool(environment.get("GOBBLER_CONFIG"))
+    texts = {path: read_text(path, must_be_readable=chosen) for path in paths if path}
+    found = [(path, text) for path, text in texts.items() if text is not None]
     if not found and (given := environment.get("GOBBLER_CONFIG")):
         raise InvalidConfiguration(
             f"GOBBLER_CONFIG names {given}, which does not exist",
@@ -274,17 +275,21 @@ def service_names(files: Iterable[ConfigFile]) -> list[str]:
     return sorted({name for file in files for name in file.services})
 
 
-def _text(path: str) -> str | None:
+def read_text(path: str, *, must_be_readable: bool = True) -> str | None:
+    """The content of the file at ``path``; ``None`` if it is not there."""
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except PermissionError as error:
+        if must_be_readable:
+            raise _unreadable(path, error) from None
+        # Such as root's own one, after `sudo -u` or `setpriv` that keep $HOME.
+        notify_once(f"the configuration file {path} can't be read: {error.strerror}", StepFailed)
+        return None
     except OSError as error:
-        raise InvalidConfiguration(
-            f"the configuration file {path} can't be read: {error.strerror}",
-            hint="Correct its permissions, or set GOBBLER_CONFIG to another file.",
-        ) from None
+        raise _unreadable(path, error) from None
     if len(data) > MAX_CONFIG_BYTES:
         raise InvalidConfiguration(
             f"the configuration file {path} is larger than 1 MiB",
@@ -299,101 +304,8 @@ def _text(path: str) -> str | None:
         ) from None
 
 
-def set_value(path: str, key: str, value: str, environment: Mapping[str, str]) -> None:
-    """Write ``value`` for ``key``, such as ``service.lab.url``, into the file ``path``.
-
-    Raises :class:`~gobbler.errors.Refused` for a key or value that is not valid, and
-    :class:`~gobbler.errors.Missing` for a default service that no file describes.
-    """
-    service, name = _split(key)
-    if key == "default" and value not in (known := service_names(read_configs(environment))):
-        reason = f"there is no service {quoted(value)} in the configuration"
-        hint = f"Known are: {', '.join(known) or 'none'}."
-        raise Missing(reason, code=Code.SERVICE_NOT_FOUND, hint=hint)
-
-    def change(document: Any) -> None:  # noqa: ANN401 - tomlkit's types are of no help
-        import tomlkit  # noqa: PLC0415 - slow to import, and rarely needed
-
-        if not service:
-            document[name] = value
-            return
-        if "service" not in document:
-            document["service"] = tomlkit.table(is_super_table=True)
-        if service not in document["service"]:
-            document["service"][service] = tomlkit.table()
-        document["service"][service][name] = value
-
-    _edit(path, change, environment)
-
-
-def unset_value(path: str, key: str, environment: Mapping[str, str]) -> None:
-    """Remove ``key``, or the whole service ``service.NAME``, from the file ``path``.
-
-    Raises :class:`~gobbler.errors.Missing` if it is not there.
-    """
-    parts = key.split(".")
-    if not (len(parts) == 2 and parts[0] == "service"):
-        _split(key)
-
-    def change(document: Any) -> None:  # noqa: ANN401
-        tables = [document]
-        for part in parts[:-1]:
-            tables.append(tables[-1].get(part, {}))
-        if parts[-1] not in tables[-1]:
-            hint = "See what is set with: gobbler config show"
-            raise Missing(f"{quoted(key)} is not set in {path}", hint=hint)
-        del tables[-1][parts[-1]]
-        for i in range(len(parts) - 2, -1, -1):
-            if not tables[i + 1]:
-                del tables[i][parts[i]]
-
-    _edit(path, change, environment)
-
-
-def _split(key: str) -> tuple[str, str]:
-    """The service (empty for a top-level setting) and the setting that ``key`` names."""
-    parts = key.split(".")
-    if len(parts) == 1 and key in KEYS:
-        return "", key
-    if len(parts) == 3 and parts[0] == "service" and parts[2] in SERVICE_KEYS:
-        return parts[1], parts[2]
-    known = [*KEYS, *(f"service.NAME.{name}" for name in SERVICE_KEYS)]
-    raise Refused(f"{quoted(key)} is not a setting", hint=f"The settings are {', '.join(known)}.")
-
-
-def _edit(path: str, change: Callable[[Any], None], environment: Mapping[str, str]) -> None:
-    import tomlkit  # noqa: PLC0415 - slow to import, and rarely needed
-
-    text = _text(path) or ""
-    parse_config(text, path, environment)  # a file that is wrong already stays as it is
-    document = tomlkit.parse(text)
-    change(document)
-    if (problem := find_problem(document.unwrap(), environment)) is not None:
-        raise Refused(f"{problem.where} {problem.what}", hint=problem.hint)
-    try:
-        _write(os.path.realpath(path), tomlkit.dumps(document).encode())
-    except PermissionError:
-        hint = "Set GOBBLER_CONFIG to a file that you can write."
-        raise Forbidden(f"you can't write {path}", code=Code.UNWRITABLE, hint=hint) from None
-    except OSError as error:
-        hint = "Free some space, or set GOBBLER_CONFIG to another file."
-        reason = f"could not write {path}: {error.strerror}"
-        raise Fault(reason, code=os_error_code(error), hint=hint) from None
-
-
-def _write(path: str, data: bytes) -> None:
-    """Replace ``path`` by ``data``, whole or not at all; it keeps its mode."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    beside = f"{path}.{secrets.token_hex(6)}"
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with open(descriptor, "wb") as file:
-            if os.path.exists(path):
-                os.fchmod(descriptor, os.stat(path).st_mode & 0o777)
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        os.rename(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
+def _unreadable(path: str, error: OSError) -> InvalidConfiguration:
+    return InvalidConfiguration(
+        f"the configuration file {path} can't be read: {error.strerror}",
+        hint="Correct its permissions, or set GOBBLER_CONFIG to another file.",
+    )

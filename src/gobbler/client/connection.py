@@ -14,15 +14,24 @@ from typing import TypeVar
 
 import msgspec
 
-from gobbler.client.cache.cache import Cache, default_cache
+from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
-from gobbler.client.resolve import ServiceConfig, check_default_service, configured_cache, resolve
+from gobbler.client.notices import notify_of_answer
+from gobbler.client.resolve import (
+    ServiceConfig,
+    check_default_service,
+    configured_cache,
+    resolve,
+    resolve_cache,
+)
+from gobbler.client.service_url import shown_url
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
-from gobbler.errors import Code, GobblerError, Refused, Unreachable
+from gobbler.client.user_directories import default_cache, temporary_directory
+from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
@@ -72,6 +81,7 @@ class Connection:
         self._http: Http | None = None
         self._source: Source | None = None
         self._open_cache: Cache | None = None
+        self._default_cache: str | None = None
 
     @property
     def _arguments(self) -> tuple[object, ...]:
@@ -93,7 +103,7 @@ class Connection:
     def __getstate__(self) -> dict[str, object]:
         with contextlib.suppress(GobblerError):
             self.resolved  # noqa: B018 - so that the copy need not resolve it elsewhere
-        found = ("_info", "_actions", "_http", "_source", "_open_cache")
+        found = ("_info", "_actions", "_http", "_source", "_open_cache", "_default_cache")
         return self.__dict__ | dict.fromkeys(found)
 
     def __str__(self) -> str:
@@ -103,7 +113,9 @@ class Connection:
             known = self.resolved
         if known is None:
             return self._service or "the configured service"
-        return known.get("url") or known.get("registry") or known.get("staging") or "nothing"
+        url = known.get("url")
+        directory = known.get("registry") or known.get("staging") or "nothing"
+        return printable(shown_url(url) if url else directory)
 
     @property
     def _is_explicit(self) -> bool:
@@ -249,12 +261,25 @@ class Connection:
     @property
     def cache_directory(self) -> str:
         """The directory for what is fetched over HTTP."""
+        return self._chosen_cache() or self._default_cache or default_cache()
+
+    def _chosen_cache(self) -> str | None:
+        """The directory that somebody has chosen."""
         if self._cache is not None:
             return self._cache
-        if self._is_explicit:
-            return default_cache()
-        configured = configured_cache()
-        return default_cache() if configured is None else configured.value
+        configured = resolve_cache(os.environ, []) if self._is_explicit else configured_cache()
+        return None if configured is None else configured.value
+
+    def replace_default_cache(self) -> bool:
+        """Use a temporary directory instead of the default cache, which can't be used.
+
+        ``False`` if nothing was replaced: somebody has chosen the directory, or it is that one.
+        """
+        if self._chosen_cache() is not None or self._default_cache is not None:
+            return False
+        self._default_cache = temporary_directory()
+        self._open_cache = None
+        return True
 
     @property
     def cache(self) -> Cache:
@@ -270,8 +295,11 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if self.url:
-            return submit(self.http, self.staging_directory, action, fields)
-        return self.start(action, **fields).wait()
+            answer = submit(self.http, self.staging_directory, action, fields)
+        else:
+            answer = self.start(action, **fields).wait()
+        notify_of_answer(answer)
+        return answer
 
     def request_as(self, kind: type[T], action: str, **fields: object) -> T:
         """Send the request ``action`` and return the answer as a ``kind``."""
@@ -304,11 +332,13 @@ class Connection:
         """
         job = self.start(action, **fields)
         try:
-            return job.wait(progress=progress)
+            answer = job.wait(progress=progress)
         except BaseException as error:
             if not isinstance(error, Exception) and not job.state().is_final:
                 job.cancel()
             raise
+        notify_of_answer(answer)
+        return answer
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""

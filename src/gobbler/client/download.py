@@ -21,6 +21,7 @@ import requests
 from gobbler.client.errors import BrokenOff, NoAnswer
 from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
 from gobbler.client.http import PIECE_BYTES, Http, fetch_endpoint
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
@@ -83,7 +84,8 @@ def download(
         content.unlink()
         if last or not (resumed or receiver.resumed):
             raise mismatch(path, problem)
-    content.chmod(FILE_MODE)
+    with optional_step("protect files of the cache against writing"):
+        content.chmod(FILE_MODE)
     progress.advance(1, 0)
     return Downloaded(content, receiver.validator)
 

@@ -22,7 +22,7 @@ from gobbler.client.errors import NotThere
 from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.source import names
-from gobbler.client.version_path import open_here
+from gobbler.client.version_path import VersionFile, open_here
 from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, parse_time
@@ -82,6 +82,12 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         found = {"service": None, "url": located.get("url"), "registry": located.get("registry")}
         function, (kind, arguments, options) = super().__reduce__()
         return function, (kind, (), _named(arguments) | options | found)
+
+    def __copy__(self) -> GobblerFileSystem:
+        return self  # it never changes
+
+    def __deepcopy__(self, memo: dict[int, object]) -> GobblerFileSystem:
+        return self
 
     @classmethod
     def _strip_protocol(cls, path: str | list[str]) -> str | list[str]:
@@ -211,10 +217,12 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
         with translated(path):
             records, inner = self._records(parsed(path))
             file = open_here(self._reader, records.key, inner)
-            if file is not None:
+            # Without a cache of its own: for `blockcache::`, which puts one into the file.
+            if file is not None and options.get("cache_type") != "none":
                 return file
-            ranges = self._reader.ranges(records.key, inner)
-        options.pop("autocommit", None)
+            ranges = self._reader.ranges(records.key, inner) if file is None else LocalRanges(file)
+        for unused in ("autocommit", "size"):
+            options.pop(unused, None)
         return _RangesFile(
             self,
             path,
@@ -259,6 +267,26 @@ class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has 
     rm = rm_file = _rm = mv = pipe = put = copy = _refuse
 
 
+class LocalRanges:
+    """Reads parts of an open ``file`` on this machine; threads may share it."""
+
+    def __init__(self, file: VersionFile) -> None:
+        self._file = file
+        self.size = file.size
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` up to, but not including, ``stop``."""
+        parts = []
+        while start < stop and (part := os.pread(self._file.fileno(), stop - start, start)):
+            parts.append(part)
+            start += len(part)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
 class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no types
     """A file that is read by ranges, with one of the caches of fsspec."""
 
@@ -266,7 +294,7 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
         self,
         filesystem: GobblerFileSystem,
         path: str,
-        ranges: Ranges,
+        ranges: Ranges | LocalRanges,
         **options: Any,  # noqa: ANN401 - passed on
     ) -> None:
         self._ranges = ranges
@@ -276,6 +304,12 @@ class _RangesFile(AbstractBufferedFile):  # type: ignore[misc] # fsspec has no t
     def __reduce__(self) -> tuple[Any, ...]:
         key = self.fs.ukey(self.path)
         return _reopen, (self.fs, self.path, self._options, key, self.tell())
+
+    def close(self) -> None:
+        """Close the file; safe to call again."""
+        super().close()
+        if isinstance(self._ranges, LocalRanges):
+            self._ranges.close()
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         with translated(self.path):

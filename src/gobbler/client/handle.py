@@ -1,20 +1,15 @@
-"""What projects, assets and versions have in common: an address, and permissions."""
+"""What projects, assets and versions have in common: an address."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Protocol
 
-from msgspec import UNSET, Struct, UnsetType
-
-from gobbler.client import source
-from gobbler.client.connection import Connection
 from gobbler.client.errors import RequestRefused
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import Refused
 from gobbler.model.names import check_name
-from gobbler.model.records import Permissions, Uploader
 
 
 class Handle:
@@ -80,61 +75,3 @@ def html_of(thing: object, what: object, connection: object, *facts: str) -> str
     lines.append(f"at <code>{html.escape(str(connection))}</code>")
     lines += [html.escape(fact) for fact in facts]
     return "<div>" + "<br>".join(lines) + "</div>"
-
-
-AnyUploader = Uploader | Mapping[str, object]
-"""An uploader's entry. A mapping is sent as it is; the service checks it."""
-
-
-class NewPermissions(Struct, frozen=True):
-    """The permissions to be stored; ``UNSET`` fields keep their values."""
-
-    owners: tuple[str, ...] | UnsetType = UNSET
-    uploaders: tuple[AnyUploader, ...] | UnsetType = UNSET
-    global_write: bool | UnsetType = UNSET
-
-
-def new_permissions(
-    owners: Sequence[str] | None,
-    uploaders: Sequence[AnyUploader] | None,
-    global_write: bool | None = None,
-) -> NewPermissions:
-    """Permissions from arguments of which ``None`` means "not given"."""
-    return NewPermissions(
-        UNSET if owners is None else tuple(owners),
-        UNSET if uploaders is None else tuple(uploaders),
-        UNSET if global_write is None else global_write,
-    )
-
-
-def appended(stored: Permissions, new: NewPermissions) -> NewPermissions:
-    """``new`` after the stored permissions: owners once each, all uploaders."""
-    owners, uploaders = new.owners, new.uploaders
-    if owners is not UNSET:
-        owners = tuple(dict.fromkeys((*stored.owners, *owners)))
-    if uploaders is not UNSET:
-        uploaders = (*stored.uploaders, *uploaders)
-    return NewPermissions(owners, uploaders, new.global_write)
-
-
-def set_permissions(
-    connection: Connection,
-    project: str,
-    asset: str | None,
-    *,
-    owners: Sequence[str] | None,
-    uploaders: Sequence[AnyUploader] | None,
-    global_write: bool | None,
-    append: bool,
-    spoof: str | None,
-    dry_run: bool,
-) -> NewPermissions:
-    """Set the permissions of a project or an asset; see :meth:`Project.set_permissions`."""
-    new = new_permissions(owners, uploaders, global_write)
-    if append and (new.owners is not UNSET or new.uploaders is not UNSET):
-        new = appended(source.permissions(connection.source, project, asset), new)
-    if not dry_run:
-        connection.request(
-            "set_permissions", project=project, asset=asset, permissions=new, spoof=spoof
-        )
-    return new

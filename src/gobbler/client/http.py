@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import ipaddress
 import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -32,7 +31,8 @@ from gobbler.client.errors import (
     request_failed,
 )
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
-from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.client.service_url import check_url, is_loopback, not_a_url, shown_url
+from gobbler.errors import Code, GobblerError
 
 T = TypeVar("T")
 
@@ -111,17 +111,18 @@ class Http:
     """
 
     def __init__(self, url: str, *, offline: bool = False) -> None:
-        self.url = url.rstrip("/")
+        self.url = check_url(url)
+        self.shown = shown_url(self.url)  # for messages
         self._offline = offline
         # A proxy of the site can't reach what runs on this machine.
-        self._use_environment = not _is_loopback(urlsplit(self.url).hostname or "")
+        self._use_environment = not is_loopback(self.url)
 
     def __repr__(self) -> str:
-        return f"Http({self.url!r})"
+        return f"Http({self.shown!r})"
 
     def get(self, endpoint: str, kind: type[T], params: Mapping[str, str] | None = None) -> T:
         """The JSON answer to ``GET endpoint``, as a ``kind``."""
-        return _decoded(self.answer(endpoint, params=params), kind, self.url + endpoint)
+        return _decoded(self.answer(endpoint, params=params), kind, self.shown + endpoint)
 
     def read(self, path: str) -> bytes:
         """The content of the registry's file ``path``, which should be small."""
@@ -155,7 +156,7 @@ class Http:
                 with self.stream(
                     endpoint, params=params, headers=headers, accept=accept
                 ) as response:
-                    return _answer(response, limit, self.url + endpoint, truncate=truncate)
+                    return _answer(response, limit, self.shown + endpoint, truncate=truncate)
             except BrokenOff:
                 if attempt == READ_ATTEMPTS:
                     raise
@@ -164,7 +165,7 @@ class Http:
 
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
-        url = self.url + endpoint
+        url = self.shown + endpoint
         with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
             return _decoded(_answer(response, None, url), dict[str, Any], url)
 
@@ -195,11 +196,16 @@ class Http:
     ) -> Iterator[requests.Response]:
         if self._offline:
             raise NoAnswer(
-                f"offline: no request is sent to {self.url}",
+                f"offline: no request is sent to {self.shown}",
                 code=Code.OFFLINE,
                 hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "
                 "gobbler cache ls",
             )
+        if options.get("params"):
+            options["params"] = {
+                name: value.encode("utf-8", "surrogateescape")
+                for name, value in options["params"].items()
+            }
         options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
         # A redirected POST would turn into a GET and seem to succeed.
         options["allow_redirects"] = method == "GET"
@@ -207,29 +213,31 @@ class Http:
             options["verify"] = _certificates()
         session = _session(os.getpid(), self._use_environment)
         url = self.url + endpoint
-        with _errors(self.url), session.request(method, url, stream=True, **options) as response:
+        with (
+            _errors(self.shown),
+            session.request(method, url, stream=True, **options) as response,
+        ):
             if response.status_code >= 300 and response.status_code not in accept:
-                raise _failure(response, method, url)
+                raise _failure(response, method, self.shown + endpoint)
             yield response
 
 
 def fetch_endpoint(path: str) -> str:
-    """The endpoint of the registry's file ``path``, every component percent-encoded."""
-    return "/fetch/" + quote(path, safe="/")
+    """The endpoint of the registry's file ``path``."""
+    return "/fetch/" + encoded(path)
+
+
+def encoded(path: str) -> str:
+    """``path`` with every component percent-encoded.
+
+    Bytes of a name that is not UTF-8 are sent as they are; the service refuses it.
+    """
+    return quote(path, safe="/", errors="surrogateescape")
 
 
 def _certificates() -> str | bool:
     """The certificates that ``requests`` itself would take from the environment."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
-def _is_loopback(host: str) -> bool:
-    if host in ("localhost", "0.0.0.0"):  # noqa: S104 - compared, not bound
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager
@@ -239,36 +247,32 @@ def _errors(url: str) -> Iterator[None]:
         yield
     except GobblerError:
         raise  # ours already, though some are also what is caught below
-    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema) as error:
-        raise Refused(
-            f"{quoted(url)} is not the address of a service",
-            code=Code.INVALID_ADDRESS,
-            hint="Write it like http://gobbler.example.org:8080.",
-        ) from error
-    except exceptions.Timeout as error:
-        raise _too_slow(url) from error
+    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema):
+        raise not_a_url(url) from None
+    except exceptions.Timeout:
+        raise _too_slow(url) from None
     except exceptions.SSLError as error:
         raise NoAnswer(
             f"{url} can't be trusted: {_cause(error)}",
             code=Code.UNTRUSTED,
             hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
             "file with the certificates to trust.",
-        ) from error
+        ) from None
     except exceptions.ConnectionError as error:
         if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
-            raise _too_slow(url) from error
+            raise _too_slow(url) from None
         raise NoAnswer(
             f"no service answers at {url}: {_cause(error)}",
             hint="Check the address, and whether the service runs: gobbler info",
-        ) from error
+        ) from None
     except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
         raise BrokenOff(
             f"the connection to {url} broke: {_cause(error)}", hint="Try again."
-        ) from error
-    except exceptions.TooManyRedirects as error:
+        ) from None
+    except exceptions.TooManyRedirects:
         raise NoAnswer(
             f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
-        ) from error
+        ) from None
 
 
 def _too_slow(url: str) -> TooSlow:
@@ -308,7 +312,7 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
         found += f", {text[:500]!r}"
     hint = ""
     if 300 <= status < 400 and "Location" in response.headers:
-        hint = f"It redirects to {response.headers['Location']}; use that address."
+        hint = f"It redirects to {shown_url(response.headers['Location'])}; use that address."
     elif content_type == "text/html":
         hint = f"The answer is a web page. {NOT_A_SERVICE}"
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
@@ -350,5 +354,5 @@ def _decoded(answered: Answer, kind: type[T], url: str) -> T:
             f"the answer of {url} can't be read: {error} (its type is {content_type})",
             code=Code.INVALID_ANSWER,
             hint=NOT_A_SERVICE,
-        ) from error
+        ) from None
     return answer

@@ -12,12 +12,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import quote
 
 import msgspec
 
 from gobbler.client.errors import TooSlow, error_from_answer
-from gobbler.client.http import Http
+from gobbler.client.http import Http, encoded
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
 from gobbler.model.jobs import (
@@ -55,7 +54,7 @@ class HttpJobReader:
 
     def __call__(self, job: str) -> JobState:
         """The state of ``job``."""
-        return self.http.get(f"/jobs/{quote(job)}", JobState)
+        return self.http.get(f"/jobs/{encoded(job)}", JobState)
 
 
 @dataclass(frozen=True)

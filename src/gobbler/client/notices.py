@@ -9,8 +9,9 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
+from collections.abc import Mapping
 
-from gobbler.errors import GobblerWarning, printable
+from gobbler.errors import GobblerWarning, printable, shortened
 
 
 class LeftOut(GobblerWarning):
@@ -21,9 +22,20 @@ class NothingNew(GobblerWarning):
     """An upload takes no file, or only what the latest version has."""
 
 
+class Ignored(GobblerWarning):
+    """The service ignores a part of the request."""
+
+
+class Doubtful(GobblerWarning):
+    """The service did what was asked, but it is hardly what was meant."""
+
+
 class StepFailed(GobblerWarning):
     """An optional step failed; what was asked is done without it."""
 
+
+MAX_REMARKS = 20
+"""Largest number of remarks of a service of each kind that are shown."""
 
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")
 """Packages whose frames are not the caller's."""
@@ -44,6 +56,19 @@ def notify_once(text: str, category: type[GobblerWarning]) -> None:
             return
         _told.add((category, text))
     notify(text, category)
+
+
+def notify_of_answer(answer: Mapping[str, object]) -> None:
+    """Warn the caller of what the service remarks in the answer to a request."""
+    for place in _texts(answer.get("ignored")):
+        notify(f"the service does not know {place}, and ignored it", Ignored)
+    for remark in _texts(answer.get("warnings")):
+        notify(remark, Doubtful)
+
+
+def _texts(listed: object) -> list[str]:
+    found = listed if isinstance(listed, list | tuple) else ()
+    return [shortened(text) for text in found[:MAX_REMARKS] if isinstance(text, str)]
 
 
 def _callers_level() -> int:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from gobbler.client import source
 from gobbler.client.asset import Asset
-from gobbler.client.handle import AnyUploader, Handle, NewPermissions, checked_name, set_permissions
+from gobbler.client.handle import Handle, checked_name
+from gobbler.client.permissions import NewPermissions, set_permissions
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.model.records import Permissions
+from gobbler.rules.given_permissions import AnyUploader
 
 
 class Project(Handle):
@@ -70,6 +72,7 @@ class Project(Handle):
         uploaders: Sequence[AnyUploader] | None = None,
         global_write: bool | None = None,
         append: bool = True,
+        force: bool = False,
         spoof: str | None = None,
         dry_run: bool = False,
     ) -> NewPermissions:
@@ -84,11 +87,16 @@ class Project(Handle):
             global_write: Whether everybody may add an asset; ``None`` keeps it as it is.
             append: Add ``owners`` and ``uploaders`` to the stored ones, owners once each;
                 otherwise replace them.
+            force: Accept that nobody owns the project, and names that no user can have.
             spoof: Act for this user, where the service allows it.
             dry_run: Return the permissions that would be sent, and change nothing.
 
         Returns:
             The permissions that were sent to the service.
+
+        Raises:
+            errors.RequestRefused: An entry has a field that is not known, or can't be meant; or
+                the last owner would go (``no-owner``), without ``force``.
         """
         return set_permissions(
             self._reader.connection,
@@ -98,6 +106,7 @@ class Project(Handle):
             uploaders=uploaders,
             global_write=global_write,
             append=append,
+            force=force,
             spoof=spoof,
             dry_run=dry_run,
         )

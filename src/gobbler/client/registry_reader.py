@@ -13,20 +13,26 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 from gobbler.client.address import registry_path
+from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere
+from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.expected import ContentMismatch
+from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
 from gobbler.client.review import ShownVersions
-from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
+from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
+from gobbler.fs.hash import md5_of
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry, Manifest, Summary, decode
 from gobbler.rules.manifest import Hierarchy, read_manifest
+
+T = TypeVar("T")
 
 WHOLE_FILE = 16 << 20
 """Bytes up to which a file that is opened is fetched whole, and kept in the cache."""
@@ -121,18 +127,38 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return _decode_summary(local.read(key.summary), key.summary)
-        cache = self.connection.cache
-        try:
+
+        def cached(cache: Cache) -> Summary:
             return _decode_summary(cache.content(key.summary, overwrite=overwrite)[1], key.summary)
+
+        def direct(data: bytes) -> Summary:
+            return _decode_summary(data, key.summary)
+
+        try:
+            return self._record(key.summary, cached, direct)
         except Fault as error:
             if overwrite or error.code != Code.DAMAGED_RECORD:
                 raise
-            return _decode_summary(cache.content(key.summary, overwrite=True)[1], key.summary)
+            return self.summary(key, overwrite=True)
+
+    def _record(self, path: str, cached: Callable[[Cache], T], direct: Callable[[bytes], T]) -> T:
+        """What ``cached`` returns; of the content alone if the cache can't be used."""
+        try:
+            return cached(self.connection.cache)
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; records are read without it", StepFailed)
+            return direct(self.connection.http.read(path))
 
     def _manifest(self, key: VersionKey, *, overwrite: bool) -> tuple[Fingerprint, Manifest]:
         local = self.connection.local
         if local is None:
-            return self.connection.cache.manifest(key, overwrite=overwrite)
+            return self._record(
+                key.manifest,
+                lambda cache: cache.manifest(key, overwrite=overwrite),
+                lambda data: (_fingerprint_of(data), read_manifest(data, key.manifest)),
+            )
         with open(local.file(key.manifest), "rb") as file:
             fingerprint = Fingerprint.of(os.fstat(file.fileno()))
             return fingerprint, read_manifest(file.read(), key.manifest)
@@ -172,7 +198,7 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return Fingerprint.of(os.stat(local.file(key.manifest)))
-        return self.connection.cache.state(key)
+        return self._record(key.manifest, lambda cache: cache.state(key), _fingerprint_of)
 
     def forget(self, key: VersionKey | None = None) -> None:
         """Read the records of a version, or of all versions, again when they are needed."""
@@ -199,8 +225,8 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.file(path)
-        cache = self.connection.cache
-        return cache.file(path, overwrite=overwrite, progress=progress or NoProgress())
+        report = progress or NoProgress()
+        return self._cached(lambda cache: cache.file(path, overwrite=overwrite, progress=report))
 
     def fetch_directory(
         self,
@@ -215,9 +241,25 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.directory(path)
-        return self.connection.cache.directory(
-            path, overwrite=overwrite, concurrent=concurrent, progress=progress or NoProgress()
+        report = progress or NoProgress()
+        return self._cached(
+            lambda cache: cache.directory(
+                path, overwrite=overwrite, concurrent=concurrent, progress=report
+            )
         )
+
+    def _cached(self, fetch: Callable[[Cache], str]) -> str:
+        """What ``fetch`` returns; a default cache that can't be used is replaced by another."""
+        try:
+            return fetch(self.connection.cache)
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error) or not self.connection.replace_default_cache():
+                raise
+            notify_once(
+                f"{_reason(error)}; using {quoted(self.connection.cache_directory)} instead",
+                StepFailed,
+            )
+        return fetch(self.connection.cache)
 
     def fetch(
         self,
@@ -251,10 +293,10 @@ class RegistryReader:
         if local is not None:
             return local.file(key.file(path))
         cache = self.connection.cache
-        kept = cache.find_content(entry)
-        if kept is not None or entry.size > WHOLE_FILE:
-            return kept
         try:
+            kept = cache.find_content(entry)
+            if kept is not None or entry.size > WHOLE_FILE:
+                return kept
             return cache.file_with_entry(key.file(path), entry)
         except ContentMismatch:
             # Another version may have taken its name since its manifest was validated.
@@ -263,6 +305,11 @@ class RegistryReader:
         except Missing:
             self.forget(key)
             raise
+        except (GobblerError, OSError) as error:
+            if not is_unusable(error):
+                raise
+            notify_once(f"{_reason(error)}; files are read without it", StepFailed)
+            return None
 
     def ranges(self, key: VersionKey, path: str) -> Ranges:
         """The file ``path`` of a version, to be read in parts over HTTP."""
@@ -277,6 +324,26 @@ class RegistryReader:
         self.forget(key)
         with contextlib.suppress(GobblerError):
             self.manifest(key, overwrite=True)
+
+
+_UNUSABLE = (Code.UNWRITABLE, Code.READ_ONLY, Code.DISK_FULL, Code.IO_ERROR)
+"""Codes of a cache that can't be used, see :func:`~gobbler.client.cache.cache.cache_errors`."""
+
+
+def is_unusable(error: GobblerError | OSError) -> bool:
+    """Whether ``error`` is about the cache, not an answer of the service."""
+    if isinstance(error, RequestFailed | Unreachable | Missing):
+        return False
+    return not isinstance(error, GobblerError) or error.code in _UNUSABLE
+
+
+def _reason(error: GobblerError | OSError) -> str:
+    return error.reason if isinstance(error, GobblerError) else str(error.strerror)
+
+
+def _fingerprint_of(data: bytes) -> Fingerprint:
+    """A fingerprint of content that is in no file."""
+    return Fingerprint(int(md5_of(data)[:15], 16), len(data), 0)
 
 
 def _decode_summary(data: bytes, path: str) -> Summary:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
 
 from gobbler.client import source
 from gobbler.client.errors import RequestMissing
+from gobbler.client.http import encoded
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import Missing, Refused, Unreachable
 from gobbler.model.answers import Shared
@@ -54,14 +54,14 @@ def relations(reader: RegistryReader, key: VersionKey) -> Relations:
     connection = reader.connection
     if connection.url:
         try:
-            return connection.http.get(f"/links/{quote(key.path)}", Relations)
+            return connection.http.get(f"/links/{encoded(key.path)}", Relations)
         except (RequestMissing, Unreachable) as error:
             if connection.local is None:
                 reader.manifest(key, overwrite=True)  # raises Missing if there is no such version
                 if isinstance(error, Unreachable):
                     raise
                 raise Refused(
-                    f"the service at {connection.url} does not report links",
+                    f"the service at {connection} does not report links",
                     hint="Run this where the registry is mounted, so that it can be read.",
                 ) from error
     return found_by_reading(key, _all_versions(connection.source), reader.manifest)

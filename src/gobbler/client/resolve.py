@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from gobbler.client.config import (
     ConfigFile,
     InvalidConfiguration,
+    expanded_path,
     read_configs,
     service_names,
 )
@@ -154,18 +155,22 @@ def configured_cache() -> Setting | None:
 
 def resolve_cache(environment: Mapping[str, str], files: Sequence[ConfigFile]) -> Setting | None:
     """The directory of the cache, if the environment or a file names one."""
-    if environment.get("GOBBLER_CACHE"):
-        return Setting(environment["GOBBLER_CACHE"], "GOBBLER_CACHE")
+    given = environment.get("GOBBLER_CACHE")
+    if given and (path := expanded_path("GOBBLER_CACHE", given, environment)):
+        return Setting(path, "GOBBLER_CACHE")
     return next((Setting(file.cache, file.path) for file in files if file.cache), None)
 
 
 def _environment(environment: Mapping[str, str]) -> dict[str, Setting]:
     variables = {name: f"GOBBLER_{name.upper()}" for name in SETTINGS}
-    return {
-        name: Setting(environment[variable], variable)
-        for name, variable in variables.items()
-        if environment.get(variable)
-    }
+    found: dict[str, Setting] = {}
+    for name, variable in variables.items():
+        value: str | None = environment.get(variable)
+        if value and name in DIRECTORIES:
+            value = expanded_path(variable, value, environment)
+        if value:
+            found[name] = Setting(value, variable)
+    return found
 
 
 def _check_environment(around: Layer, table: Layer) -> None:

@@ -109,7 +109,7 @@ def _encode(fields: Mapping[str, object]) -> bytes:
 
 def _another_staging(staging: StagingDirectory, http: Http) -> Refused:
     return Refused(
-        f"{staging} is not the staging directory of {http.url}: it does not see files there",
+        f"{staging} is not the staging directory of {http.shown}: it does not see files there",
         code=Code.WRONG_STAGING,
         hint="Give the directory of the service as --staging (`staging` in Python, or "
         "GOBBLER_STAGING), by its path on this machine. See it with: gobbler info",

@@ -12,7 +12,6 @@ import atexit
 import contextlib
 import errno
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -30,6 +29,7 @@ from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.source import ServiceInfo
 from gobbler.errors import Code, Fault
 from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
+from gobbler.fs.open import user_name
 
 HOST = "127.0.0.1"
 
@@ -243,7 +243,7 @@ class TestService:
 
 
 def _this_user() -> str:
-    return pwd.getpwuid(os.geteuid()).pw_name
+    return user_name(os.geteuid())
 
 
 def _prefix(arguments: Sequence[str]) -> str:

@@ -27,12 +27,19 @@ if TYPE_CHECKING:
 
 
 class VersionFile(io.BufferedReader):
-    """An open file of bytes; ``version_path`` is its path in the version."""
+    """An open file of bytes: ``version_path`` is its path in the version, ``size`` its size."""
 
     def __init__(
-        self, raw: io.RawIOBase, size: int, reader: RegistryReader, key: VersionKey, path: str
+        self,
+        raw: io.RawIOBase,
+        buffer_size: int,
+        reader: RegistryReader,
+        key: VersionKey,
+        path: str,
+        size: int,
     ) -> None:
-        super().__init__(raw, size)
+        super().__init__(raw, buffer_size)
+        self.size = size
         self._reader = reader
         self._key = key
         self.version_path = path
@@ -77,8 +84,9 @@ def open_file(reader: RegistryReader, key: VersionKey, path: str) -> VersionFile
     file = open_here(reader, key, path)
     if file is not None:
         return file
-    raw = RangesFile(reader.ranges(key, path), key.file(path))
-    return VersionFile(raw, BUFFER_BYTES, reader, key, path)
+    ranges = reader.ranges(key, path)
+    raw = RangesFile(ranges, key.file(path))
+    return VersionFile(raw, BUFFER_BYTES, reader, key, path, ranges.size)
 
 
 def open_here(reader: RegistryReader, key: VersionKey, path: str) -> VersionFile | None:
@@ -89,7 +97,9 @@ def open_here(reader: RegistryReader, key: VersionKey, path: str) -> VersionFile
             return None
         # Another process may just have pruned it from the cache, or removed it from the registry.
         with contextlib.suppress(FileNotFoundError):
-            return VersionFile(io.FileIO(place), io.DEFAULT_BUFFER_SIZE, reader, key, path)
+            raw = io.FileIO(place)
+            size = os.fstat(raw.fileno()).st_size
+            return VersionFile(raw, io.DEFAULT_BUFFER_SIZE, reader, key, path, size)
     place = key.file(path)
     raise NotThere(f"{quoted(place)} is no longer in the registry", place)
 

@@ -80,6 +80,8 @@ PERMISSIONS = (
 
 LAYOUT = (PlaceProbe("one filesystem", REGISTRY, renames.one_filesystem),)
 
+NEIGHBOURS = (PlaceProbe("neighbours", REGISTRY, storage.neighbours),)
+
 ROOM = (
     PlaceProbe("space", BOTH, storage.space),
     PlaceProbe("inodes", BOTH, storage.inodes),
@@ -197,6 +199,7 @@ def _has_fault(found: list[Finding], place: Place, what: str) -> bool:
 def _surroundings(place: Place) -> Iterator[Finding]:
     yield from place.topic("mount").attempt_all(_mount, place)
     yield from _read_only(place, LAYOUT)
+    yield from _read_only(place, NEIGHBOURS)
     yield from _read_only(place, ROOM)
 
 

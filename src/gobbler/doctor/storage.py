@@ -6,7 +6,8 @@ import ctypes
 import errno
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from gobbler.doctor.findings import Finding, Place, Topic
 from gobbler.doctor.scratch import create_file
@@ -64,6 +65,27 @@ def inodes(topic: Topic, place: Place, statvfs: Statvfs = os.statvfs) -> Finding
 def _size(count: int) -> str:
     unit, name = (1e9, "GB") if count >= 1e9 else (1e6, "MB")
     return f"{count / unit:,.1f} {name}"
+
+
+OF_OTHERS = ("/", "/home", "/var")
+"""Directories to which other programs and users write."""
+
+
+def neighbours(topic: Topic, place: Place, others: Iterable[str] = OF_OTHERS) -> Finding:
+    """Whether others write to the same filesystem. For information."""
+    device = os.stat(place.path).st_dev
+    shared = []
+    for path in others:
+        with suppress(OSError):
+            if os.stat(path).st_dev == device:
+                shared.append(path)
+    if not shared:
+        return topic.ok("none of the system's own directories is on this filesystem")
+    return topic.ok(
+        f"it shares a filesystem with {' and '.join(shared)}: whatever fills that stops "
+        "publications, and large ones wait until it is written to disk. A filesystem of its own "
+        "is better"
+    )
 
 
 def flushing(topic: Topic, directory: str) -> Finding:

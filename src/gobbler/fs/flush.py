@@ -1,8 +1,9 @@
 """Flush to disk what the service acknowledges.
 
-``full``: the service acknowledges a change when it survives a power cut. One ``syncfs`` flushes a
-whole publication, which is far cheaper than one ``fsync`` for each of thousands of files. Changes
-that wait at the same time share one ``syncfs``.
+``full``: the service acknowledges a change when it survives a power cut. A small change flushes its
+own files and directories, so it does not wait for what others write to the same filesystem. One
+``syncfs`` flushes a large change, which is far cheaper than one ``fsync`` for each of thousands of
+files. Changes that wait at the same time share one ``syncfs``.
 
 ``relaxed``: a change survives the end of any process, but a power cut may lose the last seconds,
 and damage the version that was being published. For scratch registries.
@@ -15,10 +16,14 @@ import enum
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
 
 from gobbler.errors import Code, Fault, quoted
+from gobbler.fs.open import closing
 from gobbler.fs.os_errors import with_path
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -162,26 +167,108 @@ _sync_file_range = _find_sync_file_range()
 def flush_directory(path: str, durability: Durability) -> None:
     """Flush the entries of the directory ``path``: renames and new files in it."""
     if durability is Durability.FULL:
-        _fsync(path, os.O_DIRECTORY)
+        with closing(_open(path, os.O_DIRECTORY)) as descriptor, with_path(path):
+            os.fsync(descriptor)
 
 
-def flush_files(path: str, durability: Durability) -> None:
-    """Flush the few small files below the directory ``path``, and its own entry.
+FEW_FILES = 64
+"""Number of files up to which each is flushed by itself.
 
-    Unlike :func:`flush_filesystem`, this does not wait for the writes of others.
+``syncfs`` also waits for what others have written to the filesystem: gigabytes, perhaps. But it
+takes one call, and ``fsync`` takes one for each file.
+"""
+
+FEW_DIRECTORIES = 256
+"""Number of directories up to which each is flushed by itself.
+
+A new version of two changed files and a thousand links may have many. The flush of the first one
+writes most of the others as well.
+"""
+
+SLOW_FLUSH_SECONDS = 0.005
+"""Seconds of one flush from which the next ones run at the same time: a disk joins them."""
+
+FLUSHERS = 16
+"""Threads that flush at the same time."""
+
+
+def flush_tree(path: str, durability: Durability) -> None:
+    """Flush everything below the directory ``path``, and its own entry.
+
+    A small tree does not wait for the writes of others. What vanishes meanwhile needs no flush.
     """
-    if durability is Durability.FULL:
-        for directory, _, files in os.walk(path, topdown=False):
-            for file in files:
-                _fsync(f"{directory}/{file}", os.O_NOFOLLOW)
-            _fsync(directory, os.O_DIRECTORY)
-        _fsync(os.path.dirname(path), os.O_DIRECTORY)
+    if durability is not Durability.FULL:
+        return
+    few = _few_below(path)
+    if few is None:
+        flush_filesystem(path, durability)
+        return
+    files, directories = few
+    for file in files:
+        # Once all data is on its way, one commit of the filesystem's journal serves all.
+        with suppress(FileNotFoundError), closing(_open(file, _FILE)) as descriptor:
+            write_out(descriptor, 0, 0, wait=False)
+    _flush_each(files, [*reversed(directories), os.path.dirname(path)])
+
+
+def flush_paths(
+    files: Iterable[str], directories: Iterable[str], durability: Durability, *, within: str
+) -> None:
+    """Flush ``files``, then the entries of ``directories``, of the filesystem of ``within``.
+
+    Ignores paths that are gone: the change that removed them flushes their removal.
+    """
+    if durability is not Durability.FULL:
+        return
+    files, directories = list(dict.fromkeys(files)), list(dict.fromkeys(directories))
+    if len(files) > FEW_FILES or len(directories) > FEW_DIRECTORIES:
+        flush_filesystem(within, durability)
+        return
+    _flush_each(files, directories)
+
+
+def _few_below(top: str) -> tuple[list[str], list[str]] | None:
+    """The files and the directories below ``top``, parents first; ``None`` if they are many."""
+    files: list[str] = []
+    directories = [top]
+    for directory in directories:  # which grows meanwhile
+        with suppress(FileNotFoundError), os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(entry.path)
+                if len(files) > FEW_FILES or len(directories) > FEW_DIRECTORIES:
+                    return None
+    return sorted(files), directories
+
+
+def _flush_each(files: Iterable[str], directories: Iterable[str]) -> None:
+    calls = [
+        *(partial(_fsync, file, _FILE) for file in files),
+        *(partial(_fsync, directory, os.O_DIRECTORY) for directory in directories),
+    ]
+    for number, call in enumerate(calls):
+        started = time.monotonic()
+        call()
+        if time.monotonic() - started > SLOW_FLUSH_SECONDS:
+            with ThreadPoolExecutor(FLUSHERS, thread_name_prefix="flush") as pool:
+                for flushed in [pool.submit(rest) for rest in calls[number + 1 :]]:
+                    flushed.result()
+            return
+
+
+_FILE = os.O_NOFOLLOW
+
+
+def _open(path: str, flag: int) -> int:
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | flag)
 
 
 def _fsync(path: str, flag: int) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | flag)
     try:
-        with with_path(path):
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = _open(path, flag)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    with closing(descriptor), with_path(path):
+        os.fsync(descriptor)

@@ -135,6 +135,7 @@ class Search:
             return self._index.ask(question, *within, follow=follow)
         except UnusableIndex as error:
             logger.warning("continuing without the index %s: %s", quoted(self._index.path), error)
+            self._index = None  # and without it the rest of the request, which remembers more
             return None
 
     def _unindexable(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:

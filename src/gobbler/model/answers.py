@@ -17,6 +17,19 @@ class Success(Struct, frozen=True):
     """The request succeeded, and its change survives a power cut."""
 
     status: Literal["SUCCESS"]
+    ignored: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(description="Fields of the request that the service does not know, by their places."),
+    ] = UNSET
+
+
+class PermissionsSet(Success, frozen=True, kw_only=True):
+    """The answer of `create_project` and `set_permissions`."""
+
+    warnings: Annotated[
+        tuple[str, ...] | UnsetType,
+        Meta(description="What is allowed, but hardly meant: for users, and may change."),
+    ] = UNSET
 
 
 class LatestFound(Success, frozen=True):
@@ -200,7 +213,9 @@ ACTION_DOCS: dict[str, ActionDoc] = {
         UploadAllowed,
     ),
     "create_project": ActionDoc(
-        ADMINISTRATOR, "Creates a project, owned by the requester unless the request names owners."
+        ADMINISTRATOR,
+        "Creates a project, owned by the requester unless the request names owners.",
+        PermissionsSet,
     ),
     "delete_asset": ActionDoc(
         ADMINISTRATOR, "Removes an asset with all its versions. Succeeds if there is none."
@@ -240,6 +255,7 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "set_permissions": ActionDoc(
         OWNER,
         "Replaces each of `owners`, `uploaders` and `global_write` that the request gives.",
+        PermissionsSet,
     ),
     "upload": ActionDoc(
         "owners; uploaders whose entry matches; anyone, to a new asset of a project with "

@@ -272,6 +272,9 @@ def format_time(moment: dt.datetime) -> str:
     return moment.isoformat(timespec="seconds")
 
 
+TIME_HINT = "Write it as RFC 3339 with offset, e.g. 2026-11-20T09:15:02+01:00."
+
+
 def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
     """Refuse uploaders that can never match: no ``id``, or an ``until`` that is no time.
 
@@ -283,7 +286,7 @@ def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
         if uploader.until is not None and parse_time(uploader.until) is None:
             raise Refused(
                 f"`until` is not a time: {quoted(uploader.until)} at `{place}[{i}].until`",
-                hint="Write it as RFC 3339 with offset, e.g. 2026-11-20T09:15:02+01:00.",
+                hint=TIME_HINT,
             )
 
 

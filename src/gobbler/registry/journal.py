@@ -25,9 +25,9 @@ import msgspec
 from msgspec import Struct
 
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
-from gobbler.fs.flush import Durability, flush_directory
+from gobbler.fs.flush import Durability, flush_paths
 from gobbler.fs.open import exists
-from gobbler.model.names import VersionKey, project_usage
+from gobbler.model.names import LOGS, VersionKey, project_usage
 from gobbler.model.records import Usage, encode
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, answer_path
@@ -92,8 +92,16 @@ class Journal:
         self._marked = marked
         self._moves: list[Move] = []
         self._renames: list[Callable[[_Rollback, str, str], None]] = []
+        self._unflushed: list[str] = []
+        self._logs = False
         if marked:
             write_new(self.inside(MARKER), b"")
+
+    def clear(self) -> None:
+        """Forget the renames so far; files in the workspace stay."""
+        self._moves.clear()
+        self._renames.clear()
+        self._unflushed.clear()
 
     def inside(self, name: str) -> str:
         """The absolute path of ``name`` in the workspace."""
@@ -119,6 +127,7 @@ class Journal:
         """Write ``data`` to ``name`` of the workspace, and :meth:`replace` ``target`` by it."""
         write_new(self.inside(name), data)
         self.replace(name, target)
+        self._unflushed.append(target)
 
     def add_usage(self, name: str, project: str, added: int) -> None:
         """Add ``added`` bytes to the usage of ``project``; they may be negative.
@@ -144,6 +153,7 @@ class Journal:
             remove_quietly(self.inside(ANSWER))
             target = answer_path(self._workspace.name)
             self.write(ANSWER, msgspec.json.encode(answer or {}), target)
+        self._unflushed.clear()
         if intent is None and len(self._moves) == 1 and not self._marked:
             return
         full = msgspec.structs.replace(
@@ -151,21 +161,37 @@ class Journal:
         )
         replace(self._workspace.intent, encode(full), flush=False)
 
-    def flush_directories(self, durability: Durability) -> None:
-        """Flush the directories between which the renames go, rather than the filesystem."""
-        paths = [self._registry.path(move.target) for move in self._moves]
-        for directory in dict.fromkeys([*map(os.path.dirname, paths), self._workspace.path]):
-            flush_directory(directory, durability)
+    def flush(self, durability: Durability, *further: str) -> None:
+        """Flush the change after :meth:`commit`.
 
-    def commit(self, then: Callable[[], None] = lambda: None) -> None:
-        """Do all renames, and call ``then``. If any of it fails, roll back all of it."""
+        That is what was written since :meth:`prepare`, and the directories between which the
+        renames went. ``further``: other files that the change wrote since, by their paths in the
+        registry.
+        """
+        path = self._registry.path
+        places = map(path, (*(move.target for move in self._moves), *further))
+        logs = [path(LOGS)] if self._logs else []
+        flush_paths(
+            map(path, (*self._unflushed, *further)),
+            [*map(os.path.dirname, places), *logs, self._workspace.path],
+            durability,
+            within=self._registry.root,
+        )
+
+    def commit(self, log: Callable[[], None] | None = None) -> None:
+        """Do all renames, and call ``log``, which publishes the entry of the log.
+
+        If any of it fails, roll back all of it.
+        """
+        self._logs = log is not None
         with _Rollback(self._workspace) as rollback:
             if self._marked:
                 rollback.rename(self.inside(MARKER), self.inside(COMMITTED_MARKER))
             for move, rename in zip(self._moves, self._renames, strict=True):
                 inside, target = self.inside(move.name), self._registry.path(move.target)
                 rename(rollback, *((target, inside) if move.out else (inside, target)))
-            then()
+            if log is not None:
+                log()
 
 
 def is_committed(workspace: Workspace, intent: Intent) -> bool:

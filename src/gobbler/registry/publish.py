@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
-from gobbler.fs.flush import Durability, flush_filesystem, raising_not_durable
+from gobbler.fs.flush import Durability, flush_tree, raising_not_durable
 from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, AssetKey, VersionKey, project_usage
@@ -68,11 +68,13 @@ def publish(
     registry: Registry, durability: Durability, workspace: Workspace, publication: Publication
 ) -> None:
     """Publish the version; when this returns, it is on disk as a whole."""
-    while not _try_to_publish(registry, durability, workspace, publication):
+    while (journal := _try_to_publish(registry, durability, workspace, publication)) is None:
         continue
+    key = publication.key
     try:
-        with raising_not_durable(f"version {quoted(publication.key.path)}"):
-            flush_filesystem(registry.root, durability)
+        with raising_not_durable(f"version {quoted(key.path)}"):
+            # The commit has set the time of the summary, and written the latest of a new asset.
+            journal.flush(durability, key.summary, key.of_asset.latest)
     except Fault:
         workspace.keep = True  # recovery flushes again, and detaches files of the source
         raise
@@ -80,10 +82,10 @@ def publish(
 
 def _try_to_publish(
     registry: Registry, durability: Durability, workspace: Workspace, publication: Publication
-) -> bool:
-    """Publish the version in its asset, or together with a new asset.
+) -> Journal | None:
+    """Publish the version in its asset, or together with a new asset; the journal that did it.
 
-    ``False`` if the asset was created or removed meanwhile: the caller tries again.
+    ``None`` if the asset was created or removed meanwhile: the caller tries again.
     """
     key = publication.key
     in_asset = registry.has(key.of_asset.path)
@@ -98,18 +100,18 @@ def _try_to_publish(
     journal.prepare(publication.intent())
     if not publication.summary.on_probation:
         prepare_log(workspace, version_entry("add-version", key, latest=True))
-    flush_filesystem(workspace.path, durability)
+    flush_tree(workspace.path, durability)
     try:
         with _locks(registry, key, in_asset=in_asset):
             if registry.has(key.of_asset.path) != in_asset:
-                return False
+                return None
             publication.check()
             _commit(registry, workspace, publication, journal, in_asset=in_asset)
     except Missing:
         if in_asset and registry.has(key.project) and not registry.has(key.of_asset.path):
-            return False  # the asset was removed at this moment
+            return None  # the asset was removed at this moment
         raise
-    return True
+    return journal
 
 
 def _arrange(workspace: Workspace, publication: Publication, *, in_asset: bool) -> None:
@@ -160,7 +162,7 @@ def _commit(
     # both changes or neither.
     with changing_usage(registry, key.project):
         journal.add_usage("usage", key.project, publication.usage)
-        journal.commit(then=lambda: publish_log(registry, workspace))
+        journal.commit(log=lambda: publish_log(registry, workspace))
 
 
 def _set_publication_time(summary: str) -> None:
@@ -219,7 +221,7 @@ def commit_removal(
         total = _usage_without(registry, removal)
         if total is not None:
             journal.write("usage", encode(Usage(total)), project_usage(removal.project))
-        journal.commit(then=lambda: publish_log(registry, workspace))
+        journal.commit(log=lambda: publish_log(registry, workspace))
 
 
 def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journal: Journal) -> None:

@@ -66,6 +66,9 @@ class RequestHandler:
         except Exception:
             logger.exception("%s failed", quoted(name))
             return failed(Fault("the service failed; see its log"))
+        for what in ("ignored", "warnings"):
+            if found := fields.get(what):
+                logger.warning("%s by %s: %s: %s", quoted(name), requester.name, what, found)
         return Outcome({"status": "SUCCESS", **fields})
 
     def log(self, name: str, user: str, outcome: Outcome, started: float) -> None:

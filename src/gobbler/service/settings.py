@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Place, Verdict
-from gobbler.errors import Code, GobblerError, Misconfigured
+from gobbler.errors import Code, GobblerError, Misconfigured, quoted
 from gobbler.fs import acl
+from gobbler.fs.accounts import without_account
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
@@ -28,9 +29,12 @@ from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
-from gobbler.rules.permissions import Spoofable, parse_spoofing
+from gobbler.rules.permissions import EVERYONE, Spoofable, parse_spoofing
 
 logger = logging.getLogger(__name__)
+
+ACCOUNTS_SECONDS = 5.0
+"""Seconds that looking up accounts may take when a service starts."""
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,15 @@ def check_directories(settings: Settings) -> None:
     for path, mode in staging_directories(settings.staging):
         _drop_acls(path, mode)
     _heed(quick(registry), f"{registry}: ")
+
+
+def check_accounts(settings: Settings) -> None:
+    """Warn of administrators, and of names in the spoof file, that are no accounts here."""
+    named = [user for user, _ in settings.spoofing]
+    named += [name for _, others in settings.spoofing for name in others.named if name != EVERYONE]
+    for what, names in (("administrator", settings.admins), ("user of the spoof file", named)):
+        for name in without_account(sorted(names), ACCOUNTS_SECONDS):
+            logger.warning("%s %s has no account on this host", what, quoted(name))
 
 
 def _heed(findings: Iterable[Finding], prefix: str = "") -> None:

@@ -40,7 +40,13 @@ from gobbler.service.listener import inherited_socket, stop_accepting
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
+from gobbler.service.settings import (
+    Settings,
+    check_accounts,
+    check_directories,
+    check_index,
+    warn_about_root,
+)
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
@@ -258,6 +264,10 @@ class Supervisor:
             self._http.main_loop_interrupt.set()
             return
         settings = self._settings
+        # A directory server may take long, and nobody waits for what is only a warning.
+        threading.Thread(
+            target=check_accounts, args=[settings], name="accounts", daemon=True
+        ).start()
         start_background_tasks(settings, self._metrics)
         if settings.jobs:
             self._jobs.start()

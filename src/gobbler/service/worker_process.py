@@ -23,7 +23,13 @@ from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.scheduler import Scheduler
-from gobbler.service.settings import Settings, check_directories, check_index, warn_about_root
+from gobbler.service.settings import (
+    Settings,
+    check_accounts,
+    check_directories,
+    check_index,
+    warn_about_root,
+)
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
@@ -55,6 +61,7 @@ def work(
     logging.config.dictConfig(log_config(form, debug=debug))
     warn_about_root()
     check_directories(settings)
+    check_accounts(settings)
     check_index(settings)
     if settings.dask:
         check_cluster(settings.dask)

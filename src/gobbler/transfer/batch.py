@@ -35,7 +35,7 @@ from gobbler.errors import Cancelled, Code, Refused, quoted
 from gobbler.fs import access
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.flush import Durability, flush_filesystem
+from gobbler.fs.flush import Durability, flush_tree
 from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
@@ -149,7 +149,7 @@ def run_directory(run_directories_path: str, *, flush: bool) -> Iterator[RunDire
     with closing(descriptor):
         yield RunDirectory(path, descriptor)
     if flush:
-        flush_filesystem(run_directories_path, Durability.FULL)
+        flush_tree(path, Durability.FULL)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
-from gobbler.model.progress import Progress
+from gobbler.model.progress import CancelCheck, Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.batch import BatchProgress, RunDirectory, RunResult, run_directory
 from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
@@ -94,6 +94,15 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
         )
     with raising_fault("read", path), closing(open_directory(target.root)) as root:
         return open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK)
+
+
+def duplicate_here(
+    dispatcher: Dispatcher, files: dict[str, Duplicate], whitelist: tuple[str, ...]
+) -> Iterator[str]:
+    """Like :func:`duplicate_all`, in this thread, whatever the executor does meanwhile."""
+    workspace = dispatcher.workspace
+    batch = DuplicateBatch(workspace.tree, workspace.path, files, whitelist, "")
+    yield from run_duplicate_batch(batch, CancelCheck(dispatcher))
 
 
 def duplicate_all(

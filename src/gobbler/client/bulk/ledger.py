@@ -15,32 +15,23 @@ changes may be missing.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import logging
 import os
 import secrets
-import sqlite3
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import platformdirs
 
 from gobbler.client.address import digest
+from gobbler.client.bulk.state_file import StateFile
+from gobbler.client.notices import StepFailed, notify_once
+from gobbler.client.user_directories import state_directory, temporary_directory
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.lease import Lease, acquire, take_over
-from gobbler.fs.mounts import reports_all_changes
 from gobbler.model.names import VersionKey
 
-logger = logging.getLogger(__name__)
-
 LEDGER_FORMAT = 1
-
-BUSY_SECONDS = 60.0
-"""Seconds to wait for another process that writes."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (url TEXT, registry TEXT, PRIMARY KEY (url, registry));
@@ -91,8 +82,25 @@ class RunRecord(NamedTuple):
 
 def ledger_path(url: str | None, registry: str) -> str:
     """The path of the ledger for ``registry``, as the service at ``url`` (if any) names it."""
+    return _path(state_directory() or temporary_directory(), url, registry)
+
+
+def _path(state: str, url: str | None, registry: str) -> str:
     name = digest(f"{url or ''}\n{registry}")
-    return os.path.join(platformdirs.user_state_dir("gobbler"), "registries", f"{name}.sqlite")
+    return os.path.join(state, "registries", f"{name}.sqlite")
+
+
+def _open_state(url: str | None, registry: str) -> StateFile:
+    """The file of the ledger; in the temporary directory if the state directory can't be used."""
+    path = ledger_path(url, registry)
+    try:
+        return StateFile(path, _TABLES, LEDGER_FORMAT)
+    except Fault as error:
+        instead = _path(temporary_directory(), url, registry)
+        if error.code != Code.IO_ERROR or instead == path:
+            raise
+        notify_once(f"{error.reason}; recording in {quoted(instead)} instead", StepFailed)
+        return StateFile(instead, _TABLES, LEDGER_FORMAT)
 
 
 class Ledger:
@@ -102,7 +110,7 @@ class Ledger:
     """
 
     def __init__(self, url: str | None, registry: str) -> None:
-        self._file = StateFile(ledger_path(url, registry), _TABLES, LEDGER_FORMAT)
+        self._file = _open_state(url, registry)
         self.path = self._file.path
         self.transaction = self._file.transaction
         known = self._file.rows("SELECT 1 FROM about")
@@ -275,116 +283,3 @@ def hold_claims(ledger: Ledger) -> Iterator[Claims]:
             ledger.release(holder)
         finally:
             lease.release()
-
-
-class StateFile:
-    """The file at ``path`` with ``tables``, created if it is missing; threads may share it.
-
-    A damaged file is set aside, with a warning in the log. Raises
-    :class:`~gobbler.errors.Fault` if the file can't be used, or has a later ``version``.
-    """
-
-    def __init__(self, path: str, tables: str, version: int) -> None:
-        self.path = path
-        self._tables = tables
-        self._version = version
-        self._lock = threading.RLock()
-        with self._errors():
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            # Of several processes that find it damaged, one sets it aside; not the new one, too.
-            with _locked(f"{path}.lock"):
-                self._connection = self._open_or_replace()
-
-    def _open_or_replace(self) -> sqlite3.Connection:
-        try:
-            return self._open()
-        except sqlite3.OperationalError:
-            raise  # it can't be used now, but need not be damaged
-        except sqlite3.DatabaseError as error:
-            aside = f"{self.path}.damaged-{time.time_ns()}"
-            for part in ("", "-wal", "-shm", "-journal"):
-                with contextlib.suppress(FileNotFoundError):
-                    os.rename(self.path + part, aside + part)
-            logger.warning(
-                "%s is damaged (%s): set aside as %s; earlier runs are forgotten",
-                self.path,
-                error,
-                aside,
-            )
-            return self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        # It names what is in the registry, which not everybody may read.
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        connection = sqlite3.connect(
-            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        try:
-            # WAL makes changes cheap, but only processes of one host can share it.
-            mode = "WAL" if reports_all_changes(self.path) else "TRUNCATE"
-            connection.execute(f"PRAGMA journal_mode={mode}")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if found != "ok":
-                raise sqlite3.DatabaseError(str(found))
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version > self._version:
-                raise sqlite3.OperationalError("a newer version of gobbler made it")
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {self._tables} PRAGMA user_version={self._version}; COMMIT;"
-            )
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._connection.close()
-
-    def rows(self, query: str, *values: object) -> list[tuple[object, ...]]:
-        """The rows that ``query`` finds."""
-        with self._errors():
-            return self._connection.execute(query, values).fetchall()
-
-    def change(self, statement: str, *values: object) -> int:
-        """Make one change, also within a :meth:`transaction`; return the number of a new row."""
-        with self.transaction():
-            return self._connection.execute(statement, values).lastrowid or 0
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Reads and changes that take effect together, or not at all."""
-        with self._errors():
-            if self._connection.in_transaction:
-                yield
-                return
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-
-    @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Hold the lock, and raise errors of the file as ours, with a hint."""
-        with self._lock:
-            try:
-                yield
-            except (sqlite3.Error, OSError) as error:
-                raise Fault(
-                    f"results can't be recorded in {quoted(self.path)}: {error}",
-                    code=Code.IO_ERROR,
-                    hint="Repair or remove the file, or set XDG_STATE_HOME to another directory.",
-                ) from error
-
-
-@contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
-    """Hold the lock file ``path``; only one process at a time is in such a block."""
-    with Path(path).open("a", encoding="ascii") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 from gobbler.client import source
 from gobbler.client.jobs import Job
+from gobbler.client.service_url import without_secrets
 from gobbler.client.source import ServiceInfo, Source
 from gobbler.errors import GobblerError, Missing, Unreachable
 from gobbler.model.names import AssetKey, VersionKey, name_problem
@@ -47,7 +48,7 @@ def registry_id(service: BulkService) -> tuple[str | None, str]:
     Sends a request if the service has an address, so that a wrong address fails at once.
     """
     if service.url:
-        return service.url.rstrip("/"), service.info().registry
+        return without_secrets(service.url.rstrip("/")), service.info().registry
     return None, os.path.realpath(service.registry)
 
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
-import platformdirs
-
 from gobbler.client.address import digest
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
@@ -37,6 +35,7 @@ from gobbler.client.expected import (
 )
 from gobbler.client.http import Http
 from gobbler.client.parallel import Stop
+from gobbler.client.service_url import without_secrets
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
@@ -46,11 +45,6 @@ from gobbler.model.records import Entry, Manifest
 
 MIN_KEPT_BYTES = 8 << 20
 """Size in bytes from which a file is kept although the rest of its directory failed."""
-
-
-def default_cache() -> str:
-    """The default directory for downloads: ``$GOBBLER_CACHE``, or one of the user's own."""
-    return os.environ.get("GOBBLER_CACHE") or platformdirs.user_data_dir("gobbler")
 
 
 class Cache:
@@ -64,7 +58,7 @@ class Cache:
         self._http = http
         self._top = root
         self._user = UserDirectory(root)
-        self._service = quote_plus(http.url)
+        self._service = quote_plus(without_secrets(http.url))
         self._records = Records(http, lambda: self._root)
         self._known: tuple[Fingerprint, Expected] | None = None
 

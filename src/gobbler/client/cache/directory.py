@@ -27,6 +27,7 @@ from gobbler.client.expected import (
     size_problem,
 )
 from gobbler.client.http import NOT_A_SERVICE, Http
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
@@ -255,7 +256,8 @@ class FlushQueue:
         files, self._written = self._written, []
 
         def flush() -> None:
-            flush_filesystem(self._top, Durability.FULL)
+            with optional_step("flush files of the cache"):
+                flush_filesystem(self._top, Durability.FULL)
             self._objects.add(files)
 
         self._running = self._pool.submit(flush)

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from gobbler.client.cache.user_directory import DIRECTORY_MODE
 from gobbler.client.download import SMALL_FILE
+from gobbler.client.optional_step import optional_step
 from gobbler.fs.lease import EXPIRY_SECONDS, Lease, acquire, take_over
 
 ABANDONED_SECONDS = 30 * 24 * 3600
@@ -71,7 +72,8 @@ class Scratch:
     def renew(self) -> None:
         """Renew the lease, so that other processes see that this one lives."""
         if self._lease is not None:
-            self._lease.renew()
+            with optional_step("renew a lease in the cache"):
+                self._lease.renew()
 
     @contextlib.contextmanager
     def part(self, key: str) -> Iterator[Path]:

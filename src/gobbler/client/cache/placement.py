@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from gobbler.client.cache.partial import Scratch
+from gobbler.client.optional_step import optional_step
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
 from gobbler.model.progress import Progress
 
@@ -50,10 +51,8 @@ def flush_file(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
+        with optional_step("flush files of the cache"):
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 

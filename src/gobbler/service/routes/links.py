@@ -57,7 +57,7 @@ class LinksRoute:
         registry, search = self._service.registry, self._service.search
         if not registry.has(key.manifest):
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
-        links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).to_dict()
+        links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).changes_by_path
         return {"links": links, "shared": search.shared_with(key, lambda *_: cancel.check())}
 
 

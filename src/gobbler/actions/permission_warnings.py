@@ -1,0 +1,36 @@
+"""Warnings of a change of permissions: what is allowed, but hardly meant."""
+
+from __future__ import annotations
+
+from gobbler.actions.context import RequestContext
+from gobbler.errors import quoted
+from gobbler.fs.accounts import without_account
+from gobbler.model.records import LoosePermissions, Permissions
+
+LOOKUP_SECONDS = 2.0
+"""Seconds that looking up accounts may take; what is unknown by then is not warned about."""
+
+MAX_SHOWN = 10
+
+
+def permission_warnings(
+    context: RequestContext, before: Permissions, asked: LoosePermissions, *, is_asset: bool
+) -> dict[str, object]:
+    """The field ``warnings`` of the answer, or no field.
+
+    They are about new owners and uploaders without an account on this host, and about a project
+    without an owner.
+    """
+    found: list[str] = []
+    if asked.owners == () and not is_asset:
+        found.append("nobody owns the project now; only administrators can change it")
+    listed = {context.user, *before.owners, *(entry.id for entry in before.uploaders)}
+    owners = [name for name in asked.owners or () if name not in listed]
+    uploaders = [entry.id for entry in asked.uploaders or () if entry.id not in listed]
+    missing = without_account([*owners, *uploaders], LOOKUP_SECONDS)
+    for name in missing[:MAX_SHOWN]:
+        what = "owner" if name in owners else "uploader"
+        found.append(f"{what} {quoted(name)} has no account on the host of the service")
+    if len(missing) > MAX_SHOWN:
+        found.append(f"{len(missing) - MAX_SHOWN} more have no account there")
+    return {"warnings": found} if found else {}
