@@ -284,7 +284,7 @@ def _end(workspace: Workspace) -> None:
         with suppress(FileNotFoundError):
             os.unlink(workspace.lease.path)
         if workspace.is_resumable:
-            _remove_if_empty(os.path.dirname(workspace.path))
+            remove_if_empty(os.path.dirname(workspace.path))
     except OSError as error:
         logger.warning(
             "could not remove the workspace %s: %s. The next recovery removes it.",
@@ -295,7 +295,7 @@ def _end(workspace: Workspace) -> None:
         workspace.lease.close()
 
 
-def _remove_if_empty(directory: str) -> None:
+def remove_if_empty(directory: str) -> None:
     """Remove the directory of a resumable workspace, unless another attempt has begun."""
     with suppress(OSError):
         os.rmdir(directory)
@@ -318,7 +318,7 @@ def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> I
         else:
             paths += attempts
             if not attempts:
-                _remove_if_empty(f"{incoming}/{name}")
+                remove_if_empty(f"{incoming}/{name}")
     for path in paths:
         try:
             workspace = _take_over(path)
@@ -357,7 +357,7 @@ def abandoned_attempts(registry: str, name: str) -> Generator[Workspace]:
             yield workspace
         finally:
             _end(workspace)
-    _remove_if_empty(directory)
+    remove_if_empty(directory)
 
 
 def answer_path(name: str) -> str:
