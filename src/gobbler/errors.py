@@ -108,6 +108,7 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    BUSY = "busy", "Too many requests run and wait already; send the request again later."
     STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
     UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
     CANCELLED = "cancelled", "The work was stopped on request; nothing was changed."
@@ -235,6 +236,13 @@ class Missing(GobblerError):
 
 class Fault(GobblerError):
     """The service, its filesystem or a file of the registry is broken (HTTP 500)."""
+
+
+class Busy(Fault):
+    """Other requests have all the places, for now (HTTP 503)."""
+
+    status = 503
+    default_code = Code.BUSY
 
 
 class Misconfigured(Fault):

@@ -165,6 +165,7 @@ class Running:
         user: str | None = None,
         prefix: str = "",
         variables: Mapping[str, str] | None = None,
+        umask: int = -1,
     ) -> None:
         self.place = place
         with contextlib.ExitStack() as held:
@@ -179,7 +180,7 @@ class Running:
             )
             command["env"] = {**command["env"], **(variables or {})}
             with self.log.open("wb") as log:
-                self.process = subprocess.Popen(stderr=log, **command)
+                self.process = subprocess.Popen(stderr=log, umask=umask, **command)
             held.callback(self._end)
             wait_for(f"the service, which said: {self.output()}", self._answers)
             self._held = held.pop_all()

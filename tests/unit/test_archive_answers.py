@@ -17,6 +17,7 @@ from gobbler.service import archive
 from gobbler.service.archive import ArchiveContents, LinkMode
 from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.routes.archive import ArchiveRequest, ArchiveRoute, parse
+from gobbler.service.transfers import Transfers
 
 from .archived import (
     PLAIN,
@@ -67,7 +68,7 @@ class Client:
     """Answers of an :class:`ArchiveRoute`, to one who may go away after some messages."""
 
     def __init__(self, files: RegistryFiles, threads: ThreadPoolExecutor) -> None:
-        self.endpoint = ArchiveRoute(files, "/archive/", threads)
+        self.endpoint = ArchiveRoute(files, "/archive/", Transfers())
         self.sent: list[Any] = []
 
     def ask(self, path: str, method: str = "GET", query: str = "", stay: int | None = None) -> int:

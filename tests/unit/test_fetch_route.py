@@ -16,9 +16,9 @@ import pytest
 
 from gobbler.errors import Missing
 from gobbler.fs.open import cached_opener, closing
-from gobbler.service.registry_files import MAX_HOPS, RegistryFiles
-from gobbler.service.routes import fetch as fetching
+from gobbler.service.registry_files import MAX_HOPS, READ_SIZE, RegistryFiles
 from gobbler.service.routes.fetch import FetchRoute
+from gobbler.service.transfers import Transfers
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def top(tmp_path: Path) -> Path:
 @pytest.fixture
 def fetch(top: Path) -> Iterator[FetchRoute]:
     files = RegistryFiles(f"{top}/registry", (f"{top}/archive",))
-    yield FetchRoute(files, "/fetch/", ThreadPoolExecutor(1))
+    yield FetchRoute(files, "/fetch/", ThreadPoolExecutor(1), Transfers())
     os.close(files.directory)
 
 
@@ -205,21 +205,18 @@ def test_no_descriptor_stays_open_whatever_the_answer(fetch: FetchRoute) -> None
 def test_a_large_file_is_sent_in_parts(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = os.urandom(fetching.READ_SIZE * 2 + 100)
+    data = os.urandom(READ_SIZE * 2 + 100)
     (top / "registry/p/large").write_bytes(data)
     status, headers, body = answer(fetch, "/fetch/p/large")
     assert (status, headers["content-length"]) == (200, str(len(data)))
     assert body == data
-    assert (
-        answer(fetch, "/fetch/p/large", range=f"bytes={fetching.READ_SIZE}-")[2]
-        == data[fetching.READ_SIZE :]
-    )
+    assert answer(fetch, "/fetch/p/large", range=f"bytes={READ_SIZE}-")[2] == data[READ_SIZE:]
 
 
 def test_a_file_that_becomes_shorter_ends_the_answer_with_an_error(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * (fetching.READ_SIZE + 1))
+    (top / "registry/p/large").write_bytes(b"x" * (READ_SIZE + 1))
     real = os.pread
     monkeypatch.setattr(os, "pread", lambda d, n, o: b"" if o else real(d, n, o))
     with pytest.raises(OSError, match="shorter") as caught:
@@ -278,7 +275,7 @@ def test_the_event_loop_goes_on_while_every_reading_thread_hangs(
 def test_a_file_is_not_closed_while_a_thread_reads_from_it(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * fetching.READ_SIZE * 3)
+    (top / "registry/p/large").write_bytes(b"x" * READ_SIZE * 3)
     reading, finish = threading.Event(), threading.Event()
     real, problems = os.pread, []
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gobbler.errors import GobblerError
+from gobbler.fs.layout import staging_directories
 from gobbler.service.port_guard import check_address
 from gobbler.service.settings import (
     Misconfigured,
@@ -37,6 +39,29 @@ def test_the_services_own_directories_are_made(settings: Settings) -> None:
         assert os.stat(f"{settings.registry}/..logs").st_mode & 0o7777 == 0o755
         assert os.stat(f"{settings.registry}/..incoming").st_mode & 0o7777 == 0o700
         assert os.stat(settings.replay_guard).st_mode & 0o7777 == 0o700
+
+
+@pytest.mark.parametrize("existing", [False, True])
+def test_a_default_acl_of_staging_does_not_reach_them(settings: Settings, existing: bool) -> None:
+    own = staging_directories(settings.staging)
+    entries = "d:u:nobody:rwx,d:g::rwx,d:o::rwx"
+    try:
+        done = subprocess.run(["setfacl", "-m", entries, settings.staging], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("there is no setfacl: install the package acl")
+    if done.returncode:
+        pytest.skip("the filesystem of the tests keeps no ACLs")
+    if existing:  # those of a release that left them as they were made
+        for path, mode in own:
+            os.mkdir(path)
+            os.chmod(path, mode)
+            assert os.listxattr(path)
+    check_directories(settings)
+    for path, mode in own:
+        assert os.stat(path).st_mode & 0o7777 == mode
+        assert not [name for name in os.listxattr(path) if "acl" in name], path
+    Path(f"{settings.staging}/..spool/tmp/file").touch()
+    assert os.stat(f"{settings.staging}/..spool/tmp/file").st_mode & 0o022 == 0
 
 
 def _absent(path: Path) -> None:

@@ -29,6 +29,7 @@ from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.outcome import RequestHandler
 from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.responses import CORS, failure, json_answer, stopping
+from gobbler.service.routes import new
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
 from gobbler.service.routes.health import HealthRoute
@@ -36,8 +37,8 @@ from gobbler.service.routes.jobs import JobsRoute
 from gobbler.service.routes.links import LINKS_ROUTE, LinksRoute
 from gobbler.service.routes.list import ListRoute
 from gobbler.service.routes.metrics import MetricsRoute
-from gobbler.service.routes.new import NewRoute
 from gobbler.service.settings import Settings
+from gobbler.service.transfers import Transfers
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import RequestIntake
 from gobbler.spool.spool import Spool
@@ -65,11 +66,8 @@ def _constant(path: str, value: object) -> Route:
     return Route(path, answer)
 
 
-REQUEST_THREADS = 256
-"""Number of requests for changes that one HTTP worker runs at a time; each mostly waits."""
-
 READ_THREADS = 32
-"""Number of directories and parts of files that one HTTP worker reads at a time. If a mount hangs,
+"""Number of small files and states of jobs that one HTTP worker reads at a time. If a mount hangs,
 all of these threads may wait for it; the worker still answers what needs no thread.
 """
 
@@ -99,19 +97,18 @@ class Application:
             settings.authorship,
         )
         requests = RequestHandler(service, metrics)
-        threads = ThreadPoolExecutor(REQUEST_THREADS, thread_name_prefix="request")
+        threads = ThreadPoolExecutor(new.THREADS, thread_name_prefix="request")
         readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
         prefix = settings.prefix
         files = RegistryFiles(settings.registry, settings.whitelist)
-        self.new = NewRoute(requests, intake, threads, prefix)
+        self.new = new.NewRoute(requests, intake, threads, prefix)
         self.jobs = JobsRoute(requests, intake, readers, threads)
         self._new = f"{prefix}/new/"
+        transfers = Transfers()
+        fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
         self._reads: dict[str, ASGIApp] = {
-            route: endpoint(files, route, readers)
-            for route, endpoint in (
-                (f"{prefix}/fetch/", FetchRoute),
-                (f"{prefix}/archive/", ArchiveRoute),
-            )
+            fetch: FetchRoute(files, fetch, readers, transfers),
+            archive: ArchiveRoute(files, archive, transfers),
         }
         probing = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         health = Health(settings.staging, settings.registry, settings.replay_guard)
@@ -128,8 +125,12 @@ class Application:
                     HealthRoute(health, probing, lambda: self._is_stopping).answer,
                 ),
                 Route(f"{prefix}/metrics", MetricsRoute(metrics, health, queue, probing).answer),
-                Route(f"{prefix}/list", ListRoute(settings.registry, readers).answer),
-                Route(f"{prefix}{LINKS_ROUTE}{{path:path}}", LinksRoute(service, readers).answer),
+                Route(f"{prefix}/list", ListRoute(files.directory, transfers), methods=["GET"]),
+                Route(
+                    f"{links}{{path:path}}",
+                    LinksRoute(service, links, transfers),
+                    methods=["GET"],
+                ),
                 *self.jobs.routes(prefix),
                 # For the answer to other methods: these never get here.
                 *(Route(f"{r}{{path:path}}", _unreachable, methods=["GET"]) for r in self._reads),

@@ -76,6 +76,7 @@ class ArchiveContents:
         self._cancel = cancel
         self._beneath = Beneath(files.directory)
         self._fingerprints: dict[str, DirectoryFingerprint] = {}
+        self.block_size = READ_SIZE
         self._length: int | None = None
 
     def close(self) -> None:
@@ -162,14 +163,14 @@ class ArchiveContents:
                     if self._max_size is not None and size > self._max_size:
                         continue
                     pieces.append(file_header(member, size, _modified(status)))
-                    if size < READ_SIZE:
+                    if size < self.block_size:
                         pieces += (_whole(member, file, size), bytes(padding(size)))
                         gathered += size
                     else:
                         yield b"".join(pieces)
                         yield from self._parts(member, file, size)
                         pieces, gathered = [bytes(padding(size))], 0
-                if gathered >= READ_SIZE or len(pieces) >= PIECES:
+                if gathered >= self.block_size or len(pieces) >= PIECES:
                     yield b"".join(pieces)
                     pieces, gathered = [], 0
         if any(pieces):
@@ -179,7 +180,7 @@ class ArchiveContents:
         left = size
         while left:
             self._cancel.check()
-            part = os.read(file, min(READ_SIZE, left))
+            part = os.read(file, min(self.block_size, left))
             if not part:
                 raise _changed(member)
             left -= len(part)

@@ -36,6 +36,7 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
+from gobbler.service.connections import break_off_all, limit_listener, port_of
 from gobbler.service.listener import inherited_socket, stop_accepting
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
@@ -47,16 +48,23 @@ from gobbler.service.settings import (
     check_index,
     warn_about_root,
 )
+from gobbler.service.transfers import STALLED_AFTER
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
 HEADER_TIMEOUT = 10_000
 """Milliseconds in which a client must have sent its headers."""
+
+BUFFER_SIZE = 64 * 1024
+"""Bytes of one connection that the server buffers; also the largest size of the headers."""
 
 LISTEN_BACKLOG = 4096
 """Connections that wait to be accepted."""
 
 MAX_CONNECTIONS = 16_384
 """Connections that an HTTP worker keeps open; idle ones must not keep others out."""
+
+ANSWERED_WITHIN = 5.0
+"""Seconds after the grace period in which requests that were cancelled are answered."""
 
 HTTP_KILL_AFTER = 10
 """Seconds after the grace period at which an HTTP worker that does not end is killed."""
@@ -180,7 +188,9 @@ class Supervisor:
             port=settings.port,
             interface=Interfaces.ASGI,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT),
+            http1_settings=HTTP1Settings(
+                header_read_timeout=HEADER_TIMEOUT, max_buffer_size=BUFFER_SIZE
+            ),
             websockets=False,
             workers=settings.workers,
             backlog=LISTEN_BACKLOG,
@@ -304,9 +314,13 @@ def _load(
     os.umask(0o022)
     metrics.join()
     application = Application(settings, metrics)
+    port = settings.port if listener is None else port_of(listener)
+    threading.Thread(
+        target=limit_listener, args=(port, STALLED_AFTER), name="limits", daemon=True
+    ).start()
     threading.Thread(
         target=_stop_in_time,
-        args=(application, stopping, listener, settings.grace),
+        args=(application, stopping, listener, port, settings.grace),
         name="grace",
         daemon=True,
     ).start()
@@ -314,7 +328,11 @@ def _load(
 
 
 def _stop_in_time(
-    application: Application, stopping: Connection, listener: int | None, grace: float
+    application: Application,
+    stopping: Connection,
+    listener: int | None,
+    port: int,
+    grace: float,
 ) -> None:
     """Take no more requests when the service stops, and cancel those that take too long.
 
@@ -326,3 +344,5 @@ def _stop_in_time(
     application.stop(refusing=listener is None)
     time.sleep(grace)
     application.new.cancel_all("the service is stopping")
+    time.sleep(ANSWERED_WITHIN)
+    break_off_all(port)  # the server would wait for clients that read nothing

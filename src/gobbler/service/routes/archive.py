@@ -7,23 +7,30 @@ proxy.
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
 from gobbler.errors import Code, GobblerError, Refused, quoted
-from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import split_path
 from gobbler.model.progress import CancelFlag
+from gobbler.rules.places import Shares
 from gobbler.service.archive import ArchiveContents, LinkMode
+from gobbler.service.block_reader import BlockReader
+from gobbler.service.places import Places
 from gobbler.service.registry_files import RegistryFiles, registry_path
-from gobbler.service.responses import CORS, failure, while_connected
+from gobbler.service.responses import (
+    ALWAYS,
+    SANDBOX,
+    answer_or_break_off,
+    encoded,
+    failure,
+    while_connected,
+)
+from gobbler.service.transfers import Transfers, client_of
 
 SUFFIX = ".tar"
 
@@ -31,8 +38,6 @@ MAX_DIGITS = 18
 """Largest number of digits of a size; no file needs more."""
 
 _HINT = "Write it like /archive/project/asset/version.tar."
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,13 +80,25 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
-class ArchiveRoute:
-    """Serves archives of ``files`` below ``route``; ``threads`` read them."""
+SHARES = Shares(places=16, each=8, reserved=2, waiting=64)
+"""The archives that one HTTP worker sends at a time; a user is the address of a client."""
 
-    def __init__(self, files: RegistryFiles, route: str, threads: ThreadPoolExecutor) -> None:
+PATIENCE = 30.0
+"""Seconds that a client waits for a place before it is told to come back later."""
+
+THREADS = 8
+"""Number of archives that are read at a time; the others wait for their clients."""
+
+
+class ArchiveRoute:
+    """Serves archives of ``files`` below ``route``, by ``transfers`` of their own."""
+
+    def __init__(self, files: RegistryFiles, route: str, transfers: Transfers) -> None:
         self._files = files
         self._route = route
-        self._threads = threads
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
+        self._places: Places[str] = Places("archives", SHARES, PATIENCE)
+        self._transfers = transfers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -90,7 +107,16 @@ class ArchiveRoute:
         except GobblerError as error:
             await failure(error)(scope, receive, send)
             return
-        await while_connected(receive, self._answer(request, scope, receive, send))
+        await while_connected(
+            receive,
+            answer_or_break_off(
+                f"read the archive of {quoted(request.path)}",
+                scope,
+                receive,
+                send,
+                lambda send: self._answer(request, scope, send),
+            ),
+        )
 
     def _parse(self, scope: Scope) -> ArchiveRequest:
         try:
@@ -102,102 +128,42 @@ class ArchiveRoute:
             ) from None
         return parse(path, query)
 
-    async def _answer(
-        self, request: ArchiveRequest, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        reader = ArchiveReader(self._threads, self._files, request)
-        begun = False
+    async def _answer(self, request: ArchiveRequest, scope: Scope, send: Send) -> None:
+        async with self._places.one(client_of(scope)):
+            await self._read(request, scope, send)
+
+    async def _read(self, request: ArchiveRequest, scope: Scope, send: Send) -> None:
+        cancel = CancelFlag()
+        contents = ArchiveContents(
+            self._files, request.path, request.links, request.max_size, cancel
+        )
+        reader = BlockReader(self._threads, contents, cancel)
         try:
-            length = await reader.begin()
-            await send({"type": "http.response.start", "status": 200, "headers": _headers(length)})
-            begun = True
-            if scope["method"] == "GET":
-                while (block := await reader.next()) is not None:
-                    await send({"type": "http.response.body", "body": block, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
-        except (GobblerError, OSError) as error:
-            fault = (
-                error if isinstance(error, GobblerError) else fault_from(error, "read the archive")
-            )
-            if not begun:
-                await failure(fault)(scope, receive, send)
+            length: int | None = None
+            if request.has_length:
+                length = await reader.run(contents.measure)
+            else:
+                await reader.begin()
+            start = {"type": "http.response.start", "status": 200, "headers": _headers(length)}
+            if scope["method"] == "HEAD":
+                await send(start)
+                await send({"type": "http.response.body", "body": b""})
                 return
-            # The server breaks the connection off: less was sent than announced.
-            logger.warning("the archive of %s breaks off: %s", quoted(request.path), fault.reason)
+            async with self._transfers.begin(scope, send, self._places) as transfer:
+                reader.set_block_size(transfer.part_size)
+                await send(start)
+                await transfer.send_all(reader.next)
         finally:
             await reader.close()
 
 
-class ArchiveReader:
-    """Reads an archive in threads, one part ahead of what is sent."""
-
-    def __init__(
-        self, threads: ThreadPoolExecutor, files: RegistryFiles, request: ArchiveRequest
-    ) -> None:
-        self._threads = threads
-        self._cancel = CancelFlag()
-        self._has_length = request.has_length
-        self._contents = ArchiveContents(
-            files, request.path, request.links, request.max_size, self._cancel
-        )
-        self._blocks = self._contents.blocks()
-        self._ahead: asyncio.Future[Any] | None = None
-        self._running: Future[Any] | None = None
-
-    async def begin(self) -> int | None:
-        """Find out what the archive holds, and return its length in bytes.
-
-        ``None`` if the client does not want the length; then this reads only the first part.
-        """
-        if not self._has_length:
-            self._ahead = self._read()
-            await asyncio.wait({self._ahead})
-            self._ahead.result()
-            return None
-        length: int = await self._start(self._contents.measure)
-        return length
-
-    async def next(self) -> bytes | None:
-        """The next part; ``None`` at the end."""
-        block: bytes | None = await (self._ahead or self._read())
-        self._ahead = None if block is None else self._read()
-        return block
-
-    def _read(self) -> asyncio.Future[Any]:
-        return self._start(lambda: next(self._blocks, None))
-
-    def _start(self, work: Callable[[], object]) -> asyncio.Future[Any]:
-        self._running = self._threads.submit(work)
-        return asyncio.wrap_future(self._running)
-
-    async def close(self) -> None:
-        """Stop reading, and close all files once no thread reads from them.
-
-        They are closed even if this call is cancelled.
-        """
-        self._cancel.cancel("the client went away", code=Code.CLIENT_GONE)
-        if self._ahead is not None:
-            self._ahead.cancel()  # nobody awaits it
-        closed: Future[None] = Future()
-        if self._running is None:
-            self._close(closed)
-        else:
-            self._running.cancel()
-            self._running.add_done_callback(lambda _: self._threads.submit(self._close, closed))
-        await asyncio.shield(asyncio.wrap_future(closed))
-
-    def _close(self, closed: Future[None]) -> None:
-        self._blocks.close()
-        self._contents.close()
-        closed.set_result(None)
-
-
 def _headers(length: int | None) -> list[tuple[bytes, bytes]]:
     found = {
-        CORS[0]: CORS[1],
+        **ALWAYS,
         "content-type": "application/x-tar",
-        "x-content-type-options": "nosniff",
+        "content-disposition": "attachment",
+        "content-security-policy": SANDBOX,
     }
     if length is not None:
         found["content-length"] = str(length)
-    return [(name.encode(), value.encode()) for name, value in found.items()]
+    return encoded(found)

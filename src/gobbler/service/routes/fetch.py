@@ -16,17 +16,26 @@ import functools
 import mimetypes
 import os
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import unquote_to_bytes
 
 from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import Code, GobblerError, Refused
+from gobbler.errors import Busy, Code, GobblerError, Refused
 from gobbler.model.names import LOGS, is_internal
 from gobbler.service.range_requests import Decision, FileState, decide
-from gobbler.service.registry_files import READ_SIZE, RegistryFiles, not_there, registry_path
-from gobbler.service.responses import CORS, failure, json_answer, while_connected
+from gobbler.service.registry_files import RegistryFiles, not_there, registry_path
+from gobbler.service.responses import (
+    ALWAYS,
+    SANDBOX,
+    encoded,
+    failure,
+    json_answer,
+    while_connected,
+)
+from gobbler.service.transfers import Transfer, Transfers
 
 CONDITIONAL = {
     name.encode(): name
@@ -37,7 +46,7 @@ CONDITIONAL = {
 }
 """The headers that decide what is sent."""
 
-_ALWAYS = ((CORS[0].encode(), CORS[1].encode()), (b"accept-ranges", b"bytes"))
+_ALWAYS = (*encoded(ALWAYS), (b"accept-ranges", b"bytes"))
 
 ONE_MESSAGE = 64 * 1024
 """Bytes up to which a file is sent in one message."""
@@ -64,9 +73,9 @@ class OpenFile:
         elif count <= ONE_MESSAGE:
             self.body = read(descriptor, count, self.decision.start)
 
-    def read(self, threads: ThreadPoolExecutor, offset: int) -> asyncio.Future[bytes]:
-        """Read a part in a thread; one at a time."""
-        count = min(READ_SIZE, self.decision.stop - offset)
+    def read(self, threads: ThreadPoolExecutor, offset: int, size: int) -> asyncio.Future[bytes]:
+        """Read a part of ``size`` bytes, or the rest, in a thread; one at a time."""
+        count = min(size, self.decision.stop - offset)
         self._reading = threads.submit(_read, self._descriptor, count, offset)
         return asyncio.wrap_future(self._reading)
 
@@ -80,12 +89,19 @@ class OpenFile:
 
 
 class FetchRoute:
-    """Serves ``files`` below ``route``; ``threads`` open and read them."""
+    """Serves ``files`` below ``route``.
 
-    def __init__(self, files: RegistryFiles, route: str, threads: ThreadPoolExecutor) -> None:
+    ``threads`` open them and read small ones; the parts of others are read by threads of
+    ``transfers``, so that small files never wait for large ones.
+    """
+
+    def __init__(
+        self, files: RegistryFiles, route: str, threads: ThreadPoolExecutor, transfers: Transfers
+    ) -> None:
         self._files = files
         self._route = route
         self._threads = threads
+        self._transfers = transfers
         self._read_cached: Read = _read_cached
         mimetypes.init()  # not in the event loop: it reads files
 
@@ -168,25 +184,34 @@ class FetchRoute:
         if file.decision.status in _REFUSALS:
             await _refuse(scope, receive, send, file)
             return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": file.decision.status,
-                "headers": _headers(file.decision, file.state, path),
-            }
-        )
+        start = {
+            "type": "http.response.start",
+            "status": file.decision.status,
+            "headers": _headers(file.decision, file.state, path),
+        }
         if file.body is not None:
+            await send(start)
             await send({"type": "http.response.body", "body": file.body})
             return
+        try:
+            async with self._transfers.begin(scope, send) as transfer:
+                await send(start)
+                await self._send_parts(transfer, file)
+        except Busy as error:
+            await failure(error)(scope, receive, send)
+
+    async def _send_parts(self, transfer: Transfer, file: OpenFile) -> None:
+        threads, size = self._transfers.threads, transfer.part_size
         offset, stop = file.decision.start, file.decision.stop
-        reading = file.read(self._threads, offset)
-        while offset < stop:
+        reading = file.read(threads, offset, size)
+        while True:
             part = await reading
             offset += len(part)
-            more = offset < stop
-            if more:
-                reading = file.read(self._threads, offset)  # while this part is sent
-            await send({"type": "http.response.body", "body": part, "more_body": more})
+            if offset >= stop:
+                break
+            reading = file.read(threads, offset, size)  # while this part is sent
+            await transfer.send(part)
+        await transfer.end(part)
 
     def _path(self, raw: bytes) -> str:
         try:
@@ -214,38 +239,53 @@ def _close_opened(opening: Future[OpenFile]) -> None:
 
 
 def _headers(decision: Decision, file: FileState, path: str) -> list[tuple[bytes, bytes]]:
-    found = [
-        *_ALWAYS,
+    validators = (
         (b"etag", file.etag.encode()),
         (b"last-modified", file.last_modified.encode()),
-    ]
-    if decision.status != 304:
-        found += (
-            (b"content-type", _media_type(path)),
-            (b"x-content-type-options", b"nosniff"),
-            (b"content-length", b"%d" % (decision.stop - decision.start)),
-        )
+    )
+    if decision.status == 304:
+        return [*_ALWAYS, *validators]
+    length = (b"content-length", b"%d" % (decision.stop - decision.start))
+    found = [*_of_type(path), *validators, length]
     if decision.status == 206:
         part = b"bytes %d-%d/%d" % (decision.start, decision.stop - 1, file.size)
         found.append((b"content-range", part))
     return found
 
 
-def _media_type(path: str) -> bytes:
+def _of_type(path: str) -> tuple[tuple[bytes, bytes], ...]:
+    """The headers that are the same for all files of a type, with what a browser may do."""
     name = path.rpartition("/")[2]
     if is_internal(name) or path.startswith(LOGS + "/"):
-        return b"application/json"
-    return _guessed(posixpath.splitext(name)[1]).encode()
+        return _JSON
+    return _guessed(posixpath.splitext(name)[1])
+
+
+_ACTIVE = re.compile(r"text/html|(text|application)/(.*\+)?xml.*|[a-z]+/.*\+xml|.*xsl.*|.*mht.*")
+"""Types that may hold scripts, or refer to them."""
+
+_PDF = "application/pdf"
+
+
+def _headers_of(media_type: str) -> tuple[tuple[bytes, bytes], ...]:
+    headers = {"content-type": media_type}
+    if media_type != _PDF:  # browsers show no PDF in a sandbox, and run no script of it outside
+        headers["content-security-policy"] = SANDBOX
+    if _ACTIVE.match(media_type):
+        headers["content-disposition"] = "attachment"
+    return (*_ALWAYS, *encoded(headers))
+
+
+_JSON = _headers_of("application/json")
 
 
 @functools.lru_cache(1024)
-def _guessed(extension: str) -> str:
-    name = "name" + extension
-    guess, encoding = mimetypes.guess_type(name)
+def _guessed(extension: str) -> tuple[tuple[bytes, bytes], ...]:
+    guess, encoding = mimetypes.guess_type("name" + extension)
     # A compressed file is sent as it is: naming its encoding would make clients unpack it.
     if encoding is not None or guess is None:
-        return "application/octet-stream"
-    return f"{guess}; charset=utf-8" if guess.startswith("text/") else guess
+        guess = "application/octet-stream"
+    return _headers_of(f"{guess}; charset=utf-8" if guess.startswith("text/") else guess)
 
 
 _REFUSALS = {

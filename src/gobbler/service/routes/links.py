@@ -3,62 +3,75 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 
-from starlette.requests import Request
-from starlette.responses import Response
+import msgspec
+from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import ServiceContext
 from gobbler.actions.reroute_links import Manifests, link_impact
 from gobbler.errors import Code, Missing, Refused, quoted
-from gobbler.fs.os_errors import fault_from
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelFlag, CancelToken
-from gobbler.service.responses import json_answer, while_connected
+from gobbler.rules.places import Shares
+from gobbler.service.places import Places
+from gobbler.service.responses import answer_or_break_off, while_connected
+from gobbler.service.transfers import Transfers, client_of
 
 LINKS_ROUTE = "/links/"
 
-MAX_SEARCHES = 2
-"""Number of searches that one process runs at a time: without an index, each reads all
-manifests."""
+SHARES = Shares(places=3, each=2, reserved=1, waiting=16)
+"""The searches that one HTTP worker runs at a time: without an index, each reads all manifests.
+
+A user is the address of a client.
+"""
+
+PATIENCE = 60.0
+"""Seconds that a client waits for a place before it is told to come back later."""
 
 
 class LinksRoute:
     """Reports what ``reroute_links`` would change, and which versions share content."""
 
-    def __init__(self, service: ServiceContext, threads: Executor) -> None:
+    def __init__(self, service: ServiceContext, route: str, transfers: Transfers) -> None:
         self._service = service
-        self._threads = threads
-        self._free = asyncio.Semaphore(MAX_SEARCHES)
+        self._route = route
+        self._threads = ThreadPoolExecutor(SHARES.places, thread_name_prefix="search")
+        self._places: Places[str] = Places("searches", SHARES, PATIENCE)
+        self._transfers = transfers
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        key = _version(request.path_params["path"])
-        answer = await while_connected(request.receive, self._answer(key))
-        return Response() if answer is None else answer
+        key = _version(scope["path"].removeprefix(self._route))
+        await while_connected(
+            receive,
+            answer_or_break_off(
+                "search the registry",
+                scope,
+                receive,
+                send,
+                lambda send: self._answer(key, scope, receive, send),
+            ),
+        )
 
-    async def _answer(self, key: VersionKey) -> Response:
+    async def _answer(self, key: VersionKey, scope: Scope, receive: Receive, send: Send) -> None:
         cancel = CancelFlag()
-        async with self._free:
+        async with self._places.one(client_of(scope)):
             try:
-                return await asyncio.get_running_loop().run_in_executor(
+                body = await asyncio.get_running_loop().run_in_executor(
                     self._threads, self._find, key, cancel
                 )
             finally:
                 cancel.cancel("the client went away", code=Code.CLIENT_GONE)
+            await self._transfers.send_json(body, scope, receive, send, self._places)
 
-    def _find(self, key: VersionKey, cancel: CancelToken) -> Response:
-        try:
-            return json_answer(self._search(key, cancel))
-        except OSError as error:
-            raise fault_from(error, "search the registry") from error
-
-    def _search(self, key: VersionKey, cancel: CancelToken) -> dict[str, object]:
+    def _find(self, key: VersionKey, cancel: CancelToken) -> bytes:
         registry, search = self._service.registry, self._service.search
         if not registry.has(key.manifest):
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).changes_by_path
-        return {"links": links, "shared": search.shared_with(key, lambda *_: cancel.check())}
+        shared = search.shared_with(key, lambda *_: cancel.check())
+        return msgspec.json.encode({"links": links, "shared": shared})
 
 
 def _version(path: str) -> VersionKey:

@@ -1,107 +1,106 @@
-"""``GET /list``: the content of a directory of the registry."""
+"""``GET /list``: the content of a directory of the registry.
+
+Short lists are made at once. All others, and those of whole trees, have places and threads of their
+own, so that nobody waits for them who asks for something small.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.datastructures import QueryParams
+from starlette.types import Receive, Scope, Send
 
-from gobbler.errors import Code, Refused, os_error_code, quoted
-from gobbler.model.names import INCOMING
-from gobbler.service.registry_files import absent, registry_path
-from gobbler.service.responses import json_answer
+from gobbler.errors import quoted
+from gobbler.model.progress import CancelFlag
+from gobbler.rules.places import Shares
+from gobbler.service.block_reader import BlockReader
+from gobbler.service.places import Places
+from gobbler.service.registry_files import registry_path
+from gobbler.service.registry_listing import Listing
+from gobbler.service.responses import (
+    JSON_HEADERS,
+    answer_or_break_off,
+    encoded_answer,
+    while_connected,
+)
+from gobbler.service.transfers import Transfers, client_of
+
+SHARES = Shares(places=8, each=4, reserved=1, waiting=64)
+"""The long lists that one HTTP worker makes at a time; a user is the address of a client."""
+
+PATIENCE = 30.0
+"""Seconds that a client waits for a place before it is told to come back later."""
+
+SHORT_THREADS = 8
+"""Number of directories that are listed at a time."""
 
 
 class ListRoute:
-    """Lists directories of ``registry`` in ``threads``."""
+    """Lists directories of the open registry ``directory``; long lists by ``transfers``."""
 
-    def __init__(self, registry: str, threads: Executor) -> None:
-        self._registry = registry
-        self._threads = threads
+    def __init__(self, directory: int, transfers: Transfers) -> None:
+        self._directory = directory
+        self._short = ThreadPoolExecutor(SHORT_THREADS, thread_name_prefix="list")
+        self._long = ThreadPoolExecutor(SHARES.places, thread_name_prefix="walk")
+        self._places: Places[str] = Places("long lists", SHARES, PATIENCE)
+        self._transfers = transfers
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        query = request.query_params
+        query = QueryParams(scope["query_string"])
         recursive = query.get("recursive", "false").lower() in ("true", "1")
-        path = query.get("path", "")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: list_directory(self._registry, path, recursive=recursive)
+        cancel = CancelFlag()
+        path = registry_path(query.get("path", ""))
+        listing = Listing(self._directory, path, cancel, recursive=recursive)
+        if not recursive:
+            loop = asyncio.get_running_loop()
+            body = await loop.run_in_executor(self._short, _short_list, listing)
+            if body is not None:
+                await encoded_answer(body)(scope, receive, send)
+                return
+        await while_connected(
+            receive,
+            answer_or_break_off(
+                f"list {quoted(path)}",
+                scope,
+                receive,
+                send,
+                lambda send: self._answer(listing, cancel, scope, receive, send),
+            ),
         )
-        return json_answer(found)
+
+    async def _answer(
+        self, listing: Listing, cancel: CancelFlag, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        async with self._places.one(client_of(scope)):
+            reader = BlockReader(self._long, listing, cancel)
+            try:
+                await reader.begin()
+                await self._send(reader, scope, receive, send)
+            finally:
+                await reader.close()
+
+    async def _send(self, reader: BlockReader, scope: Scope, receive: Receive, send: Send) -> None:
+        first, second = await reader.next() or b"", await reader.next()
+        if second is None:
+            await encoded_answer(first)(scope, receive, send)
+            return
+        ahead = [first, second]
+
+        async def next_block() -> bytes | None:
+            return ahead.pop(0) if ahead else await reader.next()
+
+        async with self._transfers.begin(scope, send, self._places) as transfer:
+            reader.set_block_size(transfer.part_size)
+            start = {"type": "http.response.start", "status": 200, "headers": JSON_HEADERS}
+            await send(start)
+            await transfer.send_all(next_block)
 
 
-def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
-    """Paths below ``path``, relative to it, in order.
-
-    Not recursive: its entries, directories with a trailing ``/``. Recursive: every file, and empty
-    directories with a trailing ``/``. Links count as files and are not followed. Leaves out
-    versions in preparation.
-
-    Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing`.
-    """
-    relative = registry_path(path)
-    directory = f"{registry}/{relative}" if relative else registry
-    if any(os.path.islink(f"{registry}/{part}") for part in _parents(relative)):
-        raise Refused(
-            f"{quoted(path)} is or leads through a symbolic link", code=Code.SYMBOLIC_LINK
-        )
-    try:
-        found = _whole_tree(directory) if recursive else _entries(directory)
-    except FileNotFoundError:
-        raise absent(path) from None
-    except NotADirectoryError:
-        if os.path.lexists(directory):
-            raise Refused(
-                f"{quoted(path)} is not a directory of the registry", code=Code.NOT_A_DIRECTORY
-            ) from None
-        raise absent(path) from None
-    except OSError as error:
-        raise Refused(
-            f"could not list {quoted(path)}: {error.strerror}", code=os_error_code(error)
-        ) from None
-    if relative == "":
-        found = [name for name in found if name.split("/", 1)[0] != INCOMING]
-    return sorted(found)
-
-
-def _parents(relative: str) -> list[str]:
-    parts = relative.split("/") if relative else []
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
-
-
-def _entries(directory: str) -> list[str]:
-    with os.scandir(directory) as entries:
-        return [
-            entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
-            for entry in entries
-        ]
-
-
-def _whole_tree(top: str) -> list[str]:
-    # If a version vanishes during the walk, none of it may be listed: walk again.
-    while True:
-        try:
-            return _tree(top)
-        except FileNotFoundError:
-            os.stat(top)
-
-
-def _tree(top: str) -> list[str]:
-    found: list[str] = []
-    waiting = [("", top)]
-    while waiting:
-        prefix, directory = waiting.pop()
-        count = 0
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                count += 1
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append((f"{prefix}{entry.name}/", entry.path))
-                else:
-                    found.append(prefix + entry.name)
-        if count == 0 and prefix:
-            found.append(prefix)
-    return found
+def _short_list(listing: Listing) -> bytes | None:
+    """A whole list; ``None`` if it is not short."""
+    blocks = listing.blocks()
+    first = next(blocks)
+    return first if next(blocks, None) is None else None

@@ -1,5 +1,7 @@
 """``POST /new/{request}``: carry out a request in a thread, until the client disconnects.
 
+Users share the places for requests, so nobody waits for the hundreds that somebody else sends.
+
 With ``?wait=false`` the request becomes a job of the spool instead.
 """
 
@@ -8,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from starlette.responses import Response
@@ -17,20 +20,17 @@ from gobbler.actions.context import Requester
 from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
-from gobbler.model.requests import SEND_AGAIN
+from gobbler.model.requests import LARGE_REQUEST_BYTES, SEND_AGAIN
+from gobbler.rules.places import Shares
 from gobbler.service.outcome import Outcome, RequestHandler, failed
-from gobbler.service.responses import disconnected, json_answer
+from gobbler.service.places import Places
+from gobbler.service.responses import disconnected, failure, json_answer
 from gobbler.spool.job_store import JobRecord
 from gobbler.spool.request_file import RequestFile, RequestIntake
 from gobbler.spool.spool import Spool
 
 WATCH_AFTER = 0.1
 """Seconds after which the service starts to watch whether the client is still connected."""
-
-
-async def _cancel_if_disconnected(receive: Receive, cancel: CancelFlag) -> None:
-    await disconnected(receive)
-    cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
 
 
 def _has_body(scope: Scope) -> bool:
@@ -40,8 +40,56 @@ def _has_body(scope: Scope) -> bool:
     )
 
 
+SHARES = Shares(places=128, each=16, reserved=32, waiting=1024)
+"""The requests that one HTTP worker carries out at a time, by the owner of the request file."""
+
+LARGE_SHARES = Shares(places=8, each=4, reserved=1, waiting=16)
+"""The same for large requests, since the service holds all of each in memory."""
+
+QUICK_THREADS = 32
+"""Number of request files that are read at a time, before anybody needs a place."""
+
+THREADS = SHARES.places + LARGE_SHARES.places + QUICK_THREADS
+
+
+class _Taken(NamedTuple):
+    """A request that was taken, and waits for a place; ``started``: monotonic seconds."""
+
+    name: str
+    file: RequestFile
+    started: float
+
+
+class _Client:
+    """The client of a request, which may leave; then ``cancel`` is set."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.cancel = CancelFlag()
+        self._receive = receive
+        self._watch: asyncio.Task[None] | None = None
+
+    def watch(self) -> asyncio.Task[None]:
+        """Watch whether the client is still connected; the task ends when it is not."""
+        if self._watch is None:
+            self._watch = asyncio.get_running_loop().create_task(self._left())
+        return self._watch
+
+    async def _left(self) -> None:
+        await disconnected(self._receive)
+        self.cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
+
+    def forget(self) -> None:
+        """Watch no longer."""
+        if self._watch is not None:
+            self._watch.cancel()
+
+
 class NewRoute:
-    """Answers requests for changes."""
+    """Answers requests for changes; ``threads`` carry them out.
+
+    A request file is read first. If its owner has a place free, the same thread carries it out.
+    Otherwise the request waits without a thread, until its turn comes or its client leaves.
+    """
 
     def __init__(
         self,
@@ -56,6 +104,8 @@ class NewRoute:
         self._route = f"{prefix}/new/"
         self._jobs = f"{prefix}/jobs/"
         self._spool = Spool(requests.service.staging, requests.service.durability)
+        self._places: Places[int] = Places("requests", SHARES, None)
+        self._large: Places[int] = Places("large requests", LARGE_SHARES, None)
         self._running: set[CancelFlag] = set()
 
     def cancel_all(self, reason: str) -> None:
@@ -65,70 +115,100 @@ class NewRoute:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        cancel = CancelFlag()
-        self._running.add(cancel)
+        client = _Client(receive)
+        self._running.add(client.cancel)
         loop = asyncio.get_running_loop()
         waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
-        answer = self._accept if waits.lower() in ("false", "0", "no") else self._carry_out
-        work = loop.run_in_executor(self._threads, answer, scope["raw_path"], cancel)
-        watching: list[asyncio.Task[None]] = []
-
-        def watch() -> None:
-            watching.append(loop.create_task(_cancel_if_disconnected(receive, cancel)))
-
+        answer = self._accept if waits.lower() in ("false", "0", "no") else self._begin
         # Most requests end before; but a body must be read at once.
-        timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, watch)
+        timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, client.watch)
         try:
-            response = await work
+            response = await loop.run_in_executor(
+                self._threads, answer, scope["raw_path"], client.cancel
+            )
+            if isinstance(response, _Taken):
+                response = await self._wait(response, client)
         finally:
             timer.cancel()
-            for task in watching:
-                task.cancel()
-            self._running.discard(cancel)
+            client.forget()
+            self._running.discard(client.cancel)
         await response(scope, receive, send)
 
-    def _carry_out(self, raw: bytes, cancel: CancelFlag) -> Response:
-        """Carry out a request now."""
+    def _begin(self, raw: bytes, cancel: CancelFlag) -> Response | _Taken:
+        """Take a request, and carry it out if there is a place for it now."""
         started = time.monotonic()
-        name, taken = self._take(raw)
-        if isinstance(taken, Outcome):
-            outcome, user = taken, "?"
-        else:
-            user = taken.user
+        name, file = self._take(raw, cancel)
+        if isinstance(file, Outcome):
+            return self._answer(name, "?", file, started)
+        taken = _Taken(name, file, started)
+        if not self._places_of(file).take(file.uid):
+            return taken
+        return self._carry_out(taken, cancel)
+
+    async def _wait(self, taken: _Taken, client: _Client) -> Response:
+        """Carry out a request when it is its turn."""
+        file = taken.file
+        turn = asyncio.ensure_future(self._places_of(file).wait(file.uid))
+        gone = client.watch()
+        await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not turn.done():
+            turn.cancel()
+            await asyncio.wait({turn})
+        try:
+            if turn.cancelled():
+                client.cancel.check()
+            turn.result()
+        except GobblerError as error:
+            return self._answer(taken.name, file.user, failed(error), taken.started)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, self._carry_out, taken, client.cancel)
+
+    def _places_of(self, file: RequestFile) -> Places[int]:
+        return self._large if len(file.data) > LARGE_REQUEST_BYTES else self._places
+
+    def _carry_out(self, taken: _Taken, cancel: CancelFlag) -> Response:
+        """Carry out a request that has a place, and give that back."""
+        name, file, started = taken
+        try:
             outcome = self._requests.carry_out(
                 name,
-                taken.data,
-                Requester(taken.uid, user),
+                file.data,
+                Requester(file.uid, file.user),
                 progress=NoProgress(),
                 cancel=cancel,
             )
+        finally:
+            self._places_of(file).leave(file.uid)
+        return self._answer(name, file.user, outcome, started)
+
+    def _answer(self, name: str, user: str, outcome: Outcome, started: float) -> Response:
         self._requests.log(name, user, outcome, started)
+        if outcome.error is not None:
+            return failure(outcome.error)
         return json_answer(outcome.body, outcome.status)
 
     def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
         """Make a request a job of the spool."""
-        del cancel
         started = time.monotonic()
-        name, taken = self._take(raw)
+        name, taken = self._take(raw, cancel)
         if isinstance(taken, Outcome):
-            self._requests.log(name, "?", taken, started)
-            return json_answer(taken.body, taken.status)
+            return self._answer(name, "?", taken, started)
         try:
             record = JobRecord.of(taken.uid, taken.user, name, taken.data)
             self._spool.accept(record)
         except GobblerError as error:
-            return json_answer(error.answer(), error.status)
+            return failure(error)
         except OSError as error:
-            fault = fault_from(error, f"accept request file {quoted(name)}")
-            return json_answer(fault.answer(), fault.status)
+            return failure(fault_from(error, f"accept request file {quoted(name)}"))
         address = self._jobs + quote(record.job)
         response = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
         response.headers["location"] = address
         return response
 
-    def _take(self, raw: bytes) -> tuple[str, RequestFile | Outcome]:
+    def _take(self, raw: bytes, cancel: CancelFlag) -> tuple[str, RequestFile | Outcome]:
         name = raw.decode("latin-1")
         try:
+            cancel.check()  # the client may have left before there was a thread for it
             name = unquote_to_bytes(raw).decode().removeprefix(self._route)
             return name, self._intake.take(name)
         except UnicodeDecodeError:
