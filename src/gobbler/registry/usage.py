@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 
 from gobbler.errors import GobblerError, quoted
@@ -51,17 +51,27 @@ def finish_order(summary: Summary, published: int) -> tuple[int, int]:
     return 0 if moment is None else int(moment.timestamp()), published
 
 
+Skip = Callable[[VersionKey, GobblerError | OSError], None]
+"""Takes a version whose summary can't be read, and the error."""
+
+
+def log_skipped(key: VersionKey, error: GobblerError | OSError) -> None:
+    """Log that a version does not count for the latest one."""
+    logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
+
+
 def find_latest(
     registry: Registry,
     asset: AssetKey,
     *,
     without: VersionKey | None = None,
-    skip_damaged: bool = False,
+    skip: Skip | None = None,
 ) -> VersionKey | None:
     """The version of an asset that finished last, without those on probation.
 
-    A directory without a summary is no version: another service may have left it. With
-    ``skip_damaged``, neither is one whose summary can't be read: the log names it.
+    A directory without a summary is no version: another service may have left it. A version
+    whose summary can't be read is given to ``skip``, with the error; without ``skip``, the error
+    is raised.
     """
     finished: dict[VersionKey, tuple[int, int]] = {}
     for key in registry.versions(asset):
@@ -70,9 +80,9 @@ def find_latest(
         try:
             time_of_this = finish_time(registry, key)
         except (GobblerError, OSError) as error:
-            if not skip_damaged:
+            if skip is None:
                 raise
-            logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
+            skip(key, error)
             continue
         if time_of_this is not None:
             finished[key] = time_of_this
@@ -97,7 +107,7 @@ def present_latest(registry: Registry, asset: AssetKey) -> tuple[int, int] | Non
         key, finish = asset.version(name), finish_time(registry, asset.version(name))
     except (GobblerError, OSError) as error:
         logger.warning("the record of the latest version of %s does not count: %s", asset, error)
-        best = find_latest(registry, asset, skip_damaged=True)
+        best = find_latest(registry, asset, skip=log_skipped)
         if best is None:
             return None
         key, finish = best, finish_time(registry, best)
@@ -125,13 +135,13 @@ def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
 
 
 def update_latest(
-    registry: Registry, workspace: Workspace, asset: AssetKey, *, skip_damaged: bool = False
+    registry: Registry, workspace: Workspace, asset: AssetKey, *, skip: Skip | None = None
 ) -> str | None:
     """Recompute the latest version of an asset, and record it; its name, if there is one.
 
-    ``skip_damaged``: see :func:`find_latest`. The caller holds the asset's lock.
+    ``skip``: see :func:`find_latest`. The caller holds the asset's lock.
     """
-    best = find_latest(registry, asset, skip_damaged=skip_damaged)
+    best = find_latest(registry, asset, skip=skip)
     if best is None:
         with suppress(FileNotFoundError):
             os.unlink(registry.path(asset.latest))
