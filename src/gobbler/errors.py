@@ -92,6 +92,10 @@ class Code(str, enum.Enum):
     NOT_ON_PROBATION = "not-on-probation", "The version is final already."
     VERSION_CHANGED = "version-changed", "The version changed during the request."
     INVALID_VERSION = "invalid-version", "The version differs from its records."
+    INCOMPLETE_VERSION = (
+        "incomplete-version",
+        "The version has no manifest or no summary: its upload goes on, or broke off.",
+    )
     JOB_ENDED = "job-ended", "The job has ended, so it can't be cancelled."
     WOULD_BREAK_LINKS = "would-break-links", "The deletion would break links of other versions."
 

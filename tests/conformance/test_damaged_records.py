@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from .accounts import ALICE
 from .addresses import naming
 from .checks import check_usage, check_valid, latest_of, unchanged
 from .service import Service, Symlink, refused
@@ -114,15 +115,11 @@ HINDERED: dict[str, list[tuple[str, Ask]]] = {
     "..permissions": [
         ("upload", upload("asset/3")),
         ("upload", upload("new/1")),
-        ("set_permissions", of("", permissions={"owners": ["me"]})),
-        ("set_permissions", of("/asset", permissions={"owners": ["me"]})),
-        ("set_permissions", of("/new", permissions={"owners": ["me"]})),
         ("approve_probation", of("/asset/beta")),
         ("reject_probation", of("/asset/beta")),
     ],
     "asset/..permissions": [
         ("upload", upload("asset/3")),
-        ("set_permissions", of("/asset", permissions={"owners": ["me"]})),
         ("approve_probation", of("/asset/beta")),
         ("reject_probation", of("/asset/beta")),
     ],
@@ -133,7 +130,6 @@ HINDERED: dict[str, list[tuple[str, Ask]]] = {
         ("delete_asset", of("/asset")),
     ],
     "asset/..latest": [
-        ("upload", upload("asset/3")),
         ("reindex_version", of("/asset/1")),
         ("delete_version", of("/asset/1")),
     ],
@@ -146,7 +142,6 @@ HINDERED: dict[str, list[tuple[str, Ask]]] = {
         ("reject_probation", of("/asset/1")),
     ],
     "asset/2/..manifest": [
-        ("upload", upload("asset/3")),
         ("upload", linking("asset/2/f")),
         ("delete_version", of("/asset/2")),
         ("delete_asset", of("/asset")),
@@ -218,8 +213,79 @@ def test_what_does_not_need_it_goes_on(
     assert service.list(damaged, recursive=True).status_code == 200
 
 
+@pytest.mark.beyond
+class TestWhatCanDoWithoutIt:
+    """Deduplication is optional, and nothing depends on a latest version that is damaged."""
+
+    @pytest.mark.parametrize(
+        ("record", "content"),
+        [
+            *contents(
+                *(f"asset/{version}/..manifest" for version in "12"),
+                *("asset/1/..summary", "asset/..latest"),
+            ),
+            pytest.param("asset/1/d/..links", b"oops", id="..links"),
+        ],
+    )
+    def test_uploads_and_becomes_the_latest(
+        self, service: Service, damaged: str, record: str, content: bytes
+    ) -> None:
+        tree = {"f": b"2", "same": b"same", "d/l": Symlink("../f"), "new": b"new"}
+        manifest = service.upload(f"{damaged}/asset/3", tree)
+        assert latest_of(service, f"{damaged}/asset") == "3"
+        service.succeed("validate_version", naming(f"{damaged}/asset/3"))
+        # Nothing links to a version whose records are damaged.
+        version = record.split("/")[1]
+        if not record.endswith("..links"):
+            links = [entry["link"] for entry in manifest.values() if "link" in entry]
+            assert version not in [link["version"] for link in links]
+        service.succeed("approve_probation", naming(f"{damaged}/asset/beta"))
+        assert latest_of(service, f"{damaged}/asset") == "3"
+
+    @pytest.mark.parametrize("record", ["asset/1/..manifest", "asset/2/..manifest"])
+    @pytest.mark.parametrize("content", [b"", b"oops"])
+    def test_uploads_though_it_is_gone(
+        self, service: Service, damaged: str, record: str, content: bytes
+    ) -> None:
+        (service.registry / damaged / record).unlink()
+        service.upload(f"{damaged}/asset/3", {"f": b"2", "same": b"same"})
+        service.succeed("validate_version", naming(f"{damaged}/asset/3"))
+
+    @pytest.mark.parametrize("record", ["asset/1/..summary"])
+    @pytest.mark.parametrize("content", [b"", b"oops", b"{}"])
+    def test_deletes_another_version(
+        self, service: Service, damaged: str, record: str, content: bytes
+    ) -> None:
+        service.succeed("delete_version", naming(f"{damaged}/asset/2"))
+        assert latest_of(service, f"{damaged}/asset") is None
+        check_usage(service, damaged)
+
+
 class TestTheWayOut:
     """A damaged record is in the way of the first upload, and no more of the second."""
+
+    @pytest.mark.beyond
+    @pytest.mark.usefixtures("accounts")
+    @pytest.mark.parametrize("record", ["..permissions", "asset/..permissions"])
+    @pytest.mark.parametrize("content", [b"", b"oops", b'{"owners": 5}', b"[]"])
+    @pytest.mark.parametrize("lost", [False, True], ids=["damaged", "lost"])
+    def test_of_permissions_is_that_an_administrator_sets_them(
+        self, service: Service, damaged: str, record: str, content: bytes, lost: bool
+    ) -> None:
+        if lost:
+            (service.registry / damaged / record).unlink()
+        address = damaged if record == "..permissions" else f"{damaged}/asset"
+        payload = naming(address, permissions={"owners": [ALICE]})
+        if not (lost and record != "..permissions"):
+            service.refuse("set_permissions", payload, user=ALICE)
+            response = service.submit(
+                "upload", service.upload_of(f"{damaged}/asset/3", {"a": b"a"}), None
+            )
+            refused(response, f"gobbler permissions set {address}", status=500)
+        service.succeed("set_permissions", payload)
+        assert service.read(f"{address}/..permissions") == {"owners": [ALICE], "uploaders": []}
+        service.upload(f"{damaged}/asset/4", {"a": b"a"}, ALICE)
+        check_usage(service, damaged)
 
     def check(
         self, service: Service, project: str, action: str, address: str, **fields: Any

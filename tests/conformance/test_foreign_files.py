@@ -191,3 +191,30 @@ class TestAFileOfAWhitelistedDirectory:
         restrict(place / "d/theirs", 0o600)
         names = dict(zip(("project", "asset", "version"), address.split("/"), strict=True))
         own.service.refuse("reindex_version", names, '"l"', status=400)
+
+
+class TestAVersionInAClosedProject:
+    """An administrator has closed the project to others by the mode of its directory."""
+
+    @pytest.fixture
+    def closed(self, service: Service) -> str:
+        project = service.new_project()
+        service.upload(f"{project}/a/1", {"secret": CONTENT})
+        return project
+
+    @pytest.mark.parametrize("mode", [0o700, 0o750, 0o745])
+    @pytest.mark.parametrize("inner", ["", "a", "a/1"])
+    def test_is_linked_to_by_none_that_is_open(
+        self, service: Service, closed: str, mode: int, inner: str
+    ) -> None:
+        (service.registry / closed / inner).chmod(mode)
+        tree = {"l": Symlink(service.registry / closed / "a/1/secret")}
+        fields = upload_fields(service, service.stage(tree, ALICE))
+        service.refuse("upload", fields, '"l"', status=400, user=ALICE)
+
+    @pytest.mark.parametrize("mode", [0o700, 0o750])
+    def test_is_linked_to_within_it(self, service: Service, closed: str, mode: int) -> None:
+        (service.registry / closed).chmod(mode)
+        tree = {"l": Symlink(service.registry / closed / "a/1/secret"), "own": b"own"}
+        service.upload(f"{closed}/a/2", tree)
+        assert service.read(f"{closed}/a/2/..manifest")["l"]["link"]["version"] == "1"

@@ -18,6 +18,7 @@ from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.model.jobs import JobState, job_name
 from gobbler.model.requests import CancelJob
+from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.scheduler import Scheduler
 from gobbler.spool.job_store import JobRecord
 from gobbler.spool.spool import Spool
@@ -29,6 +30,7 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 UPLOAD = {**of_version("9"), "source": "source"}
 NAME = "request-upload-one"
 JOB = job_name(os.geteuid(), NAME)
+METRICS = Metrics()
 
 
 def prepare(world: World) -> None:
@@ -61,7 +63,7 @@ def keep(world: World) -> None:
 
 def work(world: World, looks: int = 3) -> None:
     """Be a worker for as long as it takes to do what waits; one call after the other."""
-    worker = Scheduler(world.service, f"{world.staging}/..requests", 2)
+    worker = Scheduler(world.service, f"{world.staging}/..requests", 2, METRICS)
     for _ in range(looks):
         worker.refresh()
         for lane in worker._lanes:

@@ -53,7 +53,7 @@ def by_another_name(top: Path) -> None:
 
 def given_away(top: Path, mode: int) -> None:
     """A directory with a file of somebody else, and its mode; the file is open to everybody."""
-    place = top / "given"
+    place = top / f"given-{mode:o}"
     place.mkdir()
     (place / "file").write_text("open")
     for path in (place / "file", place):

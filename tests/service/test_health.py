@@ -97,6 +97,15 @@ def found_unusable(service: Running) -> tuple[int, dict[str, Any]] | None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a filesystem")
+def test_the_service_need_not_list_staging(public_place: Place) -> None:
+    os.chown(public_place.registry, account("gtservice"), -1)
+    with Running(public_place, user="gtservice") as service:
+        assert asked(service)[0] == 200
+        public_place.staging.chmod(0o1700)
+        status, found = wait_for("it is found", lambda: found_unusable(service))
+        assert (status, found["checks"]["staging"]["usable"]) == (503, False)
+
+
 def test_a_full_disk_and_one_that_became_read_only(place: Place) -> None:
     disk = mounted(place.registry, "-t", "tmpfs", "-o", "size=1m,mode=755", "tmpfs")
     with disk, Running(place, "--jobs=0") as service:
@@ -128,6 +137,7 @@ def test_a_mount_that_hangs_holds_nobody(place: Place, monkeypatch: pytest.Monke
     monkeypatch.setattr(health, "PROBE_TIMEOUT", 0.05)
     with monkeypatch.context() as hanging:
         hanging.setattr(health, "probe_reading", hang)
+        hanging.setattr(health, "probe_searching", hang)
         for _ in range(3):
             found = checked.check()
             assert [part.code for part in found.values()] == ["timeout"] * 3

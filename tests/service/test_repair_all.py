@@ -61,6 +61,7 @@ def test_refresh_all(run, as_json, registry, published):
         ],
         "failed": [],
         "remaining": 0,
+        "skipped": [],
         "seconds": 0,
     }
     assert json.loads((registry / "..usage").read_text()) == {"total": 38}

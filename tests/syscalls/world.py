@@ -14,11 +14,14 @@ State = dict[str, tuple[object, ...]]
 
 KNOWN = {
     *("..permissions", "..usage", "..quota", "..latest", "..summary", "..manifest", "..links"),
-    *("..LOCK", "..LOCK_NEWDIR", "..LOCK_USAGE", "..logs", "..incoming"),
+    *("..LOCK", "..LOCK_NEWDIR", "..LOCK_USAGE", "..logs", "..incoming", "..reserve"),
 }
 """Internal names that may stand in a registry; any other is a stray file."""
 
 BEGUN, SPOOL = "..requests", "..spool"
+
+KEPT = (BEGUN, SPOOL, "..logs", "..incoming", "..reserve")
+"""Directories of the service, which stay when a world becomes another."""
 
 
 class World:
@@ -41,10 +44,10 @@ class World:
         """Have the content of ``template``, under a running service that has nothing to do."""
         for mine, theirs in ((self.staging, template.staging), (self.registry, template.registry)):
             for name in os.listdir(mine):
-                if name not in (BEGUN, SPOOL, "..logs", "..incoming"):
+                if name not in KEPT:
                     _remove(mine / name)
             for name in os.listdir(theirs):
-                if name not in (BEGUN, SPOOL, "..logs", "..incoming"):
+                if name not in KEPT:
                     _copy(str(theirs / name), str(mine / name))
         (self.registry / "..logs").mkdir(exist_ok=True)
         for directory in (self.registry / "..logs", self.registry / "..incoming", self._begun):
@@ -118,7 +121,7 @@ def _directories(top: Path) -> list[str]:
 
 
 def _matters(path: str) -> bool:
-    return not path.startswith("..incoming") and "..LOCK" not in path
+    return not path.startswith(("..incoming", "..reserve")) and "..LOCK" not in path
 
 
 def _walk(top: Path, besides: str = "") -> list[tuple[str, tuple[object, ...]]]:

@@ -17,7 +17,13 @@ from gobbler.client.cache.partial import ABANDONED_SECONDS
 from gobbler.client.errors import NoAnswer
 from gobbler.errors import Fault, GobblerError, Missing, Refused
 
-TREE = {"a": b"1", "sub/b": b"22", "..manifest": b"{}", "sub/c d": b"x" * 100_000}
+TREE = {
+    "a": b"1",
+    "sub/b": b"22",
+    "..manifest": b"{}",
+    "..summary": b"{}",
+    "sub/c d": b"x" * 100_000,
+}
 LIST = "/list?path=p%2Fa%2Fv&recursive=true"
 
 
@@ -125,10 +131,11 @@ def test_a_part_and_the_whole_do_not_mix(version, client):
 
 
 def test_an_empty_directory_is_a_directory(web, client):
-    web.put(LIST, "[]")
-    assert everything(client.fetch_directory("p/a/v")) == {}
-    assert client.fetch_directory("p/a/v")
-    assert set(web.seen) == {"/fetch/p/a/v/..manifest", LIST}
+    listed = LIST.replace("p%2Fa%2Fv", "p%2Fa%2Fv%2Fd")
+    web.put(listed, "[]")
+    assert everything(client.fetch_directory("p/a/v/d")) == {}
+    assert client.fetch_directory("p/a/v/d")
+    assert set(web.seen) == {"/fetch/p/a/v/..manifest", listed}
 
 
 def test_a_file_is_fetched_once(version, client, tmp_path):

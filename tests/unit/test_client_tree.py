@@ -103,7 +103,7 @@ def test_a_part_of_a_version(web, client):
 
 def test_few_files_are_no_archive(web, client):
     few = {"a": b"1", "b": b"2"}
-    records = {"..manifest": manifest_of(few)}
+    records = {"..manifest": manifest_of(few), "..summary": b"{}"}
     offer(web, few, records)
     assert everything(client.fetch_directory("p/a/v")) == {**few, **records, "empty": None}
     assert ARCHIVE not in web.seen
@@ -111,7 +111,7 @@ def test_few_files_are_no_archive(web, client):
 
 def test_large_files_come_by_themselves(web, client):
     large = {"large": os.urandom(LARGE_FILE + 1)}
-    records = {"..manifest": manifest_of({**FILES, **large})}
+    records = {"..manifest": manifest_of({**FILES, **large}), "..summary": b"{}"}
     offer(web, {**FILES, **large}, records)
     web.put(f"{ARCHIVE}&max_size={LARGE_FILE}", archive_of({**records, **FILES}), **TAR)
     got = everything(client.fetch_directory("p/a/v"))
@@ -121,7 +121,7 @@ def test_large_files_come_by_themselves(web, client):
 
 def test_files_of_middle_size_come_with_the_others(web, client):
     middle = {"middle": os.urandom(SMALL_FILE * 2 + 5), "..x": os.urandom(SMALL_FILE + 1)}
-    records = {"..manifest": manifest_of({**FILES, "middle": middle["middle"]})}
+    records = {"..manifest": manifest_of({**FILES, "middle": middle["middle"]}), "..summary": b"{}"}
     web.put(MANIFEST, records["..manifest"])
     web.put(ARCHIVE, archive_of({**records, **FILES, **middle}), **TAR)
     got = everything(client.fetch_directory("p/a/v"))
@@ -196,7 +196,7 @@ def test_an_archive_with_wrong_content_is_refused(web, client, cache, content):
 
 def test_a_large_file_in_an_archive_is_compared_too(web, client, cache):
     files = {**FILES, "middle": b"x" * (SMALL_FILE + 1)}
-    records = {"..manifest": manifest_of(files)}
+    records = {"..manifest": manifest_of(files), "..summary": b"{}"}
     web.put(MANIFEST, records["..manifest"])
     web.put(ARCHIVE, archive_of({**records, **files, "middle": b"y" * (SMALL_FILE + 1)}), **TAR)
     with pytest.raises(ContentMismatch, match="p/a/v/middle"):
@@ -285,7 +285,7 @@ def test_what_is_the_same_is_one_file(web, client):
 
 def test_what_is_the_same_within_a_version_is_one_file(web, client):
     twice = {**FILES, "again": FILES["d0/f0"]}
-    records = {"..manifest": manifest_of(twice)}
+    records = {"..manifest": manifest_of(twice), "..summary": b"{}"}
     web.put(MANIFEST, records["..manifest"])
     web.put(ARCHIVE, archive_of({**records, **twice}), **TAR)
     got = Path(client.fetch_directory("p/a/v"))
@@ -294,7 +294,7 @@ def test_what_is_the_same_within_a_version_is_one_file(web, client):
 
 def test_what_is_here_is_not_fetched_again(web, client):
     large = {"large": os.urandom(SMALL_FILE * 2)}
-    offer(web, large, {"..manifest": manifest_of(large)})
+    offer(web, large, {"..manifest": manifest_of(large), "..summary": b"{}"})
     client.fetch_file("p/a/v/large")
     client.fetch_directory("p/a/v")
     assert web.seen.count("/fetch/p/a/v/large") == 1
@@ -322,7 +322,7 @@ def test_without_hard_links_all_goes_well(web, client, monkeypatch):
 
 def test_a_large_file_goes_on_in_another_process(web, client, cache):
     large = {"large": os.urandom(SMALL_FILE * 4)}
-    offer(web, large, {"..manifest": manifest_of(large)})
+    offer(web, large, {"..manifest": manifest_of(large), "..summary": b"{}"})
     answer = web.answers["/fetch/p/a/v/large"]
     answer.ranges, answer.headers = True, {"ETag": '"1"'}
     answer.breaks_after = [SMALL_FILE * 3, 0, 0]
@@ -338,7 +338,7 @@ def test_a_large_file_goes_on_in_another_process(web, client, cache):
 
 def test_large_files_that_came_are_kept_if_others_do_not(web, client):
     large = {"a": os.urandom(LARGE_FILE), "b": b"later"}
-    offer(web, large, {"..manifest": manifest_of(large)})
+    offer(web, large, {"..manifest": manifest_of(large), "..summary": b"{}"})
     del web.answers["/fetch/p/a/v/b"]
     with pytest.raises(Missing):
         client.fetch_directory("p/a/v", concurrent=1)
@@ -351,7 +351,7 @@ def test_a_manifest_in_the_cache_may_be_of_another_version(web, client):
     offer(web)
     client.fetch_file("p/a/v/d0/f0")
     files = {**FILES, "d1/f1": b"published anew", "new": b"!"}
-    offer(web, files, {"..manifest": manifest_of(files)})
+    offer(web, files, {"..manifest": manifest_of(files), "..summary": b"{}"})
     for path in ("d1/f1", "new"):
         assert Path(client.fetch_file(f"p/a/v/{path}")).read_bytes() == files[path]
 

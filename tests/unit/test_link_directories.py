@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gobbler.client.staging import _moved_links
+from gobbler.client.source_links import moved_links
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.links import (
     InRegistry,
@@ -148,7 +148,7 @@ def test_a_copied_link_leads_to_the_same_file(
         top = Path(os.path.realpath(made))
         build(top, aliases, links)
         scan = scanned(top / "src")
-        moved = _moved_links(scan, f"{top}/src", f"{top}/src")
+        moved = moved_links(scan, f"{top}/src", f"{top}/src")
         copy = top / "staging" / "copy"
         for directory in ("", *scan.directories):
             (copy / directory).mkdir(parents=True)
@@ -171,7 +171,7 @@ def test_a_link_back_through_a_link_to_a_directory_does_not_name_another_file(
     places = Places((f"{tmp_path}/src",), (), ())
     scan = scanned(tmp_path / "src")
     assert locate_links(scan, f"{tmp_path}/src", places, real_path) == {"1": InSource("a/f")}
-    assert _moved_links(scan, f"{tmp_path}/src", f"{tmp_path}/src") == {"1": "a/f"}
+    assert moved_links(scan, f"{tmp_path}/src", f"{tmp_path}/src") == {"1": "a/f"}
 
 
 def test_a_link_by_the_name_of_a_linked_home_is_in_the_source(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_link_by_the_name_of_a_linked_home_is_in_the_source(tmp_path: Path) ->
     places = Places((f"{tmp_path}/src",), (), ())
     scan = scanned(tmp_path / "src")
     assert locate_links(scan, f"{tmp_path}/src", places, real_path) == {"a/3": InSource("f")}
-    assert _moved_links(scan, f"{tmp_path}/src", f"{tmp_path}/linked/src") == {"a/3": "../f"}
+    assert moved_links(scan, f"{tmp_path}/src", f"{tmp_path}/linked/src") == {"a/3": "../f"}
 
 
 def test_a_whitelisted_directory_keeps_the_name_that_it_is_known_by(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_version_that_never_stays_the_same_ends_the_walk(
     walks = []
     real = Listing._walk
 
-    def walk(self: Listing, top: int, prefix: str, *, is_last: bool) -> bytes:
+    def walk(self: Listing, top: int, prefix: str, *, is_last: bool) -> list[bytes]:
         walks.append(prefix)
         os.rename(f"{registry}/p/a/1", f"{registry}/..incoming/{len(walks)}")
         os.makedirs(f"{registry}/p/a/1")

@@ -13,7 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.service.log_format import JsonFormatter, LogFormat, TextFormatter, log_config
+from gobbler.service.log_format import (
+    JsonFormatter,
+    LogFormat,
+    TextFormatter,
+    fields,
+    log_config,
+)
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d"
 
@@ -93,3 +99,22 @@ def test_the_package_logs_to_standard_error(
     assert ("chatter" in output) == debug
     if form is LogFormat.JSON:
         assert all("message" in json.loads(line) for line in output.splitlines())
+
+
+def test_what_a_line_is_about_is_in_fields_of_its_own() -> None:
+    made = record("uploaded")
+    for name, value in fields(
+        project="p", version="\udcff", status=200, spoof="", code=None
+    ).items():
+        setattr(made, name, value)
+    line = json.loads(JsonFormatter().format(made))
+    assert (line["project"], line["version"], line["status"]) == ("p", "\\udcff", 200)
+    assert not {"spoof", "code"} & set(line)
+    assert line["message"] == "uploaded"
+
+
+def test_fields_do_not_replace_what_every_line_has() -> None:
+    made = record("true")
+    made.fields = {"message": "forged", "level": "debug"}
+    line = json.loads(JsonFormatter().format(made))
+    assert (line["message"], line["level"]) == ("true", "info")

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from gobbler.actions.context import ServiceContext
+from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.fs.lease import Lease
@@ -49,7 +51,9 @@ class World:
             os.chmod(path, mode)
         self.spool = Spool(str(top), Durability.RELAXED)
         self.runner = Runner(self.spool)
-        settings: Any = type("Context", (), {"staging": str(top), "durability": Durability.RELAXED})
+        settings: Any = SimpleNamespace(
+            staging=str(top), durability=Durability.RELAXED, authorship=Authorship()
+        )
         self.scheduler = Scheduler(cast(ServiceContext, settings), f"{top}/..requests", slots)
         self.scheduler._runner = cast(Any, self.runner)
 

@@ -48,10 +48,14 @@ class Manifests:
 
 @dataclass(frozen=True)
 class LinkImpact:
-    """The changes of links that a deletion makes necessary, for one state of the registry."""
+    """The changes of links that a deletion makes necessary, for one state of the registry.
+
+    ``problems``: the damaged manifests; by the files on disk, their versions have no such links.
+    """
 
     linking: LinkingVersions
     changes: list[Change]
+    problems: list[str]
 
     @property
     def changes_by_path(self) -> list[dict[str, object]]:
@@ -62,7 +66,8 @@ class LinkImpact:
     @property
     def answer(self) -> dict[str, object]:
         """The fields of the answer."""
-        return {"changes": self.changes_by_path}
+        problems = {"problems": self.problems} if self.problems else {}
+        return {"changes": self.changes_by_path, **problems}
 
 
 def link_impact(
@@ -70,7 +75,7 @@ def link_impact(
 ) -> LinkImpact:
     """The links with a parent or an ancestor in a version that ``choose`` returns.
 
-    Raises :class:`~gobbler.errors.Fault` if a manifest is damaged.
+    Raises :class:`~gobbler.errors.Fault` if the manifest of a version with such links is damaged.
     """
     manifests.forget_changed()
     linking = search.linking_into(choose, lambda *_: cancel.check())
@@ -78,8 +83,21 @@ def link_impact(
     changes: list[Change] = []
     for key in linking.sources:
         cancel.check()
+        _check_encodable(key)
         changes += rerouting.changes(key)
-    return LinkImpact(linking, changes)
+    return LinkImpact(linking, changes, sorted(search.problems.values()))
+
+
+def _check_encodable(key: VersionKey) -> None:
+    """Refuse to change a version whose name can be written neither into a record nor an answer."""
+    try:
+        key.path.encode()
+    except UnicodeEncodeError:
+        raise Fault(
+            f"{quoted(key.path)} has links into what will be deleted, but its name is not UTF-8",
+            code=Code.DAMAGED_LINKS,
+            hint="An administrator renames the directory.",
+        ) from None
 
 
 REROUTE_ROUNDS = 10

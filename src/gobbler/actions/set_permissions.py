@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.permission_warnings import permission_warnings
-from gobbler.errors import Forbidden, quoted
+from gobbler.errors import Fault, Forbidden, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import flush_directory, flush_tree, raising_not_durable
 from gobbler.model.names import PERMISSIONS, AssetKey, check_name, project_permissions
@@ -18,6 +19,8 @@ from gobbler.registry.draft import directories_to_flush, write_record
 from gobbler.registry.journal import Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_project, check_project
 from gobbler.rules.permissions import is_asset_owner, is_project_owner, updated
+
+logger = logging.getLogger(__name__)
 
 
 def set_permissions(context: RequestContext, request: SetPermissions) -> dict[str, object]:
@@ -30,10 +33,11 @@ def set_permissions(context: RequestContext, request: SetPermissions) -> dict[st
         return permission_warnings(context, before, asked, is_asset=False)
     asset = AssetKey.checked(project, request.asset)
     check_project(context.service.registry, project)
-    own = context.service.registry.asset_permissions(asset)
+    registry = context.service.registry
+    before = _stored(context, lambda: registry.asset_permissions(asset) or Permissions())
     while not _set_for_asset(context, asset, asked):
         continue
-    return permission_warnings(context, own or Permissions(), asked, is_asset=True)
+    return permission_warnings(context, before, asked, is_asset=True)
 
 
 def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> Permissions:
@@ -51,10 +55,24 @@ def _set_for_project(context: RequestContext, project: str, asked: LoosePermissi
 
 
 def _check_owner(context: RequestContext, project: str) -> Permissions:
-    stored = context.service.registry.permissions(project)
+    stored = _stored(context, lambda: context.service.registry.permissions(project))
     if not is_project_owner(context.user, context.service.admins, stored):
         raise _forbidden(context, project)
     return stored
+
+
+def _stored(context: RequestContext, read: Callable[[], Permissions]) -> Permissions:
+    """The stored permissions; for administrators, none if the record is damaged or lost.
+
+    So they can set them anew.
+    """
+    try:
+        return read()
+    except Fault as error:
+        if context.user not in context.service.admins:
+            raise
+        logger.warning("%s sets permissions anew, because %s", context.user, error)
+        return Permissions()
 
 
 def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
@@ -75,11 +93,11 @@ def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermiss
 
 def _check_asset_owner(context: RequestContext, asset: AssetKey) -> Permissions:
     registry = context.service.registry
-    stored = registry.asset_permissions(asset)
-    project = registry.permissions(asset.project)
+    stored = _stored(context, lambda: registry.asset_permissions(asset) or Permissions())
+    project = _stored(context, lambda: registry.permissions(asset.project))
     if not is_asset_owner(context.user, context.service.admins, project, stored):
         raise _forbidden(context, asset.path)
-    return stored or Permissions()
+    return stored
 
 
 def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:

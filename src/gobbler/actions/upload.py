@@ -7,13 +7,16 @@ finished tree is published, and a consumed source gives up its files.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import published_versions
-from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import let_others_read
@@ -37,16 +40,32 @@ from gobbler.rules.upload_plan import (
 from gobbler.transfer.ingest import check_tree, ingest_files, write_version
 from gobbler.transfer.scan import StagedSource, real_path, scan
 
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
 UPLOAD_ATTEMPTS = 5
 """How often an upload starts over because its assumptions no longer hold at the end."""
 
 
 class Outdated(Exception):
-    """An assumption of the upload no longer holds, so it must start over."""
+    """An assumption of the upload no longer holds, so it must start over.
+
+    ``versions``: those to which links lead that are gone, or whose records are damaged; ``error``
+    names such a record. The upload does not deduplicate against them again: deduplication is
+    optional.
+    """
+
+    def __init__(
+        self, versions: Collection[VersionKey] = (), error: GobblerError | None = None
+    ) -> None:
+        super().__init__(error)
+        self.versions = versions
+        self.error = error
 
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
-    """Publish the source as a new version; the answer has no fields of its own."""
+    """Publish the source as a new version; the answer may have ``warnings``."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
     source = StagedSource.identify(
@@ -56,12 +75,18 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
         user=requester.name,
         authorship=context.service.authorship,
     )
+    avoided: set[VersionKey] = set()
     for _ in range(UPLOAD_ATTEMPTS):
         try:
-            _attempt(context, request, key, source)
-        except Outdated:
+            warnings = _attempt(context, request, key, source, avoided)
+        except Outdated as found:
+            if found.error is not None:
+                if avoided.issuperset(found.versions):
+                    raise found.error from None  # the source itself links to them
+                logger.warning("not deduplicating against a damaged version: %s", found.error)
+            avoided.update(found.versions)
             continue
-        return {}
+        return {"warnings": warnings} if warnings else {}
     raise Fault(
         f"the registry changed {UPLOAD_ATTEMPTS} times during the upload to {quoted(key.path)}",
         code=Code.CONTENTION,
@@ -70,13 +95,23 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
 
 
 def _attempt(
-    context: RequestContext, request: Upload, key: VersionKey, source: StagedSource
-) -> None:
+    context: RequestContext,
+    request: Upload,
+    key: VersionKey,
+    source: StagedSource,
+    avoided: Collection[VersionKey],
+) -> list[str]:
+    """Publish the source, unless it is :class:`Outdated`; returns what to warn of."""
     service, registry = context.service, context.service.registry
     right = authorise(context, key)
     plan = _plan(context, key, source, ignore_dot=bool(request.ignore_dot))
     candidates = dedup_candidates(
-        service.search, registry, key.of_asset, service.dedup, context.cancel
+        service.search,
+        registry,
+        key.of_asset,
+        service.dedup,
+        context.cancel,
+        without=avoided,
     )
     # Only what belongs to the service's own account, both file and directory, may keep
     # its inode: nobody else can then have it open for writing, or keep it from going.
@@ -123,6 +158,7 @@ def _attempt(
                 ingested.fingerprints,
                 adopted=own if adopt else (),
             )
+    return plan.warnings
 
 
 def authorise(context: RequestContext, key: VersionKey) -> UploadRight:
@@ -177,7 +213,7 @@ def _plan(
         whitelist=context.service.whitelist,
     )
     targets = locate_links(found, real, places, real_path)
-    versions = published_versions(context.service.registry, linked_versions(targets))
+    versions = published_versions(context.service.registry, linked_versions(targets), into=key)
     return make_plan(key, found, targets, versions)
 
 
@@ -204,10 +240,12 @@ class Assumptions:
         """
         registry = context.service.registry
         linked: dict[VersionKey, Fingerprint] = {}
-        for version, files in _linked_files(key, manifest).items():
+
+        def holds(version: VersionKey, files: dict[str, Entry]) -> bool:
             linked[version] = registry.fingerprint(version.manifest)
-            if not _holds(registry, version, files):
-                raise Outdated
+            return _holds(registry, version, files)
+
+        _check_all(holds, _linked_files(key, manifest))
         return cls(context, key, right, linked)
 
     def check(self) -> None:
@@ -218,11 +256,27 @@ class Assumptions:
         if authorise(self.context, self.key) != self.right:
             raise Outdated
         registry = self.context.service.registry
-        for version, fingerprint in self.linked.items():
-            if registry.fingerprint(version.manifest) != fingerprint or not _is_final(
-                registry, version
-            ):
-                raise Outdated
+
+        def holds(version: VersionKey, fingerprint: Fingerprint) -> bool:
+            is_same = registry.fingerprint(version.manifest) == fingerprint
+            return is_same and _is_final(registry, version)
+
+        _check_all(holds, self.linked)
+
+
+def _check_all(holds: Callable[[VersionKey, T], bool], versions: Mapping[VersionKey, T]) -> None:
+    """Raise :class:`Outdated` with all ``versions`` that do not hold."""
+    failed: list[VersionKey] = []
+    first: GobblerError | None = None
+    for version, expected in versions.items():
+        try:
+            if holds(version, expected):
+                continue
+        except Fault as error:
+            first = first or error
+        failed.append(version)
+    if failed:
+        raise Outdated(failed, first)
 
 
 def _linked_files(key: VersionKey, manifest: Manifest) -> dict[VersionKey, dict[str, Entry]]:

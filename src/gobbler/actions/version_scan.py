@@ -14,6 +14,7 @@ from gobbler.model.names import LINKS, VersionKey
 from gobbler.model.records import Link, Links, decode
 from gobbler.registry.registry import Registry
 from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
+from gobbler.rules.readers import Readers
 from gobbler.rules.upload_plan import PublishedVersion, Scan
 from gobbler.transfer.scan import real_path, scan
 
@@ -98,14 +99,36 @@ def places_of(context: RequestContext, key: VersionKey) -> Places:
 
 
 def published_versions(
-    registry: Registry, keys: Iterable[VersionKey]
+    registry: Registry, keys: Iterable[VersionKey], *, into: VersionKey | None = None
 ) -> dict[VersionKey, PublishedVersion | None]:
-    """The published versions ``keys``; ``None`` for one that does not exist."""
-    return {key: _published(registry, key) for key in keys}
+    """The published versions ``keys``; ``None`` for one that does not exist.
+
+    ``into``: the new version that links to them, which more users may read than some of them.
+    """
+    readers = None if into is None else _readers(registry, into)
+    return {key: _published(registry, key, readers) for key in keys}
 
 
-def _published(registry: Registry, key: VersionKey) -> PublishedVersion | None:
+def _published(
+    registry: Registry, key: VersionKey, readers: Readers | None
+) -> PublishedVersion | None:
     try:
-        return PublishedVersion(registry.manifest(key), registry.summary(key).on_probation)
+        return PublishedVersion(
+            registry.manifest(key),
+            registry.summary(key).on_probation,
+            is_restricted=readers is not None and not _readers(registry, key).include(readers),
+        )
     except Missing:
         return None
+
+
+def _readers(registry: Registry, key: VersionKey) -> Readers:
+    """Who may enter all directories on the way to a version that exist."""
+    found = Readers()
+    for directory in (key.project, key.of_asset.path, key.path):
+        try:
+            status = os.stat(registry.path(directory))
+        except (FileNotFoundError, NotADirectoryError):
+            break
+        found = found.within(status.st_mode, status.st_gid)
+    return found

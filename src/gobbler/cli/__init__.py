@@ -49,6 +49,7 @@ GROUPS = {
         "worker": "run jobs of a service on another host",
         "doctor": "check that two directories are fit for a service",
         "index": "show or rebuild the index of a service",
+        "staging": "list and remove what uploads left in staging",
         "demo": "publish, fetch and compare real data",
     },
     "Set up": {

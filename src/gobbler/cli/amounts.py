@@ -12,6 +12,7 @@ from rich.filesize import decimal
 
 from gobbler.client import Budget, Client, Version
 from gobbler.client.address import Address
+from gobbler.client.registry_walk import RegistryWalk, SkippedEntry
 from gobbler.errors import GobblerError, quoted
 from gobbler.model.records import Manifest, plain
 
@@ -99,17 +100,29 @@ def _amount(sizes: Iterable[int]) -> Amount:
 
 
 def below(client: Client, place: Address) -> Iterator[Version]:
-    """The versions of an asset, a project, or the whole registry for an empty address."""
-    for project in [client.project(place.project)] if place.project else client.projects():
-        for asset in [project.asset(place.asset)] if place.asset else project.assets():
-            yield from asset.versions()
+    """The versions of an asset, a project, or the whole registry for an empty address.
+
+    Prints a warning for what can't be read, or is nobody's project, asset or version.
+    """
+
+    def report(entry: SkippedEntry) -> None:
+        click.echo(f"warning: skipping {entry}", err=True)
+
+    walk = RegistryWalk(client.connection.source, report=report)
+    for key in walk.all_versions(place.project, place.asset):
+        yield client.version(*key)
+
+
+def reason_of(error: GobblerError | OSError) -> str:
+    """Why something can't be read."""
+    return error.reason if isinstance(error, GobblerError) else str(error.strerror or error)
 
 
 def describe(version: Version) -> dict[str, Any]:
     """The summary of a version; under ``problem`` why it can't be read."""
     try:
         summary = version.summary()
-    except GobblerError as error:
+    except (GobblerError, OSError) as error:
         # One damaged version must not hide the others.
-        return {"problem": error.reason}
+        return {"problem": reason_of(error)}
     return plain(summary) | {"on_probation": summary.on_probation}

@@ -76,6 +76,17 @@ def report_resumed(run: BulkRun[Any], note: Callable[[str], None] | None = None)
             note(text)
 
 
+def report_skipped(run: BulkRun[Any]) -> None:
+    """Report what was left out because it is nobody's project, asset or version."""
+    for entry in run.skipped:
+        click.echo(f"skipped {entry}", err=True)
+
+
+def described_skipped(run: BulkRun[Any]) -> list[dict[str, str]]:
+    """The same, for JSON."""
+    return [{"path": "/".join(entry.names), "problem": entry.problem} for entry in run.skipped]
+
+
 class BulkBar:
     """A :class:`gobbler.client.bulk.run.BulkProgress` that draws a bar, and removes it at the end.
 
@@ -240,11 +251,12 @@ def _report(
         (
             result.address,
             result.problem,
-            f"gobbler {_COMMANDS[result.action]} {shlex.quote(result.address)}",
+            _next_command(result),
         )
         for result in failed
     ]
     table(("what", "problem", "try next"), rows)
+    report_skipped(found)
     count = number(len(results) - len(failed), unit)
     facts = [(done, f"{count} in {seconds:.1f} s")]
     if found.left:
@@ -265,8 +277,14 @@ def _document(
         done: [_described(result) for result in results if not result.problem],
         "failed": [_described(result) for result in results if result.problem],
         "remaining": found.left,
+        "skipped": described_skipped(found),
         "seconds": round(seconds, 3),
     }
+
+
+def _next_command(result: RepairResult) -> str:
+    command = _COMMANDS.get(result.action)  # none for what is nobody's
+    return f"gobbler {command} {shlex.quote(result.address)}" if command else ""
 
 
 def _described(result: RepairResult) -> dict[str, Any]:

@@ -65,7 +65,9 @@ def ls(client: Client, as_json: bool) -> None:
 def verify(client: Client, remove: bool, as_json: bool) -> int:
     """Read every file in the cache and compare it with the manifest of its version.
 
-    Exit code 1: a damaged file remains.
+    Also asks the services whether each version is still the same: one that was deleted, or
+    published anew, is reported and removed like damage. Without a service, or with
+    GOBBLER_OFFLINE=1, that is left out. Exit code 1: a damaged file remains.
 
     \b
     Examples:

@@ -50,9 +50,10 @@ def ls(client: Client, all_users: bool, as_json: bool) -> None:
         terminal.print_json(jobs)
         return
     rows = [
-        (job.job, job.user, job.action, job.state, job.submitted, _details(job)) for job in jobs
+        (job.job, job.user, job.action, job.address, job.state, job.submitted, _details(job))
+        for job in jobs
     ]
-    terminal.print_table(("job", "user", "action", "state", "submitted", ""), rows)
+    terminal.print_table(("job", "user", "action", "address", "state", "submitted", ""), rows)
 
 
 @command.command()
@@ -73,6 +74,7 @@ def show(client: Client, job: str, as_json: bool) -> None:
     facts = [
         ("job", state.job),
         ("action", state.action),
+        ("address", state.address),
         ("state", state.state),
         ("submitted", state.submitted),
         ("started", state.started or ""),

@@ -63,6 +63,8 @@ def command(client: Client, address: str, links: bool, as_json: bool) -> None:
 
 def _show_links(client: Client, place: Address, *, as_json: bool) -> None:
     found = client.version(place.project, place.asset, place.version).relations()
+    for problem in found.problems:
+        click.echo(f"warning: {terminal.printable(problem)}", err=True)
     if as_json:
         terminal.print_json(common.named(place) | plain(found))
         return

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.cli.amounts import Amount, count, describe
+from gobbler.cli.amounts import Amount, count, describe, reason_of
 from gobbler.client import Asset, Client, Version
 from gobbler.client.address import Address, parse
 from gobbler.client.client import resolve_latest
@@ -71,7 +71,9 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
         else:
             terminal.print_json({"project": place.project, "assets": assets})
         return
-    shown = [Node(asset["asset"], "", _version_nodes(asset)) for asset in assets]
+    shown = [
+        Node(asset["asset"], asset.get("problem", ""), _version_nodes(asset)) for asset in assets
+    ]
     if place.asset:
         draw(Node(str(place), "", shown[0].children))
     else:
@@ -79,14 +81,28 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
 
 
 def _asset(asset: Asset) -> dict[str, Any]:
-    latest = asset.latest()
-    return {
+    described: dict[str, Any] = {}
+    latest: Version | None = None
+    try:
+        latest = asset.latest()
+        versions = asset.versions()
+    except (GobblerError, OSError) as error:
+        described["problem"] = reason_of(error)
+        versions = _versions_or_none(asset)
+    return described | {
         "latest": None if latest is None else latest.name,
         "versions": [
             {"version": version.name, "latest": version == latest} | _version(version)
-            for version in asset
+            for version in versions
         ],
     }
+
+
+def _versions_or_none(asset: Asset) -> list[Version]:
+    try:
+        return asset.versions()
+    except (GobblerError, OSError):
+        return []
 
 
 def _version(version: Version) -> dict[str, Any]:
@@ -95,9 +111,9 @@ def _version(version: Version) -> dict[str, Any]:
         return described
     try:
         stored, linked = count(version.manifest())
-    except GobblerError as error:
+    except (GobblerError, OSError) as error:
         # One damaged version must not hide the others.
-        return {"problem": error.reason}
+        return {"problem": reason_of(error)}
     return described | {"stored": stored._asdict(), "linked": linked._asdict()}
 
 

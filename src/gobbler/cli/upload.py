@@ -32,6 +32,11 @@ from gobbler.errors import Code, GobblerError, Refused
     default=False,
     help="Leave out names that start with a dot, and list them. Default: keep them.",
 )
+@click.option(
+    "--follow-links",
+    is_flag=True,
+    help="Publish what symbolic links lead to in their place, if it is elsewhere or a directory.",
+)
 @click.option("--no-wait", is_flag=True, help="Don't wait; print the name of the job.")
 @common.dry_run
 @common.spoof
@@ -45,6 +50,7 @@ def command(
     probation: bool,
     consume: bool | None,
     ignore_dot: bool,
+    follow_links: bool,
     no_wait: bool,
     dry_run: bool,
     spoof: str | None,
@@ -66,6 +72,10 @@ def command(
     Names that start with '..' belong to the service, and are always left out. The command says
     what it leaves out, and if the version has no files, or the same files as the latest one.
 
+    A link to anything else is refused. For trees of links, as Nextflow, git-annex or Hugging Face
+    make them, --follow-links publishes the files and directories that the links lead to. A
+    version does not keep that files are executable; the command says which are.
+
     If DIRECTORY is in staging, the service reads it there. Otherwise, the command copies it
     to staging, and removes the copy afterwards, also after Ctrl-C. It copies nothing if the
     version exists, the project is missing, or you may not upload.
@@ -86,7 +96,9 @@ def command(
             hint="Choose a name for the new version.",
         )
     if dry_run:
-        plan = client.plan_upload(str(place), directory, ignore_dot=ignore_dot)
+        plan = client.plan_upload(
+            str(place), directory, ignore_dot=ignore_dot, follow_links=follow_links
+        )
         _print_plan(plan, as_json)
         return
     upload = _submit if no_wait else _upload
@@ -98,6 +110,7 @@ def command(
         probation=probation,
         consume=consume,
         ignore_dot=ignore_dot,
+        follow_links=follow_links,
         spoof=spoof,
         concurrent=jobs,
     )

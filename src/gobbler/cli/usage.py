@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from gobbler.cli import common, terminal
+from gobbler.cli.amounts import reason_of
 from gobbler.client import Client, Project
 from gobbler.client.address import parse, parse_as
 from gobbler.errors import GobblerError
@@ -53,6 +54,6 @@ def command(client: Client, project: str, as_json: bool) -> None:
 def _describe(project: Project) -> dict[str, Any]:
     try:
         return {"project": project.name, "usage": project.usage()}
-    except GobblerError as error:
+    except (GobblerError, OSError) as error:
         # One damaged record must not hide the others.
-        return {"project": project.name, "problem": error.reason}
+        return {"project": project.name, "problem": reason_of(error)}

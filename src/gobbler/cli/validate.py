@@ -184,6 +184,7 @@ def _report(found: BulkValidation, results: list[ValidationResult], seconds: flo
             for result in wrong
         ],
     )
+    bulk.report_skipped(found)
     files = bulk.number(sum(result.files for result in results), "file")
     size = decimal(sum(result.bytes for result in results))
     count = bulk.number(len(results), "version")
@@ -212,6 +213,7 @@ def _document(
         "not_due": found.done_before,
         "remaining": found.left,
         "budget_used_up": found.is_used_up,
+        "skipped": bulk.described_skipped(found),
         "wrong": [_described(result) for result in _wrong(found, results)],
     }
 
@@ -277,6 +279,8 @@ def next_command(address: str, code: str) -> str:
     Reindexing repairs damaged records. Other problems need a closer look first, because the
     files may differ from the published ones.
     """
+    if address.count("/") < 2:
+        return ""  # a directory that is nobody's project or asset
     name = shlex.quote(address)
     if code == Code.DAMAGED_RECORD:
         return f"gobbler reindex {name} && gobbler validate {name}"

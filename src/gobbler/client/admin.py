@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -29,6 +30,8 @@ from gobbler.rules.given_permissions import AnyUploader
 
 NO_LIMIT = Budget()
 
+logger = logging.getLogger(__name__)
+
 
 class _Latest(Struct, frozen=True):
     version: str | None = None
@@ -40,6 +43,7 @@ class _Usage(Struct, frozen=True):
 
 class _Rerouted(Struct, frozen=True):
     changes: list[LinkChange] | None = None
+    problems: list[str] | None = None
 
 
 class Admin:
@@ -118,11 +122,14 @@ class Admin:
 
         Where the target of a link is itself a link, the link then leads to the file behind it. If
         you are going to delete that file, too, a copy of it replaces the link. Returns the changes;
-        with ``dry_run`` changes nothing.
+        with ``dry_run`` changes nothing. The log names manifests that the service could not read:
+        by the files on disk, their versions have no such links.
         """
         answer = self._connection.request_as(
             _Rerouted, "reroute_links", to_delete=list(to_delete), dry_run=dry_run
         )
+        for problem in answer.problems or ():
+            logger.warning("skipped a version without such links: %s", problem)
         return answer.changes or []
 
     def refresh_latest(self, project: str, asset: str) -> str | None:
@@ -151,7 +158,7 @@ class Admin:
     def directories(self, path: str = ".") -> list[str]:
         """Names of the directories in ``path`` (``"."``: the registry), internal ones too."""
         where = path if path == "." else registry_path(path)
-        return sorted(self._connection.source.directories(where))
+        return sorted(self._connection.source.listing(where).directories)
 
     def validate_all(
         self,

@@ -25,8 +25,8 @@ from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.errors import BrokenOff
 from gobbler.client.http import NOT_A_SERVICE, PIECE_BYTES, Http, encoded
 from gobbler.errors import Code, Fault, quoted
-from gobbler.fs.atomic_write import write_all
 from gobbler.fs.hash import Md5
+from gobbler.fs.sparse import append
 
 TAR_BLOCK = 512
 
@@ -255,9 +255,11 @@ def _write(untar: Untar, file: Path) -> str:
     digest = Md5()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
+        size = 0
         for piece in untar.pieces():
             digest.update(piece)
-            write_all(descriptor, piece)
+            append(descriptor, piece, size)
+            size += len(piece)
     finally:
         os.close(descriptor)
     return digest.hexdigest()

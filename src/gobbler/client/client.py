@@ -185,6 +185,7 @@ class Client:
         probation: bool = False,
         consume: bool | None = None,
         ignore_dot: bool = False,
+        follow_links: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -218,6 +219,9 @@ class Client:
             consume: Whether the service may move the files out of the directory. By default only
                 if the directory is a copy that was made for this upload.
             ignore_dot: Leave out names that start with a dot, and warn of them.
+            follow_links: Publish what symbolic links lead to in their place, if that is out of the
+                directory, or a directory; links to files of the registry stay links. Then the
+                directory is copied, also if it is in staging.
             spoof: Act for this user, where the service allows it.
             concurrent: How many files are copied at a time.
             progress: Receives the progress of the copy.
@@ -229,7 +233,7 @@ class Client:
             errors.Fault: The version is published, but differs from the files that were sent.
         """
         target, directory = self._target(project, asset, version, directory)
-        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)
+        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent, follow_links)
         upload(
             self._reader,
             target.key,
@@ -250,6 +254,7 @@ class Client:
         probation: bool = False,
         consume: bool | None = None,
         ignore_dot: bool = False,
+        follow_links: bool = False,
         spoof: str | None = None,
         concurrent: int = 4,
         progress: Progress | None = None,
@@ -257,10 +262,10 @@ class Client:
         """Request an upload, like :meth:`upload`, but return as soon as the service has it.
 
         The job continues when this process ends. A copy in staging is removed once you see that
-        the job has ended, otherwise by the service's cleanup after seven days.
+        the job has ended, or by a later upload.
         """
         target, directory = self._target(project, asset, version, directory)
-        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent)
+        options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent, follow_links)
         return start_upload(self.connection, target.key, directory, options, progress=progress)
 
     def plan_upload(
@@ -271,6 +276,7 @@ class Client:
         directory: StrPath | None = None,
         *,
         ignore_dot: bool = False,
+        follow_links: bool = False,
     ) -> UploadPlan:
         """Plan an :meth:`upload`: what it would store and link. Changes nothing, and sends no
         request.
@@ -279,7 +285,8 @@ class Client:
         the upload would refuse. Does not check whether the user may upload.
         """
         target, directory = self._target(project, asset, version, directory)
-        return plan_upload(self._reader, target.key, directory, ignore_dot=ignore_dot)
+        options = UploadOptions(ignore_dot=ignore_dot, follow_links=follow_links)
+        return plan_upload(self._reader, target.key, directory, options)
 
     def allocate_upload_directory(self, *, create: bool = True) -> str:
         """Return the path of a new directory in staging; fill it, then upload it.

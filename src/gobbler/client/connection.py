@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import msgspec
 
+from gobbler.client import staged_copies
 from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
@@ -347,4 +348,6 @@ class Connection:
     def _job(self, name: str, *, is_new: bool) -> Job:
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)
         cancel = functools.partial(self.request, "cancel_job", job=name)
-        return Job(name, reader, cancel, is_new=is_new)
+        job = Job(name, reader, cancel, is_new=is_new)
+        job.when_ended(functools.partial(staged_copies.remove_of_job, name))
+        return job

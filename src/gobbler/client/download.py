@@ -26,6 +26,8 @@ from gobbler.client.parallel import Stop
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.space import reserve
+from gobbler.fs.sparse import is_zeros
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
@@ -68,6 +70,9 @@ def download(
     the start. After any other error the bytes received so far stay, for another attempt.
     """
     content = directory / "content"
+    if entry is not None:
+        here = content.stat().st_size if content.exists() else 0
+        reserve(str(directory), entry.size - here)
     for last in (False, True):
         resumed = content.exists() and content.stat().st_size > 0
         with content.open("ab") as file:
@@ -184,10 +189,17 @@ class _Receiver:
                 self._stop.check()
                 if self._entry is not None and self._file.tell() + len(chunk) > self._entry.size:
                     return f"it has more than {self._entry.size} bytes"
-                self._file.write(chunk)
+                self._append(chunk)
                 self._progress.advance(0, len(chunk))
             self._check_length(announced)
             return None
+
+    def _append(self, chunk: bytes) -> None:
+        if is_zeros(chunk):  # a hole takes no space
+            self._file.truncate(self._file.tell() + len(chunk))
+            self._file.seek(0, os.SEEK_END)
+        else:
+            self._file.write(chunk)
 
     def _range(self) -> dict[str, str]:
         if self._file.tell() == 0 or not self._validator.exists():

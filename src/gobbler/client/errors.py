@@ -23,7 +23,8 @@ from typing import ClassVar
 
 import requests
 
-from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
+from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable, quoted
+from gobbler.model.names import VersionKey
 
 
 class RequestFailed(GobblerError, requests.HTTPError):
@@ -139,3 +140,19 @@ def _code_without_word(status: int, reason: str) -> Code | str | None:
     if status == Refused.status and _GO_MISSING_REQUEST.search(reason):
         return Code.MISSING_REQUEST
     return None
+
+
+def incomplete_version(key: VersionKey, path: str = "") -> Missing:
+    """The error for a version without manifest or summary.
+
+    ``path`` is its path where the registry is read directly; otherwise the service answered 404.
+    """
+    reason = f"version {quoted(key.path)} is not complete: its records are missing"
+    hint = (
+        "Its upload may go on. If it broke off, an administrator removes the rest: "
+        f"gobbler delete {key.path} --force"
+    )
+    code = Code.INCOMPLETE_VERSION
+    if path:
+        return NotThere(reason, path, code=code, hint=hint)
+    return RequestMissing(reason, code=code, hint=hint)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from gobbler.client.errors import incomplete_version
 from gobbler.client.parallel import Stop
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import hash_file, md5_of
-from gobbler.model.names import VersionKey, has_internal, split_path
+from gobbler.model.names import MANIFEST, SUMMARY, VersionKey, has_internal, split_path
 from gobbler.model.progress import CancelCheck
 from gobbler.model.records import Entry, Manifest
 from gobbler.rules.manifest import read_manifest
@@ -52,6 +53,19 @@ class Expected:
 
 
 NOTHING = Expected()
+
+
+def check_complete(path: str, directory: str, *, is_local: bool) -> None:
+    """Raise :class:`~gobbler.errors.Missing` if ``path`` is a version without its records.
+
+    ``directory``: what was found of it; ``is_local``: in the registry itself.
+    """
+    found = split_path(path)
+    if found is None or found[1]:
+        return
+    for record in (MANIFEST, SUMMARY):
+        if not os.path.isfile(f"{directory}/{record}"):
+            raise incomplete_version(found[0], directory if is_local else "")
 
 
 def version_of(path: str) -> VersionKey | None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterator
 
 from gobbler.client.address import listed_path
+from gobbler.client.cache.entries import files_below
 from gobbler.errors import Code, Fault, Refused, quoted
-from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new, write_all
+from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.hash import FICLONE
 from gobbler.fs.open import DIRECTORY, Beneath, closing, kind_of, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.fs.removal import remove
+from gobbler.fs.space import check_space
+from gobbler.fs.sparse import allocated, copy_parts
 from gobbler.model.names import VersionKey, is_internal
+from gobbler.model.progress import NoProgress
 from gobbler.model.records import Manifest
 
 _MAKE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-
-_PIECE = 1 << 20
 
 
 def export(source: str, destination: str) -> str:
@@ -42,6 +42,7 @@ def export(source: str, destination: str) -> str:
     destination = _resolved(destination)
     check_free(destination)
     with raising_fault("copy to", destination):
+        check_space(_existing(destination), _space(source), f"a copy of {quoted(source)}")
         if os.path.isdir(destination):
             with closing(open_directory(destination)) as directory:
                 _fill(source, directory, destination)
@@ -51,6 +52,19 @@ def export(source: str, destination: str) -> str:
             with closing(open_directory(parent)) as directory:
                 _make(source, directory, name, destination, is_file=is_file)
     return destination
+
+
+def _existing(path: str) -> str:
+    """The path itself, or the nearest directory above it that exists."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _space(source: str) -> int:
+    if not os.path.isdir(source):
+        return allocated(os.stat(source))
+    return sum(allocated(file.stat()) for file in files_below(source))
 
 
 def check_free(destination: str) -> None:
@@ -160,41 +174,12 @@ def _copy_file(source: str, directory: int, name: str) -> None:
             try:
                 fcntl.ioctl(writer, FICLONE, reader)
             except OSError:
-                for start, end in _data(reader, status.st_size):
-                    _copy_range(reader, writer, start, end)
-                os.ftruncate(writer, status.st_size)
-
-
-def _data(reader: int, size: int) -> Iterator[tuple[int, int]]:
-    """The ranges of an open file that are not holes."""
-    at = 0
-    while at < size:
-        start = _seek(reader, at, os.SEEK_DATA, otherwise=at)
-        if start is None:
-            return
-        end = _seek(reader, start, os.SEEK_HOLE, otherwise=size) or size
-        yield start, end
-        at = end
-
-
-def _seek(reader: int, at: int, whence: int, *, otherwise: int) -> int | None:
-    try:
-        return os.lseek(reader, at, whence)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return None  # only a hole follows
-        return otherwise
-
-
-def _copy_range(reader: int, writer: int, start: int, end: int) -> None:
-    os.lseek(reader, start, os.SEEK_SET)
-    os.lseek(writer, start, os.SEEK_SET)
-    while start < end:
-        part = os.read(reader, min(end - start, _PIECE))
-        if not part:
-            raise Fault("a file was truncated while it was copied", code=Code.CONTENT_CHANGED)
-        write_all(writer, part)
-        start += len(part)
+                copied = copy_parts(reader, writer, NoProgress(), lambda _: None)
+                if copied != status.st_size:
+                    raise Fault(
+                        f"{quoted(source)} changed while it was copied",
+                        code=Code.CONTENT_CHANGED,
+                    ) from None
 
 
 def clone(registry: str, key: VersionKey, manifest: Manifest, destination: str) -> None:

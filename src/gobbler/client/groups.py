@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from gobbler.client.cache.comparison import ServiceComparison
 from gobbler.client.cache.entries import (
     CacheEntry,
     Damage,
@@ -108,13 +109,20 @@ class CacheDirectory:
     def verify(self) -> Iterator[Damage]:
         """Read everything in the cache, and yield each file that has changed since it was fetched.
 
-        Only files that a manifest lists can be verified. To repair the cache, give the entries
-        to :meth:`remove` and fetch them again.
+        Also yields each entry whose version its service does not have any more, or has replaced;
+        an entry whose service does not answer counts as valid. Only files that a manifest lists
+        can be verified. To repair the cache, give the entries to :meth:`remove` and fetch them
+        again.
         """
         verifier = Verifier()
+        services = ServiceComparison(offline=self._connection.is_offline)
         for entry in self.entries():
             with cache_errors(self.path):
-                yield from verifier.damage(entry)
+                damage = list(verifier.damage(entry))
+                problem = None if damage else services.problem(entry)
+            yield from damage
+            if problem is not None:
+                yield Damage(entry, entry.place, problem)
 
     def remove(self, *entries: CacheEntry, dry_run: bool = False) -> PruneResult:
         """Remove entries from the cache."""

@@ -19,6 +19,8 @@ from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
+from gobbler.fs.clock import time_at
+from gobbler.fs.open import READ, closing, read_all
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
     CUR,
@@ -31,6 +33,8 @@ from gobbler.model.jobs import (
     split_job,
 )
 from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.records import format_time
+from gobbler.model.requests import MAX_REQUEST_BYTES, action_of, subject_of
 
 VISIBLE_SECONDS = 60.0
 """Seconds after which all hosts of a network filesystem should see a new request."""
@@ -77,10 +81,18 @@ class SpoolJobReader:
                 return msgspec.structs.replace(state, answer=answer)
             _, name = split_job(job)
             with contextlib.suppress(FileNotFoundError):
-                os.lstat(f"{spool}/{NEW}/{name}")
-                return JobState(job, "", "", "waiting", "")
+                return _waiting(job, name, f"{spool}/{NEW}/{name}")
             # It may have moved from `new` to `cur` in between: read both again.
         raise no_such_job(job)
+
+
+def _waiting(job: str, name: str, path: str) -> JobState:
+    """The state of a job whose request file waits in the inbox; its owner can read it."""
+    submitted = format_time(time_at(os.lstat(path).st_ctime))
+    address = ""
+    with contextlib.suppress(OSError), closing(os.open(path, READ)) as descriptor:
+        address = subject_of(read_all(descriptor, MAX_REQUEST_BYTES)).address
+    return JobState(job, action_of(name) or "", "", "waiting", submitted, address=address)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ class LeftOut(GobblerWarning):
     """An upload leaves out names of the directory."""
 
 
+class NotKept(GobblerWarning):
+    """A version does not keep something of a file, such as that it is executable."""
+
+
 class NothingNew(GobblerWarning):
     """An upload takes no file, or only what the latest version has."""
 
@@ -36,6 +40,15 @@ class StepFailed(GobblerWarning):
 
 MAX_REMARKS = 20
 """Largest number of remarks of a service of each kind that are shown."""
+
+
+class Unvalidated(GobblerWarning):
+    """No service answers, so what the cache has is used without asking whether it still exists."""
+
+
+class Waiting(GobblerWarning):
+    """Another process does what is asked, so this one waits for it."""
+
 
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")
 """Packages whose frames are not the caller's."""

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from gobbler.client import source
 from gobbler.client.connection import Connection
 from gobbler.client.errors import RequestMissing, RequestRefused
-from gobbler.client.notices import LeftOut, NothingNew, notify
+from gobbler.client.notices import LeftOut, NothingNew, NotKept, notify
 from gobbler.errors import Code, GobblerError, Missing, quoted
 from gobbler.model.names import VersionKey, is_internal
-from gobbler.rules.upload_plan import Scan
+from gobbler.rules.upload_plan import Scan, executable_warning
 
 ACTION = "check_upload"
 
@@ -125,6 +125,13 @@ def tell_what_is_taken(directory: str, taken: Taken) -> None:
             + ("only what is left out" if taken.ignored else "none"),
             NothingNew,
         )
+
+
+def tell_what_is_not_kept(scan: Scan) -> None:
+    """Warn of executable files: a version does not keep permissions."""
+    warning = executable_warning(scan)
+    if warning is not None:
+        notify(warning, NotKept)
 
 
 def _names(paths: Collection[str]) -> str:

@@ -18,8 +18,8 @@ from typing import TypeVar
 from gobbler.client.address import registry_path
 from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere, RequestFailed
-from gobbler.client.expected import ContentMismatch
+from gobbler.client.errors import NotThere, RequestFailed, incomplete_version
+from gobbler.client.expected import ContentMismatch, check_complete
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
@@ -178,15 +178,24 @@ class RegistryReader:
                 return held[1]
             state, manifest = self._manifest(key, overwrite=False)
             records = VersionRecords(key, manifest, functools.partial(self.summary, key))
-        except Missing:
+        except Missing as error:
             self.forget(key)
-            raise
+            raise self._explained(key, error) from None
         with self._lock:
             self._held[key] = state, records
             self._held.move_to_end(key)
             while len(self._held) > VERSIONS_IN_MEMORY:
                 self._held.popitem(last=False)
         return records
+
+    def _explained(self, key: VersionKey, error: Missing) -> Missing:
+        """The error for a version that is there, but not complete; otherwise ``error``."""
+        try:
+            self.connection.source.listing(key.path)
+        except (GobblerError, OSError):
+            return error
+        local = self.connection.local
+        return incomplete_version(key, local.root if local is not None else "")
 
     def in_memory(self, key: VersionKey) -> tuple[Fingerprint, VersionRecords] | None:
         """The records in memory, and the state of the manifest that they come from."""
@@ -240,7 +249,9 @@ class RegistryReader:
         path = registry_path(path)
         local = self.connection.local
         if local is not None:
-            return local.directory(path)
+            directory = local.directory(path)
+            check_complete(path, directory, is_local=True)
+            return directory
         report = progress or NoProgress()
         return self._cached(
             lambda cache: cache.directory(

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
-from gobbler.client import source
 from gobbler.client.errors import RequestMissing
 from gobbler.client.http import encoded
 from gobbler.client.registry_reader import RegistryReader
-from gobbler.errors import Missing, Refused, Unreachable
+from gobbler.client.registry_walk import RegistryWalk
+from gobbler.errors import GobblerError, Missing, Refused, Unreachable
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest
@@ -38,11 +38,13 @@ class Relations(Struct, frozen=True):
     """The relations of a version to others: links and shared content.
 
     ``links``: links of other versions to its files, and what would happen to each if the version
-    were deleted. ``shared``: other versions that have some of its contents.
+    were deleted. ``shared``: other versions that have some of its contents. ``problems``: what
+    could not be read, so that links or contents may be missing here.
     """
 
     links: list[LinkChange]
     shared: list[Shared]
+    problems: list[str] = []
 
 
 def relations(reader: RegistryReader, key: VersionKey) -> Relations:
@@ -64,14 +66,9 @@ def relations(reader: RegistryReader, key: VersionKey) -> Relations:
                     f"the service at {connection} does not report links",
                     hint="Run this where the registry is mounted, so that it can be read.",
                 ) from error
-    return found_by_reading(key, _all_versions(connection.source), reader.manifest)
-
-
-def _all_versions(registry: source.Source) -> Iterable[VersionKey]:
-    for project in source.names(registry, "."):
-        for asset in source.names(registry, project):
-            for version in source.names(registry, f"{project}/{asset}"):
-                yield VersionKey(project, asset, version)
+    walk = RegistryWalk(connection.source)
+    found = found_by_reading(key, walk.all_versions(), reader.manifest)
+    return msgspec.structs.replace(found, problems=[*map(str, walk.skipped), *found.problems])
 
 
 def found_by_reading(
@@ -80,17 +77,23 @@ def found_by_reading(
     """The relations of the version ``key`` to ``versions``, from their manifests.
 
     Keeps one manifest in memory at a time, besides those with links to the version. Raises
-    :class:`~gobbler.errors.Missing` if there is no such version, and
-    :class:`~gobbler.errors.Fault` where a manifest is damaged.
+    :class:`~gobbler.errors.Missing` if there is no such version, and what reading its manifest
+    raises.
     """
     own = contents_of(manifest_of(key))
     linking: list[VersionKey] = []
     sharing: list[Shared] = []
+    problems: list[str] = []
     for other in versions:
         try:
             manifest = manifest_of(other)
         except Missing:
             continue  # not a version, or just deleted
+        except Unreachable:
+            raise
+        except (GobblerError, OSError) as error:
+            problems.append(str(error))
+            continue
         if other != key:
             if key in versions_linked(manifest):
                 linking.append(other)
@@ -99,5 +102,7 @@ def found_by_reading(
     changes = [change.to_dict() for other in linking for change in rerouting.changes(other)]
     links = msgspec.convert(changes, list[LinkChange])
     return Relations(
-        sorted(links, key=lambda link: link.path), [each for each in sharing if each.files]
+        sorted(links, key=lambda link: link.path),
+        [each for each in sharing if each.files],
+        problems,
     )

@@ -6,8 +6,9 @@ the service. The functions decode what any source reads.
 
 from __future__ import annotations
 
+import logging
 import os
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -32,6 +33,15 @@ from gobbler.model.records import Latest, Permissions, Usage, decode
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
+
+class Listing(NamedTuple):
+    """The names of the directories in a directory, and those of everything else there."""
+
+    directories: list[str]
+    files: list[str]
+
 
 class Source(Protocol):
     """A way to read a registry. Paths are relative to it; ``"."`` is the registry itself.
@@ -39,8 +49,8 @@ class Source(Protocol):
     All raise :class:`~gobbler.errors.Missing` when ``path`` is not there.
     """
 
-    def directories(self, path: str) -> list[str]:
-        """Names of the directories in ``path``, internal ones too."""
+    def listing(self, path: str) -> Listing:
+        """Names of what is in ``path``, internal ones too."""
 
     def walk(self, path: str) -> list[str]:
         """Paths, relative to ``path``, of every file below it.
@@ -54,7 +64,8 @@ class Source(Protocol):
 
 def names(source: Source, path: str) -> list[str]:
     """Names of the projects, assets or versions in ``path``, in order."""
-    return sorted(name for name in source.directories(path) if not is_internal(name))
+    found = source.listing(path).directories
+    return sorted(name for name in found if not is_internal(name))
 
 
 def files(source: Source, version: VersionKey, prefix: str, *, internal: bool) -> list[str]:
@@ -137,11 +148,14 @@ class RemoteSource:
     def __init__(self, http: Http) -> None:
         self._http = http
 
-    def directories(self, path: str) -> list[str]:
-        """Names of the directories in ``path``, internal ones too."""
+    def listing(self, path: str) -> Listing:
+        """Names of what is in ``path``, internal ones too."""
         where = {} if path == "." else {"path": path}
         listed = self._http.get("/list", list[str], where)
-        return [listed_name(name[:-1]) for name in listed if name.endswith("/")]
+        return Listing(
+            [listed_name(name[:-1]) for name in listed if name.endswith("/")],
+            [listed_name(name) for name in listed if not name.endswith("/")],
+        )
 
     def walk(self, path: str) -> list[str]:
         """Relative paths of every file below ``path``, and of empty directories."""
@@ -164,30 +178,39 @@ _KINDS = (
 )
 
 
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()  # a project may be a link to another disk
+    except OSError:
+        return False  # a link to itself, or into a directory that is closed
+
+
 class LocalSource:
     """The registry in the directory ``root``, read without a service."""
 
     def __init__(self, root: str) -> None:
         self.root = root
 
-    def directories(self, path: str) -> list[str]:
-        """Names of the directories in ``path``, internal ones too.
+    def listing(self, path: str) -> Listing:
+        """Names of what is in ``path``, internal ones too.
 
         Raises :class:`~gobbler.errors.Refused` if ``path`` is ``"."`` and the root is no registry.
         """
+        listing = Listing([], [])
         try:
             with os.scandir(self._join(path)) as entries:
-                # A project may be a link to another disk.
-                found = [entry.name for entry in entries if entry.is_dir()]
+                for entry in entries:
+                    listing[0 if _is_directory(entry) else 1].append(entry.name)
         except (FileNotFoundError, NotADirectoryError):
             raise self._missing(path) from None
+        found = listing.directories
         if path == "." and found and not self._is_registry(found):
             raise Refused(
                 f"{self.root} is not a registry: no directory in it is a project",
                 code=Code.MISCONFIGURED,
                 hint=NO_REGISTRY,
             )
-        return found
+        return listing
 
     def _is_registry(self, names: list[str]) -> bool:
         # A copy of some projects has no other files of the service. Permissions prove nothing.
@@ -209,6 +232,11 @@ class LocalSource:
                     ]
             except (FileNotFoundError, NotADirectoryError):
                 raise self._missing(path) from None
+            except OSError as error:
+                if not directory:
+                    raise
+                logger.warning("could not list %s: %s", quoted(f"{path}/{directory}"), error)
+                listed = []
             if directory and not listed:
                 found.append(directory)
             for name, is_directory in listed:

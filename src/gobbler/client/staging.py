@@ -11,30 +11,23 @@ import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from gobbler.client import staged_copies
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
 from gobbler.client.parallel import Stop, for_each
-from gobbler.client.preflight import Taken, tell_what_is_taken
+from gobbler.client.preflight import Taken, tell_what_is_not_kept, tell_what_is_taken
+from gobbler.client.source_links import Follower, moved_links
 from gobbler.client.staging_directory import SERVICE_DIRECTORY_MODE, StagingDirectory
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
+from gobbler.fs.space import check_space
+from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
-from gobbler.rules.links import (
-    OUTSIDE,
-    InSource,
-    Locator,
-    Nowhere,
-    Places,
-    RealDirectory,
-    absolute_target,
-    below,
-    relative_target,
-)
 from gobbler.rules.upload_plan import Scan, check_scan
-from gobbler.transfer.scan import real_path, scan_source
+from gobbler.transfer.scan import scan_source
 
 
 def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True) -> str:
@@ -68,6 +61,8 @@ class Staged(NamedTuple):
         """Remove what is left of a copy; the service may have consumed most of it."""
         if self.copy is not None:
             shutil.rmtree(self.copy, ignore_errors=True)
+            if not os.path.lexists(self.copy):
+                staged_copies.forget(self.copy)
 
 
 @contextlib.contextmanager
@@ -76,12 +71,13 @@ def staged(
     staging: StagingDirectory,
     *,
     ignore_dot: bool,
+    follow: Follower | None = None,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
     """:func:`stage` a directory; a copy is removed at the end of the block."""
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot)
+    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
     try:  # Ctrl-C may come at the moment the copy is made, or complete
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -95,6 +91,7 @@ def stage(
     staging: StagingDirectory,
     *,
     ignore_dot: bool,
+    follow: Follower | None = None,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
@@ -103,10 +100,11 @@ def stage(
 
     Leaves out names that the service ignores, and warns of them: internal ones, and with
     ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
-    copies anything.
-    ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the copies.
+    copies anything. With ``follow``, links that leave the directory are followed: then it is always
+    copied. ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the
+    copies.
     """
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot)
+    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
     try:
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -117,16 +115,17 @@ def stage(
 
 
 def _planned(
-    directory: str, staging: StagingDirectory, *, ignore_dot: bool
+    directory: str, staging: StagingDirectory, *, ignore_dot: bool, follow: Follower | None
 ) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
     check_source(directory, staging.path)
-    if is_in_staging(directory, staging.path):
+    if is_in_staging(directory, staging.path) and follow is None:
         tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
-    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot)
+    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot, follow=follow)
     check_scan(found)
+    tell_what_is_not_kept(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)
     return Staged(os.path.basename(copy), copy), found
@@ -142,11 +141,12 @@ def _fill(
     checksums: Checksums | None,
 ) -> None:
     directory, copy = os.path.abspath(directory), str(source.copy)
+    check_space(staging.path, found.space(found.files), f"a copy of {quoted(directory)}")
 
     def one(path: str, stop: Stop) -> None:
         send(
             path,
-            f"{directory}/{path}",
+            found.elsewhere.get(path) or f"{directory}/{path}",
             f"{copy}/{path}",
             progress,
             stop,
@@ -155,6 +155,7 @@ def _fill(
         )
         progress.advance(1, 0)
 
+    staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
     has_acl = staging.make_directory(source.name)
     # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
     has_modes = has_acl or umask_leaves(DIRECTORY_MODE)
@@ -162,7 +163,7 @@ def _fill(
         os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
         if not has_modes:
             os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
-    for path, text in _moved_links(found, os.path.realpath(directory), directory).items():
+    for path, text in moved_links(found, os.path.realpath(directory), directory).items():
         os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
     files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
@@ -170,12 +171,17 @@ def _fill(
     for_each(one, files, concurrent)
 
 
-def scan_for_upload(directory: str, staging: str | None, *, ignore_dot: bool) -> Scan:
+def scan_for_upload(
+    directory: str, staging: str | None, *, ignore_dot: bool, follow: Follower | None = None
+) -> Scan:
     """Scan an absolute ``directory`` as the service does when it publishes it.
 
     In staging, hard links to files of other users can't be published: their owner might not
-    allow the user to read them. A copy is the user's own.
+    allow the user to read them. A copy is the user's own. With ``follow``, a directory in staging
+    is copied, too.
     """
+    if follow is not None:
+        return follow(directory)
     in_place = staging is not None and is_in_staging(directory, staging)
     owner = os.stat(directory).st_uid if in_place else None
     return scan_source(directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled())
@@ -210,45 +216,6 @@ def check_source(directory: str, staging: str | None) -> None:
             code=Code.INVALID_SOURCE,
             hint="Upload one of its directories.",
         )
-
-
-def _moved_links(found: Scan, real: str, given: str) -> dict[str, str]:
-    """The texts of the symlinks in a copy of the directory at ``real``, also called ``given``.
-
-    Each leads to the same file: a link within the source becomes relative, so that it leads into
-    the copy, and one that leaves the source becomes absolute.
-    """
-    places = Places(source=(real, given), registry=(), whitelist=())
-    locator = Locator(places, real, found.directories, real_around(real))
-    moved: dict[str, str] = {}
-    for path, text in found.symlinks.items():
-        directory = path.rpartition("/")[0]
-        target = locator(directory, text)
-        if isinstance(target, InSource):
-            moved[path] = relative_target(path, target.path)
-        elif text.startswith("/"):
-            moved[path] = text
-        else:
-            there = locator.path(directory, text)
-            if isinstance(there, Nowhere):
-                there = absolute_target(f"{real}/{directory}", text)
-            moved[path] = there
-    return moved
-
-
-def real_around(source: str) -> RealDirectory:
-    """Asks this machine for paths without links, for links of the directory ``source``.
-
-    What is missing here, but not below the source, may be there on the host of the service. It is
-    outside, as far as is known.
-    """
-
-    def real(directory: str) -> str | Nowhere:
-        found = real_path(directory)
-        is_below = below(absolute_target("/", directory), source) is not None
-        return OUTSIDE if isinstance(found, Nowhere) and not is_below else found
-
-    return real
 
 
 READ_TWICE = 1 << 30
@@ -327,7 +294,8 @@ def _copy(
     stop: Stop,
     checksums: Checksums | None,
 ) -> None:
-    before = Fingerprint.of(os.fstat(reader))
+    status = os.fstat(reader)
+    before = Fingerprint.of(status)
     expected = before.size
     copied = _Copied(source, expected, progress, stop)
     sent: Sent | None = None
@@ -335,10 +303,12 @@ def _copy(
         checksums is not None and expected > READ_TWICE and not _shares(reader, writer)
     ):
         sent = Sent(*copy_and_hash(reader, writer, expected, copied))
-    elif not _shares(reader, writer):
-        _copy_fast(reader, writer, copied)
-    else:
+    elif _shares(reader, writer):
         copied.advance(0, expected)
+    elif may_have_holes(status):
+        copy_parts(reader, writer, copied, lambda _: None)
+    else:
+        _copy_fast(reader, writer, copied)
     if Fingerprint.of(os.fstat(reader)) != before or copied.bytes != expected:
         raise _changed(source)
     if checksums is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 
 import msgspec
@@ -15,10 +16,14 @@ import msgspec
 from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
 from gobbler.client.staging_directory import StagingDirectory
-from gobbler.errors import Code, Refused
+from gobbler.errors import Code, GobblerError, Refused
 from gobbler.fs.open import closing
 from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
 from gobbler.model.requests import REQUEST_PREFIX
+
+SPOOL_SECONDS = 3.0
+SPOOL_PAUSE = 0.1
+"""Seconds to wait for a spool that was removed, and between two attempts."""
 
 
 def submit(
@@ -31,6 +36,9 @@ def submit(
 ) -> dict[str, object]:
     """Submit ``action`` over HTTP and return the service's answer.
 
+    If the service takes the new file for an expired one, because it has just lost its list of
+    requests, another one is sent: the first has not begun.
+
     Leaves out ``fields`` that are ``None``. The requester is the owner of the request file: the
     current user. Always removes the file. Returns when the change is complete, which may take hours
     for an upload.
@@ -41,7 +49,18 @@ def submit(
     Raises :class:`~gobbler.client.errors.RequestFailed` if the service refuses the request, and
     :class:`~gobbler.errors.Refused` with the code ``wrong-staging`` if it does not see the file.
     """
-    name, data = _new_name(action), _encode(fields)
+    data = _encode(fields)
+    try:
+        return _submit(http, staging, _new_name(action), data, wait=wait)
+    except GobblerError as error:
+        if error.code != Code.EXPIRED_REQUEST:
+            raise
+        return _submit(http, staging, _new_name(action), data, wait=wait)
+
+
+def _submit(
+    http: Http, staging: StagingDirectory, name: str, data: bytes, *, wait: bool
+) -> dict[str, object]:
     path = os.path.join(staging.path, name)
     with staging.entered() as directory:
         staging.write(directory, name, data)
@@ -60,8 +79,25 @@ def submit(
 
 
 def submit_to_spool(staging: StagingDirectory, action: str, fields: Mapping[str, object]) -> str:
-    """Submit ``action`` through the spool of ``staging``; return the name of its job."""
+    """Submit ``action`` through the spool of ``staging``; return the name of its job.
+
+    If something has removed the spool, it waits a few seconds for the service to make it anew.
+    """
     name, data = _new_name(action), _encode(fields)
+    deadline = time.monotonic() + SPOOL_SECONDS
+    while True:
+        try:
+            _put_into_spool(staging, name, data)
+            return job_name(os.geteuid(), name)
+        except FileNotFoundError as error:  # it is missing, or was removed at this moment
+            if isinstance(error, NotThere) and not os.path.isdir(staging.path):
+                raise
+            if time.monotonic() > deadline:
+                raise _no_spool(staging) from None
+        time.sleep(SPOOL_PAUSE)
+
+
+def _put_into_spool(staging: StagingDirectory, name: str, data: bytes) -> None:
     with (
         staging.entered() as directory,
         _opened(staging, directory, SPOOL) as spool,
@@ -72,9 +108,9 @@ def submit_to_spool(staging: StagingDirectory, action: str, fields: Mapping[str,
         try:
             os.rename(name, name, src_dir_fd=tmp, dst_dir_fd=new)
         except BaseException:
-            os.unlink(name, dir_fd=tmp)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=tmp)
             raise
-    return job_name(os.geteuid(), name)
 
 
 @contextlib.contextmanager
@@ -85,14 +121,19 @@ def _opened(staging: StagingDirectory, parent: int, name: str) -> Iterator[int]:
             name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent
         )
     except (FileNotFoundError, NotADirectoryError):
-        raise NotThere(
-            f"the staging directory {staging} has no spool",
-            staging.path,
-            hint="The service creates it when it starts. A service without a spool needs --url.",
-        ) from None
+        raise _no_spool(staging) from None
     with closing(descriptor):
         staging.check(descriptor, f"{staging}/.../{name}" if name != SPOOL else f"{staging}/{name}")
         yield descriptor
+
+
+def _no_spool(staging: StagingDirectory) -> NotThere:
+    return NotThere(
+        f"the staging directory {staging} has no spool",
+        staging.path,
+        hint="The service makes it, also when something has removed it: is it running? A service "
+        "without a spool needs --url.",
+    )
 
 
 def _new_name(action: str) -> str:

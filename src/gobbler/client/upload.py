@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from dataclasses import dataclass
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
-from gobbler.client import source
+from gobbler.client import source, staged_copies
 from gobbler.client.checksums import Checksums
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.jobs import Job
 from gobbler.client.notices import NothingNew, StepFailed, notify
 from gobbler.client.preflight import Taken, check_allowed, check_version, tell_what_is_taken
 from gobbler.client.registry_reader import RegistryReader
+from gobbler.client.source_links import Follower, follow_links, real_around
 from gobbler.client.staging import (
     Staged,
     check_source,
     is_in_staging,
-    real_around,
     scan_for_upload,
     stage,
     staged,
@@ -52,6 +53,15 @@ class UploadOptions:
     ignore_dot: bool = False
     spoof: str | None = None
     concurrent: int = 4
+    follow_links: bool = False
+
+    def follower(self, connection: Connection) -> Follower | None:
+        """Follows links, if that is asked for."""
+        if not self.follow_links:
+            return None
+        return functools.partial(
+            follow_links, ignore_dot=self.ignore_dot, registry=_registry_paths(connection)
+        )
 
     def fields(self, key: VersionKey, source: Staged) -> dict[str, object]:
         """The fields of a request to upload ``source`` as version ``key``."""
@@ -81,18 +91,21 @@ def upload(
     directory = os.path.abspath(directory)
     _preflight(connection, key, directory, options)
     before = _latest_name(reader, key)
+    staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     with (
         Checksums(options.concurrent) as checksums,
         staged(
             directory,
             connection.staging_directory,
             ignore_dot=options.ignore_dot,
+            follow=options.follower(connection),
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
             checksums=checksums if connection.can_read else None,
         ) as prepared,
     ):
         fields = options.fields(key, prepared)
+        _requested(prepared)
         if publishing is None:
             connection.request("upload", **fields)
         else:
@@ -107,7 +120,7 @@ def _preflight(
 ) -> None:
     """Raise what the service would refuse after a copy; it checks a directory in staging first."""
     check_source(directory, connection.staging)
-    if not is_in_staging(directory, connection.staging):
+    if options.follow_links or not is_in_staging(directory, connection.staging):
         check_allowed(connection, key, options.spoof)
 
 
@@ -182,20 +195,31 @@ def start_upload(
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
     directory = os.path.abspath(directory)
     _preflight(connection, key, directory, options)
+    staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     prepared = stage(
         directory,
         connection.staging_directory,
         ignore_dot=options.ignore_dot,
+        follow=options.follower(connection),
         concurrent=options.concurrent,
         progress=progress or NoProgress(),
     )
     try:
+        _requested(prepared)
         job = connection.start("upload", **options.fields(key, prepared))
+        _requested(prepared, job.name, connection.url)
     except BaseException:
         prepared.remove()
         raise
     job.when_ended(prepared.remove)
     return job
+
+
+def _requested(source: Staged, job: str | None = None, url: str | None = None) -> None:
+    """Write down what uses a copy from now on, so that a later run knows when it is unneeded."""
+    if source.copy is not None:
+        copy = staged_copies.new_copy(os.path.abspath(source.copy))
+        staged_copies.remember(structs.replace(copy, requested=True, job=job or None, url=url))
 
 
 class UploadPlan(Struct, frozen=True):
@@ -219,7 +243,7 @@ class UploadPlan(Struct, frozen=True):
 
 
 def plan_upload(
-    reader: RegistryReader, key: VersionKey, directory: StrPath, *, ignore_dot: bool
+    reader: RegistryReader, key: VersionKey, directory: StrPath, options: UploadOptions
 ) -> UploadPlan:
     """Plan an upload of ``directory``; see :meth:`Client.plan_upload`.
 
@@ -229,40 +253,43 @@ def plan_upload(
     """
     check_version(reader.connection, key)
     top = os.path.abspath(directory)
-    scan = _scan(reader.connection, top, ignore_dot=ignore_dot)
-    registry = _service_path(reader.connection, "registry") or reader.connection.registry
+    scan = _scan(reader.connection, top, options)
     real = os.path.realpath(top)
-    places = Places(
-        source=(real, top),
-        registry=(registry, os.path.realpath(registry)),
-        whitelist=(),
-    )
+    places = Places(source=(real, top), registry=_registry_paths(reader.connection), whitelist=())
     targets = locate_links(scan, real, places, real_around(real))
     undecided = {path: scan.symlinks[path] for path, to in targets.items() if to is OUTSIDE}
     decided = {path: to for path, to in targets.items() if to is not OUTSIDE}
     versions = {linked: _published(reader, linked) for linked in linked_versions(decided)}
     plan = make_plan(key, scan, decided, versions)
-    return _describe(top, plan, key, _candidates(reader, key), undecided)
+    return _describe(top, scan, plan, key, _candidates(reader, key), undecided)
 
 
-def _scan(connection: Connection, top: str, *, ignore_dot: bool) -> Scan:
+def _registry_paths(connection: Connection) -> tuple[str, str]:
+    """The paths by which links name the registry."""
+    registry = _service_path(connection, "registry") or connection.registry
+    return registry, os.path.realpath(registry)
+
+
+def _scan(connection: Connection, top: str, options: UploadOptions) -> Scan:
     """Scan the directory ``top``; raises what the upload would raise before it asks the service."""
     staging = _service_path(connection, "staging")
     check_source(top, staging)
-    in_place = staging is not None and is_in_staging(top, staging)
+    follow = options.follower(connection)
+    in_place = staging is not None and is_in_staging(top, staging) and follow is None
     if in_place and os.stat(top).st_uid != os.geteuid():
         raise Forbidden(
             f"the directory {quoted(top)} in staging belongs to another user",
             code=Code.FOREIGN_SOURCE,
             hint="Upload a directory of your own.",
         )
-    scan = scan_for_upload(top, staging, ignore_dot=ignore_dot)
+    scan = scan_for_upload(top, staging, ignore_dot=options.ignore_dot, follow=follow)
     check_scan(scan)
     tell_what_is_taken(top, Taken.of_scan(scan))
     if not in_place:
         for path in scan.files:
-            if not os.access(f"{top}/{path}", os.R_OK):
-                raise unreadable(f"{top}/{path}")
+            place = scan.elsewhere.get(path) or f"{top}/{path}"
+            if not os.access(place, os.R_OK):
+                raise unreadable(place)
     return scan
 
 
@@ -295,6 +322,7 @@ def _candidates(reader: RegistryReader, key: VersionKey) -> VersionCandidates | 
 
 def _describe(
     top: str,
+    scan: Scan,
     plan: Plan,
     key: VersionKey,
     candidates: VersionCandidates | None,
@@ -308,7 +336,9 @@ def _describe(
     }
     for path, size in plan.copies.items():
         same_size = {} if candidates is None else candidates.of_size(size)
-        same = same_size.get(_md5(f"{top}/{path}")) if same_size else None
+        same = (
+            same_size.get(_md5(scan.elsewhere.get(path) or f"{top}/{path}")) if same_size else None
+        )
         if same is None or candidates is None:
             stored[path] = size
         else:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from gobbler.doctor import acls, host, locks, metadata, modes, mounts, renames, storage
+from gobbler.doctor import acls, cleanup, host, locks, metadata, modes, mounts, renames, storage
 from gobbler.doctor.contenders import Contender, ContenderType
 from gobbler.doctor.findings import Finding, Place, Topic, Verdict
 from gobbler.doctor.scratch import free_path, scratch_directory, subdirectory
@@ -74,6 +74,7 @@ PERMISSIONS = (
     PlaceProbe("readers", REGISTRY, modes.registry_readers),
     PlaceProbe("way to it", BOTH, modes.reach),
     PlaceProbe("directories above", BOTH, modes.replaceable),
+    PlaceProbe("cleanup", STAGING, cleanup.leftovers),
     PlaceProbe("ACL", BOTH, acls.access_acl),
     PlaceProbe("default ACL", BOTH, acls.default_acl),
 )

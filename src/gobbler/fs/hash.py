@@ -19,6 +19,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from gobbler.fs import flush
 from gobbler.fs.atomic_write import write_all
 from gobbler.fs.open import read_all
+from gobbler.fs.sparse import HOLES_FROM, copy_parts, may_have_holes
 from gobbler.model.progress import Progress
 
 FICLONE = 0x40049409
@@ -91,9 +92,11 @@ def copy_and_hash(
     """Copy an open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that a ``stat`` reported; the whole source is copied,
-    even if it has another size now. ``write_out`` starts to write each piece to disk at once,
-    instead of all of it at the next flush. Does *not* flush.
+    even if it has another size now. The copy keeps its holes. ``write_out`` starts to write each
+    piece to disk at once, instead of all of it at the next flush. Does *not* flush.
     """
+    if expected >= HOLES_FROM and may_have_holes(os.fstat(source)):
+        return _copy_sparse(source, target, progress, to_disk=write_out)
     if expected < CHUNK:
         data = read_all(source, expected)
         if len(data) <= expected:
@@ -104,6 +107,23 @@ def copy_and_hash(
     if not write_out:
         return _read_and_write(source, lambda part, _: write_all(target, part), progress)
     return _copy_to_disk(source, target, progress, direct=expected >= DIRECT_SIZE)
+
+
+def _copy_sparse(source: int, target: int, progress: Progress, *, to_disk: bool) -> tuple[int, str]:
+    digest = Md5()
+
+    def wrote(offset: int, count: int) -> None:
+        if to_disk:
+            _start_writing(target, offset, count)
+
+    size = copy_parts(source, target, progress, digest.update, wrote)
+    return size, digest.hexdigest()
+
+
+def _start_writing(target: int, offset: int, count: int) -> None:
+    flush.write_out(target, offset, count, wait=False)
+    if offset >= UNWRITTEN:
+        flush.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
 
 def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
@@ -160,9 +180,7 @@ def _copy_to_disk(source: int, target: int, progress: Progress, *, direct: bool)
         else:
             write_all(target, part)
         if file is None or not file.is_direct:
-            flush.write_out(target, offset, len(part), wait=False)
-            if offset >= UNWRITTEN:
-                flush.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
+            _start_writing(target, offset, len(part))
 
     return _read_and_write(source, write, progress)
 

@@ -16,9 +16,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from gobbler.errors import Fault
+from gobbler.fs import acl
 from gobbler.fs.atomic_write import DIRECTORY_MODE, PRIVATE_DIRECTORY_MODE
+from gobbler.fs.open import DIRECTORY, closing
 from gobbler.model.jobs import CUR, JOBS, NEW, SPOOL, TMP
 from gobbler.model.names import INCOMING, LOGS
 
@@ -57,3 +63,31 @@ def registry_directories(registry: str) -> tuple[OwnDirectory, ...]:
         OwnDirectory(f"{registry}/{LOGS}", DIRECTORY_MODE),
         OwnDirectory(f"{registry}/{INCOMING}", PRIVATE_DIRECTORY_MODE),
     )
+
+
+def make_directory(path: str, mode: int) -> bool:
+    """Make one of these directories if it is missing; whether it was."""
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        return False
+    with closing(os.open(path, DIRECTORY)) as made:
+        # Despite the umask, a default ACL above, and a mkdir that ignores the sticky bit.
+        acl.remove(made, mode)
+    return True
+
+
+def check_own(directories: Iterable[OwnDirectory]) -> None:
+    """Check that the ``directories`` are there, and this account's.
+
+    Every user may write in staging. If something removes a directory of the service, a user could
+    put another one in its place. Raises :class:`~gobbler.errors.Fault` for that, and
+    ``FileNotFoundError``.
+    """
+    for path, _ in directories:
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+            raise Fault(
+                f"{path} is not a directory of the service's own account",
+                hint="Find out who made it, and remove it: the service makes it anew.",
+            )

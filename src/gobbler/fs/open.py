@@ -20,11 +20,14 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Code, Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
 from gobbler.fs.os_errors import with_path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Flags to read a file: do not follow a link, do not wait for the other end of a FIFO."""
+
+RECORD = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+"""Flags to read a record of the registry, where an administrator may have put a FIFO."""
 
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
@@ -270,15 +273,19 @@ def read_all(descriptor: int, limit: int) -> bytes:
     return b"".join(parts)
 
 
-def read_file(path: str, where: str) -> bytes:
+def read_file(path: str, where: str, *, own: bool = False) -> bytes:
     """The content of the service's own file ``path``; ``where`` names it in an error.
 
-    Raises :class:`~gobbler.errors.Missing` if it does not exist.
+    Raises :class:`~gobbler.errors.Missing` if it does not exist. With ``own``, raises
+    :class:`~gobbler.errors.Fault` if it belongs to another account.
     """
     try:
-        with with_path(path), closing(os.open(path, os.O_RDONLY | os.O_CLOEXEC)) as opened:
+        with with_path(path), closing(os.open(path, RECORD)) as opened:
             # The built-in open() makes twice as many calls for a small file.
-            size = os.fstat(opened).st_size + 1
+            status = os.fstat(opened)
+            if own and status.st_uid != os.geteuid():
+                raise Fault(f"{where} belongs to another account")
+            size = status.st_size + 1
             return b"".join(iter(lambda: os.read(opened, size), b""))
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None

@@ -136,7 +136,7 @@ class Index:
                     if known == wanted:
                         return question(tables, fingerprints)
                 changed = [key for key in fingerprints if _differs(key, known, wanted)]
-                for batch in self._read(changed, follow):
+                for batch in self._read(changed, fingerprints, follow):
                     with writing(connection) as tables:
                         for facts in batch:
                             tables.learn(facts)
@@ -145,7 +145,12 @@ class Index:
                         tables.forget(path)
             raise UnusableIndex("the registry changes faster than the index")
 
-    def _read(self, keys: Sequence[VersionKey], follow: Follow) -> Iterator[list[Facts]]:
+    def _read(
+        self,
+        keys: Sequence[VersionKey],
+        fingerprints: Mapping[VersionKey, Fingerprint],
+        follow: Follow,
+    ) -> Iterator[list[Facts]]:
         """Read the manifests of ``keys``; yields their facts in batches, and holds no lock."""
         batch: list[Facts] = []
         weight = 0
@@ -153,9 +158,12 @@ class Index:
             follow(number, len(keys))
             try:
                 fingerprint, data = self._registry.manifest_with_fingerprint(key)
+                facts = Facts.of(key, fingerprint, _readable(data, key))
             except Missing:
                 continue  # it was removed meanwhile
-            batch.append(Facts.of(key, fingerprint, _readable(data, key)))
+            except Fault:
+                facts = Facts.of(key, fingerprints[key], None)
+            batch.append(facts)
             weight += batch[-1].weight
             if weight >= ROWS:
                 yield batch
@@ -215,7 +223,7 @@ class IndexUpdater:
             where = f"{LOGS}/{name}"
             try:
                 entry = decode(read_file(self._registry.path(where), where), LogEntry, where)
-            except GobblerError:
+            except (GobblerError, OSError):
                 continue  # damaged, or removed since
             asset = () if entry.asset is UNSET else (entry.asset,)
             places.add((entry.project, *asset))

@@ -1,6 +1,6 @@
 """Searching the registry: by the index, or without it by reading all manifests.
 
-The answers are the same, and so are the errors where a manifest is damaged.
+The answers are the same, and so is what is said of damaged manifests.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from gobbler.index.index import Follow, Index
 from gobbler.model.answers import Shared
 from gobbler.model.names import AssetKey, VersionKey
 from gobbler.model.progress import CancelToken
-from gobbler.model.records import Link, Manifest, decode_manifest
+from gobbler.model.records import Link, Manifest
+from gobbler.registry.foreign import report_skipped
+from gobbler.registry.links_on_disk import versions_linked_on_disk
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import (
+    CandidatesWithout,
     Content,
     Dedup,
     DedupCandidates,
@@ -43,7 +46,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LinkingVersions:
-    """The versions outside of ``chosen`` with links into it, in the state ``fingerprints``."""
+    """The versions outside of ``chosen`` with links into it, in the state ``fingerprints``.
+
+    Where the manifest of one is damaged, reading it raises.
+    """
 
     fingerprints: Fingerprints
     chosen: frozenset[VersionKey]
@@ -53,13 +59,15 @@ class LinkingVersions:
 class Search:
     """Searches of one request in ``registry``, by the ``index`` if there is one.
 
-    A damaged manifest raises :class:`~gobbler.errors.Fault` that names it, since it could belong to
-    the answer.
+    A damaged manifest ends no search. What its version links to is found on disk instead; its
+    contents are unknown. ``problems`` has the reason of each damaged manifest by version, until
+    it is read again.
     """
 
     def __init__(self, registry: Registry, index: Index | None) -> None:
         self._registry = registry
         self._index = index
+        self.problems: dict[VersionKey, str] = {}
         self._links: dict[VersionKey, tuple[Fingerprint, set[VersionKey]]] = {}
 
     def linking_into(self, choose: Choose, follow: Follow) -> LinkingVersions:
@@ -68,8 +76,8 @@ class Search:
         def question(tables: Tables, fingerprints: Fingerprints) -> LinkingVersions:
             chosen = frozenset(choose(fingerprints))
             sources = tables.linking_into(chosen)
-            for key, manifest in self._unindexable(tables):
-                if versions_linked(manifest) & chosen:
+            for key in tables.unindexable():
+                if key not in chosen and self._versions_linked(key) & chosen:
                     sources.add(key)
             return LinkingVersions(fingerprints, chosen, sorted(sources - chosen))
 
@@ -78,8 +86,9 @@ class Search:
             return found
         fingerprints = self._registry.fingerprints()
         chosen = frozenset(choose(fingerprints))
-        sources = [key for key, links in self._all_links(fingerprints, follow) if links & chosen]
-        return LinkingVersions(fingerprints, chosen, [key for key in sources if key not in chosen])
+        others = {key: value for key, value in fingerprints.items() if key not in chosen}
+        sources = [key for key, links in self._all_links(others, follow) if links & chosen]
+        return LinkingVersions(fingerprints, chosen, sources)
 
     def shared_with(self, key: VersionKey, follow: Follow) -> list[Shared]:
         """The other versions with contents of the version ``key``, in order.
@@ -90,13 +99,15 @@ class Search:
 
         def question(tables: Tables, fingerprints: Fingerprints) -> list[Shared] | None:
             del fingerprints
-            if key in tables.unindexable():
+            odd = sorted(tables.unindexable())
+            if key in odd:
                 return None  # its own contents are unknown
-            return tables.shared_with(key) + _sharing(own, key, self._unindexable(tables))
+            return tables.shared_with(key) + _sharing(own, key, self._manifests(odd))
 
         found = self._asked(question, follow=follow)
         if found is None:
-            found = _sharing(own, key, self._all(self._registry.fingerprints(), follow))
+            everything = _followed(self._registry.fingerprints(), follow)
+            found = _sharing(own, key, self._manifests(everything))
         return sorted(found, key=lambda other: other.version.split("/"))
 
     def holding(
@@ -138,35 +149,48 @@ class Search:
             self._index = None  # and without it the rest of the request, which remembers more
             return None
 
-    def _unindexable(self, tables: Tables) -> Iterator[tuple[VersionKey, Manifest]]:
-        for key in sorted(tables.unindexable()):
-            yield key, self._registry.manifest(key)
-
-    def _all(
-        self, fingerprints: Fingerprints, follow: Follow
-    ) -> Iterator[tuple[VersionKey, Manifest]]:
-        for number, key in enumerate(fingerprints):
-            follow(number, len(fingerprints))
+    def _manifests(self, keys: Iterable[VersionKey]) -> Iterator[tuple[VersionKey, Manifest]]:
+        """The manifests of the versions ``keys`` that can be read."""
+        for key in keys:
             try:
                 yield key, self._registry.manifest(key)
             except Missing:
                 continue  # it was removed meanwhile
+            except Fault as error:
+                self._note(key, error)
+
+    def _versions_linked(self, key: VersionKey) -> set[VersionKey]:
+        """The versions that a version links to; by its links on disk if its manifest is damaged."""
+        try:
+            found = versions_linked(self._registry.manifest(key))
+        except Missing:
+            return set()  # it was removed meanwhile
+        except Fault as error:
+            self._note(key, error)
+            return versions_linked_on_disk(self._registry, key)
+        self.problems.pop(key, None)
+        return found
+
+    def _note(self, key: VersionKey, error: Fault) -> None:
+        self.problems[key] = error.message
+        report_skipped(self._registry.path(key.path), error.reason)
 
     def _all_links(
         self, fingerprints: Fingerprints, follow: Follow
     ) -> Iterator[tuple[VersionKey, set[VersionKey]]]:
         """For each version, the versions that it links to; kept for the next call."""
-        for number, (key, fingerprint) in enumerate(fingerprints.items()):
-            follow(number, len(fingerprints))
+        for key in _followed(fingerprints, follow):
             known = self._links.get(key)
-            if known is None or known[0] != fingerprint:
-                try:
-                    read, data = self._registry.manifest_with_fingerprint(key)
-                except Missing:
-                    continue  # it was removed meanwhile
-                known = read, versions_linked(decode_manifest(data, key.manifest))
+            if known is None or known[0] != fingerprints[key]:
+                known = fingerprints[key], self._versions_linked(key)
                 self._links[key] = known
             yield key, known[1]
+
+
+def _followed(fingerprints: Fingerprints, follow: Follow) -> Iterator[VersionKey]:
+    for number, key in enumerate(fingerprints):
+        follow(number, len(fingerprints))
+        yield key
 
 
 def _sharing(
@@ -179,27 +203,42 @@ def _sharing(
 
 
 def dedup_candidates(
-    search: Search, registry: Registry, asset: AssetKey, dedup: Dedup, cancel: CancelToken
+    search: Search,
+    registry: Registry,
+    asset: AssetKey,
+    dedup: Dedup,
+    cancel: CancelToken,
+    *,
+    without: Collection[VersionKey] = (),
 ) -> DedupCandidates | None:
-    """The dedup candidates of an upload to ``asset``; ``None`` if there are none."""
-    latest = _latest_candidates(registry, asset)
-    if dedup is Dedup.LATEST:
-        return latest
-    places: list[tuple[str, ...]] = [(asset.project, asset.asset)]
-    if dedup is Dedup.PROJECT:
-        places.append((asset.project,))
-    return _IndexedCandidates(latest, registry, search, places, cancel)
+    """The dedup candidates of an upload to ``asset``; ``None`` if there are none.
+
+    No link of theirs leads to a version in ``without``.
+    """
+    candidates: DedupCandidates | None = _latest_candidates(registry, asset)
+    if dedup is not Dedup.LATEST:
+        places: list[tuple[str, ...]] = [(asset.project, asset.asset)]
+        if dedup is Dedup.PROJECT:
+            places.append((asset.project,))
+        candidates = _IndexedCandidates(candidates, registry, search, places, cancel)
+    if candidates is None or not without:
+        return candidates
+    return CandidatesWithout(candidates, without)
 
 
 def _latest_candidates(registry: Registry, asset: AssetKey) -> VersionCandidates | None:
-    latest = registry.latest(asset)
-    if latest is None:
-        return None
-    key = VersionKey(asset.project, asset.asset, latest)
     try:
+        latest = registry.latest(asset)
+        if latest is None:
+            return None
+        key = VersionKey(asset.project, asset.asset, latest)
         return VersionCandidates.of(key, registry.manifest(key))
     except Missing:
         return None  # removed since; this publication corrects the record
+    except Fault as error:
+        # Deduplication is optional: damage of an older version is in nobody's way.
+        logger.warning("not deduplicating against the latest version of %s: %s", asset, error)
+        return None
 
 
 @dataclass(frozen=True)
@@ -210,7 +249,7 @@ class _IndexedCandidates:
     at a time.
     """
 
-    latest: VersionCandidates | None
+    latest: DedupCandidates | None
     registry: Registry
     search: Search
     places: Sequence[tuple[str, ...]]

@@ -23,12 +23,12 @@ class Success(Struct, frozen=True):
     ] = UNSET
 
 
-class PermissionsSet(Success, frozen=True, kw_only=True):
-    """The answer of `create_project` and `set_permissions`."""
+class Warned(Success, frozen=True, kw_only=True):
+    """The answer of `create_project`, `set_permissions` and `upload`."""
 
     warnings: Annotated[
         tuple[str, ...] | UnsetType,
-        Meta(description="What is allowed, but hardly meant: for users, and may change."),
+        Meta(description="What users should know although it succeeded: texts, which may change."),
     ] = UNSET
 
 
@@ -45,6 +45,15 @@ class UsageCounted(Success, frozen=True, kw_only=True):
 
     total: Annotated[Size, Meta(description="Bytes that the project uses; links use none.")]
     usage: Annotated[Size, Meta(description="The same as `total`.")]
+
+
+Problems = Annotated[
+    tuple[str, ...] | UnsetType,
+    Meta(
+        description="Manifests that can't be read. Their versions have no links there, by the "
+        "files on disk; their contents are unknown."
+    ),
+]
 
 
 class UploadAllowed(Success, frozen=True, kw_only=True):
@@ -71,6 +80,7 @@ class LinksRerouted(Success, frozen=True, kw_only=True):
     """The answer of `reroute_links`."""
 
     changes: tuple[LinkChanged, ...]
+    problems: Problems = UNSET
 
 
 class JobsListed(Success, frozen=True, kw_only=True):
@@ -154,6 +164,7 @@ class LinksFound(Struct, frozen=True):
     shared: Annotated[
         tuple[Shared, ...], Meta(description="Other versions with some of the same contents.")
     ]
+    problems: Problems = UNSET
 
 
 class DirectoryHealth(Struct, frozen=True):
@@ -215,7 +226,7 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "create_project": ActionDoc(
         ADMINISTRATOR,
         "Creates a project, owned by the requester unless the request names owners.",
-        PermissionsSet,
+        Warned,
     ),
     "delete_asset": ActionDoc(
         ADMINISTRATOR, "Removes an asset with all its versions. Succeeds if there is none."
@@ -255,12 +266,13 @@ ACTION_DOCS: dict[str, ActionDoc] = {
     "set_permissions": ActionDoc(
         OWNER,
         "Replaces each of `owners`, `uploaders` and `global_write` that the request gives.",
-        PermissionsSet,
+        Warned,
     ),
     "upload": ActionDoc(
         "owners; uploaders whose entry matches; anyone, to a new asset of a project with "
         "`global_write`",
         "Publishes a directory of staging as a new version, whole or not at all.",
+        Warned,
     ),
     "validate_version": ActionDoc(
         ADMINISTRATOR,

@@ -65,6 +65,7 @@ class JobState(Struct, frozen=True):
     ``attempts``: how often a worker has started it. ``answer``: once it is ``done``, ``failed`` or
     ``cancelled``, the answer of a plain ``POST``, with the HTTP status as ``http_status``. A list
     of jobs has no answers, but the ``code`` and the (shortened) ``reason`` of those that failed.
+    ``address`` is what the request is about, such as ``project/asset/version``, if it says so.
     """
 
     job: str
@@ -79,6 +80,7 @@ class JobState(Struct, frozen=True):
     answer: dict[str, object] | UnsetType = UNSET
     code: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    address: str = ""
 
     @property
     def is_final(self) -> bool:

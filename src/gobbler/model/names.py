@@ -6,6 +6,7 @@
         ..LOCK  ..LOCK_NEWDIR
         ..logs/{time}_{six digits}
         ..incoming/{workspace}/             versions that are being built
+        ..reserve/                          space for removals on a full disk
         {project}/
             ..permissions  ..usage  ..quota  ..LOCK  ..LOCK_NEWDIR  ..LOCK_USAGE
             {asset}/
@@ -46,6 +47,10 @@ MANIFEST = "..manifest"
 LINKS = "..links"
 LOGS = "..logs"
 INCOMING = "..incoming"
+RESERVE = "..reserve"
+
+LOST_AND_FOUND = "lost+found"
+"""The directory that filesystems make for what a check of them finds."""
 
 
 def is_internal(name: str) -> bool:

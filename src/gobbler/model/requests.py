@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import nullcontext
-from typing import Annotated, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -248,3 +248,42 @@ def _decoded(data: bytes, kind: type[R]) -> R:
 
 def _malformed(problem: str) -> Refused:
     return Refused(f"the request is not valid: {problem}", code=Code.MALFORMED_REQUEST)
+
+
+class Subject(NamedTuple):
+    """What a request says that it is about, and for whom: for logs and lists, unchecked.
+
+    Empty where it says nothing. Long names are shortened.
+    """
+
+    project: str = ""
+    asset: str = ""
+    version: str = ""
+    spoof: str = ""
+    job: str = ""
+
+    @property
+    def address(self) -> str:
+        """``project/asset/version`` as far as they are named, or the name of a job."""
+        parts = (self.project, self.asset, self.version)
+        return "/".join(part for part in parts if part) or self.job
+
+
+def subject_of(data: bytes) -> Subject:
+    """The subject of the request with this content; an empty one if it can't be read."""
+    if not data or len(data) > MAX_REQUEST_BYTES or depth_exceeds(data, MAX_DEPTH):
+        return Subject()
+    try:
+        found = msgspec.json.decode(data, type=_Subject)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Subject()
+    values = (getattr(found, name) for name in Subject._fields)
+    return Subject(*(shortened(value) if isinstance(value, str) else "" for value in values))
+
+
+class _Subject(Struct):
+    project: object = None
+    asset: object = None
+    version: object = None
+    spoof: object = None
+    job: object = None

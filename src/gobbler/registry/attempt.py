@@ -23,7 +23,7 @@ import msgspec
 
 from gobbler.errors import Missing
 from gobbler.fs.atomic_write import DIRECTORY_MODE, PRIVATE_FILE_MODE, write_all
-from gobbler.fs.open import closing, read_file
+from gobbler.fs.open import closing, exists, read_file
 from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
 from gobbler.registry.workspace import remove_if_empty, unique_name
@@ -32,7 +32,7 @@ ATTEMPT_SUFFIX = ".attempt"
 ANSWER = "answer"
 
 
-class SupersededError(Exception):
+class Superseded(Exception):
     """Another process has begun the job again."""
 
 
@@ -59,6 +59,10 @@ class Attempt:
                 with suppress(FileNotFoundError):
                     os.unlink(path)
 
+    def is_current(self) -> bool:
+        """Whether no other process has begun the job again."""
+        return exists(self._token)
+
     def earlier_answer(self) -> dict[str, object] | None:
         """The answer of an earlier attempt that could not deliver it."""
         try:
@@ -69,7 +73,7 @@ class Attempt:
     def answer(self, answer: dict[str, object]) -> None:
         """Answer the job.
 
-        Raises :class:`SupersededError`; then the job is somebody else's, and this process must
+        Raises :class:`Superseded`; then the job is somebody else's, and this process must
         change nothing of it any more.
         """
         try:
@@ -77,7 +81,7 @@ class Attempt:
                 write_all(token, msgspec.json.encode(answer))
             os.rename(self._token, self._answer)
         except FileNotFoundError:
-            raise SupersededError from None
+            raise Superseded from None
 
     def end(self) -> None:
         """Remove what is left of the attempt."""

@@ -64,7 +64,8 @@ def remove_sources(
     except (OSError, GobblerError) as error:
         logger.warning("could not remove the files of the source %s: %s", quoted(name), error)
     if kept:
-        logger.info("%d files of the source %s could not be removed", kept, quoted(name))
+        # Usual where the service is not root; the client removes what is its user's.
+        logger.debug("left %d files of the source %s for their owner", kept, quoted(name))
 
 
 def _of_its_owner(source: int) -> Beneath:

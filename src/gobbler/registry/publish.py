@@ -26,7 +26,7 @@ from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import count_usage, find_latest, present_latest
+from gobbler.registry.usage import count_usage, find_latest, log_skipped, present_latest
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import usage_of
 
@@ -234,12 +234,8 @@ def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journa
         present = removal.versions[0].version
     if present is not None and present not in gone:
         return
-    try:
-        best = find_latest(registry, asset, without=removal.versions[0])
-    except GobblerError:
-        if not removal.force:
-            raise
-        best = None  # rather no latest version than a removed one
+    # Damage of another version is no reason to keep this one.
+    best = find_latest(registry, asset, without=removal.versions[0], skip=log_skipped)
     if best is not None:
         journal.write("latest", encode(Latest(best.version)), asset.latest)
     elif present is not None:
@@ -252,7 +248,7 @@ def _usage_without(registry: Registry, removal: Removal) -> int | None:
     If one of the manifests is unreadable, counts all versions.
     """
     try:
-        if all(registry.has(key.manifest) for key in removal.versions):
+        if all(registry.has_record(key.manifest) for key in removal.versions):
             freed = sum(usage_of(registry.manifest(key)) for key in removal.versions)
             return max(0, registry.usage(removal.project).total - freed)
     except GobblerError:

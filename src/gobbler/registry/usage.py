@@ -27,9 +27,8 @@ def count_usage(registry: Registry, project: str, *, without: Collection[Version
     """
     return sum(
         usage_of(registry.manifest(key))
-        for asset in registry.assets(project)
-        for key in registry.versions(asset)
-        if key not in without and registry.has(key.manifest)
+        for key in registry.fingerprints(project)
+        if key not in without
     )
 
 
@@ -75,7 +74,7 @@ def find_latest(
     """
     finished: dict[VersionKey, tuple[int, int]] = {}
     for key in registry.versions(asset):
-        if key == without or not registry.has(key.summary):
+        if key == without or not registry.has_record(key.summary):
             continue
         try:
             time_of_this = finish_time(registry, key)

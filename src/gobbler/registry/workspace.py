@@ -301,6 +301,14 @@ def remove_if_empty(directory: str) -> None:
         os.rmdir(directory)
 
 
+def _remove_rest(directory: str) -> None:
+    """Remove the directory of a resumable workspace that no attempt uses any more."""
+    if _is_expired(os.path.basename(directory)):
+        shutil.rmtree(directory, ignore_errors=True)
+    else:
+        remove_if_empty(directory)
+
+
 def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> Iterator[Workspace]:
     """Take over each abandoned workspace, until the caller asks for the next one.
 
@@ -318,7 +326,7 @@ def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> I
         else:
             paths += attempts
             if not attempts:
-                remove_if_empty(f"{incoming}/{name}")
+                _remove_rest(f"{incoming}/{name}")
     for path in paths:
         try:
             workspace = _take_over(path)

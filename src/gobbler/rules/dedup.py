@@ -13,8 +13,8 @@ from typing import Protocol
 
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Link, Manifest
-from gobbler.rules.links import link_to
+from gobbler.model.records import Entry, Link, Manifest
+from gobbler.rules.links import link_problem, link_to
 
 Content = tuple[int, str]
 """The content of a file: its size in bytes, and its MD5."""
@@ -56,14 +56,14 @@ class VersionCandidates:
         """The files of version ``key`` as candidates."""
         by_size: dict[int, dict[str, str]] = {}
         for path, entry in manifest.items():
-            if not entry.is_directory:
+            if not entry.is_directory and not _is_bad(entry):
                 by_size.setdefault(entry.size, {}).setdefault(entry.md5sum, path)
         return cls(key, manifest, by_size)
 
     def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """See :class:`DedupCandidates`."""
         entry = self.manifest.get(path)
-        if entry is None or entry.is_directory or entry.size != size:
+        if entry is None or entry.is_directory or entry.size != size or _is_bad(entry):
             return None
         return entry.md5sum, link_to(self.key, path, self.manifest)
 
@@ -78,6 +78,32 @@ class VersionCandidates:
     def of_size(self, size: int) -> dict[str, str]:
         """Paths by checksum, of the files of ``size`` bytes."""
         return self._by_size.get(size, {})
+
+
+def _is_bad(entry: Entry) -> bool:
+    """Whether an entry of a damaged manifest has a link that leads to no file of a version."""
+    return entry.link is not None and link_problem(entry.link) is not None
+
+
+@dataclass(frozen=True)
+class CandidatesWithout:
+    """The ``candidates`` without those whose link leads to one of ``versions``."""
+
+    candidates: DedupCandidates
+    versions: Collection[VersionKey]
+
+    def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
+        """See :class:`DedupCandidates`."""
+        found = self.candidates.at_path(path, size)
+        return None if found is None or self._excludes(found[1]) else found
+
+    def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
+        """See :class:`DedupCandidates`."""
+        found = self.candidates.with_contents(contents)
+        return {content: link for content, link in found.items() if not self._excludes(link)}
+
+    def _excludes(self, link: Link) -> bool:
+        return link.key in self.versions or link.end.key in self.versions
 
 
 def contents_of(manifest: Manifest) -> dict[Content, bool]:

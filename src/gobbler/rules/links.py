@@ -60,6 +60,8 @@ class Nowhere(Struct, frozen=True, gc=False):
 
 Target = InSource | InRegistry | InWhitelist | Nowhere
 
+SOURCE_ITSELF = Nowhere("is the source directory itself")
+
 OUTSIDE = Nowhere("is neither in the source, nor in the registry, nor in a whitelisted directory")
 
 
@@ -99,7 +101,7 @@ def locate(path: str, places: Places) -> Target:
     for root in places.source:
         inner = below(path, root)
         if inner == "":
-            return Nowhere("is the source directory itself")
+            return SOURCE_ITSELF
         if inner is not None:
             return InSource(inner)
     for root in places.registry:

@@ -6,13 +6,15 @@ and the manifests of the versions that are linked to.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
 from gobbler.rules.links import (
+    OUTSIDE,
+    SOURCE_ITSELF,
     InRegistry,
     InSource,
     InWhitelist,
@@ -34,7 +36,9 @@ class Scan:
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
     published. ``ignored``: entries that an upload leaves out, without what is below them.
-    ``unreadable``: those of them that the account of the scan may not read.
+    ``unreadable``: those of them that the account of the scan may not read. ``executable``: files
+    that their owner may execute. ``elsewhere``: for files in place of links that were followed,
+    the paths to read. ``sparse``: the bytes that files with holes take on the disk.
     """
 
     files: dict[str, int]
@@ -44,14 +48,25 @@ class Scan:
     invalid: dict[str, str]
     unreadable: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    executable: list[str] = field(default_factory=list)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    sparse: dict[str, int] = field(default_factory=dict)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take, if they keep the holes."""
+        return sum(self.sparse.get(path, self.files[path]) for path in files)
 
 
 @dataclass(frozen=True)
 class PublishedVersion:
-    """A version that is linked to, as far as a plan needs it."""
+    """A version that is linked to, as far as a plan needs it.
+
+    ``is_restricted``: fewer users may read it than the new version.
+    """
 
     manifest: Manifest
     on_probation: bool
+    is_restricted: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,8 @@ class Plan:
 
     ``copies``: sizes in bytes of the files to copy. ``kept``: symbolic links into whitelisted
     directories. ``known``: entries that need no reading. ``local``: links within the version, each
-    after the link that it leads to.
+    after the link that it leads to. ``sparse``: the bytes that files with holes take on the disk.
+    ``warnings``: what the version does not keep.
     """
 
     directories: list[str]
@@ -68,6 +84,12 @@ class Plan:
     kept: dict[str, InWhitelist]
     known: Manifest
     local: list[tuple[str, str]]
+    sparse: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def space(self, files: Iterable[str]) -> int:
+        """Bytes on a disk that copies of ``files`` take."""
+        return sum(self.sparse.get(path, self.copies[path]) for path in files)
 
 
 def check_scan(scan: Scan, *, unreadable: str = "") -> None:
@@ -138,8 +160,35 @@ def make_plan(
                 }
             ),
             code=Code.INVALID_SOURCE,
+            hint=FOLLOW_HINT if any(map(_can_be_followed, problems.values())) else "",
         )
-    return Plan(scan.directories, scan.files, kept, known, ordered)
+    warning = executable_warning(scan)
+    warnings = [] if warning is None else [warning]
+    return Plan(scan.directories, scan.files, kept, known, ordered, scan.sparse, warnings)
+
+
+A_DIRECTORY = "is a directory"
+
+FOLLOW_HINT = (
+    "To publish what such links lead to in their place: gobbler upload --follow-links (in Python, "
+    "follow_links=True)."
+)
+"""The hint for links that an upload may follow instead."""
+
+
+def _can_be_followed(problem: str) -> bool:
+    """Whether a link with this ``problem`` leads to a file or a directory."""
+    return problem in (OUTSIDE.problem, A_DIRECTORY, SOURCE_ITSELF.problem)
+
+
+def executable_warning(scan: Scan) -> str | None:
+    """What to say of executable files, whose permissions a version does not keep."""
+    if not scan.executable:
+        return None
+    shown = ", ".join(quoted(path) for path in sorted(scan.executable)[:MAX_PROBLEMS_SHOWN])
+    more = len(scan.executable) - MAX_PROBLEMS_SHOWN
+    which = f"{shown} and {more} more" if more > 0 else shown
+    return f"a version does not keep that files are executable: {which}"
 
 
 def _registry_link(
@@ -151,11 +200,13 @@ def _registry_link(
         return f"is in a version that does not exist: {quoted(target.key.path)}"
     if version.on_probation:
         return f"is in a version on probation: {quoted(target.key.path)}"
+    if version.is_restricted:
+        return f"is in a version that fewer users may read: {quoted(target.key.path)}"
     entry = version.manifest.get(target.path)
     if entry is None:
         return f"is not a file of {quoted(target.key.path)}"
     if entry.is_directory:
-        return "is a directory"
+        return A_DIRECTORY
     return Entry(entry.size, entry.md5sum, link_to(target.key, target.path, version.manifest))
 
 
@@ -172,7 +223,7 @@ def _in_order(
             trail[path] = None
             path = local[path]
         if path in directories:
-            problem = "is a directory"
+            problem = A_DIRECTORY
         elif path in trail:
             problem = "leads back to the link itself"
         elif path not in scan.files and path not in scan.symlinks:

@@ -10,42 +10,52 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import chain, repeat
 
 from gobbler.actions.probation import remove_from_probation
 from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
-from gobbler.fs.open import closing, open_directory
+from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_directories
+from gobbler.fs.open import closing, open_directory, read_file
 from gobbler.fs.removal import is_older, remove
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import IndexUpdater
 from gobbler.model.jobs import ANSWER_SUFFIX, STATE_SUFFIX
-from gobbler.model.names import INCOMING, LOGS, VersionKey, is_internal
-from gobbler.model.records import parse_time
-from gobbler.model.requests import REQUEST_PREFIX
+from gobbler.model.names import INCOMING, LOGS, VersionKey
+from gobbler.model.records import decode, parse_time
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.registry.reserve import fill_reserve
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
+from gobbler.service.staging_cleanup import (
+    KEEP_SECONDS,
+    StagingLog,
+    clean_staging,
+    source_of,
+)
+from gobbler.spool.job_store import JobRecord
+from gobbler.spool.preservation import keep_young, restore
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
 DAY = 86_400.0
-
-KEEP_SECONDS = 7 * DAY
-"""Seconds for which staging, answers and logs are kept."""
 
 CLEANUP_INTERVAL = DAY
 """Seconds between two cleanups."""
 
 RECOVERY_INTERVAL = 60.0
 """Seconds between two recoveries, which also cover crashes on other hosts."""
+
+PRESERVATION_INTERVAL = 3600.0
+"""Seconds after which the times of the service's directories in staging are set again."""
 
 WRITE_TIMEOUT = 600.0
 """Seconds after which a small file is no longer being written."""
@@ -92,7 +102,7 @@ def clean_up(settings: Settings, metrics: Metrics) -> None:
 def clean_up_staging(settings: Settings, now: float, cleaned: Cleaned) -> None:
     """Remove old request files and source directories."""
     try:
-        opened = open_directory(settings.staging)
+        os.close(open_directory(settings.staging))
     except PermissionError:
         logger.warning(
             "the service may not list %s, so nobody removes what users leave there; see gobbler "
@@ -100,25 +110,32 @@ def clean_up_staging(settings: Settings, now: float, cleaned: Cleaned) -> None:
             settings.staging,
         )
         return
-    with closing(opened) as staging:
-        with os.scandir(staging) as entries:
-            names = [entry.name for entry in entries if not is_internal(entry.name)]
-        for name in names:
-            if _may_be_removed(staging, name) and is_older(staging, name, now - KEEP_SECONDS):
-                done = remove(staging, name)
-                cleaned.count(removed=done)
-                logger.info(
-                    "%s old %s in staging", "removed" if done else "could not remove", quoted(name)
-                )
+    found = clean_staging(
+        settings.staging, now - KEEP_SECONDS, keep=sources_of_jobs(settings.staging)
+    )
+    for _ in found.removed:
+        cleaned.count(removed=True)
+    for _ in found.left:
+        cleaned.count(removed=False)
+    _staging_log.log(found)
 
 
-def _may_be_removed(staging: int, name: str) -> bool:
-    if name.startswith(REQUEST_PREFIX):
-        return True
-    try:
-        return stat.S_ISDIR(os.stat(name, dir_fd=staging, follow_symlinks=False).st_mode)
-    except OSError:
-        return False
+_staging_log = StagingLog()
+
+
+def sources_of_jobs(staging: str) -> frozenset[str]:
+    """The names of the source directories of jobs that have no answer yet."""
+    records = Spool(staging, Durability.FULL).records
+    sources = set()
+    for job, pending in records.pending().items():
+        path = records._path(job, pending.attempts or 0)
+        with suppress(GobblerError, OSError):  # answered meanwhile, or damaged
+            if pending.claim is not None:
+                content = read_file(pending.claim.path, pending.claim.path)
+            else:
+                content = decode(read_file(path, path), JobRecord, path).data
+            sources.add(source_of(content))
+    return frozenset(source for source in sources if source is not None)
 
 
 def clean_up_spool(settings: Settings, now: float, cleaned: Cleaned) -> None:
@@ -193,6 +210,7 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
     limit = time.time() - WRITE_TIMEOUT
     try:
         completed, removed = recover(Registry(settings.registry), settings.durability)
+        fill_reserve(Registry(settings.registry))
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
@@ -215,7 +233,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}")
+                    shutil.rmtree(f"{incoming}/{name}", ignore_errors=True)
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
@@ -226,16 +244,45 @@ def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
         ).start()
 
 
+def safely(task: Callable[[], object], what: str) -> None:
+    """Carry out one round of a background task. What goes wrong is logged, and ends no thread."""
+    try:
+        task()
+    except Exception:
+        logger.exception("%s failed, and is tried again", what)
+
+
+def preserve(settings: Settings) -> None:
+    """Keep the spool and the replay guard from looking old, and make what is missing anew."""
+    replay_guard = ReplayGuard(settings.replay_guard)
+    try:
+        spool = Spool(settings.staging, settings.durability)
+        restore(spool, replay_guard)
+        keep_young(spool, replay_guard)
+    except (GobblerError, OSError) as error:
+        logger.error("could not preserve the spool of %s: %s", settings.staging, error)
+
+
 def _recover_repeatedly(settings: Settings, metrics: Metrics) -> None:
     # A process that was killed may take seconds to vanish, and its locks with it.
+    preserved_at = 0.0
     for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
-        recover_after_crash(settings, metrics)
+        if time.monotonic() - preserved_at > PRESERVATION_INTERVAL or _is_missing(settings):
+            safely(partial(preserve, settings), "the preservation of the spool")
+            preserved_at = time.monotonic()
+        safely(partial(recover_after_crash, settings, metrics), "recovery")
+
+
+def _is_missing(settings: Settings) -> bool:
+    return not all(
+        os.path.lexists(directory.path) for directory in staging_directories(settings.staging)
+    )
 
 
 def _clean_up_repeatedly(settings: Settings, metrics: Metrics) -> None:
     while True:
-        clean_up(settings, metrics)
+        safely(partial(clean_up, settings, metrics), "cleanup")
         time.sleep(CLEANUP_INTERVAL)
 
 
@@ -246,7 +293,8 @@ def keep_index(settings: Settings, metrics: Metrics) -> None:
     registry = Registry(settings.registry)
     index = Index(settings.index, registry)
     updater = IndexUpdater(registry, index)
-    while True:
+
+    def update() -> None:
         try:
             updater.update()
             metrics.add("gobbler_index_updates", 1, "success")
@@ -254,4 +302,7 @@ def keep_index(settings: Settings, metrics: Metrics) -> None:
         except (UnusableIndex, GobblerError, OSError) as error:
             metrics.add("gobbler_index_updates", 1, "failed")
             logger.warning("could not update the index %s: %s", index.path, error)
+
+    while True:
+        safely(update, f"the update of the index {index.path}")
         time.sleep(INDEX_UPDATE_INTERVAL)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from gobbler.doctor import scratch
 from gobbler.errors import Code, os_error_code
-from gobbler.fs.open import DIRECTORY, closing, open_directory
+from gobbler.fs.open import DIRECTORY, closing, enter_directory, open_directory
 from gobbler.model.jobs import CUR, NEW, SPOOL
 from gobbler.model.names import INCOMING
 
@@ -58,7 +58,7 @@ class Health:
         spool = f"{staging}/{SPOOL}"
         self._probes = {
             "registry": _Probe(registry, lambda: probe_writing(registry, f"{registry}/{INCOMING}")),
-            "staging": _Probe(staging, lambda: probe_reading(staging)),
+            "staging": _Probe(staging, lambda: probe_searching(staging)),
             "spool": _Probe(spool, lambda: _probe_spool(spool, replay_guard)),
         }
 
@@ -121,10 +121,16 @@ class _Probe:
         )
 
 
-def probe_reading(directory: str) -> None:
-    """Open ``directory`` and search it. Raises ``OSError``."""
-    with closing(open_directory(directory)) as descriptor, suppress(FileNotFoundError):
+def probe_searching(directory: str) -> None:
+    """Look for a file in ``directory``, which need not be readable. Raises ``OSError``."""
+    with closing(enter_directory(directory)) as descriptor, suppress(FileNotFoundError):
         os.stat(scratch.unique_name(), dir_fd=descriptor, follow_symlinks=False)
+
+
+def probe_reading(directory: str) -> None:
+    """Open ``directory``, and look for a file in it. Raises ``OSError``."""
+    probe_searching(directory)
+    os.close(open_directory(directory))
 
 
 def probe_writing(directory: str, within: str) -> int:

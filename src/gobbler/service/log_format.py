@@ -36,21 +36,34 @@ class TextFormatter(logging.Formatter):
         return _time(record)
 
 
+def fields(**values: object) -> dict[str, object]:
+    """What a log line is about, as ``extra`` of a call of a logger; what is empty is left out.
+
+    The line of JSON has each value as a field.
+    """
+    return {"fields": {name: value for name, value in values.items() if value not in (None, "")}}
+
+
 class JsonFormatter(logging.Formatter):
-    """``{"time": ..., "level": ..., "logger": ..., "message": ...}``."""
+    """``{"time": ..., "level": ..., "logger": ..., "message": ...}``, and :func:`fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """``record`` as one line of JSON, with the traceback where there is one."""
-        line = {
+        line: dict[str, object] = {
+            **{name: _text(value) for name, value in getattr(record, "fields", {}).items()},
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            # A name that is not UTF-8 must not suppress the line.
-            "message": record.getMessage().encode(errors="backslashreplace").decode(),
+            "message": _text(record.getMessage()),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
+
+
+def _text(value: object) -> object:
+    # A name that is not UTF-8 must not suppress the line.
+    return value.encode(errors="backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -76,8 +89,9 @@ def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:
         },
         "loggers": {
             "gobbler": {**console, "level": level},
-            # Its lines on processes that start and stop are of no use to an administrator.
-            "_granian": {**console, "level": level if debug else "WARNING"},
+            # Its lines on processes that start and stop, and its advice on their number, are of no
+            # use to an administrator.
+            "_granian": {**console, "level": level if debug else "ERROR"},
             "granian.access": {**console, "level": level},
         },
     }

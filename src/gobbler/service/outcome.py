@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
-from gobbler.errors import Fault, GobblerError, quoted
+from gobbler.errors import Fault, GobblerError, quoted, shortened
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelToken, Progress
-from gobbler.model.requests import action_of
+from gobbler.model.requests import action_of, subject_of
+from gobbler.service.log_format import fields
 from gobbler.service.metrics.metrics import CountedProgress, Metrics, outcome_label
 
 logger = logging.getLogger("gobbler.requests")
@@ -49,7 +50,7 @@ class RequestHandler:
         """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
         try:
             with CountedProgress(self._metrics, progress) as counted:
-                fields = carry_out(
+                answer = carry_out(
                     self.service,
                     name,
                     data,
@@ -67,28 +68,49 @@ class RequestHandler:
             logger.exception("%s failed", quoted(name))
             return failed(Fault("the service failed; see its log"))
         for what in ("ignored", "warnings"):
-            if found := fields.get(what):
+            if found := answer.get(what):
                 logger.warning("%s by %s: %s: %s", quoted(name), requester.name, what, found)
-        return Outcome({"status": "SUCCESS", **fields})
+        return Outcome({"status": "SUCCESS", **answer})
 
-    def log(self, name: str, user: str, outcome: Outcome, started: float) -> None:
-        """Log and count how a request ended, which ``started`` then (monotonic seconds)."""
+    def log(self, name: str, user: str, outcome: Outcome, started: float, data: bytes) -> None:
+        """Log and count how a request ended, which ``started`` then (monotonic seconds).
+
+        ``data`` is its content, or nothing. It tells what the request was about, and for whom.
+        """
         seconds = time.monotonic() - started
-        self._metrics.request(action_of(name) or "", outcome.error, seconds)
+        error, action = outcome.error, action_of(name) or ""
+        self._metrics.request(action, error, seconds)
+        subject = subject_of(data)
+        about = f"{quoted(subject.address)}: " if subject.address else ""
         logger.log(
             logging.INFO if outcome.status < 500 else logging.ERROR,
-            "%s by %s: %d in %.3f s: %s",
+            "%s by %s%s: %d in %.3f s: %s%s",
             quoted(name),
             user,
+            f" as {quoted(subject.spoof)}" if subject.spoof else "",
             outcome.status,
             seconds,
-            "done" if outcome.error is None else outcome.error.message,
+            about,
+            "done" if error is None else error.message,
+            extra=fields(
+                request=shortened(name),
+                action=shortened(action),
+                user=user,
+                spoof=subject.spoof,
+                project=subject.project,
+                asset=subject.asset,
+                version=subject.version,
+                job=subject.job,
+                status=outcome.status,
+                seconds=round(seconds, 3),
+                code=None if error is None else str(error.code),
+            ),
         )
 
-    def log_job(self, name: str, user: str, outcome: Outcome, started: float) -> None:
+    def log_job(self, name: str, user: str, outcome: Outcome, started: float, data: bytes) -> None:
         """Do so for a job of the spool."""
         self._metrics.add("gobbler_jobs", 1, outcome_label(outcome.error))
-        self.log(name, user, outcome, started)
+        self.log(name, user, outcome, started, data)
 
 
 def failed(error: GobblerError) -> Outcome:

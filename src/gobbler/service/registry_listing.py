@@ -104,8 +104,7 @@ class Listing:
             elif not key.endswith("/"):
                 yield _array([prefix + key])
             elif depth + prefix.count("/") + 1 >= VERSION_DEPTH:
-                if version := self._version(prefix + key):
-                    yield version
+                yield from _each(self._version(prefix + key) or [])
             elif (inner := self._inner_keys(prefix + key)) is not None:
                 if inner:
                     waiting.append((prefix + key, iter(inner)))
@@ -130,11 +129,13 @@ class Listing:
         found = self._version("")
         if found is None:
             raise absent(self._path)
-        if found:
-            yield found
+        yield from _each(found)
 
-    def _version(self, prefix: str) -> bytes | None:
-        """The paths below a version, or a directory of one; ``None`` if it is gone or changes."""
+    def _version(self, prefix: str) -> list[bytes] | None:
+        """Pieces with the paths below a version, or a directory of one.
+
+        ``None`` if it is gone, or changes again and again.
+        """
         path = self._below(prefix)
         for attempt in range(ATTEMPTS):
             try:
@@ -147,11 +148,14 @@ class Listing:
             except (FileNotFoundError, NotADirectoryError):
                 return None
             except PermissionError:
-                return _array([prefix]) if prefix else b""
+                return [_array([prefix])] if prefix else []
         return None
 
-    def _walk(self, top: int, prefix: str, *, is_last: bool) -> bytes:
-        """The paths below an open directory; on the last attempt without those that vanish."""
+    def _walk(self, top: int, prefix: str, *, is_last: bool) -> list[bytes]:
+        """Pieces with the paths below an open directory.
+
+        On the last attempt, what vanishes is left out.
+        """
         found: list[bytes] = []
         names: list[str] = []
         waiting = [("", iter(self._keys(top) or ([""] if prefix else [])))]
@@ -175,7 +179,7 @@ class Listing:
                 names = []
         if names:
             found.append(_array(names))
-        return b",".join(found)
+        return found
 
     def _keys_within(self, top: int, prefix: str) -> list[str] | None:
         """The content of a directory below an open one; ``None`` if it has vanished."""
@@ -235,6 +239,13 @@ class Listing:
 
     def _enter(self, path: str) -> int:
         return open_beneath(self._directory, path or ".", DIRECTORY)
+
+
+def _each(pieces: list[bytes]) -> Iterator[bytes]:
+    """The pieces in order; each is forgotten once it is used."""
+    pieces.reverse()
+    while pieces:
+        yield pieces.pop()
 
 
 def _array(paths: list[str]) -> bytes:

@@ -24,6 +24,7 @@ from gobbler.service.outcome import RequestHandler
 from gobbler.spool.backlog import Backlog
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.job_store import JobRecord, PendingJob, next_attempt
+from gobbler.spool.preservation import restore
 from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.spool import Spool
 
@@ -130,7 +131,8 @@ class Scheduler:
         metrics: Metrics | None = None,
     ) -> None:
         self._spool = Spool(service.staging, service.durability)
-        self._inbox = Inbox(self._spool, ReplayGuard(replay_guard), service.authorship)
+        self._replay_guard = ReplayGuard(replay_guard)
+        self._inbox = Inbox(self._spool, self._replay_guard, service.authorship)
         self._runner = JobRunner(RequestHandler(service, metrics), self._spool)
         self._backlog = Backlog(self._spool, self._inbox)
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
@@ -182,7 +184,7 @@ class Scheduler:
     def refresh(self) -> bool:
         """Find out which jobs wait now; whether that was possible."""
         try:
-            touched = self._backlog.refresh(self._running.keys())
+            touched = self._look()
         except (OSError, GobblerError) as error:
             self._log_once("", f"could not list the spool {self._spool.new}: {error}")
             for lane in self._lanes:
@@ -198,6 +200,15 @@ class Scheduler:
         for job in touched.union(known, self._retries.due()):
             self._place(job, ours)
         return True
+
+    def _look(self) -> set[str]:
+        try:
+            return self._backlog.refresh(self._running.keys())
+        except FileNotFoundError:
+            for lane in self._lanes:
+                lane.turns.clear()
+            restore(self._spool, self._replay_guard)
+            return self._backlog.refresh(self._running.keys())
 
     def _place(self, job: str, ours: set[str]) -> None:
         """Let ``job`` wait in its lane, or in none."""

@@ -20,6 +20,7 @@ from gobbler.fs.layout import (
     REGISTRY_MODE,
     REQUESTS,
     STAGING_MODE,
+    make_directory,
     registry_directories,
     staging_directories,
 )
@@ -27,9 +28,11 @@ from gobbler.fs.mounts import is_below, reports_all_changes
 from gobbler.fs.open import DIRECTORY, account_name, closing
 from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
+from gobbler.model.jobs import SPOOL
 from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.permissions import EVERYONE, Spoofable, parse_spoofing
+from gobbler.spool.replay_guard import ReplayGuard
 
 logger = logging.getLogger(__name__)
 
@@ -163,6 +166,9 @@ def check_directories(settings: Settings) -> None:
     """
     staging, registry = settings.places
     _heed(permissions(staging, registry))
+    if os.path.isdir(f"{settings.staging}/{SPOOL}"):
+        # Without the marks of requests that were begun, older request files must be refused.
+        _restore_marks(settings.replay_guard)
     own = (staging_directories(settings.staging), registry_directories(settings.registry))
     for place, directories in zip((staging, registry), own, strict=True):
         for path, mode in directories:
@@ -205,14 +211,18 @@ def _drop_acls(path: str, mode: int) -> None:
             logger.info("removed the ACLs of %s, which it had from a default ACL above", path)
 
 
+def _restore_marks(directory: str) -> None:
+    try:
+        ReplayGuard(directory).restore()
+    except GobblerError as error:
+        raise Misconfigured(error.reason, hint=error.hint) from None
+    except OSError as error:
+        raise Misconfigured(f"could not make the directory {directory}: {error.strerror}") from None
+
+
 def _make_own(path: str, mode: int) -> None:
     try:
-        os.mkdir(path, mode)
-        with closing(os.open(path, DIRECTORY)) as made:
-            # Despite the umask, a default ACL above, and a mkdir that ignores the sticky bit.
-            acl.remove(made, mode)
-    except FileExistsError:
-        return
+        make_directory(path, mode)
     except OSError as error:
         raise Misconfigured(f"could not make the directory {path}: {error.strerror}") from None
 

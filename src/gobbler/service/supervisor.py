@@ -18,11 +18,12 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from granian._granian import SocketHolder
@@ -62,6 +63,9 @@ LISTEN_BACKLOG = 4096
 
 MAX_CONNECTIONS = 16_384
 """Connections that an HTTP worker keeps open; idle ones must not keep others out."""
+
+SWITCH_INTERVAL = 0.001
+"""Seconds after which a thread of an HTTP worker lets another one run."""
 
 ANSWERED_WITHIN = 5.0
 """Seconds after the grace period in which requests that were cancelled are answered."""
@@ -145,6 +149,23 @@ class _HttpServer(MPServer):
         self._metrics.incr_spawn(self.workers)
         self.on_forked()
 
+    def _stop_workers(self) -> None:
+        """Stop all workers, and kill those that do not end in time.
+
+        Granian's own way asks whether a process lives while another thread reaps it, and then
+        reports that it killed a worker which has ended.
+        """
+        for worker in self.wrks:
+            worker.interrupt_by_parent = True
+            worker.inner.terminate()
+        living = {worker.inner.sentinel: worker for worker in self.wrks}
+        _wait_for(living, self.workers_kill_timeout or 0)
+        for worker in living.values():
+            logger.warning("killing HTTP worker %d, which does not stop", worker.idx + 1)
+            worker.inner.kill()
+        _wait_for(living, HTTP_KILL_AFTER)
+        self.wrks.clear()
+
     def _respawn_workers(
         self,
         workers: Sequence[int],
@@ -154,6 +175,15 @@ class _HttpServer(MPServer):
     ) -> None:
         del target_loader
         super()._respawn_workers(workers, spawn_target, self.later_loader, delay)
+
+
+def _wait_for(living: dict[int, HttpWorker], seconds: float) -> None:
+    """Wait until these workers have ended; those that have not after ``seconds`` are left."""
+    deadline = time.monotonic() + seconds
+    while living and (left := deadline - time.monotonic()) > 0:
+        for ended in wait(list(living), left):
+            if isinstance(ended, int):
+                del living[ended]
 
 
 class Supervisor:
@@ -199,7 +229,7 @@ class Supervisor:
             respawn_failed_workers=True,
             respawn_interval=0.1,
             log_dictconfig=config,
-            log_level=LogLevels.debug if debug else LogLevels.warning,
+            log_level=LogLevels.debug if debug else LogLevels.error,
         )
         self._http.on_startup(self._handle_signals)
         self._http.on_forked = self._start_others
@@ -313,6 +343,8 @@ def _load(
     die_with(supervisor)
     os.umask(0o022)
     metrics.join()
+    # A thread that walks a large tree must not keep the event loop waiting for long.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     application = Application(settings, metrics)
     port = settings.port if listener is None else port_of(listener)
     threading.Thread(

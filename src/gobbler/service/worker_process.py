@@ -14,11 +14,18 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
+from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
-from gobbler.service.cleanup import keep_index, recover_after_crash, start_background_tasks
+from gobbler.service.cleanup import (
+    keep_index,
+    recover_after_crash,
+    safely,
+    start_background_tasks,
+)
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.log_format import LogFormat, log_config
 from gobbler.service.metrics.metrics import Metrics
@@ -154,23 +161,26 @@ class WorkerProcess:
         # an import while another one spawns.
         context = multiprocessing.get_context("spawn")
         while not self._stopping.is_set():
-            self._process = context.Process(
-                target=_run_below,
-                args=(self._settings, self._form, self._metrics, os.getpid()),
-                kwargs={"debug": self._debug},
-                name="worker",
+            safely(partial(self._run_once, context), "the start of a worker process")
+            self._stopping.wait(RESTART_PAUSE)
+
+    def _run_once(self, context: SpawnContext) -> None:
+        process = self._process = context.Process(
+            target=_run_below,
+            args=(self._settings, self._form, self._metrics, os.getpid()),
+            kwargs={"debug": self._debug},
+            name="worker",
+        )
+        process.start()
+        if self._stopping.is_set():
+            process.terminate()
+        process.join()
+        if not self._stopping.is_set():
+            logger.error(
+                "the worker process died (exit code %s); starting another one in %g s",
+                process.exitcode,
+                RESTART_PAUSE,
             )
-            self._process.start()
-            if self._stopping.is_set():
-                self._process.terminate()
-            self._process.join()
-            if not self._stopping.is_set():
-                logger.error(
-                    "the worker process died (exit code %s); starting another one in %g s",
-                    self._process.exitcode,
-                    RESTART_PAUSE,
-                )
-                self._stopping.wait(RESTART_PAUSE)
 
     def stop(self) -> None:
         """Ask the process to stop; does not wait for it."""

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from gobbler.fs.directory_watch import DirectoryWatch
+from gobbler.fs.layout import check_own
 from gobbler.rules.fairness import Waiting
 from gobbler.spool.inbox import Inbox
 from gobbler.spool.job_store import CANCEL_SUFFIX, LOCK_SUFFIX, PendingJob, job_of, pending_job
@@ -76,7 +77,8 @@ class Backlog:
         """Follow what has changed; the names of the jobs concerned.
 
         ``ours`` are the jobs that this process runs, whose leases are not checked. Raises
-        ``OSError`` if the spool can't be listed; all is forgotten then.
+        ``OSError`` if the spool can't be listed, and :class:`~gobbler.errors.Fault` if it is
+        another account's; all is forgotten then.
         """
         try:
             return self._refresh(ours)
@@ -87,6 +89,8 @@ class Backlog:
             raise
 
     def _refresh(self, ours: Collection[str]) -> set[str]:
+        if self._is_new:
+            check_own(self._spool.directories)
         changed = self._watch.refresh()
         touched = {job for name in changed[self._jobs] if (job := self._note(name))}
         for name in changed[self._spool.new]:

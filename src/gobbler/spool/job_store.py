@@ -1,4 +1,4 @@
-"""The job store: records of unanswered jobs, and states and answers of all.
+"""The job store: the records of unanswered jobs.
 
 ``staging/..spool/jobs`` is the service's own::
 
@@ -29,28 +29,18 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct, field
 
-from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace
-from gobbler.fs.clock import now, time_at
+from gobbler.fs.clock import now
 from gobbler.fs.flush import Durability, flush_directory
-from gobbler.fs.open import account_name, exists, read_file
+from gobbler.fs.open import exists, read_file
 from gobbler.model.jobs import (
-    ANSWER_SUFFIX,
-    CUR,
-    JOBS,
-    NEW,
-    SPOOL,
-    STATE_SUFFIX,
     JobState,
-    final_state,
-    job_answer,
     job_name,
-    no_such_job,
-    read_answer,
     split_job,
 )
 from gobbler.model.records import decode, format_time
-from gobbler.model.requests import action_of
+from gobbler.model.requests import action_of, subject_of
 from gobbler.registry.workspace import new_workspace_name
 
 LOCK_SUFFIX = ".lock"
@@ -109,7 +99,8 @@ class JobRecord(Struct, frozen=True):
     def state(self) -> JobState:
         """The state of the job before it begins."""
         action = action_of(self.name) or ""
-        return JobState(self.job, action, self.user, "waiting", self.submitted)
+        address = subject_of(self.data).address
+        return JobState(self.job, action, self.user, "waiting", self.submitted, address=address)
 
     def is_of(self, file: os.stat_result) -> bool:
         """Whether it was made from the request file with this status."""
@@ -185,7 +176,7 @@ class JobRecords:
         """The draft of a record, if there is one that can be read."""
         path = self._draft(job)
         try:
-            return decode(read_file(path, path), JobRecord, path)
+            return decode(read_file(path, path, own=True), JobRecord, path)
         except GobblerError:
             return None
 
@@ -219,7 +210,12 @@ class JobRecords:
             os.rename(self._path(job, attempts), path)
         except FileNotFoundError:
             return None
-        return decode(read_file(path, path), JobRecord, path)
+        return decode(read_file(path, path, own=True), JobRecord, path)
+
+    def rewrite(self, record: JobRecord, attempts: int) -> None:
+        """Write the record of a running job that was removed."""
+        self.write_draft(record)
+        os.rename(self._draft(record.job), self._path(record.job, attempts))
 
     def give_back(self, job: str, attempts: int) -> None:
         """Let a job begin again as if it had not begun."""
@@ -290,106 +286,3 @@ def in_progress(name: str) -> Refused:
         code=Code.REPEATED_REQUEST,
         hint="Its job has not been answered yet; give another request another name.",
     )
-
-
-class JobAnswers:
-    """States and answers of the jobs of one staging directory."""
-
-    def __init__(self, staging: str, durability: Durability) -> None:
-        self._durability = durability
-        self._new = f"{staging}/{SPOOL}/{NEW}"
-        self._cur = f"{staging}/{SPOOL}/{CUR}"
-        self._jobs = f"{staging}/{SPOOL}/{JOBS}"
-
-    def write_state(self, state: JobState) -> None:
-        """Let users read the state of a job; not flushed to disk."""
-        text = _lines(msgspec.structs.replace(state, answer=msgspec.UNSET))
-        replace(self._path(state.job, STATE_SUFFIX), text, flush=False, workspace=self._jobs)
-
-    def write_answer(self, state: JobState) -> None:
-        """Let users read the answer in ``state``; it is on disk when this returns."""
-        full = self._durability is Durability.FULL
-        path = self._path(state.job, ANSWER_SUFFIX)
-        replace(path, _lines(state.answer), flush=full, workspace=self._jobs)
-        self.write_state(state)
-        flush_directory(self._cur, self._durability)
-
-    def has(self, job: str) -> bool:
-        """Whether ``job`` is answered."""
-        return exists(self._path(job, ANSWER_SUFFIX))
-
-    def remove(self, job: str) -> None:
-        """Remove state and answer of an earlier job of the same name."""
-        # Nobody may see a final state without its answer.
-        for suffix in (STATE_SUFFIX, ANSWER_SUFFIX):
-            with suppress(FileNotFoundError):
-                os.unlink(self._path(job, suffix))
-
-    def refuse(self, job: str, error: GobblerError) -> None:
-        """Write the answer ``error`` for a job, or for a file that was set aside."""
-        time = format_time(now())
-        action = action_of(split_job(job)[1]) or ""
-        answer = job_answer(error.answer(), error.status)
-        self.write_answer(JobState(job, action, "", "failed", time, time, time, answer=answer))
-
-    def complete(self, state: JobState) -> None:
-        """Make the state of an answered job final; ``state`` if none can be read."""
-        answer = self._answer(state.job)
-        with suppress(GobblerError):
-            state = self._state(state.job)
-        if not state.is_final:
-            self.write_state(
-                msgspec.structs.replace(
-                    state, state=final_state(answer), finished=format_time(now())
-                )
-            )
-        flush_directory(self._cur, self._durability)
-
-    def state(self, job: str, *, with_answer: bool = True) -> JobState:
-        """The state of a job, with its answer if it has ended and ``with_answer``.
-
-        Raises :class:`~gobbler.errors.Missing` if there is no such job.
-        """
-        uid, name = split_job(job)
-        try:
-            state = self._state(job)
-        except Missing:
-            return self._in_inbox(job, uid, name)
-        except Fault:
-            # A state is not flushed to disk, so a power cut may have damaged it.
-            state = JobState(job, action_of(name) or "", "", "waiting", "")
-            if self.has(job):
-                state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
-        if not (with_answer and state.is_final):
-            return state
-        return msgspec.structs.replace(state, answer=self._answer(job))
-
-    def _state(self, job: str) -> JobState:
-        path = self._path(job, STATE_SUFFIX)
-        return decode(read_file(path, path), JobState, path)
-
-    def _answer(self, job: str) -> dict[str, object]:
-        path = self._path(job, ANSWER_SUFFIX)
-        try:
-            return read_answer(decode(read_file(path, path), dict[str, object], path))
-        except Missing:
-            raise no_such_job(job) from None
-
-    def _in_inbox(self, job: str, uid: int, name: str) -> JobState:
-        try:
-            status = os.lstat(f"{self._new}/{name}")
-        except OSError:
-            raise no_such_job(job) from None
-        if status.st_uid != uid:
-            raise no_such_job(job)
-        user = account_name(uid, "the job")
-        return JobState(
-            job, action_of(name) or "", user, "waiting", format_time(time_at(status.st_ctime))
-        )
-
-    def _path(self, job: str, suffix: str) -> str:
-        return f"{self._cur}/{job}{suffix}"
-
-
-def _lines(value: object) -> bytes:
-    return msgspec.json.format(msgspec.json.encode(value), indent=4) + b"\n"

@@ -5,17 +5,28 @@ name, by an empty file that is created exclusively. So it holds across threads, 
 restarts. A corrected request is another state of the file, hence a new request.
 
 Where the filesystem has hard links, these marks are names of one common file: an inode for each
-takes longer to make, and ext4 without a journal does not reuse a freed inode for minutes.
+takes longer to make, and ext4 without a journal does not reuse a freed inode for minutes. Marks of
+files that were written in one second share a *drawer*, a directory, so that all marks of a file are
+found at once, though its change time is not known.
+
+**When the directory is removed** while the service runs, its marks are lost. It is made anew with a
+file ``made``; a request file that changed before ``made`` may have begun, and is refused, like one
+that has expired. Every process keeps the directory open and notices when it is another one.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
+import secrets
+import threading
 import time
 from contextlib import suppress
 
-from gobbler.errors import Code, Refused, quoted
+from gobbler.errors import Code, Fault, Refused, quoted
+from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE
+from gobbler.fs.open import DIRECTORY, closing
 
 FORGET_AFTER = 600.0
 """Seconds after which a mark is removed: long after its request has expired."""
@@ -23,8 +34,43 @@ FORGET_AFTER = 600.0
 MARK = "mark"
 """The file to which all marks are hard links."""
 
+MADE = "made"
+"""The file whose time shows since when no mark is missing."""
+
+DRAWERS = 1024
+"""Number of drawers; more than the seconds until marks are forgotten."""
+
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of filesystems without hard links."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+
+logger = logging.getLogger(__name__)
+
+
+class _Opened:
+    """The directory, as long as it is at its path."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, DIRECTORY)
+        try:
+            if os.fstat(self.descriptor).st_uid != os.geteuid():
+                raise Fault(
+                    f"{path} belongs to another account",
+                    hint="Remove it: the service makes it anew, as its own.",
+                )
+            self.complete_since = 0
+            with suppress(FileNotFoundError):
+                made = os.stat(MADE, dir_fd=self.descriptor, follow_symlinks=False)
+                self.complete_since = made.st_mtime_ns
+        except BaseException:
+            os.close(self.descriptor)
+            raise
+
+    def __del__(self) -> None:
+        """Close the directory."""
+        with suppress(AttributeError, OSError):
+            os.close(self.descriptor)
 
 
 class ReplayGuard:
@@ -32,15 +78,17 @@ class ReplayGuard:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        self._opened: _Opened | None = None
+        self._lock = threading.Lock()
 
     def begin(self, name: str, status: os.stat_result) -> None:
         """Record that the request file ``name`` with this ``status`` begins.
 
-        Raises :class:`~gobbler.errors.Refused` if it has begun before.
+        Raises :class:`~gobbler.errors.Refused` if it has begun before, or may have.
         """
-        mark = f"{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
+        mark = f"{_drawer(status)}/{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
         try:
-            self._make(f"{self.directory}/{mark}")
+            opened = self._make(mark)
         except FileExistsError:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
@@ -48,46 +96,144 @@ class ReplayGuard:
                 hint="The service has begun it already: see whether it succeeded with `gobbler "
                 "ls`, or `gobbler jobs ls` if it is a job. To ask again, write a new request file.",
             ) from None
+        if status.st_ctime_ns <= opened.complete_since:
+            raise Refused(
+                f"request file is expired: {quoted(name)} is older than the service's list of "
+                "requests, which was lost and made anew",
+                code=Code.EXPIRED_REQUEST,
+                hint="Write a new request file and send it at once.",
+            )
 
-    def _make(self, path: str) -> None:
-        common = f"{self.directory}/{MARK}"
+    def _make(self, mark: str) -> _Opened:
+        """Create ``mark``, and say in which directory; ``FileExistsError`` if it exists."""
         while True:
+            opened = self._open()
+            at = opened.descriptor
             try:
-                return os.link(common, path)
+                os.link(MARK, mark, src_dir_fd=at, dst_dir_fd=at)
+                return opened
             except FileNotFoundError:
-                os.close(os.open(common, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                self._complete(opened, mark)
             except OSError as error:
                 if error.errno in _NO_LINKS:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                    return os.close(os.open(path, flags, 0o600))
-                if error.errno != errno.EMLINK:
+                    if self._create(opened, mark, _NEW):
+                        return opened
+                elif error.errno != errno.EMLINK:
                     raise
-                with suppress(FileNotFoundError):  # another service starts a new one, too
-                    os.unlink(common)
+                else:
+                    with suppress(FileNotFoundError):  # another service starts a new one, too
+                        os.unlink(MARK, dir_fd=at)
+
+    def _create(self, opened: _Opened, mark: str, flags: int) -> bool:
+        """Create ``mark`` as a file of its own; ``False`` if something was missing for that."""
+        try:
+            os.close(os.open(mark, flags, PRIVATE_FILE_MODE, dir_fd=opened.descriptor))
+        except FileNotFoundError:
+            self._complete(opened, mark)
+            return False
+        return True
+
+    def _complete(self, opened: _Opened, mark: str) -> None:
+        """Make what ``mark`` needs: its drawer, the common file, the directory itself."""
+        at = opened.descriptor
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(mark), PRIVATE_DIRECTORY_MODE, dir_fd=at)
+            os.close(os.open(MARK, flags, PRIVATE_FILE_MODE, dir_fd=at))
+        except FileNotFoundError:
+            self.restore()
+
+    def _open(self) -> _Opened:
+        opened = self._opened
+        if opened is None:
+            try:
+                opened = self._opened = _Opened(self.directory)
+            except FileNotFoundError:
+                return self.restore()
+        return opened
+
+    def restore(self) -> _Opened:
+        """Make the directory anew if it is missing, without its marks; and open it again."""
+        with self._lock:
+            if not os.path.lexists(self.directory):
+                self._make_anew()
+            self._opened = _Opened(self.directory)
+            return self._opened
+
+    def _make_anew(self) -> None:
+        # It gets its name with `made` in it: nobody must take an empty one for complete.
+        new = f"{self.directory}.{secrets.token_hex(8)}"
+        os.mkdir(new, PRIVATE_DIRECTORY_MODE)
+        try:
+            with closing(os.open(f"{new}/{MADE}", _NEW, PRIVATE_FILE_MODE)) as made:
+                os.write(made, b"\n")
+            try:
+                os.rename(new, self.directory)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                return  # another process was faster
+            logger.warning("made %s anew: something has removed it", self.directory)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{new}/{MADE}")
+                os.rmdir(new)
 
     def note(self, status: os.stat_result) -> None:
         """Record that a request file was claimed from the inbox. Safe to repeat."""
-        mark = f"{_file(status)}taken{_written(status)}"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        os.close(os.open(f"{self.directory}/{mark}", flags, 0o600))
+        mark = f"{_drawer(status)}/{_file(status)}taken{_written(status)}"
+        while not self._create(self._open(), mark, _NEW & ~os.O_EXCL):
+            continue
 
     def knows(self, status: os.stat_result) -> bool:
-        """Whether the request in a file has begun, under any name, and the file is unchanged."""
+        """Whether the request in a file has begun, or may have, and the file is unchanged.
+
+        The file may have another name than when it began.
+        """
+        opened = self._open()
+        if status.st_mtime_ns <= opened.complete_since < status.st_ctime_ns:
+            return True
         start, end = _file(status), _written(status)
-        with os.scandir(self.directory) as entries:
-            return any(
-                entry.name.startswith(start) and entry.name.endswith(end) for entry in entries
-            )
+        try:
+            drawer = os.open(_drawer(status), DIRECTORY, dir_fd=opened.descriptor)
+        except FileNotFoundError:
+            return False
+        with closing(drawer):
+            return any(name.startswith(start) and name.endswith(end) for name in os.listdir(drawer))
 
     def forget_old(self) -> None:
         """Remove marks that are too old to matter."""
         limit = time.time() - FORGET_AFTER
-        with os.scandir(self.directory) as entries:
-            found = list(entries)
-        for entry in found:
-            with suppress(FileNotFoundError):  # another service removes them, too
-                if entry.name != MARK and _time(entry) < limit:
-                    os.unlink(entry.path)
+        top = self._open().descriptor
+        _forget(top, limit, keep=(MARK,))
+        for name in os.listdir(top):
+            # It is full of younger ones, is removed by another service, or is no drawer.
+            with suppress(FileNotFoundError, NotADirectoryError):
+                with closing(os.open(name, DIRECTORY, dir_fd=top)) as drawer:
+                    _forget(drawer, limit)
+                with suppress(OSError):
+                    os.rmdir(name, dir_fd=top)
+
+    def keep_young(self) -> None:
+        """Keep the directory from looking old to those who remove what is old."""
+        opened = self._open()
+        for name in (None, MARK):
+            with suppress(FileNotFoundError):
+                if name is None:
+                    os.utime(opened.descriptor)
+                else:
+                    os.utime(name, dir_fd=opened.descriptor)
+
+
+def _forget(directory: int, limit: float, keep: tuple[str, ...] = ()) -> None:
+    """Remove the files of an open directory whose time is before ``limit``."""
+    with os.scandir(directory) as entries:
+        found = [entry for entry in entries if entry.name not in keep]
+    for entry in found:
+        with suppress(FileNotFoundError):  # another service removes them, too
+            if not entry.is_dir(follow_symlinks=False) and _time(entry) < limit:
+                os.unlink(entry.name, dir_fd=directory)
 
 
 def _time(entry: os.DirEntry[str]) -> float:
@@ -96,6 +242,10 @@ def _time(entry: os.DirEntry[str]) -> float:
         return int(entry.name.split("-")[2], 16) / 1e9
     except (IndexError, ValueError):
         return entry.stat(follow_symlinks=False).st_mtime
+
+
+def _drawer(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns // 1_000_000_000 % DRAWERS:03x}"
 
 
 def _file(status: os.stat_result) -> str:

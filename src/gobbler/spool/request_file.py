@@ -78,12 +78,19 @@ class RequestIntake:
         # The owner can set the modification time, but not the change time: a modification time
         # in the future keeps no request alive.
         changed = min(status.st_mtime, status.st_ctime)
-        if self._clock.now() - changed >= EXPIRES_AFTER:
+        if self._now() - changed >= EXPIRES_AFTER:
             raise Refused(
                 f"request file is expired: {quoted(name)} was written a minute or more ago",
                 code=Code.EXPIRED_REQUEST,
                 hint="Write a new request file and send it at once.",
             )
+
+    def _now(self) -> float:
+        try:
+            return self._clock.now()
+        except FileNotFoundError:  # something has removed the directory where it is measured
+            self._replay_guard.restore()
+            return self._clock.now()
 
 
 def _open(staging: int, name: str, where: str) -> tuple[int, os.stat_result]:

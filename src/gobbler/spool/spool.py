@@ -6,6 +6,7 @@ written, so no job is lost. Where both are found, the job is answered.
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE, remove_quietly
 from gobbler.fs.clock import CLOCK
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import REQUESTS, check_own, make_directory, staging_directories
 from gobbler.fs.lease import Lease, acquire, is_locked, take_over
 from gobbler.fs.open import exists
 from gobbler.model.jobs import (
@@ -28,18 +30,20 @@ from gobbler.model.jobs import (
     split_job,
 )
 from gobbler.model.requests import check_request_name
+from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
     LOCK_SUFFIX,
     RECORD_DRAFT_SUFFIX,
     TEMPORARY_PREFIX,
-    JobAnswers,
     JobRecord,
     JobRecords,
     PendingJob,
     in_progress,
     next_attempt,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Spool:
@@ -49,6 +53,11 @@ class Spool:
         self.tmp = f"{staging}/{SPOOL}/{TMP}"
         self.new = f"{staging}/{SPOOL}/{NEW}"
         self.cur = f"{staging}/{SPOOL}/{CUR}"
+        self.directories = [
+            directory
+            for directory in staging_directories(staging)
+            if os.path.basename(directory.path) != REQUESTS
+        ]
         self.records = JobRecords(f"{staging}/{SPOOL}/{JOBS}", durability)
         self.answers = JobAnswers(staging, durability)
 
@@ -58,6 +67,23 @@ class Spool:
         Raises :class:`~gobbler.errors.Refused` while a job of that name is unanswered.
         """
         check_job_name(record.name)
+        try:
+            self._accept(record)
+        except FileNotFoundError:  # something has removed the spool
+            self.restore()
+            self._accept(record)
+
+    def restore(self) -> None:
+        """Make the directories of the spool anew, where they are missing.
+
+        Raises :class:`~gobbler.errors.Fault` if one of them is somebody else's.
+        """
+        for path, mode in self.directories:
+            if make_directory(path, mode):
+                logger.warning("made %s anew: something has removed it", path)
+        check_own(self.directories)
+
+    def _accept(self, record: JobRecord) -> None:
         lease = self.acquire(record.job)
         if lease is None:
             raise in_progress(record.name)
@@ -108,6 +134,16 @@ class Spool:
             self.answers.refuse(job, error)
             self.remove(job, next_attempt(attempts))
             return None
+
+    def regain(self, record: JobRecord, attempts: int) -> Lease | None:
+        """Acquire the lease of a running job again, and write its record, if both were removed.
+
+        ``None`` if another process has acquired it.
+        """
+        lease = self.acquire(record.job)
+        if lease is not None and not self.records.exists(record.job):
+            self.records.rewrite(record, attempts)
+        return lease
 
     def remove(self, job: str, attempts: int) -> None:
         """Remove what is left of a job that is answered. The caller holds its lease."""

@@ -18,6 +18,7 @@ from gobbler.fs.atomic_write import write_new
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.mounts import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY, READ, closing
+from gobbler.fs.space import check_space, fits
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest, Summary, encode
@@ -67,6 +68,8 @@ def ingest_files(
     workspace = dispatcher.workspace
     dispatcher.progress.expect(len(plan.copies), sum(plan.copies.values()))
     earlier = resume(workspace, plan.directories, {} if adopt else plan.copies)
+    if not adopt:
+        _check_space(dispatcher, plan, candidates, earlier)
     entries: Manifest = {}
     fingerprints: dict[str, Fingerprint] = {}
     fresh: list[str] = []
@@ -87,6 +90,27 @@ def ingest_files(
     if candidates is not None and fresh:
         entries.update(_linked(dispatcher, candidates, entries, fresh))
     return Ingested(entries, fingerprints)
+
+
+def _check_space(
+    dispatcher: Dispatcher,
+    plan: Plan,
+    candidates: DedupCandidates | None,
+    earlier: dict[str, IngestedFile],
+) -> None:
+    """Raise :class:`~gobbler.errors.Fault` if the copies will not fit on the disk.
+
+    What is in the latest version at the same path, with the same size, may need no copy.
+    """
+    root = dispatcher.registry.root
+    if fits(root, plan.space(plan.copies)):
+        return
+    new = [
+        path
+        for path, size in plan.copies.items()
+        if path not in earlier and (candidates is None or candidates.at_path(path, size) is None)
+    ]
+    check_space(root, plan.space(new), f"a copy of the source ({len(new)} files)")
 
 
 def _ingested(

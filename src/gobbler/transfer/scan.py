@@ -27,6 +27,7 @@ from gobbler.fs.open import (
     open_users_directory,
 )
 from gobbler.fs.os_errors import fault_at, with_path
+from gobbler.fs.sparse import allocated, may_have_holes
 from gobbler.model.names import file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import Nowhere
@@ -165,6 +166,10 @@ class _Scanner:
                 there = f"/proc/self/fd/{place.parent}/{place.name}"
                 check_foreign(there, status, self.owner, READ)
             self.found.files[place.path] = status.st_size
+            if status.st_mode & stat.S_IXUSR:
+                self.found.executable.append(place.path)
+            if may_have_holes(status):
+                self.found.sparse[place.path] = allocated(status)
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
             self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
         elif stat.S_ISDIR(status.st_mode):

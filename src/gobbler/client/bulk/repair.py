@@ -17,13 +17,13 @@ from gobbler.client.bulk.run import (
 )
 from gobbler.client.bulk.targets import (
     BulkService,
-    InvalidName,
     Targets,
     read_stored_files,
     registry_id,
 )
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
+from gobbler.client.registry_walk import SkippedEntry
 from gobbler.model.names import VersionKey
 from gobbler.rules.bulk import takes_long
 
@@ -82,7 +82,8 @@ class BulkRepair(BulkRun[RepairResult]):
             scope=scope,
             run=run,
             done_before=len(tasks) - len(left),
-            invalid=[_invalid(action, each) for each in targets.invalid],
+            invalid=[_invalid(action, each) for each in targets.skipped if each.is_wrong],
+            skipped=targets.skipped,
             parallel=parallel,
             restart=restart,
             progress=progress,
@@ -136,5 +137,6 @@ def _to_reindex(targets: Targets) -> Sequence[str]:
     return [f"reindex_version/{key.path}" for key in targets.versions()]
 
 
-def _invalid(action: str, found: InvalidName) -> RepairResult:
-    return RepairResult(action, *found[:3], problem=found.problem)
+def _invalid(action: str, found: SkippedEntry) -> RepairResult:
+    project, asset, version = (*found.names, "", "")[:3]
+    return RepairResult(action, project, asset, version, problem=found.problem)

@@ -16,6 +16,7 @@ from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.bulk.targets import BulkService, exists
 from gobbler.client.errors import RequestFailed, RequestForbidden, RequestMissing
 from gobbler.client.parallel import Stop, in_turn
+from gobbler.client.registry_walk import SkippedEntry
 from gobbler.client.retry import call_with_retries
 from gobbler.errors import Cancelled, Code, GobblerError, Missing, Unreachable
 from gobbler.fs.clock import time_at
@@ -191,6 +192,7 @@ class BulkRun(ABC, Generic[R]):
         left: How many of them remain.
         resumed: When the run that this one resumes started; ``None`` for a new run.
         done_before: How many tasks that run had done.
+        skipped: What filesystems and file servers have put into the registry; it was left out.
 
     Each result is recorded at once. If the iteration or the process ends early, another run carries
     out the rest. Several runs may share the tasks at the same time.
@@ -207,6 +209,7 @@ class BulkRun(ABC, Generic[R]):
         run: RunRecord | None,
         done_before: int,
         invalid: Sequence[R],
+        skipped: Sequence[SkippedEntry],
         parallel: int,
         restart: bool,
         progress: BulkProgress | None,
@@ -217,6 +220,7 @@ class BulkRun(ABC, Generic[R]):
         self.resumed: dt.datetime | None = None if run is None else time_at(run.started)
         self.done_before = done_before
         self.is_used_up = False
+        self.skipped = tuple(entry for entry in skipped if not entry.is_wrong)
         self._invalid = tuple(invalid)
         self._parallel = parallel
         self._restart = restart

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from gobbler.client import source
 from gobbler.client.jobs import Job
+from gobbler.client.registry_walk import RegistryWalk, SkippedEntry
 from gobbler.client.service_url import without_secrets
-from gobbler.client.source import ServiceInfo, Source
-from gobbler.errors import GobblerError, Missing, Unreachable
-from gobbler.model.names import AssetKey, VersionKey, name_problem
+from gobbler.client.source import Listing, ServiceInfo, Source
+from gobbler.errors import GobblerError, Unreachable
+from gobbler.model.names import AssetKey, VersionKey
 from gobbler.model.records import Summary, decode, decode_manifest
 from gobbler.rules.bulk import version_fingerprint
 
@@ -52,21 +51,12 @@ def registry_id(service: BulkService) -> tuple[str | None, str]:
     return None, os.path.realpath(service.registry)
 
 
-class InvalidName(NamedTuple):
-    """A directory that can't be a project, asset or version, and the problem with its name."""
-
-    project: str
-    asset: str
-    version: str
-    problem: str
-
-
 class Targets:
     """The projects and assets in ``project`` and ``asset``; all of them if both are empty.
 
     ``ask`` calls a listing, and repeats it if there is no answer. Leaves out targets that are
-    deleted meanwhile. ``invalid`` lists the directories with names that can't be valid.
-    Raises :class:`~gobbler.errors.Missing` if ``project`` or ``asset`` does not exist.
+    deleted meanwhile, and what is nobody's: see ``skipped``. Raises
+    :class:`~gobbler.errors.Missing` if ``project`` or ``asset`` does not exist.
     """
 
     def __init__(
@@ -74,47 +64,33 @@ class Targets:
         service: BulkService,
         project: str,
         asset: str,
-        ask: Callable[[Callable[[], list[str]]], list[str]],
+        ask: Callable[[Callable[[], Listing]], Listing],
     ) -> None:
-        self._service = service
-        self._ask = ask
-        self.invalid: list[InvalidName] = []
-        self.projects = [project] if project else self._names(".")
+        self._walk = RegistryWalk(service.source, ask=ask)
+        self._is_named = bool(asset)
+        self.projects: list[str] = []
         self.assets: list[AssetKey] = []
-        for each in self.projects:
+        for each in [project] if project else self._walk.projects():
             if asset:
-                self.assets.append(AssetKey.checked(each, asset))
+                found: list[AssetKey] | None = [AssetKey.checked(each, asset)]
             else:
-                self.assets += self._assets(each, existed=not project)
-
-    def _assets(self, project: str, *, existed: bool) -> Iterator[AssetKey]:
-        names = self._names(project, project, existed=existed)
-        return (AssetKey(project, name) for name in names)
+                found = self._walk.assets(each, is_named=bool(project))
+            if found is not None:
+                self.projects.append(each)
+                self.assets += found
 
     def versions(self) -> list[VersionKey]:
         """The versions of the assets."""
-        existed = len(self.assets) > 1
         return [
-            key.version(name)
+            version
             for key in self.assets
-            for name in self._names(key.path, key.project, key.asset, existed=existed)
+            for version in self._walk.versions(key, is_named=self._is_named)
         ]
 
-    def _names(self, path: str, *above: str, existed: bool = False) -> list[str]:
-        """The valid names in ``path``; none if it ``existed`` before and was deleted."""
-        try:
-            found = self._ask(partial(source.names, self._service.source, path))
-        except Missing:
-            if not existed:
-                raise
-            return []
-        for name in found:
-            if (problem := name_problem(name)) is not None:
-                # Bytes that are not UTF-8 can neither be printed nor written as JSON.
-                shown = name.encode("utf-8", "backslashreplace").decode()
-                project, asset, version = (*above, shown, "", "")[:3]
-                self.invalid.append(InvalidName(project, asset, version, f"its name {problem}"))
-        return [name for name in found if name_problem(name) is None]
+    @property
+    def skipped(self) -> tuple[SkippedEntry, ...]:
+        """What was left out so far."""
+        return tuple(self._walk.skipped)
 
 
 class StoredFiles(NamedTuple):
@@ -150,7 +126,7 @@ def exists(service: BulkService, *names: str) -> bool:
     """Whether the project, asset or version with these ``names`` exists."""
     *above, name = names
     try:
-        return name in service.source.directories("/".join(above) or ".")
+        return name in service.source.listing("/".join(above) or ".").directories
     except GobblerError as error:
         if isinstance(error, Unreachable):
             raise

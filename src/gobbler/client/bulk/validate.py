@@ -28,6 +28,7 @@ from gobbler.client.bulk.targets import (
 )
 from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
+from gobbler.client.registry_walk import SkippedEntry
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.clock import time_at
 from gobbler.model.names import VersionKey
@@ -65,6 +66,12 @@ class ValidationResult(Struct, frozen=True):
     def is_valid(self) -> bool:
         """Whether the version has no problem."""
         return not self.problems
+
+
+def _invalid(found: SkippedEntry) -> ValidationResult:
+    project, asset, version = (*found.names, "", "")[:3]
+    now = time_at(time.time())
+    return ValidationResult(project, asset, version, now, 0.0, 0, 0, (found.problem,))
 
 
 def _result(key: VersionKey, record: ValidationRecord) -> ValidationResult:
@@ -149,10 +156,8 @@ class BulkValidation(BulkRun[ValidationResult]):
             scope=scope,
             run=run,
             done_before=len(versions) - len(keys),
-            invalid=[
-                ValidationResult(*each[:3], time_at(time.time()), 0.0, 0, 0, (each.problem,))
-                for each in targets.invalid
-            ],
+            invalid=[_invalid(each) for each in targets.skipped if each.is_wrong],
+            skipped=targets.skipped,
             parallel=parallel,
             restart=restart,
             progress=progress,

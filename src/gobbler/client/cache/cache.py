@@ -29,6 +29,7 @@ from gobbler.client.expected import (
     NOTHING,
     ContentMismatch,
     Expected,
+    check_complete,
     decoded,
     file_problem,
     version_of,
@@ -227,6 +228,10 @@ class Cache:
         """
         with self._opened():
             known = self._expected(path, overwrite=overwrite)
+            key = version_of(path)
+            if key is not None and key.path == path and not known.version:
+                RemoteSource(self._http).walk(path)  # raises if it is not there
+                check_complete(path, "", is_local=False)
             try:
                 target = self._directory(path, known, overwrite, concurrent, progress)
             except Fault as error:
@@ -317,6 +322,7 @@ class Cache:
             except BaseException:
                 self._keep_large(fetch)
                 raise
+            check_complete(path, f"{new}/{path}", is_local=False)
             flush_queue.finish()
 
     def _keep_large(self, fetch: DirectoryFetch) -> None:

@@ -10,13 +10,14 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
 from gobbler.client.address import digest, listed_path
 from gobbler.client.archive import MIN_FILES, NoArchives, offers_none, remember_none, unpack
 from gobbler.client.cache.objects import Objects
-from gobbler.client.cache.partial import Scratch
+from gobbler.client.cache.partial import Scratch, partials
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
 from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import (
@@ -33,6 +34,7 @@ from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.lease import RENEW_SECONDS
+from gobbler.fs.space import fits, reserve
 from gobbler.model.names import MANIFEST
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
@@ -93,8 +95,24 @@ class DirectoryFetch:
             name = os.path.relpath(error.filename, self._target)
             raise contradictory(self._path, name) from error
 
+    def _check_space(self, root: Path, total: int) -> None:
+        """Raise ``OSError`` if what is missing will not fit on the disk."""
+        if fits(str(root), total):
+            return
+        missing = {
+            (entry.md5sum, entry.size)
+            for entry in self._entries.values()
+            if self._objects.find_content(entry) is None
+        }
+        kept = 0
+        for part in partials(root):
+            with suppress(OSError):
+                kept += (part / "content").stat().st_size
+        reserve(str(root), sum(size for _, size in missing) - kept)
+
     def _fetch_all(self, root: Path, concurrent: int) -> None:
         sizes = [entry.size for entry in self._entries.values() if not entry.is_directory]
+        self._check_space(root, sum(sizes))
         small = sum(size <= LARGE_FILE for size in sizes)
         complete = no_archives = False
         if small >= MIN_FILES and not offers_none(root):

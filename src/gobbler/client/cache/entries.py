@@ -22,11 +22,12 @@ import msgspec
 from gobbler.client.address import digest
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import partials, recover, scratch_directory
+from gobbler.client.cache.records import sidecar
 from gobbler.client.cache.user_directory import is_own_directory, user_directories
 from gobbler.client.expected import NOTHING, Expected, decoded, file_problem, version_of
 from gobbler.client.parallel import Stop
 from gobbler.errors import Fault
-from gobbler.model.names import MANIFEST, has_internal
+from gobbler.model.names import MANIFEST, VersionKey, has_internal
 from gobbler.model.records import Entry
 
 _GONE = (FileNotFoundError, NotADirectoryError)
@@ -38,6 +39,7 @@ class CacheEntry:
 
     Attributes:
         service: The URL of its service.
+        root: The path on this machine of what was fetched from that service.
         path: Its path in the registry; empty if that is unknown.
         place: Its path on this machine.
         whole: The path on this machine that is removed with it.
@@ -48,6 +50,7 @@ class CacheEntry:
     """
 
     service: str
+    root: str
     path: str
     place: str
     whole: str
@@ -105,7 +108,9 @@ def _trees(root: Path, service: str) -> Iterator[CacheEntry]:
             place = str(tree / path)
             sizes = [file.stat(follow_symlinks=False).st_size for file in files_below(place)]
             used = tree.stat().st_mtime
-            yield CacheEntry(service, path, place, str(tree), True, len(sizes), sum(sizes), used)
+            yield CacheEntry(
+                service, str(root), path, place, str(tree), True, len(sizes), sum(sizes), used
+            )
 
 
 def _path_of(tree: Path) -> str | None:
@@ -128,7 +133,9 @@ def _files(root: Path, service: str) -> Iterator[CacheEntry]:
             status = file.stat(follow_symlinks=False)
             path = os.path.relpath(file.path, top)
             used = max(status.st_atime, status.st_mtime)
-            yield CacheEntry(service, path, file.path, file.path, False, 1, status.st_size, used)
+            yield CacheEntry(
+                service, str(root), path, file.path, file.path, False, 1, status.st_size, used
+            )
 
 
 def files_below(top: str | Path) -> Iterator[os.DirEntry[str]]:
@@ -216,14 +223,15 @@ def _known(entry: CacheEntry) -> Expected:
     key = version_of(entry.path)
     if key is None:
         return NOTHING
-    if entry.is_directory:
-        place = f"{entry.whole}/{MANIFEST}"
-    else:
-        place = entry.place[: -len(entry.path)] + key.manifest
     try:
-        return decoded(key, Path(place).read_bytes())
+        return decoded(key, Path(manifest_of(entry, key)).read_bytes())
     except _GONE:
         return NOTHING
+
+
+def manifest_of(entry: CacheEntry, key: VersionKey) -> str:
+    """Where the manifest of version ``key`` is that was fetched with ``entry``."""
+    return f"{entry.whole if entry.is_directory else f'{entry.root}/files/{key.path}'}/{MANIFEST}"
 
 
 def _record_problem(place: str) -> str | None:
@@ -339,6 +347,7 @@ def _remove(root: Path, unwanted: list[CacheEntry], objects: list[str], parts: l
                 path.rename(scratch.path / f"old-{number}")
         for entry in unwanted:
             if not entry.is_directory:
+                sidecar(root, entry.path).unlink(missing_ok=True)
                 _remove_empty(Path(entry.whole).parent, root / "files")
         for name in objects:
             with contextlib.suppress(FileNotFoundError):

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import secrets
 import shutil
@@ -31,6 +30,7 @@ from pathlib import Path
 
 from gobbler.client.cache.user_directory import DIRECTORY_MODE
 from gobbler.client.download import SMALL_FILE
+from gobbler.client.notices import Waiting, notify
 from gobbler.client.optional_step import optional_step
 from gobbler.fs.lease import EXPIRY_SECONDS, Lease, acquire, take_over
 
@@ -57,8 +57,6 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 _PART = "part-"
 _LOCK = "lock"
-
-logger = logging.getLogger(__name__)
 
 
 class Scratch:
@@ -174,8 +172,9 @@ def _make_or_wait(root: Path, key: str, what: str, is_done: Callable[[], bool]) 
     while True:
         scratch = _make(root, key)
         if scratch is not None:
-            # It may be done by now, though the directory listing of this host does not show it.
-            if pause > _FIRST_POLL and is_done():
+            # It may be done by now, though this host of a network filesystem does not see it yet:
+            # it remembers what was not there until it reads the directory again.
+            if pause > _FIRST_POLL and _listed(root / "trees") is not None and is_done():
                 with _removed_at_the_end(scratch):
                     return None
             return scratch
@@ -187,7 +186,7 @@ def _make_or_wait(root: Path, key: str, what: str, is_done: Callable[[], bool]) 
             return _make_random(root)
         if not told and time.monotonic() - started > _TOLD_AFTER:
             told = True
-            logger.warning("waiting for another process, which fetches %s", what)
+            notify(f"waiting for another process, which fetches {what}", Waiting)
         time.sleep(pause)
         pause = min(pause * 1.5, _LONGEST_POLL)
 

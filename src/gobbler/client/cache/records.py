@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import filecmp
-import logging
 import os
 import secrets
 import time
@@ -31,6 +30,7 @@ from gobbler.client.cache.placement import LeaseProgress, flush_file, mark_used,
 from gobbler.client.cache.user_directory import is_own_file
 from gobbler.client.download import SMALL_FILE, Downloaded, download, validator_of, write_file
 from gobbler.client.http import Http, fetch_endpoint
+from gobbler.client.notices import Unvalidated, notify
 from gobbler.client.parallel import ForkSafeLock, Stop
 from gobbler.errors import Code, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
@@ -45,8 +45,6 @@ MANY_RECORDS = 1000
 
 OUTAGE_SECONDS = 60.0
 """Seconds for which the client does not ask again after no service answered."""
-
-logger = logging.getLogger(__name__)
 
 
 class Records:
@@ -79,7 +77,7 @@ class Records:
             told = time.monotonic() < self._outage_until
             self._outage_until = time.monotonic() + OUTAGE_SECONDS
         if not told and error.code != Code.OFFLINE:
-            logger.warning("%s; using what the cache has of it", error.reason)
+            notify(f"{error.reason}; using what the cache has", Unvalidated)
 
     def _is_valid(self, path: str) -> bool:
         with self._lock:
@@ -96,12 +94,12 @@ class Records:
     def _validate(self, path: str, target: str) -> bool:
         """Ask whether the copy ``target`` is still the same; ``False``: fetch it again."""
         started = time.monotonic()
-        condition = self._condition(path, target)
+        headers = condition(self._root(), path)
         try:
             answer = self._http.answer(
                 fetch_endpoint(path),
-                headers=condition,
-                accept=(304,) if condition else (),
+                headers=headers,
+                accept=(304,) if headers else (),
                 limit=SMALL_FILE,
                 truncate=True,
             )
@@ -118,31 +116,17 @@ class Records:
                 self._replace(path, target, answer.body, validator_of(answer.headers))
         return True
 
-    def _condition(self, path: str, target: str) -> dict[str, str]:
-        """The header that asks for ``path`` only if it is not the same as ``target``."""
-        try:
-            fingerprint, _, validator = self._sidecar(path).read_text("latin-1").partition("\n")
-            if fingerprint != _line(target):
-                return {}
-        except (OSError, ValueError):
-            return {}
-        name = "If-None-Match" if validator.startswith('"') else "If-Modified-Since"
-        return {name: validator}
-
     def _remember(self, path: str, target: str, validator: str) -> None:
         """Remember the ``validator`` of the copy ``target``; that only saves a later download."""
-        sidecar = self._sidecar(path)
-        new = sidecar.with_name(f"{sidecar.name}.{secrets.token_hex(8)}")
+        beside = sidecar(self._root(), path)
+        new = beside.with_name(f"{beside.name}.{secrets.token_hex(8)}")
         with contextlib.suppress(OSError):
             if not validator:
-                sidecar.unlink(missing_ok=True)
+                beside.unlink(missing_ok=True)
                 return
-            sidecar.parent.mkdir(exist_ok=True)
+            beside.parent.mkdir(exist_ok=True)
             write_file(new, f"{_line(target)}\n{validator}".encode("latin-1", "replace"))
-            new.replace(sidecar)
-
-    def _sidecar(self, path: str) -> Path:
-        return self._root() / "validators" / digest(path)
+            new.replace(beside)
 
     def _replace(self, path: str, target: str, data: bytes, validator: str) -> None:
         with self._flight(path, target) as scratch:
@@ -186,6 +170,23 @@ class Records:
                 os.rename(os.path.dirname(target), scratch.path / "former")
         put_file(found.path, target)
         self._remember(path, target, found.validator)
+
+
+def sidecar(root: Path, path: str) -> Path:
+    """Where the validator of the record ``path`` is, in the cache ``root`` of its service."""
+    return root / "validators" / digest(path)
+
+
+def condition(root: Path, path: str) -> dict[str, str]:
+    """The header that asks for the record ``path`` only if the copy in ``root`` is another."""
+    try:
+        fingerprint, _, validator = sidecar(root, path).read_text("latin-1").partition("\n")
+        if fingerprint != _line(f"{root}/files/{path}"):
+            return {}
+    except (OSError, ValueError):
+        return {}
+    name = "If-None-Match" if validator.startswith('"') else "If-Modified-Since"
+    return {name: validator}
 
 
 def _line(path: str) -> str:

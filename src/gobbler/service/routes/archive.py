@@ -80,13 +80,13 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
-SHARES = Shares(places=16, each=8, reserved=2, waiting=64)
+SHARES = Shares(places=8, each=4, reserved=1, waiting=64)
 """The archives that one HTTP worker sends at a time; a user is the address of a client."""
 
 PATIENCE = 30.0
 """Seconds that a client waits for a place before it is told to come back later."""
 
-THREADS = 8
+THREADS = 3
 """Number of archives that are read at a time; the others wait for their clients."""
 
 

@@ -16,7 +16,6 @@ import functools
 import mimetypes
 import os
 import posixpath
-import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from urllib.parse import unquote_to_bytes
@@ -261,9 +260,6 @@ def _of_type(path: str) -> tuple[tuple[bytes, bytes], ...]:
     return _guessed(posixpath.splitext(name)[1])
 
 
-_ACTIVE = re.compile(r"text/html|(text|application)/(.*\+)?xml.*|[a-z]+/.*\+xml|.*xsl.*|.*mht.*")
-"""Types that may hold scripts, or refer to them."""
-
 _PDF = "application/pdf"
 
 
@@ -271,8 +267,6 @@ def _headers_of(media_type: str) -> tuple[tuple[bytes, bytes], ...]:
     headers = {"content-type": media_type}
     if media_type != _PDF:  # browsers show no PDF in a sandbox, and run no script of it outside
         headers["content-security-policy"] = SANDBOX
-    if _ACTIVE.match(media_type):
-        headers["content-disposition"] = "attachment"
     return (*_ALWAYS, *encoded(headers))
 
 

@@ -21,7 +21,7 @@ from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import CancelJob, action_of, decode_request
 from gobbler.service.outcome import RequestHandler, failed
 from gobbler.service.responses import CORS, json_answer
-from gobbler.spool.job_store import JobAnswers
+from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.request_file import RequestFile, RequestIntake
 
 STREAM_INTERVAL = 0.25
@@ -102,7 +102,7 @@ class JobsRoute:
         return await loop.run_in_executor(self._threads, self._cancel_now, job, proof)
 
     def _cancel_now(self, job: str, proof: str | None) -> Response:
-        started, user = time.monotonic(), "?"
+        started, user, data = time.monotonic(), "?", b""
         try:
             if not proof:
                 raise Forbidden(
@@ -118,7 +118,7 @@ class JobsRoute:
         except OSError as error:
             outcome = failed(fault_from(error, f"take request file {quoted(proof or '')}"))
         else:
-            user = taken.user
+            user, data = taken.user, taken.data
             outcome = self._requests.carry_out(
                 proof,
                 taken.data,
@@ -126,7 +126,7 @@ class JobsRoute:
                 progress=NoProgress(),
                 cancel=NeverCancelled(),
             )
-        self._requests.log(f"DELETE {job}", user, outcome, started)
+        self._requests.log(f"DELETE {job}", user, outcome, started, data)
         return json_answer(outcome.body, outcome.status)
 
 

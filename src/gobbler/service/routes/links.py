@@ -71,7 +71,10 @@ class LinksRoute:
             raise Missing(f"version {quoted(key.path)} does not exist", code=Code.VERSION_NOT_FOUND)
         links = link_impact(search, Manifests(registry), lambda _: {key}, cancel).changes_by_path
         shared = search.shared_with(key, lambda *_: cancel.check())
-        return msgspec.json.encode({"links": links, "shared": shared})
+        answer: dict[str, object] = {"links": links, "shared": shared}
+        if search.problems:
+            answer["problems"] = sorted(search.problems.values())
+        return msgspec.json.encode(answer)
 
 
 def _version(path: str) -> VersionKey:

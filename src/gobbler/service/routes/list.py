@@ -27,11 +27,14 @@ from gobbler.service.responses import (
 )
 from gobbler.service.transfers import Transfers, client_of
 
-SHARES = Shares(places=8, each=4, reserved=1, waiting=64)
+SHARES = Shares(places=8, each=4, reserved=1, waiting=256)
 """The long lists that one HTTP worker makes at a time; a user is the address of a client."""
 
 PATIENCE = 30.0
 """Seconds that a client waits for a place before it is told to come back later."""
+
+LONG_THREADS = 3
+"""Number of long lists that are made at a time; the others wait for their clients."""
 
 SHORT_THREADS = 8
 """Number of directories that are listed at a time."""
@@ -43,7 +46,7 @@ class ListRoute:
     def __init__(self, directory: int, transfers: Transfers) -> None:
         self._directory = directory
         self._short = ThreadPoolExecutor(SHORT_THREADS, thread_name_prefix="list")
-        self._long = ThreadPoolExecutor(SHARES.places, thread_name_prefix="walk")
+        self._long = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="walk")
         self._places: Places[str] = Places("long lists", SHARES, PATIENCE)
         self._transfers = transfers
 

@@ -159,7 +159,7 @@ class NewRoute:
                 client.cancel.check()
             turn.result()
         except GobblerError as error:
-            return self._answer(taken.name, file.user, failed(error), taken.started)
+            return self._answer(taken.name, file.user, failed(error), taken.started, file.data)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, self._carry_out, taken, client.cancel)
 
@@ -179,10 +179,12 @@ class NewRoute:
             )
         finally:
             self._places_of(file).leave(file.uid)
-        return self._answer(name, file.user, outcome, started)
+        return self._answer(name, file.user, outcome, started, file.data)
 
-    def _answer(self, name: str, user: str, outcome: Outcome, started: float) -> Response:
-        self._requests.log(name, user, outcome, started)
+    def _answer(
+        self, name: str, user: str, outcome: Outcome, started: float, data: bytes = b""
+    ) -> Response:
+        self._requests.log(name, user, outcome, started, data)
         if outcome.error is not None:
             return failure(outcome.error)
         return json_answer(outcome.body, outcome.status)

@@ -1,0 +1,52 @@
+"""Free space: what will not fit is refused before anything is copied."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from gobbler.errors import Code, Fault, quoted
+
+
+def free_space(path: str) -> int | None:
+    """Bytes that this account can still write to the filesystem of ``path``; ``None`` if unknown.
+
+    Only root may use what the filesystem keeps in reserve.
+    """
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None  # whoever writes there reports it
+    if found.f_blocks == 0:
+        return None  # a filesystem that does not say
+    blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+    return blocks * found.f_frsize
+
+
+def fits(path: str, needed: int) -> bool:
+    """Whether ``needed`` bytes fit at ``path`` now, as far as is known."""
+    free = free_space(path)
+    return free is None or needed <= free
+
+
+def reserve(path: str, needed: int) -> None:
+    """Raise ``OSError`` (``ENOSPC``) at once if ``needed`` bytes do not fit at ``path``."""
+    free = free_space(path)
+    if free is not None and needed > free:
+        text = f"{needed} bytes are needed, and {free} bytes are free"
+        raise OSError(errno.ENOSPC, text, path)
+
+
+def check_space(path: str, needed: int, what: str) -> None:
+    """Raise :class:`~gobbler.errors.Fault` if ``needed`` bytes do not fit at ``path``.
+
+    ``what`` needs them, in the message. That they fit now is no promise: others write, too.
+    """
+    free = free_space(path)
+    if free is not None and needed > free:
+        raise Fault(
+            f"{what} needs {needed} bytes, but the filesystem of {quoted(path)} has {free} "
+            "bytes free",
+            code=Code.DISK_FULL,
+            hint="Nothing was copied. Make room there, or ask its administrator.",
+        )
