@@ -321,12 +321,12 @@ def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> I
     paths = _leased(incoming, names)
     for name in filter(_is_resumable, sorted(names)):
         attempts = _leased(f"{incoming}/{name}")
-        if may_be_resumed(registry, name):  # only what was committed is completed
+        if not attempts:
+            _remove_rest(f"{incoming}/{name}")
+        elif may_be_resumed(registry, name):  # only what was committed is completed
             paths += [path for path in attempts if exists(f"{path}/intent")]
         else:
             paths += attempts
-            if not attempts:
-                _remove_rest(f"{incoming}/{name}")
     for path in paths:
         try:
             workspace = _take_over(path)
