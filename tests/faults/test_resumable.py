@@ -39,7 +39,7 @@ def test_work_that_was_killed_at_any_call_is_resumed(
         if effect.number % 2:
             world.recover()  # by another service, which must keep a resumable workspace
         found = []
-        if operation.run(world, workspace=workspace) != answer:
+        if essential(operation.run(world, workspace=workspace)) != essential(answer):
             found.append("the answer is another")
         remove_workspace(Registry(str(world.registry)), Durability.FULL, workspace)
         found += violations(world) + complete(operation, world)
@@ -94,6 +94,13 @@ def test_what_was_copied_is_not_copied_again(interrupted: tuple[Operation, World
     assert inodes(world.registry / "p/a/9") == copies
     assert world.content("p/a/9") == PLAIN
     assert not violations(world)
+
+
+def essential(answer: object) -> object:
+    """``answer`` without its warnings: what is completed after a crash does not give them again."""
+    if not isinstance(answer, dict):
+        return answer
+    return {field: value for field, value in answer.items() if field != "warnings"}
 
 
 @pytest.mark.parametrize("content", [b"", b"one,", b"two,one", b"one,two and more"])

@@ -81,6 +81,17 @@ def test_clients_that_do_not_read_cost_little(serving: Running, targets: tuple[s
     assert len(again.content) == 64 * MIB
 
 
+def test_who_does_not_read_gives_way_to_who_does(serving: Running) -> None:
+    """One client has four places for archives; without this, the fifth gets 503."""
+    with ExitStack() as open_clients:
+        for _ in range(4):
+            open_clients.enter_context(deaf(serving, "/archive/p/a/1.tar"))
+        time.sleep(1)  # until they have their places; if not, this one comes before them
+        got = requests.get(f"{serving.url}/archive/p/a/1.tar", timeout=60)
+        assert (got.status_code, len(got.content) > 64 * MIB) == (200, True)
+        wait_for("the others", lambda: "broke off a transfer" in serving.output())
+
+
 def test_hundreds_of_requests_of_one_user_keep_nobody_else_waiting(public_place: Place) -> None:
     """Alice's wait for a lock that somebody holds; Bob's is in another project."""
     alice, bob = account(ALICE), account(BOB)

@@ -230,6 +230,17 @@ class TestExecutableFiles:
             (top / "run").unlink()
             top.rmdir()
 
+    def test_are_named_by_the_job_that_reads_them(self, client, project):
+        top = Path(client.allocate_upload_directory())
+        (top / "run").write_text("#!/bin/sh\n")
+        (top / "run").chmod(0o755)
+        try:
+            with pytest.warns(Doubtful, match='executable: "run"'):
+                client.submit(f"{project}/a/1", top, consume=False).wait()
+        finally:
+            (top / "run").unlink()
+            top.rmdir()
+
     def test_are_named_if_links_lead_to_them(self, client, project, tree):
         (tree.parent / "elsewhere/work/one").chmod(0o755)
         (tree / "work").symlink_to("../elsewhere/work")

@@ -54,7 +54,8 @@ def test_a_port_in_use_is_reported_with_a_way_out(place: Place) -> None:
         ingested.listen()
         port = ingested.getsockname()[1]
         reported = refusal(*directories(place), f"--port={port}")
-    assert f"error: port {port} of 127.0.0.1 is in use" in reported
+    assert f"error: port {port} of 127.0.0.1 is in use by process " in reported
+    assert f'of the account "{own_name()}"' in reported
     assert "hint: " in reported
     assert "--port" in reported
 

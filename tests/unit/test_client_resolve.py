@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.client import resolve as resolve_module
 from gobbler.client.config import InvalidConfiguration, parse_config
 from gobbler.client.resolve import (
     DEFAULT_URL,
@@ -21,6 +20,7 @@ from gobbler.client.resolve import (
     resolve_service,
 )
 from gobbler.errors import Code, GobblerError, Missing, Refused
+from gobbler.fs.listeners import listeners
 from gobbler.service.settings import Settings
 
 LAB = '[service.lab]\nurl = "http://lab"\nstaging = "/lab/staging"\nregistry = "/lab/registry"\n'
@@ -211,4 +211,5 @@ def test_the_kernel_says_who_listens() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
         port = listener.getsockname()[1]
-        assert list(resolve_module._listening_users(port, ["/proc/net/tcp"])) == [os.geteuid()]
+        (found,) = listeners(port)
+        assert (found.user, found.process()) == (os.geteuid(), os.getpid())

@@ -18,6 +18,7 @@ from gobbler import __version__
 from gobbler.cli import terminal
 from gobbler.cli.signals import signal_outcome
 from gobbler.errors import Code, Fault, GobblerError, os_error_code, quoted
+from gobbler.fs.filename_encoding import ensure_utf8
 
 GROUPS = {
     "Read": {
@@ -99,8 +100,8 @@ def cli() -> None:
 
     Commands use the service that --url, GOBBLER_URL or 'gobbler config' names, otherwise the
     one on this machine. Exit codes: 0 done, 1 the service failed, 2 wrong command line, 3
-    refused, 4 not allowed, 5 not found, 6 no service answers, 130 interrupted, 143
-    terminated.
+    refused, 4 not allowed, 5 not found, 6 no service answers, 130 interrupted, 141 nobody
+    reads the output, 143 terminated.
     """
 
 
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     words = sys.argv[1:] if arguments is None else arguments
     with terminal.guarded():
         try:
-            code = _run(words)
+            code = _run(words, may_restart=arguments is None)
             sys.stdout.flush()
         except terminal.OutputLost as lost:
             code = _report_lost(lost)
@@ -125,10 +126,12 @@ def _report_lost(lost: terminal.OutputLost) -> int:
     return 0 if lost.is_done else Fault.exit_code
 
 
-def _run(words: list[str]) -> int:
+def _run(words: list[str], *, may_restart: bool) -> int:
     """Run the command line; return the exit code."""
     as_json = "--json" in words
     try:
+        if may_restart:
+            ensure_utf8()
         result: Any = cli.main(args=words, prog_name="gobbler", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -138,10 +138,15 @@ def _await_service(url: str) -> None:
     """
     where = urlsplit(url)
     deadline = time.monotonic() + STARTED_WITHIN
+    waiting = False
     while time.monotonic() < deadline:
         try:
             socket.create_connection((str(where.hostname), where.port or 80), timeout=1).close()
         except ConnectionRefusedError:
+            if not waiting:
+                waiting = True
+                seconds = f"{STARTED_WITHIN:g} seconds"
+                click.echo(f"nothing answers there yet; waiting up to {seconds}", err=True)
             time.sleep(0.1)
         except OSError:
             return  # the request itself reports it

@@ -1,7 +1,8 @@
 """``gobbler completion``: set up completion of commands, options and addresses in a shell.
 
 Completion must not keep the shell waiting or print errors: where the service is slow or
-fails, there are no candidates.
+fails, there are no candidates. The names come from other users, and the scripts of the shells
+insert them as they are. So names that a shell might not take literally are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from gobbler.client import Client
 from gobbler.client.address import AT_LATEST, Address
 from gobbler.client.client import find_client, resolve_latest
 from gobbler.client.handle import names_of
-from gobbler.errors import GobblerError
 from gobbler.model.names import is_internal
 
 
@@ -29,7 +29,8 @@ def command(context: click.Context, shell: str) -> None:
     """Print a script that makes SHELL complete commands, options and addresses.
 
     Addresses come from the service that the command line selects, see 'gobbler config show'.
-    If the service does not answer within two seconds, there are no candidates.
+    If the service does not answer within two seconds, there are no candidates. Names with
+    spaces or other characters that are special in a shell are not completed.
 
     \b
     Examples:
@@ -58,14 +59,26 @@ def completed(options: Mapping[str, Any], incomplete: str) -> list[CompletionIte
     found: list[str] = []
 
     def find() -> None:
-        with contextlib.suppress(GobblerError, OSError):
+        with contextlib.suppress(Exception):  # nothing may be printed into the command line
             found.extend(candidates(_client(options), incomplete))
 
     # A daemon thread, so that a service that does not answer can't keep this process alive.
     search = threading.Thread(target=find, daemon=True)
     search.start()
     search.join(SECONDS)
-    return [CompletionItem(address) for address in found[:MANY]]
+    return [CompletionItem(address) for address in found if is_literal(address)][:MANY]
+
+
+_PLAIN = frozenset("/._-+@%:")
+"""Characters, besides letters and digits, that no shell treats specially within a word."""
+
+
+def is_literal(address: str) -> bool:
+    """Whether every shell takes ``address`` literally, as an argument that is no option."""
+    return address[:1] not in ("-", "+", "%", ":") and all(
+        char in _PLAIN or (char.isalnum() and (char.isascii() or char.isalpha()))
+        for char in address
+    )
 
 
 def _client(options: Mapping[str, Any]) -> Client:

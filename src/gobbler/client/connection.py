@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import warnings
 from typing import TypeVar
 
 import msgspec
@@ -33,6 +34,7 @@ from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.client.user_directories import default_cache, temporary_directory
 from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable
+from gobbler.fs.filename_encoding import VARIABLE, is_utf8
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress
@@ -68,6 +70,13 @@ class Connection:
         service: str | None = None,
         offline: bool | None = None,
     ) -> None:
+        if not is_utf8():
+            warnings.warn(
+                "file names are not UTF-8 in this process, so those of a registry may be read and "
+                f"written wrongly; start Python with {VARIABLE}=1",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         given = {"url": url, "staging": staging, "registry": registry}
         self._given = {name: os.fspath(value) for name, value in given.items() if value is not None}
         self._service = service
@@ -295,10 +304,9 @@ class Connection:
         The fields are those in docs/http.md; those that are ``None`` are left out. Without the
         address of a service the request goes through the spool of ``staging``.
         """
-        if self.url:
-            answer = submit(self.http, self.staging_directory, action, fields)
-        else:
-            answer = self.start(action, **fields).wait()
+        if not self.url:
+            return self.start(action, **fields).wait()
+        answer = submit(self.http, self.staging_directory, action, fields)
         notify_of_answer(answer)
         return answer
 
@@ -333,13 +341,11 @@ class Connection:
         """
         job = self.start(action, **fields)
         try:
-            answer = job.wait(progress=progress)
+            return job.wait(progress=progress)
         except BaseException as error:
             if not isinstance(error, Exception) and not job.state().is_final:
                 job.cancel()
             raise
-        notify_of_answer(answer)
-        return answer
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""

@@ -119,7 +119,8 @@ def error_from_answer(
     fields = {
         key: value for key, value in answer.items() if key not in ("status", "reason", "code")
     }
-    reason = str(answer.get("reason") or default_reason)
+    given = answer.get("reason")
+    reason = given if isinstance(given, str) and given else default_reason
     word = answer.get("code")
     is_word = isinstance(word, str) and bool(word)
     code = _CODES.get(str(word), str(word)) if is_word else _code_without_word(status, reason)

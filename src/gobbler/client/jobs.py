@@ -17,6 +17,7 @@ import msgspec
 
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
+from gobbler.client.notices import notify_of_answer
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
 from gobbler.errors import GobblerError, Missing
 from gobbler.fs.clock import time_at
@@ -203,7 +204,9 @@ class Job:
             seconds = next_poll_pause(seconds)
             state = self._visible_state()
         report.update(state)
-        return answer_of(state)
+        answer = answer_of(state)
+        notify_of_answer(answer)
+        return answer
 
     def _visible_state(self) -> JobState:
         """The state of a job that may be too new to be visible on this host."""

@@ -7,9 +7,8 @@ address is used.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from gobbler.client.config import (
     service_names,
 )
 from gobbler.errors import Code, Missing, Refused, quoted
+from gobbler.fs.listeners import TABLES, listeners
 from gobbler.fs.open import user_name
 
 ENVIRONMENT = {
@@ -79,14 +79,14 @@ class ServiceConfig:
 Layer = Mapping[str, Setting]
 
 
-def check_default_service(tables: Sequence[str] = ("/proc/net/tcp", "/proc/net/tcp6")) -> None:
+def check_default_service(tables: Sequence[str] = TABLES) -> None:
     """Check that the listener at :data:`DEFAULT_URL` belongs to this account or to root.
 
     If no service is configured, any user of this host could listen there and receive requests
     that are meant for another service. Raises :class:`~gobbler.errors.Refused`.
     """
     own = {os.geteuid(), 0}
-    for user in _listening_users(urlsplit(DEFAULT_URL).port or 0, tables):
+    for user, _ in listeners(urlsplit(DEFAULT_URL).port or 0, tables):
         if user not in own:
             raise Refused(
                 f"no service is configured, and the one at {DEFAULT_URL} belongs to another "
@@ -95,16 +95,6 @@ def check_default_service(tables: Sequence[str] = ("/proc/net/tcp", "/proc/net/t
                 hint=f"If it is the one that you mean, pass --url {DEFAULT_URL}, or once and for "
                 f"all: gobbler config set service.NAME.url {DEFAULT_URL}",
             )
-
-
-def _listening_users(port: int, tables: Iterable[str]) -> Iterator[int]:
-    """The user IDs of the sockets that listen at ``port``; format: ``proc_net_tcp`` of Linux."""
-    for table in tables:
-        with contextlib.suppress(OSError), open(table, encoding="ascii") as lines:
-            for line in lines:
-                fields = line.split()
-                if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                    yield int(fields[7])
 
 
 def resolve(given: Mapping[str, str], service: str | None = None) -> ServiceConfig:

@@ -7,13 +7,13 @@ import errno
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from gobbler.client import staged_copies
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.errors import NotThere
+from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.preflight import Taken, tell_what_is_not_kept, tell_what_is_taken
 from gobbler.client.source_links import Follower, moved_links
@@ -23,6 +23,7 @@ from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, wri
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
+from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
 from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
@@ -60,7 +61,7 @@ class Staged(NamedTuple):
     def remove(self) -> None:
         """Remove what is left of a copy; the service may have consumed most of it."""
         if self.copy is not None:
-            shutil.rmtree(self.copy, ignore_errors=True)
+            remove_tree_quietly(self.copy)
             if not os.path.lexists(self.copy):
                 staged_copies.forget(self.copy)
 
@@ -162,7 +163,8 @@ def _fill(
     for path in found.directories:
         os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
         if not has_modes:
-            os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
+            with optional_step(MAKE_READABLE):
+                os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
     for path, text in moved_links(found, os.path.realpath(directory), directory).items():
         os.symlink(text, f"{copy}/{path}")
     # Large ones first: they are hashed while the others are copied.
@@ -218,6 +220,8 @@ def check_source(directory: str, staging: str | None) -> None:
         )
 
 
+MAKE_READABLE = "make the copy in staging readable for the service"
+
 READ_TWICE = 1 << 30
 """Largest size in bytes of a file that is likely still in memory for a second read."""
 
@@ -254,7 +258,8 @@ def send(
         writer = os.open(target, _MAKE, FILE_MODE)
         try:
             if not has_mode:
-                os.fchmod(writer, FILE_MODE)
+                with optional_step(MAKE_READABLE):
+                    os.fchmod(writer, FILE_MODE)
             _copy(path, source, target, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)

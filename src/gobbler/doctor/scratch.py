@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from contextlib import contextmanager, suppress
 from gobbler.doctor.findings import Place
 from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE
 from gobbler.fs.open import DIRECTORY, closing, enter_directory, open_directory, user_name
-from gobbler.fs.removal import is_older, remove
+from gobbler.fs.removal import is_older, remove, remove_tree_quietly
 from gobbler.model.names import INCOMING
 
 PREFIX = "..doctor-"
@@ -60,7 +59,7 @@ def subdirectory(directory: str) -> Iterator[str]:
     try:
         yield path
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree_quietly(path)
 
 
 def create_file(path: str, data: bytes = b"") -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
+from collections.abc import Callable
+from typing import NamedTuple
 
-from gobbler.fs.open import DIRECTORY, closing
-
-_MAX_DEPTH = 256
-"""Depth of nested directories; a deeper tree never counts as old."""
+from gobbler.fs.open import DIRECTORY, closing, open_directory
 
 _REMOVE_ROUNDS = 5
 """Attempts to remove a tree. Most writers find their directory gone after the first."""
@@ -22,30 +20,38 @@ def is_older(directory: int, name: str, limit: float) -> bool:
     ``limit`` is in seconds since the epoch. Unreadable files do not count as old. Goes
     by the modification time, which ``cp -p`` and ``rsync -a`` copy.
     """
+
+    def is_old(parent: int, entry: str) -> bool:
+        status = os.stat(entry, dir_fd=parent, follow_symlinks=False)
+        if status.st_mtime >= limit:
+            raise _Newer
+        return stat.S_ISDIR(status.st_mode)
+
+    def enter(opened: int) -> list[str]:
+        return [entry for entry in os.listdir(opened) if is_old(opened, entry)]
+
     try:
-        return _is_older(directory, name, limit, 0)
-    except OSError:
+        if is_old(directory, name):
+            walk(directory, name, enter, lambda _parent, _name: None)
+    except (OSError, _Newer):
         return False
+    return True
 
 
-def _is_older(directory: int, name: str, limit: float, depth: int) -> bool:
-    status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    if status.st_mtime >= limit or depth > _MAX_DEPTH:
-        return False
-    if not stat.S_ISDIR(status.st_mode):
-        return True
-    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner, os.scandir(inner) as entries:
-        return all(_is_older(inner, entry.name, limit, depth + 1) for entry in entries)
+class _Newer(Exception):
+    """An entry is newer than the limit."""
 
 
 def remove(directory: int, name: str) -> bool:
-    """Remove ``name`` in an open ``directory``, following no link; whether it is gone."""
+    """Remove ``name`` in an open ``directory``, following no link; whether it is gone.
+
+    If something below it can't be removed, removes the rest.
+    """
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            _remove_tree(directory, name)
-        else:
-            os.unlink(name, dir_fd=directory)
+            return _remove_tree(directory, name) is None
+        os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         return True
     except OSError:
@@ -53,28 +59,132 @@ def remove(directory: int, name: str) -> bool:
     return True
 
 
-def _remove_tree(directory: int, name: str) -> None:
-    with closing(os.open(name, DIRECTORY, dir_fd=directory)) as inner:
-        with os.scandir(inner) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for child, is_directory in found:
-            if is_directory:
-                _remove_tree(inner, child)
-            else:
-                os.unlink(child, dir_fd=inner)
-    os.rmdir(name, dir_fd=directory)
+def _remove_tree(directory: int, name: str) -> OSError | None:
+    """Remove what can be removed; the first error, or ``None`` if it is gone."""
+    errors: list[OSError] = []
+
+    def enter(opened: int) -> list[str]:
+        deeper = []
+        with os.scandir(opened) as entries:
+            found = list(entries)
+        for entry in found:
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    deeper.append(entry.name)
+                else:
+                    os.unlink(entry.name, dir_fd=opened)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                errors.append(error)
+        return deeper
+
+    def leave(parent: int, entry: str) -> None:
+        try:
+            os.rmdir(entry, dir_fd=parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            errors.append(error)
+
+    walk(directory, name, enter, leave, errors)
+    return errors[0] if errors else None
 
 
-def remove_tree(path: str) -> None:
+class _Entered(NamedTuple):
+    """A directory that the walk is in: its name, its identity, and what is still to be entered."""
+
+    name: str
+    identity: tuple[int, int]
+    deeper: list[str]
+
+
+def walk(
+    directory: int,
+    name: str,
+    enter: Callable[[int], list[str]],
+    leave: Callable[[int, str], None],
+    errors: list[OSError] | None = None,
+) -> None:
+    """Walk the tree ``name`` in an open ``directory``, however deep users have made it.
+
+    ``enter`` gets each open directory, and returns the names of its directories to be walked;
+    ``leave`` gets the open parent and the name of a directory that was walked. Follows no link, and
+    keeps one directory open: it goes up by ``..``, and makes sure that it gets to where it came
+    from. Directories that can't be entered are left at once, and added to ``errors``; without
+    ``errors`` their ``OSError`` is raised.
+    """
+    stack: list[_Entered] = []
+    current = os.dup(directory)
+    try:
+        waiting = [name]
+        while waiting or stack:
+            if waiting:
+                entry = waiting.pop()
+                try:
+                    inner = os.open(entry, DIRECTORY, dir_fd=current)
+                except OSError as error:
+                    if errors is None:
+                        raise
+                    if not isinstance(error, FileNotFoundError):
+                        errors.append(error)
+                    leave(current, entry)
+                    continue
+                stack.append(_Entered(entry, _identity(current), waiting))
+                os.close(current)
+                current = inner
+                waiting = _listed(enter, current, errors)
+                continue
+            entered = stack.pop()
+            above = os.open("..", DIRECTORY, dir_fd=current)
+            os.close(current)
+            current = above
+            if _identity(current) != entered.identity:
+                raise OSError(errno.ESTALE, "the directory was moved meanwhile", entered.name)
+            leave(current, entered.name)
+            waiting = entered.deeper
+    finally:
+        os.close(current)
+
+
+def _listed(
+    enter: Callable[[int], list[str]], opened: int, errors: list[OSError] | None
+) -> list[str]:
+    try:
+        return enter(opened)
+    except OSError as error:
+        if errors is None:
+            raise
+        errors.append(error)
+        return []
+
+
+def _identity(opened: int) -> tuple[int, int]:
+    status = os.fstat(opened)
+    return status.st_dev, status.st_ino
+
+
+def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory and everything below it, also files that are added meanwhile.
 
-    Raises ``OSError`` if that fails.
+    Raises ``OSError`` if that fails, or if there is no such directory.
     """
-    for left in reversed(range(_REMOVE_ROUNDS)):
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
+    path = os.fspath(path)
+    parent, name = os.path.split(path.rstrip("/"))
+    with closing(open_directory(parent or ".")) as directory:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+        for left in reversed(range(_REMOVE_ROUNDS)):
+            error = _remove_tree(directory, name)
+            if error is None:
+                return
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or not left:
-                raise
-        else:
-            return
+                error.filename = path
+                raise error
+
+
+def remove_tree_quietly(path: str | os.PathLike[str]) -> None:
+    """Remove what can be removed of a directory, if there is one."""
+    try:
+        remove_tree(path)
+    except OSError:
+        return

@@ -9,7 +9,6 @@ publication" in docs/format.md lists the steps, and what a crash leaves after ea
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
 from gobbler.fs.flush import Durability, flush_tree, raising_not_durable
 from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
+from gobbler.fs.removal import remove_tree
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Permissions, Summary, Usage, encode
 from gobbler.registry.journal import Intent, Journal
@@ -123,7 +123,7 @@ def _arrange(workspace: Workspace, publication: Publication, *, in_asset: bool) 
     inside = f"{asset}/{publication.key.version}"
     if in_asset and exists(asset):
         os.rename(inside, workspace.tree)
-        shutil.rmtree(asset)
+        remove_tree(asset)
     elif not in_asset and not exists(asset):
         # One rename shows both the asset and its version.
         os.mkdir(asset, DIRECTORY_MODE)

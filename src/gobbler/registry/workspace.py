@@ -32,7 +32,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -41,7 +40,7 @@ from gobbler.errors import Code, Fault
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
-from gobbler.fs.removal import remove_tree
+from gobbler.fs.removal import remove_tree, remove_tree_quietly
 from gobbler.model.names import INCOMING
 
 logger = logging.getLogger(__name__)
@@ -277,7 +276,7 @@ def _end(workspace: Workspace) -> None:
         except FileNotFoundError:
             pass  # this process was taken for dead, and another one has taken over
         except OSError:
-            shutil.rmtree(workspace.path, ignore_errors=True)
+            remove_tree_quietly(workspace.path)
             # The lease goes last: recovery finds the rest by it.
             if exists(workspace.path):
                 return

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
 from gobbler.fs.open import closing, open_directory, read_file
-from gobbler.fs.removal import is_older, remove
+from gobbler.fs.removal import is_older, remove, remove_tree_quietly
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import IndexUpdater
@@ -91,7 +90,7 @@ def clean_up(settings: Settings, metrics: Metrics) -> None:
         cleaned = Cleaned()
         try:
             task(settings, time.time(), cleaned)
-        except (GobblerError, OSError):
+        except Exception:
             cleaned.count(removed=False)
             logger.exception("could not clean up: %s", what)
         metrics.add("gobbler_cleanup_removed", cleaned.removed, what)
@@ -214,8 +213,8 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
-    except (GobblerError, OSError):
-        logger.exception("recovery failed")
+    except Exception:
+        logger.exception("recovery failed; the service tries again")
         return
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
@@ -233,7 +232,7 @@ def _remove_probes(settings: Settings, limit: float) -> None:
         if name.startswith(scratch.PREFIX):
             with suppress(FileNotFoundError):
                 if os.lstat(f"{incoming}/{name}").st_mtime < limit:
-                    shutil.rmtree(f"{incoming}/{name}", ignore_errors=True)
+                    remove_tree_quietly(f"{incoming}/{name}")
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:

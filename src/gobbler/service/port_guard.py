@@ -17,7 +17,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Misconfigured
+from gobbler.errors import Misconfigured, quoted
+from gobbler.fs.listeners import listeners
+from gobbler.fs.open import user_name
 
 _CREDENTIALS = struct.Struct("3i")
 """``struct ucred``: process, user, group."""
@@ -88,7 +90,13 @@ def check_address(host: str, port: int) -> None:
 
 def in_use(host: str, port: int) -> Misconfigured:
     """The error for an address at which another process listens, or is about to."""
+    found = next(listeners(port), None)
+    holder = "another process"
+    if found is not None:
+        process = found.process()
+        what = "a process" if process is None else f"process {process}"
+        holder = f"{what} of the account {quoted(user_name(found.user))}"
     return Misconfigured(
-        f"port {port} of {host} is in use by another process",
+        f"port {port} of {host} is in use by {holder}",
         hint="Choose another one with --port, or stop that process.",
     )

@@ -15,6 +15,7 @@ from gobbler.fs import acl
 from gobbler.fs.accounts import without_account
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.authorship import Authorship
+from gobbler.fs.filename_encoding import check_utf8
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import (
     REGISTRY_MODE,
@@ -164,6 +165,7 @@ def check_directories(settings: Settings) -> None:
     Raises :class:`~gobbler.errors.Misconfigured` if a service would be unsafe, or would not work
     at all. Other problems are logged.
     """
+    check_utf8()
     staging, registry = settings.places
     _heed(permissions(staging, registry))
     if os.path.isdir(f"{settings.staging}/{SPOOL}"):

@@ -173,7 +173,8 @@ class Transfers:
         them. Raises :class:`~gobbler.errors.Busy` if there is no place for it.
         """
         client, port = scope.get("client") or ("", 0)
-        ends = client, port, (scope.get("server") or ("", 0))[1]
+        # The server writes the ports as text.
+        ends = client, int(port), int((scope.get("server") or ("", 0))[1] or 0)
         async with self._places.one(client):
             size = part_size(min(self._free, BUDGET // 2 - self._reserved.get(client, 0)))
             reserved = (size - SMALLEST_PART) * PARTS_HELD

@@ -9,7 +9,6 @@ a moment, and keeps them if they get more done.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
+from gobbler.fs.removal import remove_tree_quietly
 from gobbler.model.progress import CancelToken, NoProgress, Progress, ProgressCounter
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
@@ -337,7 +337,7 @@ def _results(
     def give_up() -> None:
         if run_directories_path:
             remove_run_directories(run_directories_path)
-        shutil.rmtree(dispatcher.workspace.tree, ignore_errors=True)
+        remove_tree_quietly(dispatcher.workspace.tree)
 
     if light:
         yield from run_here(function, batches, cancel=dispatcher)

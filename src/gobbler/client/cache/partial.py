@@ -23,7 +23,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ from gobbler.client.download import SMALL_FILE
 from gobbler.client.notices import Waiting, notify
 from gobbler.client.optional_step import optional_step
 from gobbler.fs.lease import EXPIRY_SECONDS, Lease, acquire, take_over
+from gobbler.fs.removal import remove_tree_quietly
 
 ABANDONED_SECONDS = 30 * 24 * 3600
 """Seconds after which a scratch directory without a lock is abandoned."""
@@ -129,7 +129,7 @@ def _removed_at_the_end(scratch: Scratch) -> Iterator[Scratch]:
     try:
         yield scratch
     finally:
-        shutil.rmtree(scratch.path, ignore_errors=True)
+        remove_tree_quietly(scratch.path)
         if scratch._lease is not None:
             scratch._lease.close()
 
@@ -154,7 +154,7 @@ def _make(root: Path, name: str) -> Scratch | None:
         return None  # a process that waited too long for the lock has removed it
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree_quietly(path)
             raise
         return Scratch(root, path, None)  # recovered once it is old
     if lease is None:
@@ -252,7 +252,7 @@ def _salvage(left: Path) -> None:
     """Remove a scratch directory whose process is gone; keep its large parts."""
     for part in left.glob(f"{_PART}*"):
         _keep(left.parents[1], part)
-    shutil.rmtree(left, ignore_errors=True)
+    remove_tree_quietly(left)
 
 
 def partials(root: Path) -> list[Path]:

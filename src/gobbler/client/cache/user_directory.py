@@ -112,7 +112,7 @@ def user_directories(top: str) -> list[str]:
     """The directories of this user in the cache ``top``, without making one."""
     try:
         status = os.stat(top)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     if _is_private(status):
         return [top]
