@@ -213,7 +213,7 @@ def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
 ) -> None:
     with monkeypatch.context() as patch, new_workspace(registry) as made:
         Path(made.path, "record").write_text("{}")
-        patch.setattr(workspace.shutil, "rmtree", lambda *arguments, **options: None)
+        patch.setattr(workspace, "remove_tree_quietly", lambda path: None)
     assert len(left(registry)) == 2
     expected = inode(made.path)
     assert recovered(registry) == [expected]
@@ -228,13 +228,13 @@ def test_other_files_are_left_alone(registry: str) -> None:
 def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # With an intent, but without a tree, a change counts as committed.
     seen: list[bool] = []
-    real = workspace.shutil.rmtree
+    real = workspace.remove_tree_quietly
 
     def look(path: str, **options: bool) -> None:
         seen.append(os.path.exists(f"{path}/intent"))
         real(path, **options)
 
-    monkeypatch.setattr(workspace.shutil, "rmtree", look)
+    monkeypatch.setattr(workspace, "remove_tree_quietly", look)
     with new_workspace(registry) as made:
         Path(made.intent).write_text("{}")
         Path(made.tree).mkdir()

@@ -201,18 +201,15 @@ def _move(path: str, target: str) -> bool:
 def _resume(incoming: str, name: str, *, keep: bool) -> Workspace:
     directory = f"{incoming}/{name}"
     while True:
-        try:
+        with suppress(FileExistsError):
             os.mkdir(directory, DIRECTORY_MODE)
-        except FileExistsError:
-            earlier = _leased(directory)
-        else:
-            earlier = []
         with suppress(FileNotFoundError):  # an earlier attempt has just removed it
             workspace = _make(directory)
             break
     try:
-        for path in earlier:
-            _absorb(workspace, path)
+        for path in _leased(directory):  # only now that others see this one
+            if path != workspace.path:
+                _absorb(workspace, path)
         if not keep:
             while workspace.formers:
                 remove_tree(workspace.formers.pop())
@@ -303,7 +300,8 @@ def remove_if_empty(directory: str) -> None:
 def _remove_rest(directory: str) -> None:
     """Remove the directory of a resumable workspace that no attempt uses any more."""
     if _is_expired(os.path.basename(directory)):
-        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            remove_tree(directory)
     else:
         remove_if_empty(directory)
 
