@@ -82,9 +82,9 @@ def test_clients_that_do_not_read_cost_little(serving: Running, targets: tuple[s
 
 
 def test_who_does_not_read_gives_way_to_who_does(serving: Running) -> None:
-    """One client has four places for archives; without this, the fifth gets 503."""
+    """One client has 32 places for archives; without this, the next one gets 503."""
     with ExitStack() as open_clients:
-        for _ in range(4):
+        for _ in range(32):
             open_clients.enter_context(deaf(serving, "/archive/p/a/1.tar"))
         time.sleep(1)  # until they have their places; if not, this one comes before them
         got = requests.get(f"{serving.url}/archive/p/a/1.tar", timeout=60)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import Client
+from gobbler.client import Asset, Client, Job, Project, Version, VersionPath
 from gobbler.client.errors import error_from_answer
 from gobbler.client.testing import TestService
 
@@ -138,6 +138,24 @@ def test_reasons_of_a_service_are_escaped() -> None:
     error = error_from_answer(400, {"reason": f"no{EVIL}\nhint: run rm", "code": "x"})
     assert str(error) == ("no\\x1b]0;owned\\x07\\x1b[2J\\x9b5n\\u202e\\x0d\\x00\nhint: run rm")
     assert error_from_answer(400, {"reason": ["a", ("b",)]}).reason == ""
+
+
+def test_objects_from_a_service_show_nothing_that_a_terminal_obeys() -> None:
+    client = Client("http://user:secret@127.0.0.1:1", registry="/nowhere")
+    project = Project(client._reader, f"<script>{EVIL}")
+    for thing in (
+        project,
+        Asset(project, EVIL),
+        Version(Asset(project, EVIL), EVIL),
+        VersionPath(Version(Asset(project, EVIL), EVIL), EVIL),
+        client.jobs[f"1-{EVIL}"],
+        client,
+    ):
+        html = getattr(thing, "_repr_html_", str)()
+        for text in (repr(thing), html) if not isinstance(thing, Job) else (repr(thing),):
+            assert text.isprintable(), text
+            assert "secret" not in text
+        assert "<script>" not in html
 
 
 def gobbler(*words: object, **options: object) -> subprocess.CompletedProcess[bytes]:

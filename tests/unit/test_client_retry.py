@@ -6,7 +6,12 @@ import pytest
 
 from gobbler.client.errors import NoAnswer, RequestFailed, TooSlow, request_failed
 from gobbler.client.parallel import Stop
-from gobbler.client.retry import call_with_retries
+from gobbler.client.retry import (
+    POLL_FIRST_PAUSE,
+    POLL_LONGEST_PAUSE,
+    call_with_retries,
+    next_poll_pause,
+)
 from gobbler.errors import Cancelled, Code, Unreachable
 
 
@@ -70,3 +75,15 @@ def test_nobody_waits_for_what_nobody_wants():
     stop.set()
     with pytest.raises(Cancelled):
         Service(NoAnswer("away")).ask(stop=stop)
+
+
+def test_polls_of_a_long_job_become_rare() -> None:
+    """A short job is seen to end at once; of a long one, a wait is a small part of its time."""
+    moment, pause, polls = 0.0, POLL_FIRST_PAUSE, []
+    while moment < 3600:
+        moment += pause
+        polls.append((moment, pause))
+        pause = next_poll_pause(pause)
+    assert all(pause <= max(0.15, moment / 3) for moment, pause in polls)
+    assert polls[-1][1] == POLL_LONGEST_PAUSE
+    assert len(polls) < 1000

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from gobbler.client.errors import RequestRefused
 from gobbler.client.registry_reader import RegistryReader
-from gobbler.errors import Refused
+from gobbler.errors import Refused, printable
 from gobbler.model.names import check_name
 
 
@@ -27,7 +27,7 @@ class Handle:
         return self._address
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._address} at {self._reader.connection}>"
+        return printable(f"<{type(self).__name__} {self._address} at {self._reader.connection}>")
 
     def _repr_html_(self) -> str:
         return html_of(self, self._address, self._reader.connection)
@@ -71,7 +71,7 @@ def names_of(handles: Iterable[_Named]) -> list[str]:
 
 def html_of(thing: object, what: object, connection: object, *facts: str) -> str:
     """The HTML of ``thing`` for a notebook: escapes all text, and reads nothing."""
-    lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(str(what))}</code>"]
-    lines.append(f"at <code>{html.escape(str(connection))}</code>")
-    lines += [html.escape(fact) for fact in facts]
+    lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(printable(str(what)))}</code>"]
+    lines.append(f"at <code>{html.escape(printable(str(connection)))}</code>")
+    lines += [html.escape(printable(fact)) for fact in facts]
     return "<div>" + "<br>".join(lines) + "</div>"

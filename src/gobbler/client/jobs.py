@@ -18,8 +18,8 @@ import msgspec
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.notices import notify_of_answer
-from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_LONGEST_PAUSE, next_poll_pause
-from gobbler.errors import GobblerError, Missing
+from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_SHORT_PAUSE, next_poll_pause
+from gobbler.errors import GobblerError, Missing, printable
 from gobbler.fs.clock import time_at
 from gobbler.fs.open import READ, closing, read_all
 from gobbler.model.jobs import (
@@ -136,7 +136,8 @@ class Job:
 
     def __repr__(self) -> str:
         """The name, and the state that was read last; nothing is read."""
-        return f"<Job {self.name}: {'unknown' if self._last is None else self._last.state}>"
+        state = "unknown" if self._last is None else self._last.state
+        return printable(f"<Job {self.name}: {state}>")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and self.name == other.name and self._reader == other._reader
@@ -200,7 +201,8 @@ class Job:
                     f"job {self.name} did not end within {timeout:g} seconds",
                     hint=f"It continues. See its state with: gobbler jobs show {self.name}",
                 )
-            pause(seconds)
+            left = seconds if deadline is None else deadline - time.monotonic()
+            pause(max(0.0, min(seconds, left)))
             seconds = next_poll_pause(seconds)
             state = self._visible_state()
         report.update(state)
@@ -217,7 +219,7 @@ class Job:
             except Missing:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(POLL_LONGEST_PAUSE)
+                time.sleep(POLL_SHORT_PAUSE)
 
     def cancel(self) -> JobState:
         """Cancel the job, wait until the service has rolled it back, and return its state.

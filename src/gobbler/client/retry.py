@@ -32,7 +32,10 @@ RETRY_FIRST_PAUSE = 0.5
 RETRY_LONGEST_PAUSE = 10.0
 
 POLL_FIRST_PAUSE = 0.02
-POLL_LONGEST_PAUSE = 0.5
+POLL_LONGEST_PAUSE = 5.0
+
+POLL_SHORT_PAUSE = 0.5
+"""Seconds up to which the pauses grow quickly; then each wait grows by a twentieth."""
 
 TEMPORARY = frozenset({Code.STOPPING})
 """Codes of a service that has rolled the request back; send it again."""
@@ -45,7 +48,8 @@ def read_pause(failed: int) -> float:
 
 def next_poll_pause(seconds: float) -> float:
     """The pause after one of ``seconds`` between two polls of a job."""
-    return min(seconds * 1.3, POLL_LONGEST_PAUSE)
+    growth = 1.3 if seconds < POLL_SHORT_PAUSE else 1.05
+    return min(seconds * growth, POLL_LONGEST_PAUSE)
 
 
 def is_temporary(error: GobblerError) -> bool:

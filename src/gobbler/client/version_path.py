@@ -18,7 +18,7 @@ from gobbler.client.errors import NotThere
 from gobbler.client.handle import html_of
 from gobbler.client.ranges import BUFFER_BYTES, FileChanged, RangesFile
 from gobbler.client.registry_reader import RegistryReader
-from gobbler.errors import Code, Missing, Refused, quoted
+from gobbler.errors import Code, Missing, Refused, printable, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry
 
@@ -148,7 +148,7 @@ class VersionPath:
         return self._path
 
     def __repr__(self) -> str:
-        return f"<VersionPath {self._path} in {self.version}>"
+        return printable(f"<VersionPath {self._path} in {self.version}>")
 
     def _repr_html_(self) -> str:
         return html_of(self, self._path, self.version)

@@ -24,7 +24,7 @@ from gobbler.client.cache.placement import (
 from gobbler.client.cache.records import Records
 from gobbler.client.cache.user_directory import UserDirectory, is_own_directory, is_own_file
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
-from gobbler.client.errors import request_failed
+from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.expected import (
     NOTHING,
     ContentMismatch,
@@ -109,12 +109,7 @@ class Cache:
             try:
                 fingerprint, known = self._listed(key, overwrite=overwrite)
             except Missing as error:
-                raise request_failed(
-                    Missing.status,
-                    f"version {quoted(key.path)} is not in the registry",
-                    code=Code.VERSION_NOT_FOUND,
-                    hint=f"List what is there: gobbler ls {key.of_asset}",
-                ) from error
+                raise _no_version(key) from error
             return fingerprint, known.manifest
 
     def find_content(self, entry: Entry) -> str | None:
@@ -229,11 +224,17 @@ class Cache:
         with self._opened():
             known = self._expected(path, overwrite=overwrite)
             key = version_of(path)
-            if key is not None and key.path == path and not known.version:
-                RemoteSource(self._http).walk(path)  # raises if it is not there
-                check_complete(path, "", is_local=False)
             try:
+                if key is not None and key.path == path and not known.version:
+                    RemoteSource(self._http).walk(path)  # raises if it is not there
+                    check_complete(path, "", is_local=False)
                 target = self._directory(path, known, overwrite, concurrent, progress)
+            except (Unreachable, Missing):
+                raise
+            except RequestFailed as error:
+                if key is None or known.version:
+                    raise
+                raise _no_version(key) from error  # the Go service fails to list what is gone
             except Fault as error:
                 if error.code not in (Code.CONTENT_MISMATCH, Code.CONTENT_CHANGED):
                     raise
@@ -332,6 +333,15 @@ class Cache:
                 with contextlib.suppress(OSError):
                     flush_file(Path(file))
                     self._objects.add([(file, entry)])
+
+
+def _no_version(key: VersionKey) -> RequestFailed:
+    return request_failed(
+        Missing.status,
+        f"version {quoted(key.path)} is not in the registry",
+        code=Code.VERSION_NOT_FOUND,
+        hint=f"List what is there: gobbler ls {key.of_asset}",
+    )
 
 
 def _read(path: str) -> tuple[Fingerprint, bytes]:

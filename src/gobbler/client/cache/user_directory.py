@@ -19,15 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import grp
 import os
-import pwd
 import secrets
 import stat
 from collections.abc import Iterator
 from itertools import islice
 
 from gobbler.client.parallel import ForkSafeLock
+from gobbler.fs.authorship import is_private_group
 from gobbler.fs.open import DIRECTORY
 
 _SELF = "/proc/self/fd"
@@ -129,17 +128,7 @@ def _is_private(status: os.stat_result) -> bool:
     """Whether only this user can write in the directory with this ``status``."""
     if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
         return False
-    return not status.st_mode & stat.S_IWGRP or _is_private_group(status.st_gid)
-
-
-def _is_private_group(gid: int) -> bool:
-    """Whether the group is that which many systems make for each user: of one name and member."""
-    try:
-        account, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    is_named = account.pw_gid == gid and group.gr_name == account.pw_name
-    return is_named and set(group.gr_mem) <= {account.pw_name}
+    return not status.st_mode & stat.S_IWGRP or is_private_group(status.st_gid, os.geteuid())
 
 
 def _open_shared(top: str) -> tuple[str, int]:

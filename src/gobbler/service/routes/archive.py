@@ -80,7 +80,7 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
 
 
-SHARES = Shares(places=8, each=4, reserved=1, waiting=64)
+SHARES = Shares(places=64, each=32, reserved=8, waiting=256)
 """The archives that one HTTP worker sends at a time; a user is the address of a client."""
 
 PATIENCE = 30.0
