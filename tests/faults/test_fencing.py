@@ -12,19 +12,23 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gobbler.errors import GobblerError
+from gobbler.errors import GobblerError, Missing
 from gobbler.fs import lease
 from gobbler.fs.flush import Durability
 from gobbler.fs.lease import Holder, this_process
 from gobbler.registry.recovery import remove_workspace
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import new_workspace_name
+from gobbler.service import job_runner
 
 from .checks import complete, report
 from .effects import Effect, intercepted
 from .operations import Operation
 from .sampling import sampled
+from .spooling import SCENES, Scene, problems, state, work
 from .test_kills import changes
+from .test_spool import a_world
+from .test_spool import changes as spool_changes
 from .world import Observer, World, violations
 
 
@@ -124,3 +128,30 @@ def test_whoever_comes_back_changes_nothing(
         wrong += [f"{operation.name}, stopped before {effect}: {problem}" for problem in found]
         world.remove()
     report(wrong)
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=str)
+def test_a_worker_that_comes_back_does_not_answer(
+    scene: Scene, worlds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_runner, "RETRY_PAUSE", 0)
+    wrong: list[str] = []
+    for effect in sampled(spool_changes(worlds, scene), scene.name):
+        world = a_world(worlds, scene, "world")
+        stopped = Stopped(world, effect.change, lambda: work(world))  # noqa: B023 - see above
+        with others_seem_dead():
+            work(world)
+        before = as_answered(world)
+        stopped.come_back()
+        found = [] if as_answered(world) == before else ["the answer is another now"]
+        work(world)
+        found += problems(world, scene) + violations(world)
+        wrong += [f"{scene.name}, stopped before {effect}: {problem}" for problem in found]
+    report(wrong)
+
+
+def as_answered(world: World) -> object:
+    try:
+        return state(world).answer
+    except Missing:
+        return None
