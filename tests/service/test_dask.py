@@ -117,7 +117,7 @@ def test_a_worker_is_killed_and_another_hangs_in_mid_upload(
         check_links(service, files)
         wait_for("nothing that is left behind", lambda: not place.incoming())
         assert "batches run in the Dask cluster" in service.output()
-        assert "this process" not in service.output(), "the workers did it all"
+        assert "instead of the Dask cluster" not in service.output(), "it was used to the end"
         assert service.terminate() == 0, service.output()
 
 

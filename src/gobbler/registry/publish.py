@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from gobbler.errors import Fault, GobblerError, Missing, quoted
@@ -26,7 +26,7 @@ from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import count_usage, find_latest, log_skipped, present_latest
+from gobbler.registry.usage import count_usage, find_latest, present_latest
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import usage_of
 
@@ -90,7 +90,8 @@ def _try_to_publish(
     key = publication.key
     in_asset = registry.has(key.of_asset.path)
     if in_asset and not publication.summary.on_probation:
-        present_latest(registry, key.of_asset)  # for its warnings
+        with suppress(GobblerError, OSError):
+            present_latest(registry, key.of_asset)  # for its warnings
     _arrange(workspace, publication, in_asset=in_asset)
     journal = Journal(registry, workspace, marked=False)
     if in_asset:
@@ -235,7 +236,12 @@ def _change_latest(registry: Registry, removal: Removal, asset: AssetKey, journa
     if present is not None and present not in gone:
         return
     # Damage of another version is no reason to keep this one.
-    best = find_latest(registry, asset, without=removal.versions[0], skip=log_skipped)
+    try:
+        best = find_latest(registry, asset, without=removal.versions[0], skip_damaged=True)
+    except GobblerError:
+        if not removal.force:
+            raise
+        best = None  # rather no latest version than a removed one
     if best is not None:
         journal.write("latest", encode(Latest(best.version)), asset.latest)
     elif present is not None:

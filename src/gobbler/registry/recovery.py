@@ -9,10 +9,10 @@ import logging
 import os
 from contextlib import closing, suppress
 
-from gobbler.errors import Code, Fault, GobblerError, Missing, quoted
+from gobbler.errors import GobblerError, Missing
 from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.open import read_file
-from gobbler.model.names import INCOMING, VersionKey
+from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
 from gobbler.registry.consume import resume_consume
 from gobbler.registry.draft import remove_abandoned_drafts
@@ -20,7 +20,7 @@ from gobbler.registry.journal import Intent, is_committed, roll_forward
 from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import publish_log
 from gobbler.registry.registry import Registry
-from gobbler.registry.usage import log_skipped, update_latest, update_usage
+from gobbler.registry.usage import update_latest, update_usage
 from gobbler.registry.workspace import (
     Workspace,
     abandoned_attempts,
@@ -111,16 +111,9 @@ def _follow_up(registry: Registry, workspace: Workspace, intent: Intent) -> None
     for project in intent.recount:
         if registry.has(project):
             update_usage(registry, workspace, project)
-    unread: list[str] = []
-
-    def skip(version: VersionKey, error: GobblerError | OSError) -> None:
-        log_skipped(version, error)
-        if not (isinstance(error, GobblerError) and error.code == Code.DAMAGED_RECORD):
-            unread.append(version.path)
-
     if intent.latest and registry.has(key.of_asset.path):
         with changing_asset(registry, key.of_asset):
-            update_latest(registry, workspace, key.of_asset, skip=skip)
+            update_latest(registry, workspace, key.of_asset, skip_damaged=True)
     publish_log(registry, workspace)
     if intent.adopted and registry.has(key.path):
         own = [
@@ -129,9 +122,3 @@ def _follow_up(registry: Registry, workspace: Workspace, intent: Intent) -> None
             if entry.link is None and not entry.is_directory
         ]
         resume_consume(intent.staging, intent.source, registry.path(key.path), own)
-    if unread:  # it may have been for a moment only: the next recovery computes it again
-        raise Fault(
-            f"could not read the summary of {', '.join(map(quoted, unread[:3]))}; the latest "
-            f"version of {key.of_asset} may be wrong",
-            code=Code.IO_ERROR,
-        )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.errors import GobblerError, quoted
+from gobbler.errors import Code, GobblerError, quoted
 from gobbler.fs.atomic_write import replace
 from gobbler.model.names import AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Summary, Usage, encode, parse_time
@@ -50,27 +50,17 @@ def finish_order(summary: Summary, published: int) -> tuple[int, int]:
     return 0 if moment is None else int(moment.timestamp()), published
 
 
-Skip = Callable[[VersionKey, GobblerError | OSError], None]
-"""Takes a version whose summary can't be read, and the error."""
-
-
-def log_skipped(key: VersionKey, error: GobblerError | OSError) -> None:
-    """Log that a version does not count for the latest one."""
-    logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
-
-
 def find_latest(
     registry: Registry,
     asset: AssetKey,
     *,
     without: VersionKey | None = None,
-    skip: Skip | None = None,
+    skip_damaged: bool = False,
 ) -> VersionKey | None:
     """The version of an asset that finished last, without those on probation.
 
-    A directory without a summary is no version: another service may have left it. A version
-    whose summary can't be read is given to ``skip``, with the error; without ``skip``, the error
-    is raised.
+    A directory without a summary is no version: another service may have left it. With
+    ``skip_damaged``, neither is one whose summary can't be read: the log names it.
     """
     finished: dict[VersionKey, tuple[int, int]] = {}
     for key in registry.versions(asset):
@@ -78,10 +68,11 @@ def find_latest(
             continue
         try:
             time_of_this = finish_time(registry, key)
-        except (GobblerError, OSError) as error:
-            if skip is None:
+        except GobblerError as error:
+            # Any other error may be gone the next time.
+            if not skip_damaged or error.code is not Code.DAMAGED_RECORD:
                 raise
-            skip(key, error)
+            logger.warning("%s does not count for the latest version: %s", quoted(key.path), error)
             continue
         if time_of_this is not None:
             finished[key] = time_of_this
@@ -106,7 +97,7 @@ def present_latest(registry: Registry, asset: AssetKey) -> tuple[int, int] | Non
         key, finish = asset.version(name), finish_time(registry, asset.version(name))
     except (GobblerError, OSError) as error:
         logger.warning("the record of the latest version of %s does not count: %s", asset, error)
-        best = find_latest(registry, asset, skip=log_skipped)
+        best = find_latest(registry, asset, skip_damaged=True)
         if best is None:
             return None
         key, finish = best, finish_time(registry, best)
@@ -134,13 +125,13 @@ def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:
 
 
 def update_latest(
-    registry: Registry, workspace: Workspace, asset: AssetKey, *, skip: Skip | None = None
+    registry: Registry, workspace: Workspace, asset: AssetKey, *, skip_damaged: bool = False
 ) -> str | None:
     """Recompute the latest version of an asset, and record it; its name, if there is one.
 
-    ``skip``: see :func:`find_latest`. The caller holds the asset's lock.
+    ``skip_damaged``: see :func:`find_latest`. The caller holds the asset's lock.
     """
-    best = find_latest(registry, asset, skip=skip)
+    best = find_latest(registry, asset, skip_damaged=skip_damaged)
     if best is None:
         with suppress(FileNotFoundError):
             os.unlink(registry.path(asset.latest))

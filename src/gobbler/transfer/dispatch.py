@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -26,6 +27,7 @@ from gobbler.transfer.batch import (
     remove_run_directories,
     run_directories,
 )
+from gobbler.transfer.straggler import Stragglers
 
 MAX_BATCH_FILES = 1000
 """Largest number of files in a batch."""
@@ -83,6 +85,13 @@ BYTES_PER_FILE = 64 * 1024
 def amount(files: int, size: int) -> float:
     """The work of ``files`` of ``size`` bytes together, in files."""
     return files + size / BYTES_PER_FILE
+
+
+def work_of(batch: object) -> float:
+    """The work of a batch, as far as its sizes are known."""
+    files = getattr(batch, "files", {})
+    sizes = [file if isinstance(file, int) else getattr(file, "size", 0) for file in files.values()]
+    return max(1.0, amount(len(sizes), sum(sizes)))
 
 
 class ConcurrencyTuner:
@@ -202,6 +211,7 @@ def run_all(
     tuner = None if isinstance(executor, RemoteExecutor) else ConcurrencyTuner(width)
     ready: list[R] = []
     ended = 0.0
+    late: Stragglers[R] | None = Stragglers() if tuner is None else None
     try:
         while True:
             cancel.check()
@@ -211,7 +221,12 @@ def run_all(
             wanted = width + 1 if tuner is None else tuner.at_a_time
             for batch in islice(waiting, max(0, wanted - len(running))):
                 counter = ProgressCounter()
-                running[executor.submit(function, batch, counter)] = counter
+                future = executor.submit(function, batch, counter)
+                running[future] = counter
+                if late is not None:
+                    late.begin(future, work_of(batch), partial(function, batch, NoProgress()))
+            if late is not None:
+                running.update({twin: ProgressCounter() for twin in late.run_again()})
             yield from ready
             files, size = _progress_of(running)
             if (files, size) != reported:
@@ -220,10 +235,16 @@ def run_all(
             if not running:
                 return
             done, _ = wait(running, timeout=DISPATCH_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            ready = [future.result() for future in done]
+            ready = []
             for future in done:
+                if future not in running:
+                    continue  # its twin ended at the same moment
+                ready.append(future.result())
                 counter = running.pop(future)
                 ended += amount(counter.files, counter.bytes)
+                if late is not None and (twin := late.end(future)) is not None:
+                    running.pop(twin, None)
+                    twin.cancel()
     except BaseException:
         give_up()
         for future in running:
@@ -231,6 +252,9 @@ def run_all(
         is_remote = isinstance(executor, RemoteExecutor)
         wait(running, timeout=REMOTE_CANCEL_SECONDS if is_remote else None)
         raise
+    finally:
+        if late is not None:
+            late.close()
 
 
 def _progress_of(running: Mapping[Future[R], ProgressCounter]) -> tuple[int, int]:

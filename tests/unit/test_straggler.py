@@ -1,0 +1,71 @@
+"""A batch whose worker hangs is run again, and the first result counts."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+
+from gobbler.model.progress import NeverCancelled, NoProgress, Progress
+from gobbler.transfer import straggler
+from gobbler.transfer.dispatch import RemoteExecutor, run_all
+
+
+class Hanging(RemoteExecutor):
+    """Runs each batch at once, except those that hang for ever."""
+
+    def __init__(self, *hung: int) -> None:
+        self.hung = hung
+        self.futures: dict[int, Future[Any]] = {}
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if args[0] not in self.hung:
+            future.set_result(fn(*args))
+        self.futures[args[0]] = future
+        return future
+
+
+def test_a_long_batch_has_the_time_that_its_work_takes() -> None:
+    now = 0.0
+    late: straggler.Stragglers[int] = straggler.Stragglers(lambda: now)
+    quick, long, hung = Future[int](), Future[int](), Future[int]()
+    late.begin(quick, 10.0, lambda: 1)
+    late.begin(long, 1000.0, lambda: 2)
+    late.begin(hung, 10.0, lambda: 3)
+    now = 10.0
+    assert late.end(quick) is None
+    assert late.run_again() == []
+    now = 41.0
+    (twin,) = late.run_again()
+    assert twin.result() == 3
+    assert late.run_again() == []
+    assert late.end(twin) is hung
+    late.close()
+
+
+def twice(batch: int, progress: Progress) -> int:
+    del progress
+    return 2 * batch
+
+
+@pytest.mark.parametrize("width", [1, 20])
+@pytest.mark.parametrize("hung", [(), (0,), (3, 7), tuple(range(10))])
+def test_all_results_come_once(
+    monkeypatch: pytest.MonkeyPatch, hung: tuple[int, ...], width: int
+) -> None:
+    monkeypatch.setattr(straggler, "STRAGGLER_SECONDS", 0.0)
+    monkeypatch.setattr(straggler, "STRAGGLER_FACTOR", 0.0)
+    executor = Hanging(*hung)
+    results = run_all(
+        executor,
+        width,
+        twice,
+        range(10),
+        progress=NoProgress(),
+        cancel=NeverCancelled(),
+        give_up=lambda: None,
+    )
+    assert sorted(results) == [2 * batch for batch in range(10)]
+    assert all(executor.futures[batch].cancelled() for batch in hung)
