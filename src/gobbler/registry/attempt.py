@@ -17,6 +17,7 @@ token, and renames it to ``answer``. Without its token, it can't. This relies on
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -44,8 +45,13 @@ class Attempt:
         self._token = f"{self._directory}/{unique_name()}{ATTEMPT_SUFFIX}"
         self._answer = f"{self._directory}/{ANSWER}"
 
-    def begin(self) -> None:
-        """Supersede all earlier attempts."""
+    def begin(self, is_next: Callable[[], bool]) -> None:
+        """Supersede all earlier attempts.
+
+        ``is_next`` tells whether the job's record still is where this attempt has put it. A later
+        attempt moves the record before it begins here, so of two attempts one finds the other.
+        Raises :class:`Superseded`.
+        """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         while True:
             with suppress(FileExistsError):
@@ -53,6 +59,9 @@ class Attempt:
             with suppress(FileNotFoundError):  # an earlier attempt has just removed it
                 os.close(os.open(self._token, flags, PRIVATE_FILE_MODE))
                 break
+        if not is_next():
+            self.withdraw()
+            raise Superseded
         for name in os.listdir(self._directory):
             path = f"{self._directory}/{name}"
             if name.endswith(ATTEMPT_SUFFIX) and path != self._token:
@@ -83,9 +92,14 @@ class Attempt:
         except FileNotFoundError:
             raise Superseded from None
 
-    def end(self) -> None:
-        """Remove what is left of the attempt."""
-        for path in (self._token, self._answer):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+    def withdraw(self) -> None:
+        """Leave the job to others."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._token)
         remove_if_empty(self._directory)
+
+    def end(self) -> None:
+        """Remove what is left of a job that is answered."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._answer)
+        self.withdraw()

@@ -133,6 +133,7 @@ class JobRunner:
         try:
             self._run(record, monitor, attempt)
         except Superseded:
+            monitor.attempt.withdraw()
             logger.info("job %s: another worker has taken it over", quoted(record.job))
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
@@ -151,7 +152,7 @@ class JobRunner:
             self._spool.answers.complete(record.state())
             self._end(record, monitor, attempt)
             return
-        monitor.attempt.begin()
+        monitor.attempt.begin(lambda: self._spool.records.has_begun(record.job, attempt))
         if not self._spool.records.is_cancelled(record.job):
             self._spool.answers.write_state(monitor.state)
         answer = monitor.attempt.earlier_answer()
