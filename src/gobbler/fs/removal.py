@@ -111,8 +111,9 @@ def walk(
     ``enter`` gets each open directory, and returns the names of its directories to be walked;
     ``leave`` gets the open parent and the name of a directory that was walked. Follows no link, and
     keeps one directory open: it goes up by ``..``, and makes sure that it gets to where it came
-    from. The directory above the tree, such as staging, need not be readable. Directories that can't be entered are left at once, and added to ``errors``; without
-    ``errors`` their ``OSError`` is raised.
+    from. ``directory`` itself, such as staging, need not be readable. Directories that can't be
+    entered are left at once, and added to ``errors``; without ``errors`` their ``OSError`` is
+    raised.
     """
     stack: list[_Entered] = []
     current = os.dup(directory)

@@ -15,8 +15,8 @@ from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import (
     account_name,
     closing,
-    exists,
     enter_directory,
+    exists,
     open_users_file,
     read_all,
     read_file,
