@@ -13,7 +13,7 @@ from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.directories import make_directories
 from gobbler.fs.hash import FICLONE
-from gobbler.fs.open import DIRECTORY, Beneath, closing, kind_of, open_directory
+from gobbler.fs.open import DIRECTORY, Beneath, closing, enter_directory, kind_of, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.fs.removal import remove
 from gobbler.fs.space import check_space
@@ -50,7 +50,7 @@ def export(source: str, destination: str) -> str:
         else:
             parent, name = os.path.split(destination)
             make_directories(parent)
-            with closing(open_directory(parent)) as directory:
+            with closing(enter_directory(parent)) as directory:
                 _make(source, directory, name, destination, is_file=is_file)
     return destination
 
