@@ -96,7 +96,9 @@ def check_reported(text: str) -> None:
     assert "Permission denied" in text
 
 
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize(
+    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
+)
 def test_validating_everything_goes_on(site: Site, remote: list[str]) -> None:
     code, out, _ = site.run("validate", "--all", "--restart", "--json", *remote)
     assert code == 3  # there is a version that is half done
@@ -138,7 +140,9 @@ def test_repairing_everything_goes_on(site: Site, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["probation", "list"], ["delete", "p", "--dry-run"]])
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize(
+    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
+)
 def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -150,7 +154,9 @@ def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str
 @pytest.mark.parametrize(
     "words", [["ls"], ["ls", "p"], ["ls", "p/a"], ["tree", "p"], ["usage"], ["show", "p/a"]]
 )
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize(
+    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
+)
 def test_looking_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -270,7 +276,9 @@ def damaged(site: Site) -> Iterator[list[str]]:
         foreign.remove(site.registry / name)
 
 
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize(
+    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
+)
 def test_damaged_records_hide_nothing_else(
     site: Site, damaged: list[str], remote: list[str]
 ) -> None:
