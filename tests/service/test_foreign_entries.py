@@ -84,6 +84,9 @@ def _site(top: Path, *, is_indexed: bool) -> Iterator[Site]:
         yield Site(service, place.registry, home)
 
 
+NOT_MOUNTED = ["--registry=/nowhere/at/all"]
+"""Hides the registry from a command, so that it reads over HTTP."""
+
 OURS = {f"{project}/a/{version}" for project in "pq" for version in ("1", "2", "3", "beta")}
 
 REPORTED = ("lost+found", "p/lost+found", ".snapshot", ".Trash-1000", r"bad\x1bname", "latin-")
@@ -96,9 +99,7 @@ def check_reported(text: str) -> None:
     assert "Permission denied" in text
 
 
-@pytest.mark.parametrize(
-    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
-)
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_validating_everything_goes_on(site: Site, remote: list[str]) -> None:
     code, out, _ = site.run("validate", "--all", "--restart", "--json", *remote)
     assert code == 3  # there is a version that is half done
@@ -140,9 +141,7 @@ def test_repairing_everything_goes_on(site: Site, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["probation", "list"], ["delete", "p", "--dry-run"]])
-@pytest.mark.parametrize(
-    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
-)
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -154,9 +153,7 @@ def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str
 @pytest.mark.parametrize(
     "words", [["ls"], ["ls", "p"], ["ls", "p/a"], ["tree", "p"], ["usage"], ["show", "p/a"]]
 )
-@pytest.mark.parametrize(
-    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
-)
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_looking_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -276,9 +273,7 @@ def damaged(site: Site) -> Iterator[list[str]]:
         foreign.remove(site.registry / name)
 
 
-@pytest.mark.parametrize(
-    "remote", [[], ["--registry=/nowhere/at/all"]], ids=["mounted", "over HTTP"]
-)
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_damaged_records_hide_nothing_else(
     site: Site, damaged: list[str], remote: list[str]
 ) -> None:
