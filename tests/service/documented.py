@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import re
 import subprocess
 import sys
@@ -17,6 +16,8 @@ from typing import NamedTuple
 from gobbler.client import Client
 from gobbler.client.testing import ReservedPort, TestService
 
+from .processes import own_name
+
 ROOT = Path(__file__).parents[2]
 
 PATIENCE = 120
@@ -27,6 +28,10 @@ _BLOCK = re.compile(
     r"^ *```(?P<kind>\w+)\n(?P<code>.*?)^ *```$",
     re.DOTALL | re.MULTILINE,
 )
+
+
+SERVE = re.compile(r"^gobbler serve (?:.*\\\n)*.*$", re.MULTILINE)
+"""A command that ends only when it is stopped, with all its lines."""
 
 
 @dataclass(frozen=True)
@@ -80,15 +85,21 @@ class Place:
             "/data/staging": self._service.staging,
             "/data/registry": self._service.registry,
             "~/berlin.csv": str(self.home / "berlin.csv"),
+            "--user gobbler": f"--user {own_name()}",
+            "-o gobbler": f"-o {own_name()}",
+            "/var/lib/gobbler": str(top / "state"),
         }
         self._environment = {
             "LC_ALL": "C.UTF-8",
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": f"{top}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.home),
-            "USER": pwd.getpwuid(os.geteuid()).pw_name,
+            "USER": own_name(),
             "SLURM_JOB_ID": "4711",
             "XDG_CONFIG_DIRS": str(top / "site"),
         }
+        # Whoever runs the tests has made the directories, and need not become anybody else.
+        (top / "sudo").write_text('#!/bin/sh\nexec "$@"\n')
+        (top / "sudo").chmod(0o755)
         self._make()
 
     def _make(self) -> None:
@@ -120,9 +131,19 @@ class Place:
             # What a page has shown before holds on.
             code = f"from gobbler.client import Client\nclient = Client()\n{code}"
             command = [sys.executable, "-c", code]
+        elif SERVE.search(code):
+            return self._serve(code)
         else:
             command = ["bash", "-euo", "pipefail", "-c", code]
         return self._run(command)
+
+    def _serve(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Run a service that a block starts, beside the one that is there, until it answers."""
+        with ReservedPort() as port:
+            started = SERVE.sub(rf"\g<0> --port {port.number} &", code)
+            answers = f"curl --silent --fail http://127.0.0.1:{port.number}/info"
+            awaited = f"until {answers}; do kill -0 $!; sleep 0.1; done; kill $!; wait $!"
+            return self._run(["bash", "-euo", "pipefail", "-c", f"{started}\n{awaited}"])
 
     def shell(self, line: str) -> str:
         """What a line prints, with the names that the pages have for things."""
@@ -176,7 +197,7 @@ class Newcomer:
     def __init__(self, top: Path) -> None:
         self.home = top / "home"
         self.home.mkdir()
-        self._user = pwd.getpwuid(os.geteuid()).pw_name
+        self._user = own_name()
 
     def run(self, page: list[Example]) -> tuple[list[Printed], str]:
         """Run blocks in one shell; also what the service and the commands log."""

@@ -131,13 +131,17 @@ class Place:
         return json.loads((self.registry / path).read_bytes())
 
     def stage(self, files: dict[str, bytes | int], uid: int | None = None) -> str:
-        """A source with ``files`` (numbers: sizes of sparse ones); its name."""
+        """A source with ``files``; its name. Numbers are sizes of sparse files.
+
+        A sparse file begins with some data, so a copy has a size as soon as it has begun.
+        """
         name = secrets.token_hex(6)
         for path, content in files.items():
             place = self.staging / name / path
             place.parent.mkdir(parents=True, exist_ok=True)
             with place.open("wb") as handle:
                 if isinstance(content, int):
+                    handle.write(b"data"[:content])
                     handle.truncate(content)
                 else:
                     handle.write(content)

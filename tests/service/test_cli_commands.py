@@ -31,14 +31,21 @@ def test_info(run, as_json, service):
     }
 
 
-def test_create_project(run, as_json, client):
+def test_create_project(run, client):
     assert run("create-project", "cli-1") == (0, "created project cli-1\n", "")
-    entry = '{"id": "alan", "asset": "a", "trusted": true}'
-    arguments = ("--owner", "ada", "--owner", "grace", "--uploader", "bob", "--uploader", entry)
-    assert as_json("create-project", "cli-2", *arguments) == {"project": "cli-2"}
+    entry = '{"id": "no-alan", "asset": "a", "trusted": true}'
+    owners, uploaders = ("no-ada", "no-grace"), ("no-bob", "no-alan")
+    arguments = ("--owner", "no-ada", "--owner", "no-grace", "--uploader", "no-bob")
+    code, out, err = run("create-project", "cli-2", *arguments, "--uploader", entry, "--json")
+    assert (code, json.loads(out)) == (0, {"project": "cli-2"})
+    without = "has no account on the host of the service"
+    assert err.splitlines() == [
+        *(f'warning: owner "{name}" {without}' for name in owners),
+        *(f'warning: uploader "{name}" {without}' for name in uploaders),
+    ]
     permissions = client.project("cli-2").permissions()
-    assert permissions.owners == ("ada", "grace")
-    assert [uploader.id for uploader in permissions.uploaders] == ["bob", "alan"]
+    assert permissions.owners == owners
+    assert tuple(uploader.id for uploader in permissions.uploaders) == uploaders
     code, out, err = run("create-project", "cli-1")
     assert (code, out) == (3, "")
     assert err.startswith("error: ")

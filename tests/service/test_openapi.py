@@ -196,7 +196,6 @@ SAMPLES: list[Sample] = [
 
 FIELDS: dict[str, dict[str, Any]] = {
     "health_check": {},
-    "cancel_job": {},
     "upload": {"project": "p", "asset": "a", "version": "9", "source": "?", "spoof": "nobody"},
     "refresh_usage": {"project": "nowhere"},
 }
@@ -227,14 +226,15 @@ def test_the_samples(served, url, described, sample):
 
 def _filled(served: TestService, url: str, where: str) -> str:
     """``where`` with new request files, and a new job, in the places of their names."""
-    for action, fields in FIELDS.items():
+    if "{job}" in where:
+        job = Client(url, staging=served.staging).connection.start("health_check")
+        where = where.replace("{job}", job.name)
+    job_named = where.partition("?")[0].removeprefix("/jobs/")
+    for action, fields in {**FIELDS, "cancel_job": {"job": job_named}}.items():
         if f"{{{action}}}" in where:
             name = f"request-{action}-{secrets.token_hex(6)}"
             Path(served.staging, name).write_text(json.dumps(fields))
             where = where.replace(f"{{{action}}}", name)
-    if "{job}" in where:
-        job = Client(url, staging=served.staging).connection.start("health_check")
-        where = where.replace("{job}", job.name)
     return where
 
 

@@ -114,7 +114,7 @@ def test_create_project_sends_only_what_is_given(web, tmp_path, acting_service):
     client = Client(web.url, staging=tmp_path)
     client.admin.create_project("p")
     client.admin.create_project("p", owners=("me",), uploaders=[{"id": "you"}])
-    client.admin.create_project("p", owners=[])
+    client.admin.create_project("p", owners=[], force=True)
     assert [request[2] for request in service.requests] == [
         {"project": "p"},
         {"project": "p", "permissions": {"owners": ["me"], "uploaders": [{"id": "you"}]}},

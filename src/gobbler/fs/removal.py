@@ -14,9 +14,6 @@ from gobbler.fs.open import DIRECTORY, closing, enter_directory
 _REMOVE_ROUNDS = 5
 """Attempts to remove a tree. Most writers find their directory gone after the first."""
 
-_ABOVE = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Opens a directory that may be entered but not listed, such as staging."""
-
 
 def is_older(directory: int, name: str, limit: float) -> bool:
     """Whether nothing at or below ``name`` in an open ``directory`` was modified since ``limit``.
@@ -124,8 +121,9 @@ def walk(
     ``enter`` gets each open directory, and returns the names of its directories to be walked;
     ``leave`` gets the open parent and the name of a directory that was walked. Follows no link, and
     keeps one directory open: it goes up by ``..``, and makes sure that it gets to where it came
-    from. Directories that can't be entered are left at once, and added to ``errors``; without
-    ``errors`` their ``OSError`` is raised.
+    from. ``directory`` itself, such as staging, need not be readable. Directories that can't be
+    entered are left at once, and added to ``errors``; without ``errors`` their ``OSError`` is
+    raised.
     """
     stack: list[_Entered] = []
     current = os.dup(directory)
@@ -149,7 +147,7 @@ def walk(
                 waiting = _listed(enter, current, errors)
                 continue
             entered = stack.pop()
-            above = os.open("..", _ABOVE, dir_fd=current)
+            above = enter_directory("..", current)
             os.close(current)
             current = above
             if _identity(current) != entered.identity:
@@ -180,7 +178,8 @@ def _identity(opened: int) -> tuple[int, int]:
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory and everything below it, also files that are added meanwhile.
 
-    Raises ``OSError`` if that fails, or if there is no such directory.
+    Raises ``OSError`` if that fails, or if there is no such directory. The account need not be able
+    to list the directory above.
     """
     path = os.fspath(path)
     parent, name = os.path.split(path.rstrip("/"))
