@@ -15,8 +15,8 @@ from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import (
     account_name,
     closing,
+    enter_directory,
     exists,
-    open_directory,
     open_users_file,
     read_all,
     read_file,
@@ -165,7 +165,7 @@ class JobAnswers:
     def _address(self, name: str, uid: int) -> str:
         """What a request in the inbox is about; empty if it can't be read."""
         try:
-            with closing(open_directory(self._new)) as new:
+            with closing(enter_directory(self._new)) as new:
                 descriptor, status = open_users_file(new, name, "request file", self._new)
             with closing(descriptor):
                 if status.st_uid != uid or status.st_size > MAX_REQUEST_BYTES:
