@@ -16,7 +16,7 @@ from gobbler.registry.registry import Registry
 from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
 from gobbler.rules.readers import Readers
 from gobbler.rules.upload_plan import PublishedVersion, Scan
-from gobbler.transfer.scan import real_path, scan
+from gobbler.transfer.scan import longest_path, real_path, scan
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ def scan_version(context: RequestContext, key: VersionKey) -> VersionScan:
             ignore_dot=False,
             owner=None,
             cancel=context.cancel,
+            longest=longest_path(top),
             width=context.service.width,
         )
     links: dict[str, Links] = {}

@@ -264,12 +264,8 @@ class RegistryReader:
         try:
             return fetch(self.connection.cache)
         except (GobblerError, OSError) as error:
-            if not is_unusable(error) or not self.connection.replace_default_cache():
+            if not is_unusable(error) or not self.connection.replace_default_cache(_reason(error)):
                 raise
-            notify_once(
-                f"{_reason(error)}; using {quoted(self.connection.cache_directory)} instead",
-                StepFailed,
-            )
         return fetch(self.connection.cache)
 
     def fetch(

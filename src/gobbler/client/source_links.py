@@ -26,13 +26,13 @@ from gobbler.rules.links import (
     relative_target,
 )
 from gobbler.rules.upload_plan import Scan
-from gobbler.transfer.scan import MAX_PATH_BYTES, MAX_SCAN_DEPTH, real_path, scan_source
+from gobbler.transfer.scan import path_problem, real_path, scan_source
 
 MAX_FOLLOWED = 1_000_000
 """Largest number of entries that links may add: they can multiply without being a circle."""
 
-Follower = Callable[[str], Scan]
-"""Scans an absolute directory, and follows its links."""
+Follower = Callable[[str, int], Scan]
+"""Scans an absolute directory for paths of that many bytes at most, and follows its links."""
 
 
 def moved_links(found: Scan, real: str, given: str) -> dict[str, str]:
@@ -74,15 +74,18 @@ def real_around(source: str) -> RealDirectory:
     return real
 
 
-def follow_links(directory: str, *, ignore_dot: bool, registry: Sequence[str]) -> Scan:
+def follow_links(
+    directory: str, longest: int, *, ignore_dot: bool, registry: Sequence[str]
+) -> Scan:
     """Scan an absolute ``directory``, and take what its links lead to in their place.
 
     Links within the directory, and into the ``registry`` (by each of its paths), stay links.
     Raises :class:`~gobbler.errors.Refused` if the directory can't be read, or links would add more
     than :data:`MAX_FOLLOWED` entries. What can't be followed is invalid: links to nothing, to
-    what is no file or directory, or in a circle.
+    what is no file or directory, or in a circle; and what has a path of more than ``longest``
+    bytes.
     """
-    return _Following(directory, registry, ignore_dot=ignore_dot).scan()
+    return _Following(directory, longest, registry, ignore_dot=ignore_dot).scan()
 
 
 @dataclass(frozen=True)
@@ -104,16 +107,19 @@ class _Link(NamedTuple):
 
 
 class _Following:
-    def __init__(self, directory: str, registry: Sequence[str], *, ignore_dot: bool) -> None:
+    def __init__(
+        self, directory: str, longest: int, registry: Sequence[str], *, ignore_dot: bool
+    ) -> None:
         self._top = os.path.realpath(directory)
         self._given = directory
+        self._longest = longest
         self._ignore_dot = ignore_dot
         self._registry = registry
         self._found = Scan({}, {}, [], [], {})
         self._left = MAX_FOLLOWED
 
     def scan(self) -> Scan:
-        pending = deque([_Tree(self._top, "", self._scanned(self._top), frozenset())])
+        pending = deque([_Tree(self._top, "", self._scanned(self._top, ""), frozenset())])
         while pending:
             tree = pending.popleft()
             self._add(tree)
@@ -127,9 +133,13 @@ class _Following:
                     self._found.invalid[link.path] = f"is a symbolic link to {kind}"
         return self._found
 
-    def _scanned(self, directory: str) -> Scan:
+    def _scanned(self, directory: str, prefix: str) -> Scan:
         return scan_source(
-            directory, ignore_dot=self._ignore_dot, owner=None, cancel=NeverCancelled()
+            directory,
+            ignore_dot=self._ignore_dot,
+            owner=None,
+            cancel=NeverCancelled(),
+            longest=self._longest - len(os.fsencode(prefix)),
         )
 
     def _add(self, tree: _Tree) -> None:
@@ -206,11 +216,12 @@ class _Following:
         if identity in through:
             self._found.invalid[link.path] = "is a symbolic link to a directory that it is in"
             return
-        if link.path.count("/") >= MAX_SCAN_DEPTH or len(link.path.encode()) > MAX_PATH_BYTES:
-            self._found.invalid[link.path] = "is nested too deeply by symbolic links"
+        # Each level of links takes two bytes at least, so this also bounds their nesting.
+        if (problem := path_problem(link.path, self._longest)) is not None:
+            self._found.invalid[link.path] = problem
             return
         real = os.path.realpath(link.at)
-        found = self._scanned(real)
+        found = self._scanned(real, f"{link.path}/")
         self._found.directories.append(link.path)
         if not (found.files or found.symlinks or found.directories or found.invalid):
             self._found.empty.append(link.path)

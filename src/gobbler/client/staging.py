@@ -28,7 +28,10 @@ from gobbler.fs.space import check_space
 from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
-from gobbler.transfer.scan import scan_source
+from gobbler.transfer.scan import LONGEST_PATH, longest_path, scan_source
+
+UPLOAD_PREFIX = "upload-"
+"""Begin of the names of copies in staging; 20 digits follow."""
 
 
 def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True) -> str:
@@ -38,7 +41,7 @@ def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True)
     whatever the umask says. Raises what :meth:`StagingDirectory.make_directory` raises.
     """
     while True:
-        name = f"upload-{secrets.token_hex(10)}"
+        name = f"{UPLOAD_PREFIX}{secrets.token_hex(10)}"
         path = os.path.join(staging.path, name)
         if os.path.lexists(path):
             continue
@@ -73,12 +76,15 @@ def staged(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
     """:func:`stage` a directory; a copy is removed at the end of the block."""
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
+    source, found = _planned(
+        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     try:  # Ctrl-C may come at the moment the copy is made, or complete
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -93,6 +99,7 @@ def stage(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
@@ -105,7 +112,9 @@ def stage(
     copied. ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the
     copies.
     """
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
+    source, found = _planned(
+        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     try:
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -116,7 +125,12 @@ def stage(
 
 
 def _planned(
-    directory: str, staging: StagingDirectory, *, ignore_dot: bool, follow: Follower | None
+    directory: str,
+    staging: StagingDirectory,
+    *,
+    ignore_dot: bool,
+    follow: Follower | None,
+    longest: int,
 ) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
@@ -124,7 +138,9 @@ def _planned(
     if is_in_staging(directory, staging.path) and follow is None:
         tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
-    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot, follow=follow)
+    found = scan_for_upload(
+        directory, staging.path, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     check_scan(found)
     tell_what_is_not_kept(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
@@ -174,19 +190,28 @@ def _fill(
 
 
 def scan_for_upload(
-    directory: str, staging: str | None, *, ignore_dot: bool, follow: Follower | None = None
+    directory: str,
+    staging: str | None,
+    *,
+    ignore_dot: bool,
+    follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
 ) -> Scan:
     """Scan an absolute ``directory`` as the service does when it publishes it.
 
     In staging, hard links to files of other users can't be published: their owner might not
     allow the user to read them. A copy is the user's own. With ``follow``, a directory in staging
-    is copied, too.
+    is copied, too. ``longest``: the length in bytes of the longest path that the version may have.
     """
+    if staging is not None:
+        longest = min(longest, longest_path(directory, f"{staging}/{UPLOAD_PREFIX}{'-' * 20}"))
     if follow is not None:
-        return follow(directory)
+        return follow(directory, longest)
     in_place = staging is not None and is_in_staging(directory, staging)
     owner = os.stat(directory).st_uid if in_place else None
-    return scan_source(directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled())
+    return scan_source(
+        directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled(), longest=longest
+    )
 
 
 def is_in_staging(directory: str, staging: str) -> bool:

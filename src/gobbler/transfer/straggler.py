@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -61,6 +61,32 @@ class Stragglers(Generic[R]):
             self._twins.pop(twin, None)
             self._began.pop(twin, None)
         return twin
+
+    def fail(self, future: Future[R]) -> bool:
+        """Note that a run has failed; whether another run of its batch goes on.
+
+        A batch whose second run has failed has the time of a new one before it runs again.
+        """
+        other = self._twins.pop(future, None)
+        if other is None:
+            return False
+        self._twins.pop(other, None)
+        self._began.pop(future, None)
+        if other in self._began:
+            self._began[other] = replace(self._began[other], at=self._clock())
+        return True
+
+    @property
+    def waits_for(self) -> str:
+        """What the request waits for, in words; empty if nothing straggles."""
+        count = len(self._twins) // 2
+        if not count:
+            return ""
+        batches = "a batch that takes" if count == 1 else f"{count} batches that take"
+        return (
+            f"waiting for {batches} far longer than the others: a worker may hang, so the service "
+            "runs the same work as well"
+        )
 
     def _limit(self, work: float) -> float:
         return max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * self._slowest * work)
