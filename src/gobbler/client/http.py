@@ -216,7 +216,7 @@ class Http:
         url = self.url + endpoint
         with (
             _errors(self.shown),
-            session.request(method, url, stream=True, **options) as response,
+            _sent(session, method, url, self.shown, options) as response,
         ):
             if response.status_code >= 300 and response.status_code not in accept:
                 raise _failure(response, method, self.shown + endpoint)
@@ -239,6 +239,22 @@ def encoded(path: str) -> str:
 def _certificates() -> str | bool:
     """The certificates that ``requests`` itself would take from the environment."""
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+
+
+def _sent(
+    session: requests.Session, method: str, url: str, shown: str, options: dict[str, Any]
+) -> requests.Response:
+    """The answer to a request, whose body is not read yet."""
+    try:
+        return session.request(method, url, stream=True, **options)
+    except exceptions.RequestException:
+        raise
+    except ValueError as error:  # urllib's own, for a redirection or a proxy
+        raise NoAnswer(
+            f"{shown} redirects to what is no address, or a proxy has none: {error}",
+            code=Code.INVALID_ANSWER,
+            hint=NOT_A_SERVICE,
+        ) from None
 
 
 @contextlib.contextmanager
@@ -274,6 +290,10 @@ def _errors(url: str) -> Iterator[None]:
     except exceptions.TooManyRedirects:
         raise NoAnswer(
             f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
+        ) from None
+    except exceptions.RequestException as error:
+        raise NoAnswer(
+            f"{url} can't be asked: {_cause(error)}", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
         ) from None
 
 

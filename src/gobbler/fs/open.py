@@ -150,7 +150,7 @@ def open_users_file(directory: int, name: str, what: str, where: str) -> tuple[i
             raise _not_a_file(seen.st_mode, what, name)
         descriptor = os.open(name, READ, dir_fd=directory)
     except OSError as error:
-        hint = let_others_read(f"{where}/{name}")
+        hint = f"Let others read it: chmod 644 {shlex.quote(f'{where}/{name}')}"
         raise _not_opened(error, what, name, Code.MISSING_REQUEST, hint) from None
     try:
         with with_path(name):
@@ -211,11 +211,7 @@ def _not_opened(error: OSError, what: str, name: str, missing: Code, let_read: s
     if error.errno == errno.ENXIO:
         return Refused(f"{named} is a socket or a FIFO, not a regular file", code=Code.NOT_A_FILE)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Refused(
-            f"the service may not read {named}",
-            code=Code.UNREADABLE,
-            hint=let_read,
-        )
+        return Refused(f"the service may not read {named}", code=Code.UNREADABLE, hint=let_read)
     if error.errno == errno.ENAMETOOLONG:
         return Refused(f"the name of {named} is too long", code=Code.INVALID_NAME)
     if error.errno == errno.EWOULDBLOCK:
