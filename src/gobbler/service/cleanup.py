@@ -214,8 +214,11 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
+    except (GobblerError, OSError) as error:
+        logger.error("recovery failed, and is tried again: %s", error)
+        return
     except Exception:
-        logger.exception("recovery failed; the service tries again")
+        logger.exception("recovery failed, and is tried again")
         return
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
