@@ -122,7 +122,7 @@ class _DirectoriesFirst:
 
     def __init__(self, entries: Any) -> None:
         with entries:
-            found = sorted(entries, key=lambda entry: (entry.is_file(), entry.name))
+            found = sorted(entries, key=lambda e: (e.is_file(follow_symlinks=False), e.name))
         self._entries = iter(found)
 
     def __enter__(self) -> Iterator[Any]:

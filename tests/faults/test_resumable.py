@@ -77,13 +77,19 @@ def interrupted(worlds: Path) -> tuple[Operation, World, str]:
     return operation, world, workspace
 
 
+def tree_of(world: World, workspace: str) -> Path:
+    """The tree of the only attempt at a resumable workspace."""
+    (tree,) = (world.registry / "..incoming" / workspace).glob("*/tree")
+    return tree
+
+
 def inodes(directory: Path) -> dict[str, int]:
     return {path: os.stat(directory / path).st_ino for path in PLAIN}
 
 
 def test_what_was_copied_is_not_copied_again(interrupted: tuple[Operation, World, str]) -> None:
     operation, world, workspace = interrupted
-    copies = inodes(world.registry / "..incoming" / workspace / "tree")
+    copies = inodes(tree_of(world, workspace))
     operation.run(world, workspace=workspace)
     assert inodes(world.registry / "p/a/9") == copies
     assert world.content("p/a/9") == PLAIN
@@ -102,7 +108,7 @@ def test_a_copy_that_is_not_whole_is_made_again(
     interrupted: tuple[Operation, World, str], content: bytes
 ) -> None:
     operation, world, workspace = interrupted
-    (world.registry / "..incoming" / workspace / "tree/x.csv").write_bytes(content)
+    (tree_of(world, workspace) / "x.csv").write_bytes(content)
     operation.run(world, workspace=workspace)
     assert world.content("p/a/9") == PLAIN
     assert not violations(world)

@@ -130,13 +130,20 @@ def test_a_copy_made_under_traffic_is_valid(public_place: Place, copy: Path) -> 
     top = copy.parent / "restored"
     top.mkdir()
     other = Place(top)
-    restore = recipes(other, copy)["rsync"].splitlines()
-    command = restore[0].replace("--chown=gobbler:", f"--chown={own_name()}:")
-    assert run(command, other.top, None).returncode == 0
+    restore = recipes(other, copy)["systemctl"].replace("-o gobbler -g gobbler ", "")
+    restore = restore.replace("gobbler:gobbler", own_name())
+    stop, *moves, start, refresh, validate = restore.splitlines()
+    other.registry.mkdir(exist_ok=True)
+    (other.registry / "damaged").touch()
+    for command in moves:
+        assert run(command, other.top, None).returncode == 0, command
+    assert not (other.registry / "damaged").exists()
     with Running(other) as service:
         client = Client(service.url, staging=other.staging, registry=other.registry)
         assert [each.problem for each in client.admin.refresh_all() if each.problem] == []
         results = list(client.admin.validate_all())
         assert [(each.address, each.problems) for each in results if each.problems] == []
         assert len(results) > 3
-    assert [line.split()[0] for line in restore[2:]] == ["gobbler", "gobbler"]
+    assert [line.split()[0] for line in (stop, start)] == ["systemctl", "systemctl"]
+    assert refresh == "sudo -u gobbler gobbler refresh --all"
+    assert validate == "sudo -u gobbler gobbler validate --all"

@@ -118,6 +118,7 @@ def test_a_full_disk_and_one_that_became_read_only(place: Place) -> None:
         subprocess.run(["mount", "-o", "remount,ro", place.registry], check=True)
         status, found = wait_for("it is found", lambda: found_unusable(service))
         assert (status, found["checks"]["registry"]["code"]) == (503, "read-only")
+        assert f"{place.registry}/..incoming" in found["checks"]["registry"]["reason"]
         assert found["checks"]["staging"]["usable"]
 
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from .processes import Place, wait_for
+from gobbler.client import Client
+from gobbler.errors import Code, Fault
+
+from .processes import Place, Running, wait_for
 from .spools import Workers, answer_of, drop, in_jobs, own_name, spool, stays_so, uid_of
 
 COUNT = 30
@@ -67,3 +70,14 @@ def test_jobs_wait_until_there_is_room_again(place: Place) -> None:
             assert (place.registry / f"p{number}/..permissions").exists()
         wait_for("nothing is left", lambda: in_jobs(place) == [] and place.incoming() == [])
         assert "Traceback" not in workers.output()
+
+
+def test_a_request_that_has_no_room_says_where(place: Place) -> None:
+    with Running(place) as service:
+        client = Client(service.url, staging=place.staging, registry=place.registry)
+        fill(place)
+        with pytest.raises(Fault) as raised:
+            client.admin.create_project("p")
+        assert raised.value.code == Code.DISK_FULL
+        assert str(place.staging) in raised.value.reason
+        assert raised.value.hint

@@ -49,7 +49,7 @@ def start(hall: Place, workers: Workers) -> None:
 def copies(place: Place) -> dict[str, int]:
     """The inodes of the copies in the making that seem to be whole."""
     found = {}
-    for path in (place.registry / "..incoming").glob("*-task/tree/part*"):
+    for path in (place.registry / "..incoming").glob("*-task/*/tree/part*"):
         status = path.stat()
         if status.st_size == PART:
             found[path.name] = status.st_ino
@@ -58,7 +58,7 @@ def copies(place: Place) -> dict[str, int]:
 
 def noted(place: Place) -> int:
     """The number of copies that the next attempt knows."""
-    lists = list((place.registry / "..incoming").glob("*-task/taken"))
+    lists = list((place.registry / "..incoming").glob("*-task/*/taken"))
     return sum(path.read_bytes().count(b"part") for path in lists)
 
 

@@ -17,7 +17,9 @@ from gobbler.client import staged_copies
 from gobbler.client.staged_copies import StagedCopy
 from gobbler.client.user_directories import state_directory
 
-from .processes import account, identity, interpreter, wait_for
+from .processes import Running, account, identity, interpreter, public_place, wait_for
+
+__all__ = ["public_place"]
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,41 @@ def test_an_upload_leaves_and_remembers_nothing(client, project, source, service
     client.upload(f"{project}/a/1", source)
     assert left_in(service.staging) == before
     assert records() == []
+
+
+UPLOAD = """
+import sys, time
+from gobbler.client import Client
+from gobbler.client.staged_copies import copies, new_copy, remember
+url, staging, registry, source = sys.argv[1:]
+client = Client(url, staging=staging, registry=registry)
+client.upload("p/a/1", source)
+client.submit("p/a/2", source).wait()
+client.submit("p/a/3", source).wait()
+client.upload("p/a/4", source)
+print(len(list(client.asset("p/a"))), list(copies()))
+"""
+
+
+def test_a_user_who_can_not_list_staging_leaves_nothing(public_place):
+    account("gtada")
+    source = public_place.top / "source"
+    (source / "d" / "e").mkdir(parents=True)
+    (source / "d" / "e" / "f").write_text("x")
+    python, environment = interpreter("gtada")
+    with Running(public_place) as service:
+        service.succeed("create_project", {"project": "p", "permissions": {"owners": ["gtada"]}})
+        places = (service.url, public_place.staging, public_place.registry, source)
+        done = subprocess.run(
+            [python, "-c", UPLOAD, *places],
+            env={**environment, "XDG_STATE_HOME": str(public_place.staging / "gtada")},
+            capture_output=True,
+            text=True,
+            cwd="/",
+            **identity("gtada"),
+        )
+        assert done.stdout == "4 []\n", done.stderr
+        assert left_in(str(public_place.staging)) == []
 
 
 def test_a_copy_of_a_killed_client_goes_with_the_next_upload(client, killed, project, source):

@@ -14,9 +14,10 @@ from gobbler.cli import COMMANDS
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-# In code: after a backtick, at the start of a line, after a prompt or inside of `$(...)`.
+# In code: after a backtick, at the start of a line, after a prompt or inside of `$(...)`. The
+# account of the service, as in `sudo -u gobbler gobbler ls`, is no command.
 MENTION = re.compile(
-    r"(?:^|[`(;]|[^\S\n])gobbler ([a-z]+(?:-[a-z]+)*)(?: ([a-z-]+))?", re.MULTILINE
+    r"(?:^|[`(;]|[^\S\n])(?<!-u )gobbler ([a-z]+(?:-[a-z]+)*)(?: ([a-z-]+))?", re.MULTILINE
 )
 CODE = re.compile(r"```sh\n(.*?)```|(`gobbler [^`\n]+`)", re.DOTALL)
 

@@ -41,20 +41,26 @@ def test_recovery_lists_the_directory_once(
     assert real(incoming) == ["1-b.draft"], "its writer may live, on another host"
 
 
-def test_a_resumable_workspace_is_recovered_without_a_listing(
+def test_a_resumable_workspace_is_found_by_its_name(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = new_workspace_name()
     with new_workspace(registry.root, name) as workspace:
         workspace.keep = True
 
-    def fail(path: str) -> list[str]:
-        raise AssertionError(path)
+    incoming = f"{registry.root}/..incoming"
+    real = os.listdir
+    listed: list[str] = []
+
+    def list_directory(path: str) -> list[str]:
+        listed.append(path)
+        return real(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "listdir", fail)
+        patched.setattr(os, "listdir", list_directory)
         assert recover_workspace(registry, Durability.RELAXED, name) is None
-    assert sorted(os.listdir(f"{registry.root}/..incoming")) == [name, f"{name}.lock"]
+    assert listed == [f"{incoming}/{name}"], "its own directory only"
+    assert os.listdir(incoming) == [name]
     remove_workspace(registry, Durability.RELAXED, name)
     assert os.listdir(f"{registry.root}/..incoming") == []
 

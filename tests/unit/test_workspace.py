@@ -38,8 +38,13 @@ def left(registry: str) -> list[str]:
     return sorted(os.listdir(f"{registry}/..incoming"))
 
 
-def recovered(registry: str) -> list[str]:
-    return [made.path for made in abandoned_workspaces(registry)]
+def recovered(registry: str) -> list[int]:
+    """The inodes of the workspaces that were abandoned: they have other names now."""
+    return [os.stat(made.path).st_ino for made in abandoned_workspaces(registry)]
+
+
+def inode(path: str) -> int:
+    return os.stat(path).st_ino
 
 
 @pytest.fixture
@@ -144,8 +149,8 @@ def of(builder: Holder, **changed: object) -> bytes:
 @pytest.mark.parametrize("content", [b"", b"{", b'{"host": "h"}', b"\xff"])
 def test_a_workspace_without_a_holder_is_abandoned(registry: str, content: bytes) -> None:
     assert recovered(registry) == [] == left(registry)
-    path = abandoned(registry, content)
-    assert recovered(registry) == [path]
+    expected = inode(abandoned(registry, content))
+    assert recovered(registry) == [expected]
     assert left(registry) == []
 
 
@@ -161,8 +166,8 @@ def test_a_workspace_without_a_holder_is_abandoned(registry: str, content: bytes
 def test_a_workspace_of_a_process_that_has_ended_is_abandoned(
     registry: str, changed: dict[str, object]
 ) -> None:
-    path = abandoned(registry, of(this_process(), **changed))
-    assert recovered(registry) == [path]
+    expected = inode(abandoned(registry, of(this_process(), **changed)))
+    assert recovered(registry) == [expected]
 
 
 def test_a_workspace_of_another_host_is_abandoned_only_after_a_long_silence(registry: str) -> None:
@@ -171,7 +176,8 @@ def test_a_workspace_of_another_host_is_abandoned_only_after_a_long_silence(regi
     os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS + 60,) * 2)
     assert recovered(registry) == []
     os.utime(path + ".lock", (time.time() - EXPIRY_SECONDS - 60,) * 2)
-    assert recovered(registry) == [path]
+    expected = inode(path)
+    assert recovered(registry) == [expected]
 
 
 def test_a_renewal_breaks_the_silence(registry: str) -> None:
@@ -188,16 +194,18 @@ def test_a_kept_workspace_is_abandoned_though_its_process_lives(
         Path(made.intent).write_text("{}")
         made.keep = True
     assert os.path.exists(made.intent)
-    assert recovered(registry) == [made.path]
+    expected = inode(made.path)
+    assert recovered(registry) == [expected]
     assert left(registry) == []
 
 
 def test_a_workspace_that_recovery_keeps_stays_for_the_next(registry: str) -> None:
     path = abandoned(registry, b"")
+    expected = inode(path)
     for made in abandoned_workspaces(registry):
         made.keep = True
-    assert os.path.isdir(path)
-    assert recovered(registry) == [path]
+    assert not os.path.exists(path), "its former holder finds nothing any more"
+    assert recovered(registry) == [expected]
 
 
 def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
@@ -205,9 +213,10 @@ def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
 ) -> None:
     with monkeypatch.context() as patch, new_workspace(registry) as made:
         Path(made.path, "record").write_text("{}")
-        patch.setattr(workspace.shutil, "rmtree", lambda *arguments, **options: None)
+        patch.setattr(workspace, "remove_tree_quietly", lambda path: None)
     assert len(left(registry)) == 2
-    assert recovered(registry) == [made.path]
+    expected = inode(made.path)
+    assert recovered(registry) == [expected]
 
 
 def test_other_files_are_left_alone(registry: str) -> None:
@@ -219,13 +228,13 @@ def test_other_files_are_left_alone(registry: str) -> None:
 def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # With an intent, but without a tree, a change counts as committed.
     seen: list[bool] = []
-    real = workspace.shutil.rmtree
+    real = workspace.remove_tree_quietly
 
     def look(path: str, **options: bool) -> None:
         seen.append(os.path.exists(f"{path}/intent"))
         real(path, **options)
 
-    monkeypatch.setattr(workspace.shutil, "rmtree", look)
+    monkeypatch.setattr(workspace, "remove_tree_quietly", look)
     with new_workspace(registry) as made:
         Path(made.intent).write_text("{}")
         Path(made.tree).mkdir()

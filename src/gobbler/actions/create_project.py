@@ -41,6 +41,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
     registry = context.service.registry
     if registry.has(project):
         raise _exists(project)
+    answer = permission_warnings(context, Permissions(), asked, is_asset=False)
     with context.new_workspace() as workspace:
         journal = Journal(registry, workspace, marked=False)
         journal.add("tree", project)
@@ -49,7 +50,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
         write_new(f"{workspace.tree}/{USAGE}", encode(Usage(0)))
         quota = Quota(BASELINE_BYTES, GROWTH_BYTES_PER_YEAR, context.started.year)
         write_new(f"{workspace.tree}/{QUOTA}", encode(quota))
-        journal.prepare(None)
+        journal.prepare(None, answer)
         flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
@@ -57,7 +58,7 @@ def create_project(context: RequestContext, request: CreateProject) -> dict[str,
             journal.commit()
         with raising_not_durable(f"project {quoted(project)}"):
             journal.flush(context.service.durability)
-    return permission_warnings(context, Permissions(), asked, is_asset=False)
+    return answer
 
 
 def _initial(asked: LoosePermissions, user: str) -> Permissions:

@@ -29,29 +29,33 @@ def set_permissions(context: RequestContext, request: SetPermissions) -> dict[st
     asked = request.permissions
     check_uploaders(asked.uploaders or (), "$.permissions.uploaders")
     if request.asset is None:
-        before = _set_for_project(context, project, asked)
-        return permission_warnings(context, before, asked, is_asset=False)
+        return _set_for_project(context, project, asked)
     asset = AssetKey.checked(project, request.asset)
     check_project(context.service.registry, project)
     registry = context.service.registry
     before = _stored(context, lambda: registry.asset_permissions(asset) or Permissions())
-    while not _set_for_asset(context, asset, asked):
+    answer = permission_warnings(context, before, asked, is_asset=True)
+    while not _set_for_asset(context, asset, asked, answer):
         continue
-    return permission_warnings(context, before, asked, is_asset=True)
+    return answer
 
 
-def _set_for_project(context: RequestContext, project: str, asked: LoosePermissions) -> Permissions:
-    """Write the project's file; returns what it held before."""
+def _set_for_project(
+    context: RequestContext, project: str, asked: LoosePermissions
+) -> dict[str, object]:
+    """Write the project's file; the answer."""
     registry = context.service.registry
     before = _check_owner(context, project)  # before a lock is taken
+    answer = permission_warnings(context, before, asked, is_asset=False)
     replace_record(
         context,
         changing_project(registry, project),
         project_permissions(project),
         lambda: encode(updated(_check_owner(context, project), asked)),
         _change(project),
+        answer,
     )
-    return before
+    return answer
 
 
 def _check_owner(context: RequestContext, project: str) -> Permissions:
@@ -75,11 +79,16 @@ def _stored(context: RequestContext, read: Callable[[], Permissions]) -> Permiss
         return Permissions()
 
 
-def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
+def _set_for_asset(
+    context: RequestContext,
+    asset: AssetKey,
+    asked: LoosePermissions,
+    answer: dict[str, object],
+) -> bool:
     """Write the asset's file; ``False`` if the asset was created or deleted meanwhile."""
     registry = context.service.registry
     if not registry.has(asset.path):
-        return _make_asset(context, asset, asked)
+        return _make_asset(context, asset, asked, answer)
     _check_asset_owner(context, asset)
 
     def decide() -> bytes | None:
@@ -88,7 +97,7 @@ def _set_for_asset(context: RequestContext, asset: AssetKey, asked: LoosePermiss
         return encode(updated(_check_asset_owner(context, asset), asked, is_asset=True))
 
     guard = changing_asset(registry, asset)
-    return replace_record(context, guard, asset.permissions, decide, _change(asset.path))
+    return replace_record(context, guard, asset.permissions, decide, _change(asset.path), answer)
 
 
 def _check_asset_owner(context: RequestContext, asset: AssetKey) -> Permissions:
@@ -100,7 +109,12 @@ def _check_asset_owner(context: RequestContext, asset: AssetKey) -> Permissions:
     return stored
 
 
-def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermissions) -> bool:
+def _make_asset(
+    context: RequestContext,
+    asset: AssetKey,
+    asked: LoosePermissions,
+    answer: dict[str, object],
+) -> bool:
     registry = context.service.registry
     _check_owner(context, asset.project)
     with context.new_workspace() as workspace:
@@ -109,7 +123,7 @@ def _make_asset(context: RequestContext, asset: AssetKey, asked: LoosePermission
         os.mkdir(workspace.tree, DIRECTORY_MODE)
         new = updated(Permissions(), asked, is_asset=True)
         write_new(f"{workspace.tree}/{PERMISSIONS}", encode(new))
-        journal.prepare(None)
+        journal.prepare(None, answer)
         flush_tree(workspace.path, context.service.durability)
         with adding_asset(registry, asset.project):
             _check_owner(context, asset.project)
@@ -138,16 +152,17 @@ def replace_record(
     target: str,
     decide: Callable[[], bytes | None],
     change: str,
+    answer: dict[str, object],
 ) -> bool:
     """Write the record that ``decide`` returns to the path ``target``, while ``guard`` is held.
 
     Returns ``False``, and changes nothing, if ``decide`` returns ``None``. The content is flushed
     under the locks, as it depends on the stored record. In a resumable workspace the change also
-    leaves its answer, through a journal. ``change`` names the change in an error about its
+    leaves its ``answer``, through a journal. ``change`` names the change in an error about its
     durability.
     """
     if context.workspace_name:
-        return _by_journal(context, guard, target, decide, change)
+        return _by_journal(context, guard, target, decide, change, answer)
     root, durability = context.service.registry.root, context.service.durability
     path = context.service.registry.path(target)
     with guard:
@@ -167,6 +182,7 @@ def _by_journal(
     target: str,
     decide: Callable[[], bytes | None],
     change: str,
+    answer: dict[str, object],
 ) -> bool:
     with context.new_workspace() as workspace:
         with guard:
@@ -175,7 +191,7 @@ def _by_journal(
                 return False
             journal = Journal(context.service.registry, workspace, marked=False)
             journal.write("record", data, target)
-            journal.prepare(None)
+            journal.prepare(None, answer)
             flush_tree(workspace.path, context.service.durability)
             journal.commit()
         with raising_not_durable(change):

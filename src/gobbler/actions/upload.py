@@ -37,7 +37,7 @@ from gobbler.rules.upload_plan import (
     locate_links,
     make_plan,
 )
-from gobbler.transfer.ingest import ingest_files, write_version
+from gobbler.transfer.ingest import check_tree, ingest_files, write_version
 from gobbler.transfer.scan import StagedSource, real_path, scan
 
 T = TypeVar("T")
@@ -144,6 +144,8 @@ def _attempt(
             check=assumptions.check,
         )
         write_version(workspace.tree, key, plan, manifest, summary, width=service.width)
+        if workspace.is_resumable:
+            check_tree(workspace, manifest)
         context.cancel.check()
         publish(registry, service.durability, workspace, publication)
         if request.consume:

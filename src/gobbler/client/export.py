@@ -12,7 +12,7 @@ from gobbler.client.cache.entries import files_below
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
 from gobbler.fs.hash import FICLONE
-from gobbler.fs.open import DIRECTORY, Beneath, closing, kind_of, open_directory
+from gobbler.fs.open import DIRECTORY, Beneath, closing, enter_directory, kind_of, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.fs.removal import remove
 from gobbler.fs.space import check_space
@@ -49,7 +49,7 @@ def export(source: str, destination: str) -> str:
         else:
             parent, name = os.path.split(destination)
             os.makedirs(parent, exist_ok=True)
-            with closing(open_directory(parent)) as directory:
+            with closing(enter_directory(parent)) as directory:
                 _make(source, directory, name, destination, is_file=is_file)
     return destination
 

@@ -18,11 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gobbler.client.errors import NotThere
-from gobbler.errors import Code, Forbidden
+from gobbler.errors import Code, Forbidden, GobblerError
 from gobbler.fs import acl
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE
 from gobbler.fs.authorship import other_writers
 from gobbler.fs.open import DIRECTORY, closing, enter_directory, user_name
+from gobbler.fs.os_errors import fault_at
 
 SERVICE_DIRECTORY_MODE = 0o775
 """The mode of a directory below one with a default ACL: the group's bits are the mask there."""
@@ -97,19 +98,21 @@ class StagingDirectory:
     def write(self, directory: int, name: str, data: bytes) -> None:
         """Create the file ``name`` in an open directory; it is readable, and only yours.
 
-        Raises :class:`~gobbler.errors.Forbidden` if the user may not, or if others could write it.
+        Raises :class:`~gobbler.errors.Forbidden` if the user may not, or if others could write it,
+        and :class:`~gobbler.errors.Fault` if the filesystem fails, as when it is full.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        with self._refused():
-            descriptor = os.open(name, flags, 0o600, dir_fd=directory)
-        try:
-            with open(descriptor, "wb") as file:
-                acl.remove(descriptor, FILE_MODE)
-                self._check_made(descriptor, "files")
-                file.write(data)
-        except BaseException:
-            os.unlink(name, dir_fd=directory)
-            raise
+        with self._faults("put a request file into"):
+            with self._refused():
+                descriptor = os.open(name, flags, 0o600, dir_fd=directory)
+            try:
+                with open(descriptor, "wb") as file:
+                    acl.remove(descriptor, FILE_MODE)
+                    self._check_made(descriptor, "files")
+                    file.write(data)
+            except BaseException:
+                os.unlink(name, dir_fd=directory)
+                raise
 
     def make_directory(self, name: str) -> bool:
         """Make the directory ``name`` in staging, to fill it; it is readable, and only yours.
@@ -118,7 +121,7 @@ class StagingDirectory:
         something, so do directories that are made below with :data:`SERVICE_DIRECTORY_MODE`;
         returns whether that is so. Raises what :meth:`write` raises.
         """
-        with self.entered() as staging:
+        with self.entered() as staging, self._faults("make a directory in"):
             with self._refused():
                 os.mkdir(name, 0o700, dir_fd=staging)
             try:
@@ -168,6 +171,15 @@ class StagingDirectory:
             code=Code.UNTRUSTED_STAGING,
             hint="Ask the administrator to examine it with: gobbler doctor",
         )
+
+    @contextlib.contextmanager
+    def _faults(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except GobblerError:
+            raise
+        except OSError as error:
+            raise fault_at(error, operation, self.path) from error
 
     @contextlib.contextmanager
     def _refused(self) -> Iterator[None]:

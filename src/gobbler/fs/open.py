@@ -46,9 +46,9 @@ def open_directory(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY)
 
 
-def enter_directory(path: str) -> int:
+def enter_directory(path: str, parent: int | None = None) -> int:
     """Open a directory only to look up names in it, which needs no right to list it."""
-    return os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY)
+    return os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY, dir_fd=parent)
 
 
 DirectoryCheck = Callable[[int], None]

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gobbler.fs.open import DIRECTORY, closing, open_directory
+from gobbler.fs.open import DIRECTORY, closing, enter_directory
 
 _REMOVE_ROUNDS = 5
 """Attempts to remove a tree. Most writers find their directory gone after the first."""
@@ -111,8 +111,9 @@ def walk(
     ``enter`` gets each open directory, and returns the names of its directories to be walked;
     ``leave`` gets the open parent and the name of a directory that was walked. Follows no link, and
     keeps one directory open: it goes up by ``..``, and makes sure that it gets to where it came
-    from. Directories that can't be entered are left at once, and added to ``errors``; without
-    ``errors`` their ``OSError`` is raised.
+    from. ``directory`` itself, such as staging, need not be readable. Directories that can't be
+    entered are left at once, and added to ``errors``; without ``errors`` their ``OSError`` is
+    raised.
     """
     stack: list[_Entered] = []
     current = os.dup(directory)
@@ -136,7 +137,7 @@ def walk(
                 waiting = _listed(enter, current, errors)
                 continue
             entered = stack.pop()
-            above = os.open("..", DIRECTORY, dir_fd=current)
+            above = enter_directory("..", current)
             os.close(current)
             current = above
             if _identity(current) != entered.identity:
@@ -167,11 +168,12 @@ def _identity(opened: int) -> tuple[int, int]:
 def remove_tree(path: str | os.PathLike[str]) -> None:
     """Remove a directory and everything below it, also files that are added meanwhile.
 
-    Raises ``OSError`` if that fails, or if there is no such directory.
+    Raises ``OSError`` if that fails, or if there is no such directory. The account need not be able
+    to list the directory above.
     """
     path = os.fspath(path)
     parent, name = os.path.split(path.rstrip("/"))
-    with closing(open_directory(parent or ".")) as directory:
+    with closing(enter_directory(parent or ".")) as directory:
         os.stat(name, dir_fd=directory, follow_symlinks=False)
         for left in reversed(range(_REMOVE_ROUNDS)):
             error = _remove_tree(directory, name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from gobbler.errors import GobblerError, Missing
 from gobbler.fs.flush import Durability, flush_filesystem
@@ -23,9 +23,10 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.usage import update_latest, update_usage
 from gobbler.registry.workspace import (
     Workspace,
-    abandoned_workspace,
+    abandoned_attempts,
     abandoned_workspaces,
     answer_path,
+    may_be_resumed,
     remove_expired_answers,
 )
 
@@ -43,7 +44,7 @@ def recover(registry: Registry, durability: Durability) -> tuple[int, int]:
         try:
             if _complete(registry, durability, workspace):
                 completed += 1
-            elif _may_be_resumed(registry, workspace):
+            elif may_be_resumed(registry.root, workspace.name):
                 workspace.keep = True
             else:
                 removed += 1
@@ -63,8 +64,8 @@ def recover_workspace(
     process works in the workspace.
     """
     answer = answer_path(name)
-    with abandoned_workspace(registry.root, name) as workspace:
-        if workspace is not None:
+    with closing(abandoned_attempts(registry.root, name)) as attempts:
+        for workspace in attempts:
             _complete(registry, durability, workspace)
             workspace.keep = not registry.has(answer)
     try:
@@ -80,20 +81,12 @@ def remove_workspace(registry: Registry, durability: Durability, name: str) -> N
     Completes a change that was committed but could not be rolled back. Raises
     :class:`~gobbler.registry.workspace.WorkspaceInUse` if another process works in the workspace.
     """
-    with abandoned_workspace(registry.root, name) as workspace:
-        if workspace is not None:
+    with closing(abandoned_attempts(registry.root, name)) as attempts:
+        for workspace in attempts:
             _complete(registry, durability, workspace)
             workspace.keep = False
     with suppress(FileNotFoundError):
         os.unlink(registry.path(answer_path(name)))
-
-
-def _may_be_resumed(registry: Registry, workspace: Workspace) -> bool:
-    return (
-        workspace.is_resumable
-        and not workspace.is_expired
-        and not registry.has(answer_path(workspace.name))
-    )
 
 
 def _complete(registry: Registry, durability: Durability, workspace: Workspace) -> bool:

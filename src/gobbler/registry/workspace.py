@@ -3,19 +3,28 @@
 ::
 
     ..incoming/
-        {name}.lock     the lease of the process that works there
-        {name}.done     the answer of a resumable workspace whose change was committed
-        {name}.draft    one record: see :mod:`gobbler.registry.draft`
-        {name}/
+        {random}.lock   the lease of the process that works there
+        {random}/       a workspace
             tree/       the version (or project) that is being built
             intent      the journal: see :mod:`gobbler.registry.journal`
             log         the log entry; linked into ..logs/ after the commit
+        {name}/         a resumable workspace
+            {random}.lock
+            {random}/   the workspace of one attempt, like those above
+                former-{random}/    that of an earlier attempt
+        {name}.done     the answer of a resumable workspace whose change was committed
+        {name}.draft    one record: see :mod:`gobbler.registry.draft`
 
 A workspace ends with the process that made it: when its lease has expired, it is *abandoned*, and
 recovery removes it.
 
 A *resumable* workspace outlives its process. It has a name that was chosen and recorded before, so
 that another process can take it over and resume the work; until then recovery leaves it alone.
+
+**Fencing.** A process that was taken for dead may come back. So whoever takes over a workspace
+renames it first, to a name that only the new holder knows. The former holder then finds none of
+its paths any more: it can neither commit nor roll back anything, nor remove what its successor has
+made. This relies on no lock.
 """
 
 from __future__ import annotations
@@ -24,7 +33,7 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from gobbler.errors import Code, Fault
@@ -39,6 +48,9 @@ logger = logging.getLogger(__name__)
 LEASE_SUFFIX = ".lock"
 WORKSPACE_ANSWER_SUFFIX = ".done"
 RESUMABLE_SUFFIX = "-task"
+
+FORMER_PREFIX = "former-"
+"""Prefix of the workspaces of earlier attempts, inside of the present one."""
 
 RESUMABLE_FOR = 8 * 24 * 3600.0
 """Seconds after which no process resumes a workspace, or reads its answer."""
@@ -78,12 +90,15 @@ class Workspace:
     """A workspace that this process holds; made by :func:`new_workspace`.
 
     Set ``keep`` if it must stay at the end: for recovery, if a change was committed but could be
-    neither completed nor rolled back, or for the process that resumes the work.
+    neither completed nor rolled back, or for the process that resumes the work. ``formers`` are
+    the workspaces of earlier attempts, inside of this one.
     """
 
     def __init__(self, path: str, lease: Lease) -> None:
         self.path = path
-        self.name = os.path.basename(path)
+        above = os.path.basename(os.path.dirname(path))
+        self.name = above if _is_resumable(above) else os.path.basename(path)
+        self.formers: list[str] = []
         self.tree = f"{path}/tree"
         self.intent = f"{path}/intent"
         self.log = f"{path}/log"
@@ -97,12 +112,7 @@ class Workspace:
     @property
     def is_resumable(self) -> bool:
         """Whether the workspace outlives its process."""
-        return self.name.endswith(RESUMABLE_SUFFIX)
-
-    @property
-    def is_expired(self) -> bool:
-        """Whether the workspace is too old to be resumed."""
-        return _is_expired(self.name)
+        return _is_resumable(self.name)
 
 
 @contextmanager
@@ -113,48 +123,139 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
     :class:`WorkspaceInUse` if another process works in it.
     """
     incoming = f"{registry}/{INCOMING}"
-    workspace = _resume(f"{incoming}/{name}", keep=resume) if name else _make(incoming)
+    workspace = _resume(incoming, name, keep=resume) if name else _make(incoming)
     try:
         yield workspace
     finally:
         _end(workspace)
 
 
-def _make(incoming: str) -> Workspace:
+def _is_resumable(name: str) -> bool:
+    return name.endswith(RESUMABLE_SUFFIX)
+
+
+def _make(directory: str) -> Workspace:
+    """An empty workspace in ``directory``, with a name that no other process knows."""
     while True:
-        path = f"{incoming}/{unique_name()}"
+        path = f"{directory}/{unique_name()}"
         lease = acquire(path + LEASE_SUFFIX)
-        if lease is not None:
+        if lease is None:
+            continue
+        try:
+            os.mkdir(path, DIRECTORY_MODE)
+            if not lease.is_lost():
+                return Workspace(path, lease)
+            os.rmdir(path)  # this process was taken for dead meanwhile
+        except BaseException:
+            remove_quietly(lease.path)
+            lease.close()
+            raise
+        lease.close()
+
+
+def _take_over(path: str) -> Workspace | None:
+    """Take over the abandoned workspace ``path``, under another name.
+
+    ``None`` if it is not abandoned, or another process takes it over.
+    """
+    lease = take_over(path + LEASE_SUFFIX)
+    if lease is None:
+        return None
+    try:
+        workspace = _make(os.path.dirname(path))
+    except BaseException:
+        lease.close()
+        raise
+    try:
+        _fence(path, lease, workspace.path)
+    except BaseException:
+        _end(workspace)
+        raise
+    return workspace
+
+
+def _fence(path: str, lease: Lease, target: str) -> bool:
+    """Move the workspace ``path`` to ``target``, and release its ``lease``; whether it was there.
+
+    Its former holder finds neither afterwards.
+    """
+    try:
+        moved = _move(path, target)
+    except BaseException:
+        lease.close()
+        raise
+    lease.release()
+    # A former holder that was stopped before it made the directory may have made it meanwhile.
+    # Later it can't, for it finds that it has lost its lease: see `_make`.
+    return moved or _move(path, target)
+
+
+def _move(path: str, target: str) -> bool:
+    try:
+        os.rename(path, target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _resume(incoming: str, name: str, *, keep: bool) -> Workspace:
+    directory = f"{incoming}/{name}"
+    while True:
+        with suppress(FileExistsError):
+            os.mkdir(directory, DIRECTORY_MODE)
+        with suppress(FileNotFoundError):  # an earlier attempt has just removed it
+            workspace = _make(directory)
             break
     try:
-        os.mkdir(path, DIRECTORY_MODE)
+        for path in _leased(directory):  # only now that others see this one
+            if path != workspace.path:
+                _absorb(workspace, path)
+        if not keep:
+            while workspace.formers:
+                remove_tree(workspace.formers.pop())
     except BaseException:
-        remove_quietly(lease.path)
-        lease.close()
+        workspace.keep = bool(workspace.formers)
+        _end(workspace)
         raise
-    return Workspace(path, lease)
+    return workspace
 
 
-def _resume(path: str, *, keep: bool) -> Workspace:
-    try:
-        lease = acquire(path + LEASE_SUFFIX)
-    except FileExistsError:
-        lease = take_over(path + LEASE_SUFFIX)
-        if lease is not None:
-            lease.write_holder()
+def _leased(directory: str, names: Iterable[str] | None = None) -> list[str]:
+    """The paths of the workspaces in ``directory`` that have a lease; ``names`` may list it."""
+    if names is None:
+        try:
+            names = os.listdir(directory)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+    leases = sorted(name for name in names if name.endswith(LEASE_SUFFIX))
+    return [f"{directory}/{name.removesuffix(LEASE_SUFFIX)}" for name in leases]
+
+
+def _absorb(workspace: Workspace, path: str) -> None:
+    """Move the workspace ``path`` of an earlier attempt into ``workspace``, with all inside of it.
+
+    Raises :class:`WorkspaceInUse` if a living process works there.
+    """
+    lease = take_over(path + LEASE_SUFFIX)
     if lease is None:
-        raise WorkspaceInUse.at(path)
-    try:
-        if not keep and exists(path):
-            remove_tree(path)
-        with suppress(FileExistsError):
-            os.mkdir(path, DIRECTORY_MODE)
-    except BaseException:
-        with suppress(OSError):
-            lease.expire()
-        lease.close()
-        raise
-    return Workspace(path, lease)
+        if exists(path + LEASE_SUFFIX):
+            raise WorkspaceInUse.at(path)
+        return
+    former = f"{workspace.path}/{FORMER_PREFIX}{secrets.token_hex(8)}"
+    if _fence(path, lease, former):
+        _add_former(workspace, former)
+
+
+def _add_former(workspace: Workspace, former: str) -> None:
+    waiting = [former]
+    while waiting:
+        path = waiting.pop()
+        workspace.formers.append(path)
+        for name in os.listdir(path):
+            if name.startswith(FORMER_PREFIX):
+                inner = f"{workspace.path}/{name}"
+                os.rename(f"{path}/{name}", inner)
+                waiting.append(inner)
 
 
 def _end(workspace: Workspace) -> None:
@@ -169,12 +270,17 @@ def _end(workspace: Workspace) -> None:
             os.unlink(workspace.intent)
         try:
             os.rmdir(workspace.path)  # most small changes leave it empty
+        except FileNotFoundError:
+            pass  # this process was taken for dead, and another one has taken over
         except OSError:
             remove_tree_quietly(workspace.path)
             # The lease goes last: recovery finds the rest by it.
             if exists(workspace.path):
                 return
-        os.unlink(workspace.lease.path)
+        with suppress(FileNotFoundError):
+            os.unlink(workspace.lease.path)
+        if workspace.is_resumable:
+            remove_if_empty(os.path.dirname(workspace.path))
     except OSError as error:
         logger.warning(
             "could not remove the workspace %s: %s. The next recovery removes it.",
@@ -185,6 +291,21 @@ def _end(workspace: Workspace) -> None:
         workspace.lease.close()
 
 
+def remove_if_empty(directory: str) -> None:
+    """Remove the directory of a resumable workspace, unless another attempt has begun."""
+    with suppress(OSError):
+        os.rmdir(directory)
+
+
+def _remove_rest(directory: str) -> None:
+    """Remove the directory of a resumable workspace that no attempt uses any more."""
+    if _is_expired(os.path.basename(directory)):
+        with suppress(OSError):
+            remove_tree(directory)
+    else:
+        remove_if_empty(directory)
+
+
 def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> Iterator[Workspace]:
     """Take over each abandoned workspace, until the caller asks for the next one.
 
@@ -193,41 +314,55 @@ def abandoned_workspaces(registry: str, names: Iterable[str] | None = None) -> I
     the next recovery.
     """
     incoming = f"{registry}/{INCOMING}"
-    for name in sorted(os.listdir(incoming) if names is None else names):
-        if not name.endswith(LEASE_SUFFIX):
-            continue
-        path = f"{incoming}/{name.removesuffix(LEASE_SUFFIX)}"
+    names = os.listdir(incoming) if names is None else list(names)
+    paths = _leased(incoming, names)
+    for name in filter(_is_resumable, sorted(names)):
+        attempts = _leased(f"{incoming}/{name}")
+        if not attempts:
+            _remove_rest(f"{incoming}/{name}")
+        elif may_be_resumed(registry, name):  # only what was committed is completed
+            paths += [path for path in attempts if exists(f"{path}/intent")]
+        else:
+            paths += attempts
+    for path in paths:
         try:
-            lease = take_over(path + LEASE_SUFFIX)
+            workspace = _take_over(path)
         except OSError as error:
-            logger.error("could not read the lease %s: %s", path + LEASE_SUFFIX, error)
+            logger.error("could not take over the workspace %s: %s", path, error)
             continue
-        if lease is not None:
-            workspace = Workspace(path, lease)
+        if workspace is not None:
             yield workspace
             _end(workspace)
 
 
-@contextmanager
-def abandoned_workspace(registry: str, name: str) -> Iterator[Workspace | None]:
-    """Take over the resumable workspace ``name`` if it is abandoned; ``None`` if there is none.
+def may_be_resumed(registry: str, name: str) -> bool:
+    """Whether another process may still resume the workspace ``name``."""
+    return (
+        _is_resumable(name)
+        and not _is_expired(name)
+        and not exists(f"{registry}/{answer_path(name)}")
+    )
 
-    It stays, unless the caller clears ``keep``. Raises :class:`WorkspaceInUse` if another process
-    works in it.
+
+def abandoned_attempts(registry: str, name: str) -> Generator[Workspace]:
+    """Take over each workspace of an earlier attempt at the resumable workspace ``name``.
+
+    Each stays, unless the caller clears ``keep`` before it requests the next one. Raises
+    :class:`WorkspaceInUse` if another process works in one of them.
     """
-    path = f"{registry}/{INCOMING}/{name}"
-    if not exists(path + LEASE_SUFFIX):
-        yield None
-        return
-    lease = take_over(path + LEASE_SUFFIX)
-    if lease is None:
-        raise WorkspaceInUse.at(path)
-    workspace = Workspace(path, lease)
-    workspace.keep = True
-    try:
-        yield workspace
-    finally:
-        _end(workspace)
+    directory = f"{registry}/{INCOMING}/{name}"
+    for path in _leased(directory):
+        workspace = _take_over(path)
+        if workspace is None:
+            if exists(path + LEASE_SUFFIX):
+                raise WorkspaceInUse.at(path)
+            continue
+        workspace.keep = True
+        try:
+            yield workspace
+        finally:
+            _end(workspace)
+    remove_if_empty(directory)
 
 
 def answer_path(name: str) -> str:

@@ -85,7 +85,7 @@ class Application:
 
     def __init__(self, settings: Settings, metrics: Metrics | None = None) -> None:
         if metrics is None:
-            metrics = Metrics()
+            metrics = Metrics(1)
             metrics.join()
         self._is_stopping = self._refuses = False
         self._prefix = settings.prefix

@@ -7,7 +7,6 @@ for each directory, and whoever asks waits for a bounded time.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -140,18 +139,23 @@ def probe_writing(directory: str, within: str) -> int:
     """
     probe_reading(directory)
     with closing(os.open(within, DIRECTORY)) as descriptor:
-        name = scratch.PREFIX + secrets.token_hex(8)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         try:
-            with closing(os.open(name, flags, 0o600, dir_fd=descriptor)) as file:
-                os.write(file, PROBE_BYTES)
-                found = os.fstatvfs(file)
+            return _write_and_remove(descriptor)
         except OSError as error:
             error.filename = within
             raise
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=descriptor)
+
+
+def _write_and_remove(directory: int) -> int:
+    name = scratch.unique_name()
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with closing(os.open(name, flags, 0o600, dir_fd=directory)) as file:
+            os.write(file, PROBE_BYTES)
+            found = os.fstatvfs(file)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)
     return found.f_bavail * found.f_frsize
 
 

@@ -24,6 +24,7 @@ from gobbler.model.jobs import (
     progress_after,
 )
 from gobbler.model.records import format_time
+from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
 from gobbler.registry.workspace import WorkspaceInUse
 from gobbler.service.outcome import Outcome, RequestHandler, failed
@@ -42,9 +43,13 @@ logger = logging.getLogger(__name__)
 class JobMonitor:
     """The progress and the cancel token of a job: writes its state, and checks its mark."""
 
-    def __init__(self, spool: Spool, lease: Lease, record: JobRecord, state: JobState) -> None:
+    def __init__(
+        self, spool: Spool, lease: Lease, attempt: Attempt, record: JobRecord, state: JobState
+    ) -> None:
         self.state = state
         self.lease = lease
+        self.attempt = attempt
+        self.is_abandoned = False
         self._spool = spool
         self._record = record
         self._begun = time.monotonic()
@@ -78,7 +83,7 @@ class JobMonitor:
         if self._spool.records.is_cancelled(self.state.job):
             raise _cancelled()
         progress = self.progress()
-        if progress != self._reported:
+        if progress != self._reported and not self.is_abandoned:
             self._reported = progress
             with suppress(OSError):  # a full disk must not end a job that may need no more space
                 self._spool.answers.write_state(
@@ -88,6 +93,8 @@ class JobMonitor:
     def _regain(self) -> None:
         """Acquire the lease again: something has removed it, perhaps with the whole spool."""
         with suppress(OSError):  # the next check tries again
+            if not self.attempt.is_current():
+                raise Cancelled("another worker has taken the job over", code=Code.CONTENTION)
             lease = self._spool.regain(self._record, self.state.attempts)
             if lease is not None:
                 self.lease.close()
@@ -113,28 +120,21 @@ class JobRunner:
         self._requests = requests
         self._service = requests.service
         self._spool = spool
+        self._monitors: dict[str, JobMonitor] = {}
 
     def run(self, lease: Lease, record: JobRecord, attempt: int) -> None:
         """Run the job of ``record`` for the ``attempt``-th time, answer it, and release it."""
         state = msgspec.structs.replace(
             record.state(), state="running", started=format_time(now()), attempts=attempt
         )
-        monitor = JobMonitor(self._spool, lease, record, state)
-        started = time.monotonic()
+        token = Attempt(self._service.registry.root, record.workspace)
+        monitor = JobMonitor(self._spool, lease, token, record, state)
+        self._monitors[record.job] = monitor
         try:
-            if self._spool.answers.has(record.job):
-                # The worker was killed right after it had answered.
-                self._spool.answers.complete(record.state())
-                self._end(record, attempt)
-                return
-            if not self._spool.records.is_cancelled(record.job):
-                self._spool.answers.write_state(state)
-            outcome = self._outcome(record, attempt, monitor)
-            if outcome.error is not None and _is_temporary(outcome.error):
-                self._give_back(record, attempt, outcome.error)
-            else:
-                self._answer(record, monitor, attempt, outcome)
-                self._requests.log_job(record.name, record.user, outcome, started, record.data)
+            self._run(record, monitor, attempt)
+        except Superseded:
+            monitor.attempt.withdraw()
+            logger.info("job %s: another worker has taken it over", quoted(record.job))
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
             self._give_back(record, attempt, error)
@@ -142,7 +142,29 @@ class JobRunner:
             logger.exception("job %s: unexpected error", quoted(record.job))
             self._give_back(record, attempt, error)
         finally:
+            del self._monitors[record.job]
             monitor.lease.release()
+
+    def _run(self, record: JobRecord, monitor: JobMonitor, attempt: int) -> None:
+        started = time.monotonic()
+        if self._spool.answers.has(record.job):
+            # The worker was killed right after it had answered.
+            self._spool.answers.complete(record.state())
+            self._end(record, monitor, attempt)
+            return
+        monitor.attempt.begin(lambda: self._spool.records.has_begun(record.job, attempt))
+        if not self._spool.records.is_cancelled(record.job):
+            self._spool.answers.write_state(monitor.state)
+        answer = monitor.attempt.earlier_answer()
+        if answer is None:
+            outcome = self._outcome(record, attempt, monitor)
+            if outcome.error is not None and _is_temporary(outcome.error):
+                self._give_back(record, attempt, outcome.error)
+                return
+            answer = job_answer(outcome.body, outcome.status)
+            monitor.attempt.answer(answer)
+            self._requests.log_job(record.name, record.user, outcome, started, record.data)
+        self._deliver(record, monitor, attempt, answer)
 
     def _give_back(self, record: JobRecord, attempt: int, error: Exception) -> None:
         logger.warning("could not begin or answer job %s; retrying: %s", quoted(record.job), error)
@@ -155,6 +177,9 @@ class JobRunner:
 
         Its thread may still run, as it would right before a crash.
         """
+        monitor = self._monitors.get(record.job)
+        if monitor is not None:
+            monitor.is_abandoned = True
         with suppress(OSError, GobblerError):
             self._spool.records.give_back(record.job, attempt)
             self._spool.answers.write_state(record.state())
@@ -186,10 +211,10 @@ class JobRunner:
             workspace_name=record.workspace,
         )
 
-    def _answer(
-        self, record: JobRecord, monitor: JobMonitor, attempt: int, outcome: Outcome
+    def _deliver(
+        self, record: JobRecord, monitor: JobMonitor, attempt: int, answer: dict[str, object]
     ) -> None:
-        answer = job_answer(outcome.body, outcome.status)
+        """Let the user read the answer, and remove the job."""
         state = msgspec.structs.replace(
             monitor.state,
             state=final_state(answer),
@@ -198,11 +223,12 @@ class JobRunner:
             answer=answer,
         )
         self._spool.answers.write_answer(state)
-        self._end(record, attempt)
+        self._end(record, monitor, attempt)
 
-    def _end(self, record: JobRecord, attempt: int) -> None:
+    def _end(self, record: JobRecord, monitor: JobMonitor, attempt: int) -> None:
         # The record goes last: after a crash it leads to the rest.
         remove_workspace(self._service.registry, self._service.durability, record.workspace)
+        monitor.attempt.end()
         self._spool.remove(record.job, attempt)
 
 

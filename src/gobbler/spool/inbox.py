@@ -121,7 +121,7 @@ class Inbox:
             self._spool.records.write_draft(record)
             if not self._move(new, name, self._spool.records.request(job), status):
                 self._spool.records.remove_draft(job)
-                self._spool.answers.remove(job)
+                self._spool.answers.remove_state(job)
                 return False
             self._publish(job, status)
             return True
@@ -140,7 +140,7 @@ class Inbox:
 
     def _remove_former(self, job: str, status: os.stat_result) -> None:
         """Remove the answer to an earlier job of the same name, and its cancellation."""
-        self._spool.answers.remove(job)
+        self._spool.answers.remove(job, before=status.st_ctime)
         mark = self._spool.records.cancel_mark(job)
         with suppress(FileNotFoundError):
             if os.lstat(mark).st_mtime < status.st_ctime:
@@ -195,7 +195,7 @@ class Inbox:
         if record is None or not record.is_of(status):
             self._put_back(claim.path, split_job(job)[1])
             self._spool.records.remove_draft(job)
-            self._spool.answers.remove(job)
+            self._spool.answers.remove_state(job)
             return False
         self._spool.answers.write_state(record.state())
         if claim.inode:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 
 import msgspec
@@ -14,8 +15,8 @@ from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.open import (
     account_name,
     closing,
+    enter_directory,
     exists,
-    open_directory,
     open_users_file,
     read_all,
     read_file,
@@ -36,6 +37,7 @@ from gobbler.model.jobs import (
 )
 from gobbler.model.records import decode, format_time
 from gobbler.model.requests import MAX_REQUEST_BYTES, action_of, subject_of
+from gobbler.spool.job_store import TEMPORARY_PREFIX
 
 
 class JobAnswers:
@@ -64,12 +66,35 @@ class JobAnswers:
         """Whether ``job`` is answered."""
         return exists(self._path(job, ANSWER_SUFFIX))
 
-    def remove(self, job: str) -> None:
-        """Remove state and answer of an earlier job of the same name."""
+    def remove(self, job: str, before: float | None = None) -> None:
+        """Remove state and answer of an earlier job of the same name.
+
+        With ``before``, only what was written before that time, in seconds since the epoch: a
+        process that was taken for dead must not remove the answer of its successor.
+        """
         # Nobody may see a final state without its answer.
         for suffix in (STATE_SUFFIX, ANSWER_SUFFIX):
+            path = self._path(job, suffix)
             with suppress(FileNotFoundError):
-                os.unlink(self._path(job, suffix))
+                if before is None:
+                    os.unlink(path)
+                elif os.lstat(path).st_mtime < before:
+                    self._remove_older(path, before)
+
+    def remove_state(self, job: str) -> None:
+        """Remove the state of a job that was not claimed. If it has an answer, that stays."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._path(job, STATE_SUFFIX))
+
+    def _remove_older(self, path: str, before: float) -> None:
+        # What stands there may be another file by now. Under a name of its own, it can't change.
+        name = f"{TEMPORARY_PREFIX}{os.path.basename(path)}-{secrets.token_hex(8)}"
+        aside = f"{self._jobs}/{name}"
+        os.rename(path, aside)
+        if os.lstat(aside).st_mtime >= before:
+            with suppress(FileExistsError):
+                os.link(aside, path)
+        os.unlink(aside)
 
     def refuse(self, job: str, error: GobblerError) -> None:
         """Write the answer ``error`` for a job, or for a file that was set aside."""
@@ -100,12 +125,16 @@ class JobAnswers:
         try:
             state = self._state(job)
         except Missing:
-            return self._in_inbox(job, uid, name)
+            # A new request of that name counts before the answer to an earlier one.
+            if exists(f"{self._new}/{name}") or not self.has(job):
+                return self._in_inbox(job, uid, name)
+            state = JobState(job, action_of(name) or "", "", "waiting", "")
         except Fault:
             # A state is not flushed to disk, so a power cut may have damaged it.
             state = JobState(job, action_of(name) or "", "", "waiting", "")
-            if self.has(job):
-                state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
+        if not state.is_final and self.has(job):
+            # A process that was taken for dead may write a state after its successor's answer.
+            state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
         if not (with_answer and state.is_final):
             return state
         return msgspec.structs.replace(state, answer=self._answer(job))
@@ -136,7 +165,7 @@ class JobAnswers:
     def _address(self, name: str, uid: int) -> str:
         """What a request in the inbox is about; empty if it can't be read."""
         try:
-            with closing(open_directory(self._new)) as new:
+            with closing(enter_directory(self._new)) as new:
                 descriptor, status = open_users_file(new, name, "request file", self._new)
             with closing(descriptor):
                 if status.st_uid != uid or status.st_size > MAX_REQUEST_BYTES:

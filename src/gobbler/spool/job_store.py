@@ -217,6 +217,10 @@ class JobRecords:
         self.write_draft(record)
         os.rename(self._draft(record.job), self._path(record.job, attempts))
 
+    def has_begun(self, job: str, attempts: int) -> bool:
+        """Whether ``job`` has begun ``attempts`` times, and no more."""
+        return exists(self._path(job, attempts))
+
     def give_back(self, job: str, attempts: int) -> None:
         """Let a job begin again as if it had not begun."""
         os.rename(self._path(job, attempts), self._path(job, attempts - 1))

@@ -260,7 +260,7 @@ def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> lis
             except OSError as error:
                 raise refusal(error, directory or batch.source.name, batch.source.path) from None
             target = f"{batch.tree}/{directory}" if directory else batch.tree
-            with closing(opened), closing(open_directory(target)) as into:
+            with closing(opened), closing(_open_target(target)) as into:
                 for name in names:
                     progress.check()
                     path = f"{directory}/{name}" if directory else name
@@ -268,6 +268,13 @@ def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> lis
                     ingested.append(_ingest(batch, place, progress))
                     progress.end_file(ingested[-1].size)
     return ingested
+
+
+def _open_target(path: str) -> int:
+    try:
+        return open_directory(path)
+    except FileNotFoundError:
+        raise _workspace_gone(path) from None
 
 
 class _FilePlace(NamedTuple):

@@ -6,15 +6,15 @@ A file of the source is copied into the tree, or found to be published already a
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
+from gobbler.fs.atomic_write import write_new
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.mounts import HIGH_LATENCY_SECONDS
 from gobbler.fs.open import DIRECTORY, READ, closing
@@ -22,6 +22,7 @@ from gobbler.fs.space import check_space, fits
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest, Summary, encode
+from gobbler.registry.workspace import Workspace, WorkspaceInUse
 from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan
@@ -69,7 +70,6 @@ def ingest_files(
     earlier = resume(workspace, plan.directories, {} if adopt else plan.copies)
     if not adopt:
         _check_space(dispatcher, plan, candidates, earlier)
-    _make_directories(workspace.tree, plan.directories)
     entries: Manifest = {}
     fingerprints: dict[str, Fingerprint] = {}
     fresh: list[str] = []
@@ -177,12 +177,6 @@ def _content(entry: Entry) -> Content:
     return entry.size, entry.md5sum
 
 
-def _make_directories(tree: str, directories: list[str]) -> None:
-    for directory in (tree, *(f"{tree}/{inner}" for inner in directories)):
-        with suppress(FileExistsError):  # of an earlier attempt
-            os.mkdir(directory, DIRECTORY_MODE)
-
-
 def _batches(
     dispatcher: Dispatcher,
     source: StagedSource,
@@ -252,6 +246,21 @@ def run_confirm_batch(batch: ConfirmBatch, progress: Progress) -> list[str]:
             if is_same(opened, real, size, reported):
                 confirmed.append(path)
     return confirmed
+
+
+def check_tree(workspace: Workspace, manifest: Manifest) -> None:
+    """Check that the tree has the files of ``manifest``, with their sizes.
+
+    Do this before a tree is published that other processes may have written to. Raises
+    :class:`~gobbler.registry.workspace.WorkspaceInUse`.
+    """
+    for path, entry in manifest.items():
+        try:
+            status = os.lstat(f"{workspace.tree}/{path}")
+        except OSError:
+            raise WorkspaceInUse.at(workspace.path) from None
+        if stat.S_ISREG(status.st_mode) and status.st_size != entry.size:
+            raise WorkspaceInUse.at(workspace.path)
 
 
 MANY_LINKS = 1000

@@ -146,10 +146,10 @@ class Metrics:
     """Counts what this process does, for the whole service.
 
     Make one before the first fork, and call :meth:`join` in each process. ``rows`` is the number
-    of processes that may count at the same time.
+    of processes that may count at the same time; without any, nothing is counted.
     """
 
-    def __init__(self, rows: int = 1) -> None:
+    def __init__(self, rows: int = 0) -> None:
         self._counters = SharedCounters(len(_LAYOUT), rows)
 
     def join(self) -> None:

@@ -25,32 +25,29 @@ _CELL = 8
 
 
 class SharedCounters:
-    """``rows`` times ``cells`` numbers; each process has one row.
+    """``rows`` times ``cells`` numbers; each process has one row. Without rows, nothing counts.
 
     Call :meth:`join` in each process that counts, also after a fork. Until then, and where all
     rows are taken, :meth:`add` counts nothing. It can be pickled for a process that is spawned.
     """
 
     def __init__(self, cells: int, rows: int) -> None:
-        descriptor = os.memfd_create("gobbler-metrics")
-        os.ftruncate(descriptor, cells * rows * _CELL)
-        self._attach(descriptor, cells, rows)
-
-    def _attach(self, descriptor: int, cells: int, rows: int) -> None:
-        # Never closed: closing any descriptor of a file ends a process's record locks on it.
-        self._descriptor = descriptor
         self._cells, self._rows = cells, rows
-        self._map = mmap.mmap(descriptor, cells * rows * _CELL)
-        self._numbers = memoryview(self._map).cast("d")
         self._row: int | None = None
         self._lock = threading.Lock()
+        if rows:
+            descriptor = os.memfd_create("gobbler-metrics")
+            os.ftruncate(descriptor, cells * rows * _CELL)
+            self._attach(descriptor)
 
-    def __getstate__(self) -> tuple[Any, int, int]:
-        return reduction.DupFd(self._descriptor), self._cells, self._rows
+    def _attach(self, descriptor: int) -> None:
+        # Never closed: closing any descriptor of a file ends a process's record locks on it.
+        self._descriptor = descriptor
+        self._map = mmap.mmap(descriptor, self._cells * self._rows * _CELL)
+        self._numbers = memoryview(self._map).cast("d")
 
-    def __setstate__(self, state: tuple[Any, int, int]) -> None:
-        duplicate, cells, rows = state
-        self._attach(duplicate.detach(), cells, rows)
+    def __reduce__(self) -> tuple[Any, tuple[Any, int, int]]:
+        return _shared, (reduction.DupFd(self._descriptor), self._cells, self._rows)
 
     def join(self, resetting: Iterable[int] = ()) -> None:
         """Take a row for this process, and set the cells ``resetting`` of it to 0."""
@@ -100,3 +97,11 @@ class SharedCounters:
         found = fcntl.fcntl(self._descriptor, fcntl.F_GETLK, asked)
         kind: int = _FLOCK.unpack(found[: _FLOCK.size])[0]
         return kind != fcntl.F_UNLCK
+
+
+def _shared(duplicate: Any, cells: int, rows: int) -> SharedCounters:  # noqa: ANN401 - of the library
+    """The counters of the process that spawned this one."""
+    counters = SharedCounters(cells, 0)
+    counters._rows = rows
+    counters._attach(duplicate.detach())
+    return counters
