@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Fault, Missing
-from gobbler.fs.open import closing, open_directory, read_file
+from gobbler.fs.open import closing, open_directory
 from gobbler.fs.os_errors import with_path
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import LINKS, VersionKey
 from gobbler.model.records import Link, Links, decode
 from gobbler.registry.registry import Registry

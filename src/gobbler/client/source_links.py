@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import kind_of
+from gobbler.fs.access import ENTER, LIST, READ, Restricted, check_foreign
+from gobbler.fs.open import kind_of, user_name
 from gobbler.fs.sparse import allocated, may_have_holes
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.links import (
@@ -133,11 +134,11 @@ class _Following:
                     self._found.invalid[link.path] = f"is a symbolic link to {kind}"
         return self._found
 
-    def _scanned(self, directory: str, prefix: str) -> Scan:
+    def _scanned(self, directory: str, prefix: str, owner: int | None = None) -> Scan:
         return scan_source(
             directory,
             ignore_dot=self._ignore_dot,
-            owner=None,
+            owner=owner,
             cancel=NeverCancelled(),
             longest=self._longest - len(os.fsencode(prefix)),
         )
@@ -203,6 +204,10 @@ class _Following:
 
     def _file(self, link: _Link) -> None:
         self._count(1)
+        problem = _foreign_problem(link, os.path.realpath(link.at), READ)
+        if problem is not None:
+            self._found.invalid[link.path] = problem
+            return
         self._found.files[link.path] = link.status.st_size
         self._found.elsewhere[link.path] = os.path.realpath(link.at)
         if may_have_holes(link.status):
@@ -221,7 +226,11 @@ class _Following:
             self._found.invalid[link.path] = problem
             return
         real = os.path.realpath(link.at)
-        found = self._scanned(real, f"{link.path}/")
+        problem = _foreign_problem(link, real, LIST)
+        if problem is not None:
+            self._found.invalid[link.path] = problem
+            return
+        found = self._scanned(real, f"{link.path}/", _foreign_owner(link))
         self._found.directories.append(link.path)
         if not (found.files or found.symlinks or found.directories or found.invalid):
             self._found.empty.append(link.path)
@@ -237,3 +246,31 @@ def _identities(top: str, at: str) -> Iterator[tuple[int, int]]:
         if directory == top:
             return
         directory = os.path.dirname(directory)
+
+
+def _foreign_owner(link: _Link) -> int | None:
+    """The user ID of the owner of ``link``, unless that is the user or root."""
+    owner = os.lstat(link.at).st_uid
+    return None if owner in (0, os.geteuid()) else owner
+
+
+def _foreign_problem(link: _Link, real: str, permissions: int) -> str | None:
+    """Why a link of another user must not be followed to the path ``real``, if it must not.
+
+    Its owner could lead the user to files that are only the user's to read.
+    """
+    owner = _foreign_owner(link)
+    if owner is None:
+        return None
+    try:
+        check_foreign(real, os.stat(real), owner, permissions)
+        above = os.path.dirname(real)
+        while above != os.path.dirname(above):
+            check_foreign(above, os.stat(above), owner, ENTER)
+            above = os.path.dirname(above)
+    except Restricted:
+        return (
+            f"is a symbolic link of {quoted(user_name(owner))} to {quoted(real)}, which not "
+            "everybody may read"
+        )
+    return None

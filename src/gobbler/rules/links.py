@@ -170,10 +170,11 @@ class Locator:
         if name in ("", ".", ".."):
             head, slash, name = text, "", ""
         here = "" if text.startswith("/") else directory
+        head += slash  # of a target directly in the root, the slash is all there is
         try:
             return self._known[here, head], name
         except KeyError:
-            found = self._known[here, head] = self._directory(directory, head + slash)
+            found = self._known[here, head] = self._directory(directory, head)
             return found, name
 
     def _directory(self, directory: str, head: str) -> _Directory | Nowhere:

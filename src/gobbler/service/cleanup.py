@@ -21,7 +21,8 @@ from gobbler.doctor import scratch
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
-from gobbler.fs.open import closing, open_directory, read_file
+from gobbler.fs.open import closing, open_directory
+from gobbler.fs.record_file import read_file
 from gobbler.fs.removal import is_older, remove, remove_tree_quietly
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex

@@ -429,6 +429,8 @@ def vanished(error: OSError, path: str) -> str:
         return str(error.strerror)
     if isinstance(error, PermissionError):
         return "can't be read"
+    if error.errno == errno.EWOULDBLOCK:
+        return "is in use: another process holds a lease on it"
     # EINVAL: it was a symbolic link before.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
@@ -440,4 +442,10 @@ def refusal(error: OSError, path: str, source: str) -> Refused:
     reason = f"{quoted(path)} in the source {vanished(error, path)}"
     if isinstance(error, PermissionError):
         return Refused(reason, code=Code.UNREADABLE, hint=let_others_read(source))
+    if error.errno == errno.EWOULDBLOCK:
+        return Refused(
+            reason,
+            code=Code.FILE_IN_USE,
+            hint="Upload again when no process has it open for writing.",
+        )
     return Refused(reason, code=Code.SOURCE_CHANGED)
