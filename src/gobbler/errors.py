@@ -341,6 +341,23 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else _escaped(c) for c in text)
 
 
+def json_printable(text: str, *, ascii_only: bool = False) -> str:
+    """``text``, which is JSON, with everything escaped that a terminal could obey.
+
+    JSON itself escapes only some control characters. Line breaks are escaped too, so give it one
+    line at a time. With ``ascii_only``, escapes all that is not ASCII.
+    """
+    if "\x7f" not in text and (text.isascii() if ascii_only else text.isprintable()):
+        return text
+    kept = str.isascii if ascii_only else str.isprintable
+    return "".join(char if kept(char) and char != "\x7f" else _json_escape(char) for char in text)
+
+
+def _json_escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+
+
 def _safe(char: str) -> str:
     if char in '"\\':
         return "\\" + char

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.errors import Refused
+from gobbler.errors import Missing, Refused
 from gobbler.fs import flush
 from gobbler.index import Index
 from gobbler.rules.dedup import Dedup
@@ -204,3 +204,40 @@ def test_a_dedup_candidate_may_be_removed(worlds: Path, what: str, consume: bool
     assert meanwhile.done
     assert violations(world) + complete(operation, world) + tidy(world) == []
     assert linked_by(world, "p/b/1") == linked
+
+
+def change_links(world: World) -> None:
+    """Have version 2 store what it had in common with version 1."""
+    world.act("reroute_links", {"to_delete": [of_version("1")]}, ADMIN)
+
+
+REINDEX = {
+    "its links are rerouted": (change_links, b"1", set[str]()),
+    "it is gone": (lambda w: w.act("delete_version", of_version("2"), ADMIN), None, set[str]()),
+}
+
+
+@pytest.mark.parametrize("what", REINDEX)
+def test_a_version_that_is_reindexed_may_change(worlds: Path, what: str) -> None:
+    """The new records are those of the files that are there then."""
+    act, content, linked = REINDEX[what]
+    world = World(worlds / "template")
+    world.make()
+    world.act("create_project", {"project": "p"}, ADMIN)
+    for version in "12":
+        plant(world.staging / version, {"same": b"1"})
+        request = {**of_version(version), "source": version}
+        world.act("upload", request, ADMIN)
+    assert linked_by(world, "p/a/2") == {"p/a/1"}
+    meanwhile = AtTheLastFlush(lambda: act(world))
+    with intercepted(world.base, meanwhile):
+        if content is None:
+            with pytest.raises(Missing):
+                world.act("reindex_version", of_version("2"), ADMIN)
+        else:
+            world.act("reindex_version", of_version("2"), ADMIN)
+    assert meanwhile.done
+    if content is not None:
+        assert linked_by(world, "p/a/2") == linked
+        assert world.content("p/a/2") == {"same": content}
+    assert violations(world) + tidy(world) == []

@@ -85,6 +85,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "directory": lambda path: (path.unlink(), path.mkdir()),
     "dangling": lambda path: (path.unlink(), path.symlink_to("nowhere")),
     "pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "socket": lambda path: (path.unlink(), _socket(path)),
+    "sparse": lambda path: os.truncate(path, 1 << 40),
 }
 """What may happen to a record, by name."""
 

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from gobbler.service.routes.jobs import STREAMS
+
 from .processes import Place, Running, account, public_place, upload_of, wait_for
 
 __all__ = ["public_place"]
@@ -178,11 +180,82 @@ def test_no_script_of_an_uploader_runs_in_a_browser(
     assert got.headers["content-security-policy"].startswith("sandbox;")
 
 
-def test_whatever_is_answered_says_that_it_is_no_page(serving: Running) -> None:
+def waiting_job(serving: Running, action: str, payload: object) -> str:
+    """A request that the service accepted; the name of its job."""
+    answer = serving.post(serving.place.write_request(action, payload) + "?wait=false")
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["job"])
+
+
+def following(serving: Running, job: str, address: str) -> tuple[socket.socket, bytes]:
+    """A client at a loopback ``address`` that follows ``job``, and the first line of its answer."""
+    where = urlsplit(serving.url)
+    stream = socket.create_connection((where.hostname, where.port), source_address=(address, 0))
+    stream.sendall(f"GET /jobs/{job}/events HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    stream.settimeout(60)
+    return stream, stream.recv(65536).partition(b"\r\n")[0]
+
+
+def test_streams_of_jobs_are_bounded(public_place: Place) -> None:
+    with Running(public_place, "--jobs=0", "--workers=1") as serving, ExitStack() as held:
+        job = waiting_job(serving, "health_check", {})
+        found = []
+        for _ in range(STREAMS.each + 20):
+            stream, line = following(serving, job, "127.0.0.1")
+            held.enter_context(stream)
+            found.append(line)
+        assert found[: STREAMS.each] == [b"HTTP/1.1 200 OK"] * STREAMS.each
+        assert set(found[STREAMS.each :]) == {b"HTTP/1.1 503 Service Unavailable"}
+        # There is room for others, and the state itself can be read.
+        other, line = following(serving, job, "127.0.0.2")
+        held.enter_context(other)
+        assert line == b"HTTP/1.1 200 OK"
+        assert requests.get(f"{serving.url}/jobs/{job}", timeout=60).status_code == 200
+        # Who leaves makes room.
+        held.pop_all().close()
+
+        def has_room() -> bool:
+            stream, line = following(serving, job, "127.0.0.1")
+            stream.close()
+            return line == b"HTTP/1.1 200 OK"
+
+        wait_for("room for another stream", has_room)
+
+
+ANSWERS = [
+    ("GET", "/"),
+    ("GET", "/info"),
+    ("GET", "/openapi.json"),
+    ("GET", "/health"),
+    ("GET", "/metrics"),
+    ("GET", "/list"),
+    ("GET", "/list?path=p&recursive=true"),
+    ("GET", "/fetch/p/a/1/x.png"),
+    ("GET", "/fetch/no"),
+    ("GET", "/archive/p/a/1.tar"),
+    ("GET", "/links/p/a/1"),
+    ("GET", "/jobs/1-request-health_check-1"),
+    ("GET", "/jobs/1-request-health_check-1/events"),
+    ("GET", "/jobs/{job}"),
+    ("GET", "/jobs/{job}/events"),
+    ("GET", "/no"),
+    ("POST", "/new/request-none-1"),
+    ("POST", "/info"),
+    ("DELETE", "/jobs/1-request-health_check-1"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ANSWERS)
+def test_whatever_is_answered_says_that_it_is_no_page(
+    serving: Running, method: str, path: str
+) -> None:
     (serving.place.registry / "p/a/1/x.png").write_bytes(b"")
-    for path in ("/info", "/list", "/fetch/p/a/1/x.png", "/fetch/no", "/archive/p/a/1.tar", "/no"):
-        headers = requests.head(serving.url + path, timeout=60).headers
-        assert headers["x-content-type-options"] == "nosniff", path
-        assert headers["content-security-policy"].startswith("sandbox"), path
-        assert headers["cross-origin-resource-policy"] == "cross-origin", path
-        assert headers["access-control-allow-origin"] == "*", path
+    if "{job}" in path:
+        path = path.format(job=waiting_job(serving, "health_check", {}))
+    methods = ("GET", "HEAD") if method == "GET" else (method,)
+    for each in methods:
+        headers = requests.request(each, serving.url + path, timeout=60).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-security-policy"].startswith("sandbox")
+        assert headers["cross-origin-resource-policy"] == "cross-origin"
+        assert headers["access-control-allow-origin"] == "*"

@@ -72,6 +72,15 @@ def test_the_last_owner_goes_only_by_force(run, client, project):
     assert stored(client, project).owners == ()
 
 
+def test_owners_of_whom_none_has_an_account_are_warned_about(run, client, project):
+    """Also if they were owners before: nobody else is left."""
+    run("permissions", "add", project, "--owner", "no-such-user")
+    code, _, err = run("permissions", "remove", project, "--owner", ME)
+    assert code == 0
+    assert stored(client, project).owners == ("no-such-user",)
+    assert "none of the owners has an account" in err
+
+
 def test_a_project_without_an_owner_is_made_only_by_force(client, project):
     with pytest.raises(GobblerError) as caught:
         client.admin.create_project(f"{project}-2", owners=[])
@@ -173,3 +182,13 @@ def test_a_service_warns_of_administrators_without_an_account(tmp_path):
             rest = serving.stdout.read().decode()
     assert named == {"admin", "spoofer", "other"}
     assert f'"{ME}" has no account' not in rest
+
+
+@pytest.mark.parametrize("user", ['["%s"]', '"%s"', "*", "[%s]"])
+def test_what_looks_like_json_is_no_user(run, client, project, user):
+    text = user.replace("%s", ME)
+    for option in ("--uploader", "--owner"):
+        code, out, err = run("permissions", "add", project, option, text)
+        assert (code, out) == (3, "")
+        assert "is no name of a user" in err
+    assert stored(client, project).owners == (ME,)

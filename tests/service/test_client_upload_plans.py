@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gobbler.client import Client
 from gobbler.errors import GobblerError
-from gobbler.transfer.scan import MAX_SCAN_DEPTH
+from gobbler.transfer.scan import LONGEST_PATH
 
 Change = Callable[[Path], object]
 
@@ -21,7 +21,7 @@ Change = Callable[[Path], object]
 def deep(top: Path) -> None:
     """More directories within directories than a version may have."""
     opened = os.open(top, os.O_RDONLY)
-    for _ in range(MAX_SCAN_DEPTH + 2):
+    for _ in range(LONGEST_PATH // 2 + 2):
         os.mkdir("d", dir_fd=opened)
         inner = os.open("d", os.O_RDONLY, dir_fd=opened)
         os.close(opened)

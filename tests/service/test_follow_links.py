@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ import pygobbler
 from gobbler.client import Client, source_links
 from gobbler.client.notices import Doubtful, NotKept
 from gobbler.errors import Code, GobblerError
+
+from .processes import account
 
 pytestmark = pytest.mark.usefixtures("nothing_left_in_staging")
 
@@ -249,3 +253,32 @@ class TestExecutableFiles:
 
     def test_others_are_no_reason_to_warn(self, client, project, tree):
         client.upload(f"{project}/a/1", tree)  # a warning would be an error
+
+
+@pytest.mark.parametrize("target", ["private", "closed/open", "closed", "holds"])
+def test_a_link_of_another_user_leads_to_nothing_private(client, project, tree, target):
+    """Who asks for help with an upload must not get what only the helper may read."""
+    mine = Path(tempfile.mkdtemp(prefix="gobbler-links-"))
+    try:
+        mine.chmod(0o755)
+        (mine / "private").write_text("private")
+        (mine / "private").chmod(0o600)
+        (mine / "closed").mkdir(mode=0o700)
+        (mine / "closed/open").write_text("open")
+        (mine / "holds").mkdir(mode=0o755)
+        (mine / "holds/key").write_text("key")
+        (mine / "holds/key").chmod(0o640)
+        (mine / "public").write_text("public")
+        for name in ("theirs", "fine"):
+            (tree / name).symlink_to(mine / (target if name == "theirs" else "public"))
+            os.chown(tree / name, account("gtbob"), -1, follow_symlinks=False)
+        with pytest.raises(GobblerError) as caught:
+            client.upload(f"{project}/a/1", tree, follow_links=True)
+        assert caught.value.code is Code.INVALID_SOURCE
+        assert '"theirs' in caught.value.reason
+        assert "not everybody may read" in caught.value.reason
+        assert '"fine' not in caught.value.reason
+        os.chown(tree / "theirs", os.geteuid(), -1, follow_symlinks=False)
+        client.upload(f"{project}/a/1", tree, follow_links=True)
+    finally:
+        shutil.rmtree(mine)

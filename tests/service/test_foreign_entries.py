@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -83,6 +84,9 @@ def _site(top: Path, *, is_indexed: bool) -> Iterator[Site]:
         yield Site(service, place.registry, home)
 
 
+NOT_MOUNTED = ["--registry=/nowhere/at/all"]
+"""Hides the registry from a command, so that it reads over HTTP."""
+
 OURS = {f"{project}/a/{version}" for project in "pq" for version in ("1", "2", "3", "beta")}
 
 REPORTED = ("lost+found", "p/lost+found", ".snapshot", ".Trash-1000", r"bad\x1bname", "latin-")
@@ -95,7 +99,7 @@ def check_reported(text: str) -> None:
     assert "Permission denied" in text
 
 
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_validating_everything_goes_on(site: Site, remote: list[str]) -> None:
     code, out, _ = site.run("validate", "--all", "--restart", "--json", *remote)
     assert code == 3  # there is a version that is half done
@@ -137,7 +141,7 @@ def test_repairing_everything_goes_on(site: Site, command: list[str]) -> None:
 
 
 @pytest.mark.parametrize("words", [["probation", "list"], ["delete", "p", "--dry-run"]])
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -149,7 +153,7 @@ def test_listing_versions_goes_on(site: Site, words: list[str], remote: list[str
 @pytest.mark.parametrize(
     "words", [["ls"], ["ls", "p"], ["ls", "p/a"], ["tree", "p"], ["usage"], ["show", "p/a"]]
 )
-@pytest.mark.parametrize("remote", [[], ["--registry=/nowhere"]], ids=["mounted", "over HTTP"])
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
 def test_looking_goes_on(site: Site, words: list[str], remote: list[str]) -> None:
     code, out, err = site.run(*words, *remote)
     assert code == 0
@@ -250,3 +254,37 @@ def test_the_log_names_each_once(site: Site) -> None:
     log = site.service.output()
     assert log.count('/p/lost+found": Permission denied') <= len(site.service.processes())
     assert '/lost+found": Permission denied' in log
+
+
+RECORDS = ("..usage", "a/..latest", "a/2/..summary", "a/2/..manifest", "a/beta/..manifest")
+
+
+@pytest.fixture
+def damaged(site: Site) -> Iterator[list[str]]:
+    """Copies of a project, each with one record that is damaged in one way."""
+    made = []
+    for kind, damage in foreign.DAMAGE.items():
+        for number, record in enumerate(RECORDS):
+            made.append(f"x-{kind}-{number}")
+            shutil.copytree(site.registry / "q", site.registry / made[-1], symlinks=True)
+            damage(site.registry / made[-1] / record)
+    yield made
+    for name in made:
+        foreign.remove(site.registry / name)
+
+
+@pytest.mark.parametrize("remote", [[], NOT_MOUNTED], ids=["mounted", "over HTTP"])
+def test_damaged_records_hide_nothing_else(
+    site: Site, damaged: list[str], remote: list[str]
+) -> None:
+    code, out, _ = site.run("usage", *remote)
+    assert code == 0
+    assert all(name in out for name in damaged)
+    code, out, err = site.run("probation", "list", *remote)
+    assert code == 0, err
+    assert all(f"{name}/a/beta" in out for name in (*damaged, "q"))
+    for name in damaged:
+        if name.endswith("-3"):
+            code, out, err = site.run("delete", name, "--dry-run", *remote)
+            assert code == 0, err
+            assert f"{name}/a/2/..manifest" in out

@@ -21,6 +21,8 @@ from .processes import Running, account, identity, interpreter, public_place, wa
 
 __all__ = ["public_place"]
 
+SERVICE, ALICE = "gtservice", "gtalice"
+
 
 @pytest.fixture(autouse=True)
 def _own_state(tmp_path, monkeypatch):
@@ -258,3 +260,42 @@ def test_a_service_that_is_not_root_says_what_stays(tmp_path):
         assert done.stdout == "[] ['upload-1']\n"
     finally:
         shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("mode", [0o1733, 0o1777])
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_a_user_who_may_not_list_staging_leaves_nothing(public_place, mode, umask):
+    account(ALICE)
+    for place in (public_place.staging, public_place.registry):
+        os.chown(place, account(SERVICE), -1)
+    public_place.staging.chmod(mode)
+    home = public_place.top / "home"
+    (home / "results/sub/deep").mkdir(parents=True)
+    (home / "results/sub/deep/file").write_text("content")
+    for path in (home, *home.rglob("*")):
+        os.chown(path, account(ALICE), -1)
+    python, around = interpreter(ALICE)
+
+    def command(*words):
+        done = subprocess.run(
+            [python, "-m", "gobbler", *words],
+            env={**around, "HOME": str(home), "XDG_STATE_HOME": str(home / "state")},
+            cwd=home,
+            capture_output=True,
+            text=True,
+            umask=umask,
+            **identity(ALICE),
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with Running(public_place, f"--admin={ALICE}", user=SERVICE) as running:
+        url = f"--url={running.url}"
+        command("create-project", "p", url)
+        command("upload", "results", "p/a/1", url)
+        assert left_in(str(public_place.staging)) == []
+        command("upload", "results", "p/a/2", "--no-wait", url)
+        wait_for("the version", (public_place.registry / "p/a/2").exists)
+        wait_for("its job", lambda: "in use" not in command("staging", "ls"))
+        command("staging", "clean")
+        assert left_in(str(public_place.staging)) == []

@@ -110,7 +110,7 @@ def test_a_group_of_others_is_refused_unless_groups_are_trusted(
     [
         (f"u:{BOB}:rw", f"the user {BOB}"),
         (f"u:{BOB}:w", f"the user {BOB}"),
-        ("u:54321:rwx", "the user user ID 54321"),
+        ("u:54321:rwx", "the user ID 54321"),
         (f"g:{BOB}:rw", f"the group {BOB}"),
         ("g:users:rw", "the group users"),
         ("g:54321:w", "the group ID 54321"),
@@ -222,6 +222,18 @@ class TestPrivateGroups:
         monkeypatch.setattr(grp, "getgrgid", lambda _: group)
         assert is_private_group(alice.pw_gid, alice.pw_uid)
         times[0] += authorship.REMEMBERED_SECONDS
+        assert not is_private_group(alice.pw_gid, alice.pw_uid)
+
+    def test_it_is_looked_up_again_when_an_account_is_added(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        alice, groups = account(ALICE), tmp_path / "group"
+        groups.write_text("")
+        monkeypatch.setattr(authorship, "ACCOUNT_FILES", (str(tmp_path / "no"), str(groups)))
+        assert is_private_group(alice.pw_gid, alice.pw_uid)
+        group = grp.struct_group((ALICE, "x", alice.pw_gid, [BOB]))
+        monkeypatch.setattr(grp, "getgrgid", lambda _: group)
+        groups.write_text(f"{ALICE}:x:1:{BOB}\n")
         assert not is_private_group(alice.pw_gid, alice.pw_uid)
 
 

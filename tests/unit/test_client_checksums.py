@@ -19,6 +19,7 @@ from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Cancelled, Fault
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
+from gobbler.fs.open import closing, open_directory
 from gobbler.model.progress import NoProgress
 
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 17)
@@ -38,9 +39,11 @@ def sent(content: bytes) -> Sent:
 def send(
     file: Path, checksums: Checksums | None, path: str = "p", stop: Stop | None = None
 ) -> Path:
-    target = file.with_name(f"copy-of-{path}")
-    staging.send(path, str(file), str(target), NoProgress(), stop or Stop(), checksums)
-    return target
+    into = file.with_name("copies")
+    into.mkdir(exist_ok=True)
+    with closing(open_directory(str(into))) as opened:
+        staging.send(path, str(file), opened, NoProgress(), stop or Stop(), checksums)
+    return into / path
 
 
 def open_files() -> int:
@@ -144,14 +147,19 @@ def test_few_files_are_open_at_a_time(file: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_error_elsewhere_ends_the_computing(tmp_path: Path) -> None:
-    hole = tmp_path / "hole"
-    with hole.open("wb") as file:
-        file.truncate(1 << 40)  # hours of work
+    for name in ("begun", "waiting"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(1 << 40)  # hours of work
     before = open_files()
-    with hole.open("rb") as file, suppress(ZeroDivisionError), Checksums(1) as checksums:
-        for path in ("begun", "waiting"):
-            fingerprint = Fingerprint.of(os.fstat(file.fileno()))
-            assert checksums.compute(path, file.fileno(), str(hole), fingerprint)
+    with (
+        closing(open_directory(str(tmp_path))) as into,
+        suppress(ZeroDivisionError),
+        Checksums(1) as checksums,
+    ):
+        for name in ("begun", "waiting"):
+            with (tmp_path / name).open("rb") as file:
+                fingerprint = Fingerprint.of(os.fstat(file.fileno()))
+                assert checksums.compute(name, file.fileno(), into, fingerprint)
         raise ZeroDivisionError
     assert open_files() == before
 

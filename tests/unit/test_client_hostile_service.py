@@ -15,6 +15,7 @@ from gobbler.client import Client
 from gobbler.client.cache.directory import LARGE_FILE
 from gobbler.client.download import SMALL_FILE
 from gobbler.client.expected import ContentMismatch
+from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, GobblerError
 from gobbler.rules.manifest import manifest_problem, path_problem, read_manifest
 
@@ -258,3 +259,24 @@ def test_an_archive_that_no_service_makes(web, client, cache, what):
         client.fetch_directory(VERSION)
     assert caught.value.code in (Code.INVALID_ANSWER, Code.CONTENT_MISMATCH)
     assert {path.name for path in files(cache)} <= {"..manifest"}
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "http://[::1",
+        "http://[v1.x]",
+        "http://a:b:c",
+        "http://:80",
+        "//[",
+        "http://a..b",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "http://localhost:99999",
+        "http://%zz\xff",
+    ],
+)
+def test_a_redirection_to_what_is_no_address(web, target):
+    web.put("/info", "", 302, Location=target)
+    with pytest.raises(GobblerError):
+        Http(web.url).get("/info", dict)

@@ -227,3 +227,27 @@ def test_allocation(staging):
     assert os.path.isdir(first)
     assert not os.path.exists(second)
     assert os.path.dirname(first) == os.path.dirname(second) == str(staging)
+
+
+@pytest.mark.parametrize("place", ["the directory", "a directory above"])
+def test_a_path_that_is_led_elsewhere_meanwhile_leads_no_file_there(source, staging, place):
+    """Whoever gets a file of the user into a directory of his own can use it as a request."""
+    trap = staging.parent / "trap"
+    above = staging.parent / "above"
+    above.symlink_to(staging if place == "the directory" else staging.parent)
+    through = above if place == "the directory" else above / staging.name
+
+    class Swapped(NoProgress):
+        def expect(self, files, size):
+            above.unlink()
+            there = trap if place == "the directory" else trap / staging.name
+            for name in os.listdir(staging):
+                for path in ("sub/deep", "empty/below"):
+                    (there / name / path).mkdir(parents=True)
+            above.symlink_to(trap)
+
+    with stage(source, through, progress=Swapped()) as at:
+        assert [path for path in trap.rglob("*") if path.is_file()] == []
+        assert (staging / at.name / "one").read_text() == "one"
+        assert (staging / at.name / "sub" / "deep" / "two").stat().st_size == 3_000_000
+    assert trap.exists()

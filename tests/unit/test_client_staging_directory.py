@@ -62,10 +62,16 @@ def write(staging: StagingDirectory) -> Path:
     return Path(staging.path, "request-x-1")
 
 
+def make_directory(staging: StagingDirectory) -> bool:
+    with staging.made_directory("upload-1") as made:
+        assert os.fstat(made.descriptor).st_ino == Path(staging.path, "upload-1").stat().st_ino
+        return made.has_acl
+
+
 def refused(staging: StagingDirectory) -> Forbidden:
     """Nothing is put into it."""
     before = sorted(os.listdir(staging.path))
-    for put in (write, lambda at: at.make_directory("upload-1")):
+    for put in (write, make_directory):
         with pytest.raises(Forbidden) as caught:
             put(staging)
         assert caught.value.code is Code.UNTRUSTED_STAGING
@@ -82,7 +88,7 @@ def test_the_directory_of_root_or_of_the_service(staging: Path, owner: int, mode
     made = write(of_the_service(staging))
     assert made.read_bytes() == b"{}"
     assert stat.S_IMODE(made.stat().st_mode) == 0o644
-    assert of_the_service(staging).make_directory("upload-1") is False
+    assert make_directory(of_the_service(staging)) is False
     assert stat.S_IMODE((staging / "upload-1").stat().st_mode) == 0o755
 
 
@@ -131,7 +137,7 @@ def test_a_default_acl_grants_nothing_to_others(staging: Path, entries: str, uma
     made = write(of_the_service(staging))
     assert stat.S_IMODE(made.stat().st_mode) == 0o644
     assert acl.read(str(made), acl.ACCESS_ACL) is None
-    of_the_service(staging).make_directory("upload-1")
+    make_directory(of_the_service(staging))
     directory = staging / "upload-1"
     status, found = directory.stat(), acl.read(str(directory), acl.ACCESS_ACL)
     assert list(other_writers(status, found, trusts=lambda uid: uid == SERVICE)) == []
@@ -148,7 +154,7 @@ def test_a_default_acl_grants_nothing_to_others(staging: Path, entries: str, uma
 def test_what_a_default_acl_grants_to_the_service_stays(staging: Path) -> None:
     staging.chmod(0o1777)
     setfacl(staging, "-d", "-m", f"u:{SERVICE}:rwX,u:{BOB}:rwX")
-    assert of_the_service(staging).make_directory("upload-1") is True
+    assert make_directory(of_the_service(staging)) is True
     (staging / "upload-1" / "sub").mkdir(mode=staging_directory.SERVICE_DIRECTORY_MODE)
     for path in (staging / "upload-1", staging / "upload-1" / "sub"):
         found = acl.read(str(path), acl.ACCESS_ACL)

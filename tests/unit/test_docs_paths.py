@@ -51,4 +51,4 @@ def test_what_does_not_exist_is_noticed() -> None:
     assert not exists("fs/nowhere.py")
     assert not resolves("gobbler.client.nowhere")
     assert exists("fs/open.py")
-    assert resolves("gobbler.fs.open.read_file")
+    assert resolves("gobbler.fs.open.read_all")

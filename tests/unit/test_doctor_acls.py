@@ -75,7 +75,7 @@ def test_another_failure_is_reported(world: World) -> None:
 
 def test_who_is_named_can_be_without_account_or_group() -> None:
     found = acl.parse(packed((USER, 7, 54_321), (GROUP, 5, 54_321), (GROUP, 4, 0)))
-    assert acl.describe(found) == "user user ID 54321 rwx, group ID 54321 r-x, group root r--"
+    assert acl.describe(found) == "user ID 54321 rwx, group ID 54321 r-x, group root r--"
 
 
 def test_somebody_who_may_write_to_the_registry_is_named(world: World) -> None:

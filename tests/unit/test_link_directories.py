@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gobbler.client.source_links import moved_links
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.links import (
+    OUTSIDE,
     InRegistry,
     InSource,
     InWhitelist,
@@ -200,3 +201,20 @@ def test_a_target_that_the_kernel_does_not_find_is_nowhere(tmp_path: Path, text:
     places = Places((f"{tmp_path}/src",), (), ())
     found = locate_links(scanned(tmp_path / "src"), f"{tmp_path}/src", places, real_path)
     assert isinstance(found["1"], Nowhere)
+
+
+@pytest.mark.parametrize("root_first", [True, False])
+def test_a_target_in_the_root_is_no_file_of_the_source(tmp_path: Path, root_first: bool) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "passwd").write_text("mine")
+    texts = {"a": "/passwd", "b": "passwd"} if root_first else {"a": "passwd", "b": "/passwd"}
+    for name, text in texts.items():
+        (source / name).symlink_to(text)
+    scan = scan_source(str(source), ignore_dot=False, owner=None, cancel=NeverCancelled())
+    places = Places(source=(str(source),), registry=(), whitelist=())
+    found = locate_links(scan, str(source), places, real_path)
+    assert {texts[name]: target for name, target in found.items()} == {
+        "passwd": InSource("passwd"),
+        "/passwd": OUTSIDE,
+    }

@@ -54,7 +54,7 @@ def test_nothing_in_a_message_starts_another_line(text: str) -> None:
     assert len(line.splitlines()) == 1
     assert line.isprintable()
     line = JsonFormatter().format(record("%s", text))
-    assert not set(line) & set("\r\n\x1b")
+    assert line.isprintable()
     assert json.loads(line)["message"] == text
 
 
@@ -71,6 +71,22 @@ def test_a_traceback_follows_the_line_of_text_and_stands_in_the_json() -> None:
     line = JsonFormatter().format(failed())
     assert "\n" not in line
     assert "ValueError: the cause" in json.loads(line)["traceback"]
+
+
+def test_a_traceback_can_not_look_like_other_lines_and_sends_nothing_to_a_terminal() -> None:
+    made = record("it failed", level=logging.ERROR)
+    hostile = "x\n2026-11-20T09:15:02.000+01:00 INFO forged\x1b[2J\x9b5n\u202e\u2028\udcff"
+    try:
+        raise ValueError(hostile)
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    first, *more = TextFormatter().format(made).split("\n")
+    assert "it failed" in first
+    assert any("forged" in line for line in more)
+    assert all(line.startswith("  ") and line.isprintable() for line in more)
+    line = JsonFormatter().format(made)
+    assert line.isprintable()
+    assert "forged" in json.loads(line)["traceback"]
 
 
 @pytest.fixture

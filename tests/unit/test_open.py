@@ -22,8 +22,8 @@ from gobbler.fs.open import (
     open_users_directory,
     open_users_file,
     read_all,
-    read_file,
 )
+from gobbler.fs.record_file import read_file
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gobbler.errors import Cancelled
+from gobbler.errors import Cancelled, Refused
 from gobbler.fs.open import closing, open_directory
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.upload_plan import Scan
 from gobbler.transfer import scan as scanning
 from gobbler.transfer import stat_pool
-from gobbler.transfer.scan import MAX_PATH_BYTES, MAX_SCAN_DEPTH, scan
+from gobbler.transfer.scan import LONGEST_PATH, OPEN_LEVELS, scan
 from gobbler.transfer.stat_pool import Directory
 
 from .strategies import file_names
@@ -172,31 +172,79 @@ def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None
     assert set(look(tmp_path, owner=None).invalid) == set()
 
 
-def test_nesting_has_a_limit_that_costs_neither_stack_nor_descriptors(tmp_path: Path) -> None:
-    current = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(MAX_SCAN_DEPTH + 50):
-        os.mkdir("d", dir_fd=current)
-        deeper = os.open("d", os.O_RDONLY, dir_fd=current)
+def deepen(top: Path, name: str, levels: int) -> None:
+    """Make directories ``name`` in each other, deeper than a path can say."""
+    current = os.open(top, os.O_RDONLY)
+    for _ in range(levels):
+        os.mkdir(name, dir_fd=current)
+        deeper = os.open(name, os.O_RDONLY, dir_fd=current)
         os.close(current)
         current = deeper
     os.close(current)
+
+
+class Watched:
+    """Notes how many descriptors are open at each check."""
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    def check(self) -> None:
+        self.most = max(self.most, len(os.listdir("/proc/self/fd")))
+
+
+def test_nesting_costs_neither_stack_nor_descriptors(tmp_path: Path) -> None:
+    deepen(tmp_path, "d", 1800)
+    for levels in (0, 1, 63, 64, 65, 900, 1799, 1800):  # what comes after a return from below
+        (tmp_path / "/".join("d" * levels) / "e").write_bytes(b"")
+        (tmp_path / "/".join("d" * levels) / "x/y").mkdir(parents=True)
     before = len(os.listdir("/proc/self/fd"))
-    found = look(tmp_path)
+    watched = Watched()
+    with closing(open_directory(str(tmp_path))) as descriptor:
+        found = scan(descriptor, ignore_dot=False, owner=None, cancel=watched, width=4)
     assert len(os.listdir("/proc/self/fd")) == before
-    assert list(found.invalid) == ["/".join("d" * (MAX_SCAN_DEPTH + 1))]
-    assert len(found.directories) == MAX_SCAN_DEPTH
+    assert watched.most < before + 2 * OPEN_LEVELS + 10
+    assert found.invalid == {}
+    assert len(found.directories) == 1800 + 2 * 8
+    assert len(found.files) == 8
+    assert max(map(len, found.files)) == 1800 * 2 + 1
+
+
+def test_what_is_deeper_than_a_path_can_say_is_odd_and_not_entered(tmp_path: Path) -> None:
+    deepen(tmp_path, "d", 5000)
+    found = look(tmp_path)
+    (problem,) = found.invalid.values()
+    assert str(LONGEST_PATH) in problem
+    assert max(map(len, found.directories)) <= LONGEST_PATH
 
 
 def test_a_path_that_the_registry_could_not_hold_is_odd(tmp_path: Path) -> None:
-    current = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(MAX_PATH_BYTES // 250 + 1):
-        os.mkdir("é" * 125, dir_fd=current)
-        deeper = os.open("é" * 125, os.O_RDONLY, dir_fd=current)
-        os.close(current)
-        current = deeper
-    os.close(current)
+    deepen(tmp_path, "é" * 125, LONGEST_PATH // 250 + 1)
     (problem,) = look(tmp_path).invalid.values()
-    assert str(MAX_PATH_BYTES) in problem
+    assert str(LONGEST_PATH) in problem
+
+
+def test_a_directory_that_is_moved_while_the_scan_is_deep_below_it_is_refused(
+    tmp_path: Path,
+) -> None:
+    deepen(tmp_path, "d", 3 * OPEN_LEVELS)
+    (tmp_path / "elsewhere").mkdir()
+
+    class Moving:
+        checks = 0
+
+        def check(self) -> None:
+            self.checks += 1
+            if self.checks == 2 * OPEN_LEVELS:
+                os.rename(tmp_path / "d/d/d", tmp_path / "elsewhere/d")
+
+    before = len(os.listdir("/proc/self/fd"))
+    with (
+        closing(open_directory(str(tmp_path))) as descriptor,
+        pytest.raises(Refused, match="changed while it was being read"),
+    ):
+        scan(descriptor, ignore_dot=False, owner=None, cancel=Moving(), width=4)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_it_can_be_given_up_at_every_directory(tmp_path: Path) -> None:

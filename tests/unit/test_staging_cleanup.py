@@ -11,6 +11,7 @@ import pytest
 
 from gobbler.fs.age import is_unchanged
 from gobbler.fs.open import closing, open_directory
+from gobbler.service import staging_cleanup
 from gobbler.service.staging_cleanup import (
     CleanedStaging,
     StagingLog,
@@ -131,6 +132,39 @@ def test_another_filesystem_is_left_alone(staging):
     finally:
         for place in places:
             subprocess.run(["umount", place], check=True)
+
+
+def test_a_tree_that_grows_while_it_is_removed_does_not_keep_the_cleanup(staging, monkeypatch):
+    """A user who makes directories faster than they are removed would keep it for ever."""
+    make(staging / "tree")
+    (staging / "younger").mkdir()
+    limit = time.time() + 0.1
+    while time.time() <= limit:
+        time.sleep(0.01)
+    real, made = os.scandir, []
+
+    def scandir(directory):
+        if isinstance(directory, int) and removing:
+            assert len(made) < 100, "the walk follows without end"
+            os.mkdir(f"grown{len(made)}", dir_fd=directory)
+            made.append(directory)
+        return real(directory)
+
+    removing = False
+    is_old = staging_cleanup.is_unchanged
+
+    def then_grow(*arguments):
+        nonlocal removing
+        removing = False
+        found = is_old(*arguments)
+        removing = True
+        return found
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(staging_cleanup, "is_unchanged", then_grow)
+    cleaned = clean_staging(str(staging), limit)
+    assert made
+    assert cleaned.left == ["tree", "younger"]
 
 
 def test_what_can_not_be_removed_is_told_once(caplog):

@@ -24,6 +24,10 @@ def permission_warnings(
     found: list[str] = []
     if asked.owners == () and not is_asset:
         found.append("nobody owns the project now; only administrators can change it")
+    elif asked.owners and len(without_account(asked.owners, LOOKUP_SECONDS)) == len(
+        dict.fromkeys(asked.owners)
+    ):
+        found.append("none of the owners has an account on the host of the service")
     listed = {context.user, *before.owners, *(entry.id for entry in before.uploaders)}
     owners = [name for name in asked.owners or () if name not in listed]
     uploaders = [entry.id for entry in asked.uploaders or () if entry.id not in listed]

@@ -11,8 +11,8 @@ from gobbler.actions.context import RequestContext, existing_version, owners_of
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import Durability, flush_tree, raising_not_durable
-from gobbler.fs.open import read_file
 from gobbler.fs.os_errors import with_path
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Latest, Summary, encode
 from gobbler.model.requests import Approve, Reject

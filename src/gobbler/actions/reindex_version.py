@@ -26,14 +26,30 @@ from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan, complete, linked_versions, make_plan
 from gobbler.transfer.hash_files import hash_files, hash_kept
 
+REINDEX_ATTEMPTS = 5
+"""How often reindexing starts over because others changed the version meanwhile."""
+
 
 def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, object]:
     """Rebuild ``..manifest`` and ``..links``; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)
     check_admin(context, "reindex a version")
+    for _ in range(REINDEX_ATTEMPTS):
+        if _attempt(context, request, key):
+            return {}
+    raise Fault(
+        f"the records of {quoted(key.path)} changed {REINDEX_ATTEMPTS} times meanwhile",
+        code=Code.CONTENTION,
+        hint="Try again when no links are rerouted.",
+    )
+
+
+def _attempt(context: RequestContext, request: OfVersion, key: VersionKey) -> bool:
+    """Reindex, unless the manifest changes after the first look: rerouting replaces files, too."""
     registry = context.service.registry
     existing_version(registry, request)
-    summary = registry.summary(key)
+    registry.summary(key)  # without it, nothing is changed
+    seen = registry.fingerprint(key.manifest)
     found = scan_version(context, key)
     targets = targets_of(context, key, found)
     plan = make_plan(
@@ -48,7 +64,9 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
         flush_tree(workspace.path, context.service.durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
-            if not summary.on_probation:
+            if registry.fingerprint(key.manifest) != seen:
+                return False
+            if not registry.summary(key).on_probation:
                 latest = registry.latest(key.of_asset) == key.version
                 prepare_log(
                     workspace, version_entry("reindex-version", key, latest=latest), flush=True
@@ -56,7 +74,7 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
             journal.commit(log=lambda: publish_log(registry, workspace))
         with raising_not_durable(f"the new index of {quoted(key.path)}"):
             journal.flush(context.service.durability)
-    return {}
+    return True
 
 
 def _content(

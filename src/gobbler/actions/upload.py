@@ -38,7 +38,7 @@ from gobbler.rules.upload_plan import (
     make_plan,
 )
 from gobbler.transfer.ingest import check_tree, ingest_files, write_version
-from gobbler.transfer.scan import StagedSource, real_path, scan
+from gobbler.transfer.scan import StagedSource, longest_published, real_path, scan
 
 T = TypeVar("T")
 
@@ -196,24 +196,26 @@ def _plan(
     context: RequestContext, key: VersionKey, source: StagedSource, *, ignore_dot: bool
 ) -> Plan:
     """Scan the source, and decide what becomes of each entry."""
+    registry = context.service.registry
     with source.opened() as directory:
         found = scan(
             directory,
             ignore_dot=ignore_dot,
             owner=source.owner,
             cancel=context.cancel,
+            longest=longest_published(registry.root, key.path),
             width=context.service.width,
         )
     check_scan(found, unreadable=let_others_read(source.path))
     real = f"{os.path.realpath(source.staging)}/{source.name}"
-    root = context.service.registry.root
+    root = registry.root
     places = Places(
         source=(real, f"{source.staging}/{source.name}"),
         registry=(root, os.path.realpath(root)),
         whitelist=context.service.whitelist,
     )
     targets = locate_links(found, real, places, real_path)
-    versions = published_versions(context.service.registry, linked_versions(targets), into=key)
+    versions = published_versions(registry, linked_versions(targets), into=key)
     return make_plan(key, found, targets, versions)
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 
 from gobbler.actions.context import RequestContext
 from gobbler.errors import Fault, Missing
-from gobbler.fs.open import closing, open_directory, read_file
+from gobbler.fs.open import closing, open_directory
 from gobbler.fs.os_errors import with_path
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import LINKS, VersionKey
 from gobbler.model.records import Link, Links, decode
 from gobbler.registry.registry import Registry
 from gobbler.rules.links import InRegistry, InSource, Locator, Places, Target
 from gobbler.rules.readers import Readers
 from gobbler.rules.upload_plan import PublishedVersion, Scan
-from gobbler.transfer.scan import real_path, scan
+from gobbler.transfer.scan import longest_path, real_path, scan
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def scan_version(context: RequestContext, key: VersionKey) -> VersionScan:
             ignore_dot=False,
             owner=None,
             cancel=context.cancel,
+            longest=longest_path(top),
             width=context.service.width,
         )
     links: dict[str, Links] = {}

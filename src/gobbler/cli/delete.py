@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.cli.amounts import Amount, below, count
+from gobbler.cli.amounts import Amount, below, count, reason_of
 from gobbler.client import Client, LinkChange, RequestFailed, Version
 from gobbler.client.address import Address, deletion_target, not_there, parse_as
 from gobbler.client.client import resolve_latest
@@ -82,6 +82,8 @@ def _survey(client: Client, place: Address) -> _Survey:
             manifests.append(version.manifest(overwrite=True))
         except GobblerError as error:
             problems.append(error.reason)
+        except OSError as error:
+            problems.append(f"{quoted(version.key.manifest)}: {reason_of(error)}")
     stored, linked = count(*manifests)
     broken: list[LinkChange] = []
     try:

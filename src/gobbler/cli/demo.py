@@ -23,6 +23,8 @@ from gobbler.cli.signals import stopping_cleanly
 from gobbler.client import Client
 from gobbler.client.testing import TestService, make_directories
 from gobbler.errors import Code, Fault
+from gobbler.fs.directories import entries_below
+from gobbler.fs.removal import remove_tree_quietly
 from gobbler.model.names import file_name_problem, is_internal
 
 PROJECT, ASSET = "python", "stdlib"
@@ -185,7 +187,7 @@ def _temporary_directory() -> Iterator[str]:
     try:
         yield root
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        remove_tree_quietly(root)
 
 
 LEFT_OUT = ("site-packages", "dist-packages")
@@ -266,10 +268,6 @@ def same_content(one: str, other: str) -> bool:
 
 def _entries(root: str) -> Iterator[tuple[str, bool]]:
     """Relative paths below ``root``, and whether each is a directory."""
-    for directory, directories, files in os.walk(root):
-        below = os.path.relpath(directory, root)
-        for name in directories:
-            yield os.path.normpath(os.path.join(below, name)), True
-        for name in files:
-            if not is_internal(name):
-                yield os.path.normpath(os.path.join(below, name)), False
+    for path, is_directory in entries_below(root):
+        if is_directory or not is_internal(os.path.basename(path)):
+            yield path, is_directory

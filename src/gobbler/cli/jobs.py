@@ -139,7 +139,8 @@ def _details(job: JobState) -> str:
         return job.reason
     progress = job.progress
     if progress.files_expected is None:
-        return ""
+        return progress.waits_for or ""
     left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
     done = f"{progress.files} of {progress.files_expected} files"
-    return f"{done}, {terminal.size(progress.bytes)}{left}"
+    held = f"; {progress.waits_for}" if progress.waits_for and not job.is_final else ""
+    return f"{done}, {terminal.size(progress.bytes)}{left}{held}"

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.cli.amounts import below, count, describe
+from gobbler.cli.amounts import below, count, describe, reason_of
 from gobbler.client import Client, Version
 from gobbler.client.address import parse, parse_as
 from gobbler.client.client import resolve_latest
@@ -81,8 +81,8 @@ def _digest(version: Version) -> dict[str, Any]:
     """The digest of a version; under ``problem`` why its records can't be read."""
     try:
         return {"digest": version.review().digest}
-    except GobblerError as error:
-        return {"problem": error.reason}
+    except (GobblerError, OSError) as error:
+        return {"problem": reason_of(error)}
 
 
 @command.command()

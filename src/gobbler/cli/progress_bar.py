@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,10 +19,24 @@ from rich.progress import (
 from gobbler.cli import terminal
 
 
+class _Notes:
+    """Prints what the work waits for, each thing once, also where no bar is drawn."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._told: set[str] = set()
+
+    def tell(self, note: str) -> None:
+        if note and note not in self._told:
+            self._told.add(note)
+            self._console.print(terminal.printable(note), markup=False, highlight=False)
+
+
 class _Phase:
     """A later phase of work, shown by the same bar."""
 
-    def __init__(self, progress: Progress, task: TaskID, title: str) -> None:
+    def __init__(self, progress: Progress, task: TaskID, title: str, notes: _Notes) -> None:
+        self.waits_for = notes.tell
         self._progress = progress
         self._task = task
         self._title = title
@@ -59,6 +74,7 @@ class Bar:
             redirect_stderr=False,
             disable=not console.is_terminal,
         )
+        self._notes = _Notes(console)
         self._shown = contextlib.ExitStack()
         title = terminal.printable(title)
         self._title = title
@@ -85,7 +101,11 @@ class Bar:
 
     def next(self, title: str) -> _Phase:
         """The progress of a later phase, under its own ``title``."""
-        return _Phase(self._progress, self._task, title)
+        return _Phase(self._progress, self._task, title, self._notes)
+
+    def waits_for(self, note: str) -> None:
+        """Say what the work waits for."""
+        self._notes.tell(note)
 
     def __enter__(self) -> Bar:
         self._shown.enter_context(terminal.bar_on(self._console))

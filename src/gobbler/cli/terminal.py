@@ -27,7 +27,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from gobbler.errors import GobblerWarning, quoted
+from gobbler.errors import GobblerWarning, json_printable, quoted
 from gobbler.errors import printable as escaped
 
 SIGPIPE_EXIT = 128 + 13
@@ -225,19 +225,7 @@ def json_text(document: object) -> str:
         text = json.dumps(msgspec.to_builtins(document), indent=2)
     lines = text.split("\n")
     is_ascii = not is_utf8(sys.stdout)
-    return "\n".join(_json_line(line, is_ascii=is_ascii) for line in lines)
-
-
-def _json_line(line: str, *, is_ascii: bool) -> str:
-    if line.isascii() if is_ascii else line.isprintable():
-        return line if "\x7f" not in line else line.replace("\x7f", "\\u007f")
-    kept = str.isascii if is_ascii else str.isprintable
-    return "".join(char if kept(char) and char != "\x7f" else _json_escape(char) for char in line)
-
-
-def _json_escape(char: str) -> str:
-    units = char.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[i : i + 2].hex()}" for i in range(0, len(units), 2))
+    return "\n".join(json_printable(line, ascii_only=is_ascii) for line in lines)
 
 
 def print_json(document: object) -> None:

@@ -64,9 +64,9 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
     project = client.project(place.project)
     found = [project.asset(place.asset)] if place.asset else project.assets()
     skip_versions = level == 1 and not place.asset
+    is_named = bool(place.asset)
     assets = [
-        {"asset": asset.name}
-        | ({} if skip_versions else _asset(asset, is_asked_for=bool(place.asset)))
+        {"asset": asset.name} | ({} if skip_versions else _asset(asset, is_named=is_named))
         for asset in found
     ]
     if as_json:
@@ -84,7 +84,8 @@ def _show_assets(client: Client, place: Address, level: int | None, as_json: boo
         draw(Node(str(place), "", shown))
 
 
-def _asset(asset: Asset, *, is_asked_for: bool) -> dict[str, Any]:
+def _asset(asset: Asset, *, is_named: bool) -> dict[str, Any]:
+    """What is known of an asset; if the user has named it, it must be there."""
     described: dict[str, Any] = {}
     latest: Version | None = None
     try:
@@ -92,7 +93,7 @@ def _asset(asset: Asset, *, is_asked_for: bool) -> dict[str, Any]:
         versions = asset.versions()
     except (GobblerError, OSError) as error:
         described["problem"] = reason_of(error)
-        versions = asset.versions() if is_asked_for else _versions_or_none(asset)
+        versions = asset.versions() if is_named else _versions_or_none(asset)
     return described | {
         "latest": None if latest is None else latest.name,
         "versions": [

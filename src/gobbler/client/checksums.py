@@ -29,6 +29,9 @@ class Sent(NamedTuple):
     md5sum: str
 
 
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+
+
 class Checksums:
     """The checksums of the files of an upload; ``concurrent`` files are hashed at a time.
 
@@ -46,12 +49,12 @@ class Checksums:
         """Add the checksum of the file ``path``, which is known already."""
         self._known[path] = sent
 
-    def compute(self, path: str, source: int, copy: str, fingerprint: Fingerprint) -> bool:
-        """Compute the checksum of the file ``copy`` in the background.
+    def compute(self, path: str, source: int, into: int, fingerprint: Fingerprint) -> bool:
+        """Compute the checksum of the file ``path`` below the open directory ``into``.
 
-        It is a copy of the open file ``source`` in the state ``fingerprint``. After this call
-        ``copy`` may be removed and ``source`` closed. Returns ``False``, and computes nothing, if
-        too many files wait already.
+        That goes on in the background. It is a copy of the open file ``source`` in the state
+        ``fingerprint``. After this call it may be removed, and ``source`` and ``into`` closed.
+        Returns ``False``, and computes nothing, if too many files wait already.
         """
         if not self._places.acquire(blocking=False):
             return False
@@ -59,7 +62,7 @@ class Checksums:
         try:
             opened.append(os.dup(source))
             # Opened for reading only: from now on it may belong to the service.
-            opened.append(os.open(copy, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+            opened.append(os.open(path, _READ, dir_fd=into))
             self._running[path] = self._pool.submit(self._hash, opened[0], opened[1], fingerprint)
         except BaseException:
             self._close(opened)

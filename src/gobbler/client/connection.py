@@ -20,7 +20,7 @@ from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
-from gobbler.client.notices import notify_of_answer
+from gobbler.client.notices import StepFailed, notify_of_answer, notify_once
 from gobbler.client.resolve import (
     ServiceConfig,
     check_default_service,
@@ -33,7 +33,7 @@ from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.client.user_directories import default_cache, temporary_directory
-from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable
+from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable, quoted
 from gobbler.fs.filename_encoding import VARIABLE, is_utf8
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
@@ -280,8 +280,8 @@ class Connection:
         configured = resolve_cache(os.environ, []) if self._is_explicit else configured_cache()
         return None if configured is None else configured.value
 
-    def replace_default_cache(self) -> bool:
-        """Use a temporary directory instead of the default cache, which can't be used.
+    def replace_default_cache(self, reason: str) -> bool:
+        """Use a temporary directory instead of the default cache, which can't be used: ``reason``.
 
         ``False`` if nothing was replaced: somebody has chosen the directory, or it is that one.
         """
@@ -289,6 +289,7 @@ class Connection:
             return False
         self._default_cache = temporary_directory()
         self._open_cache = None
+        notify_once(f"{reason}; using {quoted(self._default_cache)} instead", StepFailed)
         return True
 
     @property

@@ -8,6 +8,7 @@ class                  also is
 =====================  ===================================================
 RequestFailed          ``requests.HTTPError``
 NoAnswer               ``requests.ConnectionError``, ``errors.Unreachable``
+NotConnected           the same; no connection was made, so nothing was sent
 BrokenOff              the same; part of the answer arrived
 TooSlow                the same, and ``requests.Timeout``
 NotThere               ``FileNotFoundError``, ``errors.Missing``
@@ -28,7 +29,13 @@ from gobbler.model.names import VersionKey
 
 
 class RequestFailed(GobblerError, requests.HTTPError):
-    """The service answered with an error; ``str()`` of this is the reason that it gives."""
+    """The service answered with an error; ``str()`` of this is the reason that it gives.
+
+    Attributes:
+        retry_after: Seconds after which it wants the request again, if it names a number.
+    """
+
+    retry_after: float | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -57,6 +64,10 @@ class RequestUnavailable(RequestFailed, Unreachable):
 
 class NoAnswer(Unreachable, requests.ConnectionError):
     """No service answered, or the connection broke before the answer was complete."""
+
+
+class NotConnected(NoAnswer):
+    """No connection to the service was made, so nothing was sent."""
 
 
 class BrokenOff(NoAnswer):

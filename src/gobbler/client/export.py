@@ -11,6 +11,7 @@ from gobbler.client.address import listed_path
 from gobbler.client.cache.entries import files_below
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import NoReplaceUnsupported, rename_new
+from gobbler.fs.directories import make_directories
 from gobbler.fs.hash import FICLONE
 from gobbler.fs.open import DIRECTORY, Beneath, closing, enter_directory, kind_of, open_directory
 from gobbler.fs.os_errors import raising_fault
@@ -48,7 +49,7 @@ def export(source: str, destination: str) -> str:
                 _fill(source, directory, destination)
         else:
             parent, name = os.path.split(destination)
-            os.makedirs(parent, exist_ok=True)
+            make_directories(parent)
             with closing(enter_directory(parent)) as directory:
                 _make(source, directory, name, destination, is_file=is_file)
     return destination
@@ -189,11 +190,11 @@ def clone(registry: str, key: VersionKey, manifest: Manifest, destination: str) 
     path exists already; the links that were made before stay.
     """
     version = os.path.join(os.path.abspath(registry), key.path)
-    os.makedirs(destination, exist_ok=True)
+    make_directories(destination)
     for path, entry in manifest.items():
         target = os.path.join(destination, listed_path(path))
         if entry.is_directory:
-            os.makedirs(target, exist_ok=True)
+            make_directories(target)
         else:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
+            make_directories(os.path.dirname(target))
             os.symlink(os.path.join(version, path), target)

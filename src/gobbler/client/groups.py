@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -20,7 +21,10 @@ from gobbler.client.cache.placement import cache_errors
 from gobbler.client.connection import Connection
 from gobbler.client.handle import html_of
 from gobbler.client.jobs import Job
+from gobbler.errors import Forbidden
 from gobbler.model.jobs import JobState
+
+T = TypeVar("T")
 
 
 class _Listed(Struct, frozen=True):
@@ -103,8 +107,7 @@ class CacheDirectory:
 
     def entries(self) -> list[CacheEntry]:
         """Everything in the cache, by service and path."""
-        with cache_errors(self.path):
-            return entries(self.path)
+        return self._used_by(entries)
 
     def verify(self) -> Iterator[Damage]:
         """Read everything in the cache, and yield each file that has changed since it was fetched.
@@ -126,13 +129,25 @@ class CacheDirectory:
 
     def remove(self, *entries: CacheEntry, dry_run: bool = False) -> PruneResult:
         """Remove entries from the cache."""
-        with cache_errors(self.path):
-            return remove(self.path, entries, dry_run=dry_run)
+        return self._used_by(lambda path: remove(path, entries, dry_run=dry_run))
 
     def prune(self, older_than: float, *, dry_run: bool = False) -> PruneResult:
         """Remove what was not used for ``older_than`` seconds, and return what was removed.
 
         With ``dry_run`` nothing is removed. Files that a process has open stay readable for it.
         """
+        return self._used_by(lambda path: prune(path, older_than, dry_run=dry_run))
+
+    def _used_by(self, work: Callable[[str], T]) -> T:
+        """What ``work`` returns for the directory.
+
+        A default directory that can't be used is replaced by that to which downloads go instead.
+        """
+        try:
+            with cache_errors(self.path):
+                return work(self.path)
+        except Forbidden as error:
+            if not self._connection.replace_default_cache(error.reason):
+                raise
         with cache_errors(self.path):
-            return prune(self.path, older_than, dry_run=dry_run)
+            return work(self.path)

@@ -20,12 +20,13 @@ import requests
 from requests import exceptions
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 from urllib3.util import Retry
 
 from gobbler.client.errors import (
     BrokenOff,
     NoAnswer,
+    NotConnected,
     TooSlow,
     error_from_answer,
     request_failed,
@@ -215,7 +216,7 @@ class Http:
         url = self.url + endpoint
         with (
             _errors(self.shown),
-            session.request(method, url, stream=True, **options) as response,
+            _sent(session, method, url, self.shown, options) as response,
         ):
             if response.status_code >= 300 and response.status_code not in accept:
                 raise _failure(response, method, self.shown + endpoint)
@@ -240,6 +241,22 @@ def _certificates() -> str | bool:
     return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
 
 
+def _sent(
+    session: requests.Session, method: str, url: str, shown: str, options: dict[str, Any]
+) -> requests.Response:
+    """The answer to a request, whose body is not read yet."""
+    try:
+        return session.request(method, url, stream=True, **options)
+    except exceptions.RequestException:
+        raise
+    except ValueError as error:  # urllib's own, for a redirection or a proxy
+        raise NoAnswer(
+            f"{shown} redirects to what is no address, or a proxy has none: {error}",
+            code=Code.INVALID_ANSWER,
+            hint=NOT_A_SERVICE,
+        ) from None
+
+
 @contextlib.contextmanager
 def _errors(url: str) -> Iterator[None]:
     """Raise the errors of ``requests`` as ours."""
@@ -261,7 +278,8 @@ def _errors(url: str) -> Iterator[None]:
     except exceptions.ConnectionError as error:
         if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
             raise _too_slow(url) from None
-        raise NoAnswer(
+        kind = NotConnected if _is_unconnected(error) else NoAnswer
+        raise kind(
             f"no service answers at {url}: {_cause(error)}",
             hint="Check the address, and whether the service runs: gobbler info",
         ) from None
@@ -273,6 +291,15 @@ def _errors(url: str) -> Iterator[None]:
         raise NoAnswer(
             f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
         ) from None
+    except exceptions.RequestException as error:
+        raise NoAnswer(
+            f"{url} can't be asked: {_cause(error)}", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
+        ) from None
+
+
+def _is_unconnected(error: exceptions.ConnectionError) -> bool:
+    """Whether no connection was made, to the service or to a proxy."""
+    return any(isinstance(cause, NewConnectionError) for cause in _chain(error))
 
 
 def _too_slow(url: str) -> TooSlow:
@@ -305,7 +332,9 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
     with contextlib.suppress(msgspec.DecodeError, UnicodeError, RecursionError, KeyError):
         answer = msgspec.json.decode(body, type=dict[str, Any])
         msgspec.convert(answer["reason"], str)
-        return error_from_answer(status, answer)
+        error = error_from_answer(status, answer)
+        error.retry_after = _retry_after(response)
+        return error
     found = f"HTTP {status} {response.reason or ''}".rstrip()
     text = body.decode("utf-8", "replace").strip()
     if content_type == "text/plain" and text:
@@ -316,6 +345,12 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
     elif content_type == "text/html":
         hint = f"The answer is a web page. {NOT_A_SERVICE}"
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
+
+
+def _retry_after(response: requests.Response) -> float | None:
+    """The seconds of the header, as far as they are plain digits; dates are not used."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
 def _answer(

@@ -33,7 +33,7 @@ from gobbler.model.jobs import (
     read_answer,
     split_job,
 )
-from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.progress import NoProgress, Progress, tell_waiting
 from gobbler.model.records import format_time
 from gobbler.model.requests import MAX_REQUEST_BYTES, action_of, subject_of
 
@@ -252,6 +252,7 @@ class _ProgressReport:
             self._progress.expect(*expected)
         self._progress.advance(found.files - self._files, found.bytes - self._bytes)
         self._files, self._bytes = found.files, found.bytes
+        tell_waiting(self._progress, found.waits_for or "")
 
 
 def answer_of(state: JobState) -> dict[str, object]:

@@ -27,6 +27,7 @@ from gobbler.client.review import ShownVersions
 from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import md5_of
+from gobbler.fs.record_file import read_record
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry, Manifest, Summary, decode
@@ -159,9 +160,8 @@ class RegistryReader:
                 lambda cache: cache.manifest(key, overwrite=overwrite),
                 lambda data: (_fingerprint_of(data), read_manifest(data, key.manifest)),
             )
-        with open(local.file(key.manifest), "rb") as file:
-            fingerprint = Fingerprint.of(os.fstat(file.fileno()))
-            return fingerprint, read_manifest(file.read(), key.manifest)
+        status, data = read_record(local.file(key.manifest), key.manifest)
+        return Fingerprint.of(status), read_manifest(data, key.manifest)
 
     def records(self, key: VersionKey) -> VersionRecords:
         """The records of a version; they count as shown if no others were shown before."""
@@ -264,12 +264,8 @@ class RegistryReader:
         try:
             return fetch(self.connection.cache)
         except (GobblerError, OSError) as error:
-            if not is_unusable(error) or not self.connection.replace_default_cache():
+            if not is_unusable(error) or not self.connection.replace_default_cache(_reason(error)):
                 raise
-            notify_once(
-                f"{_reason(error)}; using {quoted(self.connection.cache_directory)} instead",
-                StepFailed,
-            )
         return fetch(self.connection.cache)
 
     def fetch(

@@ -1,9 +1,11 @@
 """When the client tries again, how often, and how long it waits in between.
 
-Three rules, each with its constants here:
+Four rules, each with its constants here:
 
 - **Reads** over HTTP (``READ_*``): a connection that breaks is opened again at once, a few
   times. A ``POST`` is never sent twice, since its request must be carried out at most once.
+- **Requests that did not begin** (``REQUEST_*``): a service that is busy, or stops, says that it
+  has changed nothing, so the same request is sent again in a new file, after the time it names.
 - **Outages** (``RETRY_SECONDS``, ``RETRY_*_PAUSE``): long work, such as a bulk run, waits for a
   service that restarts.
 - **Polls** (``POLL_*``): how often a job is read while the client waits for its end.
@@ -15,6 +17,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from gobbler.client.errors import NotConnected
+from gobbler.client.notices import Waiting, notify
 from gobbler.client.parallel import Stop
 from gobbler.errors import Code, GobblerError, Unreachable
 
@@ -37,8 +41,48 @@ POLL_LONGEST_PAUSE = 5.0
 POLL_SHORT_PAUSE = 0.5
 """Seconds up to which the pauses grow quickly; then each wait grows by a twentieth."""
 
-TEMPORARY = frozenset({Code.STOPPING})
-"""Codes of a service that has rolled the request back; send it again."""
+TEMPORARY = frozenset({Code.BUSY, Code.STOPPING})
+"""Codes of a service that has not begun the request, or has rolled it back; send it again."""
+
+REQUEST_SECONDS = 120.0
+"""Seconds for which a request that did not begin is sent again."""
+
+REQUEST_PAUSE = 5.0
+"""Seconds to wait before it is sent again, unless the service names a number."""
+
+REQUEST_SHORTEST_PAUSE = 0.5
+REQUEST_LONGEST_PAUSE = 30.0
+
+
+def send_until_begun(send: Callable[[], T]) -> T:
+    """Return what ``send`` returns; call it again while the service has not begun the request.
+
+    After a service that stops there may be none for a moment, so a connection that can't be made
+    counts the same then. Tells the user once. Raises the last error after
+    :data:`REQUEST_SECONDS`.
+    """
+    deadline: float | None = None
+    while True:
+        try:
+            return send()
+        except GobblerError as error:
+            may_follow = error.code in TEMPORARY or (deadline and isinstance(error, NotConnected))
+            if not may_follow:
+                raise
+            now = time.monotonic()
+            if deadline is None:
+                deadline = now + REQUEST_SECONDS
+                notify(
+                    f"{error.reason}; sending the request again for up to {REQUEST_SECONDS:.0f} "
+                    "seconds",
+                    Waiting,
+                )
+            after = getattr(error, "retry_after", None)
+            wanted = REQUEST_PAUSE if after is None else after
+            pause = min(max(wanted, REQUEST_SHORTEST_PAUSE), REQUEST_LONGEST_PAUSE)
+            if now + pause > deadline:
+                raise
+        time.sleep(pause)
 
 
 def read_pause(failed: int) -> float:
@@ -53,7 +97,7 @@ def next_poll_pause(seconds: float) -> float:
 
 
 def is_temporary(error: GobblerError) -> bool:
-    """Whether the same call may succeed later: no service answered, or it was stopping."""
+    """Whether the same call may succeed later: no service answers, or it takes none."""
     if error.code == Code.UNTRUSTED:
         return False
     return isinstance(error, Unreachable) or error.code in TEMPORARY

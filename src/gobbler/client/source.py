@@ -16,6 +16,7 @@ from gobbler.client.address import is_below, listed_name, listed_path
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import (
     INCOMING,
     LOGS,
@@ -248,8 +249,10 @@ class LocalSource:
 
     def read(self, path: str) -> bytes:
         """The content of the file ``path``."""
-        with open(self.file(path), "rb") as file:
-            return file.read()
+        try:
+            return read_file(self.file(path), path)
+        except Missing:
+            raise self._missing(path) from None
 
     def file(self, path: str) -> str:
         """The path of the file ``path`` on this machine."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.open import kind_of
+from gobbler.fs.access import ENTER, LIST, READ, Restricted, check_foreign
+from gobbler.fs.open import kind_of, user_name
 from gobbler.fs.sparse import allocated, may_have_holes
 from gobbler.model.progress import NeverCancelled
 from gobbler.rules.links import (
@@ -26,13 +27,13 @@ from gobbler.rules.links import (
     relative_target,
 )
 from gobbler.rules.upload_plan import Scan
-from gobbler.transfer.scan import MAX_PATH_BYTES, MAX_SCAN_DEPTH, real_path, scan_source
+from gobbler.transfer.scan import path_problem, real_path, scan_source
 
 MAX_FOLLOWED = 1_000_000
 """Largest number of entries that links may add: they can multiply without being a circle."""
 
-Follower = Callable[[str], Scan]
-"""Scans an absolute directory, and follows its links."""
+Follower = Callable[[str, int], Scan]
+"""Scans an absolute directory for paths of that many bytes at most, and follows its links."""
 
 
 def moved_links(found: Scan, real: str, given: str) -> dict[str, str]:
@@ -74,15 +75,18 @@ def real_around(source: str) -> RealDirectory:
     return real
 
 
-def follow_links(directory: str, *, ignore_dot: bool, registry: Sequence[str]) -> Scan:
+def follow_links(
+    directory: str, longest: int, *, ignore_dot: bool, registry: Sequence[str]
+) -> Scan:
     """Scan an absolute ``directory``, and take what its links lead to in their place.
 
     Links within the directory, and into the ``registry`` (by each of its paths), stay links.
     Raises :class:`~gobbler.errors.Refused` if the directory can't be read, or links would add more
     than :data:`MAX_FOLLOWED` entries. What can't be followed is invalid: links to nothing, to
-    what is no file or directory, or in a circle.
+    what is no file or directory, or in a circle; and what has a path of more than ``longest``
+    bytes.
     """
-    return _Following(directory, registry, ignore_dot=ignore_dot).scan()
+    return _Following(directory, longest, registry, ignore_dot=ignore_dot).scan()
 
 
 @dataclass(frozen=True)
@@ -104,16 +108,19 @@ class _Link(NamedTuple):
 
 
 class _Following:
-    def __init__(self, directory: str, registry: Sequence[str], *, ignore_dot: bool) -> None:
+    def __init__(
+        self, directory: str, longest: int, registry: Sequence[str], *, ignore_dot: bool
+    ) -> None:
         self._top = os.path.realpath(directory)
         self._given = directory
+        self._longest = longest
         self._ignore_dot = ignore_dot
         self._registry = registry
         self._found = Scan({}, {}, [], [], {})
         self._left = MAX_FOLLOWED
 
     def scan(self) -> Scan:
-        pending = deque([_Tree(self._top, "", self._scanned(self._top), frozenset())])
+        pending = deque([_Tree(self._top, "", self._scanned(self._top, ""), frozenset())])
         while pending:
             tree = pending.popleft()
             self._add(tree)
@@ -127,9 +134,13 @@ class _Following:
                     self._found.invalid[link.path] = f"is a symbolic link to {kind}"
         return self._found
 
-    def _scanned(self, directory: str) -> Scan:
+    def _scanned(self, directory: str, prefix: str, owner: int | None = None) -> Scan:
         return scan_source(
-            directory, ignore_dot=self._ignore_dot, owner=None, cancel=NeverCancelled()
+            directory,
+            ignore_dot=self._ignore_dot,
+            owner=owner,
+            cancel=NeverCancelled(),
+            longest=self._longest - len(os.fsencode(prefix)),
         )
 
     def _add(self, tree: _Tree) -> None:
@@ -193,6 +204,10 @@ class _Following:
 
     def _file(self, link: _Link) -> None:
         self._count(1)
+        problem = _foreign_problem(link, os.path.realpath(link.at), READ)
+        if problem is not None:
+            self._found.invalid[link.path] = problem
+            return
         self._found.files[link.path] = link.status.st_size
         self._found.elsewhere[link.path] = os.path.realpath(link.at)
         if may_have_holes(link.status):
@@ -206,11 +221,16 @@ class _Following:
         if identity in through:
             self._found.invalid[link.path] = "is a symbolic link to a directory that it is in"
             return
-        if link.path.count("/") >= MAX_SCAN_DEPTH or len(link.path.encode()) > MAX_PATH_BYTES:
-            self._found.invalid[link.path] = "is nested too deeply by symbolic links"
+        # Each level of links takes two bytes at least, so this also bounds their nesting.
+        if (problem := path_problem(link.path, self._longest)) is not None:
+            self._found.invalid[link.path] = problem
             return
         real = os.path.realpath(link.at)
-        found = self._scanned(real)
+        problem = _foreign_problem(link, real, LIST)
+        if problem is not None:
+            self._found.invalid[link.path] = problem
+            return
+        found = self._scanned(real, f"{link.path}/", _foreign_owner(link))
         self._found.directories.append(link.path)
         if not (found.files or found.symlinks or found.directories or found.invalid):
             self._found.empty.append(link.path)
@@ -226,3 +246,31 @@ def _identities(top: str, at: str) -> Iterator[tuple[int, int]]:
         if directory == top:
             return
         directory = os.path.dirname(directory)
+
+
+def _foreign_owner(link: _Link) -> int | None:
+    """The user ID of the owner of ``link``, unless that is the user or root."""
+    owner = os.lstat(link.at).st_uid
+    return None if owner in (0, os.geteuid()) else owner
+
+
+def _foreign_problem(link: _Link, real: str, permissions: int) -> str | None:
+    """Why a link of another user must not be followed to the path ``real``, if it must not.
+
+    Its owner could lead the user to files that are only the user's to read.
+    """
+    owner = _foreign_owner(link)
+    if owner is None:
+        return None
+    try:
+        check_foreign(real, os.stat(real), owner, permissions)
+        above = os.path.dirname(real)
+        while above != os.path.dirname(above):
+            check_foreign(above, os.stat(above), owner, ENTER)
+            above = os.path.dirname(above)
+    except Restricted:
+        return (
+            f"is a symbolic link of {quoted(user_name(owner))} to {quoted(real)}, which not "
+            "everybody may read"
+        )
+    return None

@@ -17,7 +17,11 @@ from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.preflight import Taken, tell_what_is_not_kept, tell_what_is_taken
 from gobbler.client.source_links import Follower, moved_links
-from gobbler.client.staging_directory import SERVICE_DIRECTORY_MODE, StagingDirectory
+from gobbler.client.staging_directory import (
+    SERVICE_DIRECTORY_MODE,
+    MadeDirectory,
+    StagingDirectory,
+)
 from gobbler.errors import Code, Fault, Forbidden, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, FILE_MODE, umask_leaves, write_all
 from gobbler.fs.fingerprint import Fingerprint
@@ -28,22 +32,26 @@ from gobbler.fs.space import check_space
 from gobbler.fs.sparse import copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
-from gobbler.transfer.scan import scan_source
+from gobbler.transfer.scan import LONGEST_PATH, longest_path, scan_source
+
+UPLOAD_PREFIX = "upload-"
+"""Begin of the names of copies in staging; 20 digits follow."""
 
 
 def allocate_upload_directory(staging: StagingDirectory, *, create: bool = True) -> str:
     """Return a path in ``staging`` that nothing else has.
 
     With ``create`` the directory is made: everybody can read it, and nobody else can write it,
-    whatever the umask says. Raises what :meth:`StagingDirectory.make_directory` raises.
+    whatever the umask says. Raises what :meth:`StagingDirectory.made_directory` raises.
     """
     while True:
-        name = f"upload-{secrets.token_hex(10)}"
+        name = f"{UPLOAD_PREFIX}{secrets.token_hex(10)}"
         path = os.path.join(staging.path, name)
         if os.path.lexists(path):
             continue
         if create:
-            staging.make_directory(name)
+            with staging.made_directory(name):
+                pass
         return path
 
 
@@ -73,12 +81,15 @@ def staged(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
     """:func:`stage` a directory; a copy is removed at the end of the block."""
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
+    source, found = _planned(
+        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     try:  # Ctrl-C may come at the moment the copy is made, or complete
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -93,6 +104,7 @@ def stage(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
@@ -105,7 +117,9 @@ def stage(
     copied. ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the
     copies.
     """
-    source, found = _planned(directory, staging, ignore_dot=ignore_dot, follow=follow)
+    source, found = _planned(
+        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     try:
         if found is not None:
             _fill(directory, staging, source, found, concurrent, progress, checksums)
@@ -116,7 +130,12 @@ def stage(
 
 
 def _planned(
-    directory: str, staging: StagingDirectory, *, ignore_dot: bool, follow: Follower | None
+    directory: str,
+    staging: StagingDirectory,
+    *,
+    ignore_dot: bool,
+    follow: Follower | None,
+    longest: int,
 ) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
@@ -124,7 +143,9 @@ def _planned(
     if is_in_staging(directory, staging.path) and follow is None:
         tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
-    found = scan_for_upload(directory, staging.path, ignore_dot=ignore_dot, follow=follow)
+    found = scan_for_upload(
+        directory, staging.path, ignore_dot=ignore_dot, follow=follow, longest=longest
+    )
     check_scan(found)
     tell_what_is_not_kept(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
@@ -144,29 +165,37 @@ def _fill(
     directory, copy = os.path.abspath(directory), str(source.copy)
     check_space(staging.path, found.space(found.files), f"a copy of {quoted(directory)}")
 
+    staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
+    with staging.made_directory(source.name) as made:
+        _fill_made(directory, made, found, concurrent, progress, checksums)
+
+
+def _fill_made(
+    directory: str,
+    made: MadeDirectory,
+    found: Scan,
+    concurrent: int,
+    progress: Progress,
+    checksums: Checksums | None,
+) -> None:
+    """Copy what was ``found`` in ``directory``; everything is made below the open directory."""
+    into = made.descriptor
+    # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
+    has_modes = made.has_acl or umask_leaves(DIRECTORY_MODE)
+
     def one(path: str, stop: Stop) -> None:
-        send(
-            path,
-            found.elsewhere.get(path) or f"{directory}/{path}",
-            f"{copy}/{path}",
-            progress,
-            stop,
-            checksums,
-            has_mode=has_modes,
-        )
+        file = found.elsewhere.get(path) or f"{directory}/{path}"
+        send(path, file, into, progress, stop, checksums, has_mode=has_modes)
         progress.advance(1, 0)
 
-    staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
-    has_acl = staging.make_directory(source.name)
-    # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
-    has_modes = has_acl or umask_leaves(DIRECTORY_MODE)
     for path in found.directories:
-        os.mkdir(f"{copy}/{path}", SERVICE_DIRECTORY_MODE if has_acl else DIRECTORY_MODE)
+        mode = SERVICE_DIRECTORY_MODE if made.has_acl else DIRECTORY_MODE
+        os.mkdir(path, mode, dir_fd=into)
         if not has_modes:
             with optional_step(MAKE_READABLE):
-                os.chmod(f"{copy}/{path}", DIRECTORY_MODE)
+                os.chmod(path, DIRECTORY_MODE, dir_fd=into)
     for path, text in moved_links(found, os.path.realpath(directory), directory).items():
-        os.symlink(text, f"{copy}/{path}")
+        os.symlink(text, path, dir_fd=into)
     # Large ones first: they are hashed while the others are copied.
     files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
     progress.expect(len(files), sum(found.files.values()))
@@ -174,19 +203,28 @@ def _fill(
 
 
 def scan_for_upload(
-    directory: str, staging: str | None, *, ignore_dot: bool, follow: Follower | None = None
+    directory: str,
+    staging: str | None,
+    *,
+    ignore_dot: bool,
+    follow: Follower | None = None,
+    longest: int = LONGEST_PATH,
 ) -> Scan:
     """Scan an absolute ``directory`` as the service does when it publishes it.
 
     In staging, hard links to files of other users can't be published: their owner might not
     allow the user to read them. A copy is the user's own. With ``follow``, a directory in staging
-    is copied, too.
+    is copied, too. ``longest``: the length in bytes of the longest path that the version may have.
     """
+    if staging is not None:
+        longest = min(longest, longest_path(directory, f"{staging}/{UPLOAD_PREFIX}{'-' * 20}"))
     if follow is not None:
-        return follow(directory)
+        return follow(directory, longest)
     in_place = staging is not None and is_in_staging(directory, staging)
     owner = os.stat(directory).st_uid if in_place else None
-    return scan_source(directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled())
+    return scan_source(
+        directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled(), longest=longest
+    )
 
 
 def is_in_staging(directory: str, staging: str) -> bool:
@@ -235,14 +273,16 @@ _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno
 def send(
     path: str,
     source: str,
-    target: str,
+    into: int,
     progress: Progress,
     stop: Stop,
     checksums: Checksums | None,
     *,
     has_mode: bool = False,
 ) -> None:
-    """Copy the file ``source`` to ``target``; it must be the same before and after.
+    """Copy the file ``source`` to ``path`` below the open directory ``into``.
+
+    It must be the same before and after.
 
     With ``has_mode``, a new file has the mode that it is made with, whatever the umask. Where the
     filesystem supports it, both share their blocks, and nothing is written.
@@ -255,12 +295,12 @@ def send(
     except PermissionError:
         raise unreadable(source) from None
     try:
-        writer = os.open(target, _MAKE, FILE_MODE)
+        writer = os.open(path, _MAKE, FILE_MODE, dir_fd=into)
         try:
             if not has_mode:
                 with optional_step(MAKE_READABLE):
                     os.fchmod(writer, FILE_MODE)
-            _copy(path, source, target, reader, writer, progress, stop, checksums)
+            _copy(path, source, into, reader, writer, progress, stop, checksums)
         finally:
             os.close(writer)
     finally:
@@ -292,7 +332,7 @@ class _Copied:
 def _copy(
     path: str,
     source: str,
-    target: str,
+    into: int,
     reader: int,
     writer: int,
     progress: Progress,
@@ -318,7 +358,7 @@ def _copy(
         raise _changed(source)
     if checksums is None:
         return
-    if sent is None and not checksums.compute(path, reader, target, before):
+    if sent is None and not checksums.compute(path, reader, into, before):
         os.lseek(writer, 0, os.SEEK_SET)
         sent = Sent(*hash_file(writer, CancelCheck(stop), expected))
     if sent is not None:

@@ -16,6 +16,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.client.errors import NotThere
 from gobbler.errors import Code, Forbidden, GobblerError
@@ -33,6 +34,17 @@ def anybody(uid: int) -> bool:
     """Take any account for that of the service: the user has named the directory."""
     del uid
     return True
+
+
+class MadeDirectory(NamedTuple):
+    """A new directory in staging: its ``descriptor``, through which it is to be filled.
+
+    Whoever may rename a directory on the way can let its path lead elsewhere. If the service
+    ``has_acl`` in it, directories below are made with :data:`SERVICE_DIRECTORY_MODE`.
+    """
+
+    descriptor: int
+    has_acl: bool
 
 
 @dataclass(frozen=True)
@@ -114,24 +126,28 @@ class StagingDirectory:
                 os.unlink(name, dir_fd=directory)
                 raise
 
-    def make_directory(self, name: str) -> bool:
-        """Make the directory ``name`` in staging, to fill it; it is readable, and only yours.
+    @contextlib.contextmanager
+    def made_directory(self, name: str) -> Iterator[MadeDirectory]:
+        """Make the directory ``name`` in staging, and fill it; it is readable, and only yours.
 
-        The service's account keeps what a default ACL of staging grants to it. If it has
-        something, so do directories that are made below with :data:`SERVICE_DIRECTORY_MODE`;
-        returns whether that is so. Raises what :meth:`write` raises.
+        The service's account keeps what a default ACL of staging grants to it. Raises what
+        :meth:`write` raises.
         """
         with self.entered() as staging, self._faults("make a directory in"):
             with self._refused():
                 os.mkdir(name, 0o700, dir_fd=staging)
+            made = -1
             try:
-                with closing(os.open(name, DIRECTORY, dir_fd=staging)) as made:
-                    granted = self._limit_acl(made)
-                    self._check_made(made, "directories")
-                    return granted
+                made = os.open(name, DIRECTORY, dir_fd=staging)
+                granted = self._limit_acl(made)
+                self._check_made(made, "directories")
             except BaseException:
+                if made >= 0:
+                    os.close(made)
                 os.rmdir(name, dir_fd=staging)
                 raise
+        with closing(made):
+            yield MadeDirectory(made, granted)
 
     def _limit_acl(self, directory: int) -> bool:
         """Leave in the ACLs of a new directory what they grant to the service; whether any."""

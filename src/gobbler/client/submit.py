@@ -15,6 +15,7 @@ import msgspec
 
 from gobbler.client.errors import NotThere, error_from_answer
 from gobbler.client.http import Http
+from gobbler.client.retry import send_until_begun
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.fs.open import closing
@@ -36,8 +37,9 @@ def submit(
 ) -> dict[str, object]:
     """Submit ``action`` over HTTP and return the service's answer.
 
-    If the service takes the new file for an expired one, because it has just lost its list of
-    requests, another one is sent: the first has not begun.
+    A request that the service did not begin is sent again, in a new file: if the service takes the
+    new file for an expired one, because it has just lost its list of requests; and, for a while, if
+    it is busy or stops.
 
     Leaves out ``fields`` that are ``None``. The requester is the owner of the request file: the
     current user. Always removes the file. Returns when the change is complete, which may take hours
@@ -50,12 +52,19 @@ def submit(
     :class:`~gobbler.errors.Refused` with the code ``wrong-staging`` if it does not see the file.
     """
     data = _encode(fields)
-    try:
+
+    def send() -> dict[str, object]:
         return _submit(http, staging, _new_name(action), data, wait=wait)
-    except GobblerError as error:
-        if error.code != Code.EXPIRED_REQUEST:
-            raise
-        return _submit(http, staging, _new_name(action), data, wait=wait)
+
+    def send_anew() -> dict[str, object]:
+        try:
+            return send()
+        except GobblerError as error:
+            if error.code != Code.EXPIRED_REQUEST:
+                raise
+            return send()
+
+    return send_until_begun(send_anew)
 
 
 def _submit(

@@ -13,7 +13,6 @@ import contextlib
 import errno
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -30,6 +29,7 @@ from gobbler.client.source import ServiceInfo
 from gobbler.errors import Code, Fault
 from gobbler.fs.layout import REGISTRY_MODE, STAGING_MODE
 from gobbler.fs.open import user_name
+from gobbler.fs.removal import remove_tree_quietly
 
 HOST = "127.0.0.1"
 
@@ -239,7 +239,7 @@ class TestService:
             self._reserved.release()
         self._output.close()
         while self._own:
-            shutil.rmtree(self._own.pop(), ignore_errors=True)
+            remove_tree_quietly(self._own.pop())
 
 
 def _this_user() -> str:

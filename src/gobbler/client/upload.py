@@ -42,6 +42,7 @@ from gobbler.rules.upload_plan import (
     locate_links,
     make_plan,
 )
+from gobbler.transfer.scan import LONGEST_PATH, longest_published
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ def upload(
             connection.staging_directory,
             ignore_dot=options.ignore_dot,
             follow=options.follower(connection),
+            longest=_longest(connection, key),
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
             checksums=checksums if connection.can_read else None,
@@ -201,6 +203,7 @@ def start_upload(
         connection.staging_directory,
         ignore_dot=options.ignore_dot,
         follow=options.follower(connection),
+        longest=_longest(connection, key),
         concurrent=options.concurrent,
         progress=progress or NoProgress(),
     )
@@ -253,7 +256,7 @@ def plan_upload(
     """
     check_version(reader.connection, key)
     top = os.path.abspath(directory)
-    scan = _scan(reader.connection, top, options)
+    scan = _scan(reader.connection, key, top, options)
     real = os.path.realpath(top)
     places = Places(source=(real, top), registry=_registry_paths(reader.connection), whitelist=())
     targets = locate_links(scan, real, places, real_around(real))
@@ -270,7 +273,13 @@ def _registry_paths(connection: Connection) -> tuple[str, str]:
     return registry, os.path.realpath(registry)
 
 
-def _scan(connection: Connection, top: str, options: UploadOptions) -> Scan:
+def _longest(connection: Connection, key: VersionKey) -> int:
+    """The length in bytes of the longest path that the new version may have."""
+    registry = _service_path(connection, "registry")
+    return LONGEST_PATH if registry is None else longest_published(registry, key.path)
+
+
+def _scan(connection: Connection, key: VersionKey, top: str, options: UploadOptions) -> Scan:
     """Scan the directory ``top``; raises what the upload would raise before it asks the service."""
     staging = _service_path(connection, "staging")
     check_source(top, staging)
@@ -282,7 +291,13 @@ def _scan(connection: Connection, top: str, options: UploadOptions) -> Scan:
             code=Code.FOREIGN_SOURCE,
             hint="Upload a directory of your own.",
         )
-    scan = scan_for_upload(top, staging, ignore_dot=options.ignore_dot, follow=follow)
+    scan = scan_for_upload(
+        top,
+        staging,
+        ignore_dot=options.ignore_dot,
+        follow=follow,
+        longest=_longest(connection, key),
+    )
     check_scan(scan)
     tell_what_is_taken(top, Taken.of_scan(scan))
     if not in_place:

@@ -42,7 +42,8 @@ class AclEntry:
     def whom(self) -> str:
         """The users to whom the entry applies, in words."""
         if self.tag == USER:
-            return f"user {user_name(self.id)}"
+            name = user_name(self.id)
+            return name if name.startswith("user ID ") else f"user {name}"
         if self.tag == GROUP:
             try:
                 return f"group {grp.getgrgid(self.id).gr_name}"

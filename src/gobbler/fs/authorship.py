@@ -23,11 +23,14 @@ from dataclasses import dataclass
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.acl import ACCESS_ACL, GROUP, GROUP_OBJ, USER, WRITE, Acl, read
-from gobbler.fs.open import user_name
+from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.os_errors import with_path
 
 REMEMBERED_SECONDS = 60.0
 """Seconds for which the members of a group are remembered: a lookup may ask a server."""
+
+ACCOUNT_FILES = ("/etc/passwd", "/etc/group")
+"""What is remembered ends at once when one of them changes."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def other_writers(
             continue
         known = (0, status.st_uid, os.geteuid())
         if entry.tag == USER and entry.id not in known and not trusts(entry.id):
-            yield f"the user {user_name(entry.id)}"
+            yield f"the {entry.whom}"
         if entry.tag == GROUP:
             yield from _group_members(entry.id, status.st_uid, trust_groups=trust_groups)
 
@@ -119,12 +122,20 @@ def is_private_group(gid: int, uid: int) -> bool:
     primary group of no other account that this host lists. The name matters: directory services
     seldom list all accounts, and a common primary group, such as ``users``, lists no members.
     """
-    return _is_private(gid, uid, int(time.monotonic() / REMEMBERED_SECONDS))
+    period = int(time.monotonic() / REMEMBERED_SECONDS)
+    return _is_private(gid, uid, (period, *map(_state, ACCOUNT_FILES)))
+
+
+def _state(path: str) -> object:
+    try:
+        return Fingerprint.of(os.stat(path))
+    except OSError:
+        return None
 
 
 @functools.lru_cache(maxsize=4096)
-def _is_private(gid: int, uid: int, period: int) -> bool:
-    del period
+def _is_private(gid: int, uid: int, state: tuple[object, ...]) -> bool:
+    del state
     try:
         account, group = pwd.getpwuid(uid), grp.getgrgid(gid)
     except KeyError:

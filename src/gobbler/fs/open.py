@@ -20,14 +20,11 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gobbler.errors import Code, Fault, Forbidden, Missing, Refused, quoted
+from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.os_errors import with_path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 """Flags to read a file: do not follow a link, do not wait for the other end of a FIFO."""
-
-RECORD = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-"""Flags to read a record of the registry, where an administrator may have put a FIFO."""
 
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
@@ -153,7 +150,7 @@ def open_users_file(directory: int, name: str, what: str, where: str) -> tuple[i
             raise _not_a_file(seen.st_mode, what, name)
         descriptor = os.open(name, READ, dir_fd=directory)
     except OSError as error:
-        hint = let_others_read(f"{where}/{name}")
+        hint = f"Let others read it: chmod 644 {shlex.quote(f'{where}/{name}')}"
         raise _not_opened(error, what, name, Code.MISSING_REQUEST, hint) from None
     try:
         with with_path(name):
@@ -214,11 +211,7 @@ def _not_opened(error: OSError, what: str, name: str, missing: Code, let_read: s
     if error.errno == errno.ENXIO:
         return Refused(f"{named} is a socket or a FIFO, not a regular file", code=Code.NOT_A_FILE)
     if error.errno in (errno.EACCES, errno.EPERM):
-        return Refused(
-            f"the service may not read {named}",
-            code=Code.UNREADABLE,
-            hint=let_read,
-        )
+        return Refused(f"the service may not read {named}", code=Code.UNREADABLE, hint=let_read)
     if error.errno == errno.ENAMETOOLONG:
         return Refused(f"the name of {named} is too long", code=Code.INVALID_NAME)
     if error.errno == errno.EWOULDBLOCK:
@@ -271,24 +264,6 @@ def read_all(descriptor: int, limit: int) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
-
-
-def read_file(path: str, where: str, *, own: bool = False) -> bytes:
-    """The content of the service's own file ``path``; ``where`` names it in an error.
-
-    Raises :class:`~gobbler.errors.Missing` if it does not exist. With ``own``, raises
-    :class:`~gobbler.errors.Fault` if it belongs to another account.
-    """
-    try:
-        with with_path(path), closing(os.open(path, RECORD)) as opened:
-            # The built-in open() makes twice as many calls for a small file.
-            status = os.fstat(opened)
-            if own and status.st_uid != os.geteuid():
-                raise Fault(f"{where} belongs to another account")
-            size = status.st_size + 1
-            return b"".join(iter(lambda: os.read(opened, size), b""))
-    except (FileNotFoundError, NotADirectoryError):
-        raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None
 
 
 _AT_FDCWD = -100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -42,28 +43,37 @@ class _Newer(Exception):
     """An entry is newer than the limit."""
 
 
-def remove(directory: int, name: str) -> bool:
+def remove(directory: int, name: str, *, unchanged_since: float = math.inf) -> bool:
     """Remove ``name`` in an open ``directory``, following no link; whether it is gone.
 
-    If something below it can't be removed, removes the rest.
+    If something below it can't be removed, removes the rest. Stops at a directory that has changed
+    ``unchanged_since``, in seconds since the epoch: its owner needs it again, or makes directories
+    faster than they can be removed.
     """
     try:
         status = os.stat(name, dir_fd=directory, follow_symlinks=False)
         if stat.S_ISDIR(status.st_mode):
-            return _remove_tree(directory, name) is None
+            return _remove_tree(directory, name, unchanged_since) is None
         os.unlink(name, dir_fd=directory)
     except FileNotFoundError:
         return True
-    except OSError:
+    except (OSError, _Newer):
         return False
     return True
 
 
-def _remove_tree(directory: int, name: str) -> OSError | None:
-    """Remove what can be removed; the first error, or ``None`` if it is gone."""
+def _remove_tree(directory: int, name: str, unchanged_since: float = math.inf) -> OSError | None:
+    """Remove what can be removed; the first error, or ``None`` if it is gone.
+
+    Raises :class:`_Newer` at a directory that has changed ``unchanged_since``.
+    """
     errors: list[OSError] = []
 
     def enter(opened: int) -> list[str]:
+        if unchanged_since < math.inf:
+            status = os.fstat(opened)
+            if max(status.st_mtime, status.st_ctime) >= unchanged_since:
+                raise _Newer
         deeper = []
         with os.scandir(opened) as entries:
             found = list(entries)

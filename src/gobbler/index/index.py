@@ -19,7 +19,7 @@ from msgspec import UNSET
 
 from gobbler.errors import Fault, GobblerError, Missing
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import read_file
+from gobbler.fs.record_file import read_file
 from gobbler.index.database import (
     DamagedIndex,
     Database,

@@ -48,7 +48,8 @@ CANCELLED = "the job was cancelled"
 class JobProgress(Struct, frozen=True):
     """Files and bytes that are done, and the total if it is known.
 
-    ``rate`` is in bytes per second; ``seconds_left`` is the rest at that rate.
+    ``rate`` is in bytes per second; ``seconds_left`` is the rest at that rate. ``waits_for``: what
+    the job waits for, in words, while it is held up.
     """
 
     files: int = 0
@@ -57,6 +58,7 @@ class JobProgress(Struct, frozen=True):
     bytes_expected: int | None = None
     rate: float | None = None
     seconds_left: float | None = None
+    waits_for: str | UnsetType = UNSET
 
 
 class JobState(Struct, frozen=True):

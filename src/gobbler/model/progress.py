@@ -6,7 +6,7 @@ An object may implement both.
 from __future__ import annotations
 
 import threading
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from gobbler.errors import Cancelled, Code
 
@@ -30,6 +30,20 @@ class Progress(Protocol):
         """
 
 
+@runtime_checkable
+class Waiting(Protocol):
+    """A :class:`Progress` may also hear what the work waits for."""
+
+    def waits_for(self, note: str) -> None:
+        """Note what the work waits for, in words; empty once it goes on."""
+
+
+def tell_waiting(progress: Progress, note: str) -> None:
+    """Tell ``progress`` what the work waits for, if it wants to know."""
+    if isinstance(progress, Waiting):
+        progress.waits_for(note)
+
+
 class NoProgress:
     """Progress that nobody follows."""
 
@@ -38,6 +52,17 @@ class NoProgress:
 
     def advance(self, files: int, size: int) -> None:
         """Do nothing."""
+
+
+class OnlyWaiting(NoProgress):
+    """Progress of work that was not announced: tells only what it waits for."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def waits_for(self, note: str) -> None:
+        """Tell it."""
+        tell_waiting(self._progress, note)
 
 
 class CancelToken(Protocol):

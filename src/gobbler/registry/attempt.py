@@ -24,7 +24,8 @@ import msgspec
 
 from gobbler.errors import Missing
 from gobbler.fs.atomic_write import DIRECTORY_MODE, PRIVATE_FILE_MODE, write_all
-from gobbler.fs.open import closing, exists, read_file
+from gobbler.fs.open import closing, exists
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
 from gobbler.registry.workspace import remove_if_empty, unique_name

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 from gobbler.errors import GobblerError, Missing
 from gobbler.fs.flush import Durability, flush_filesystem
-from gobbler.fs.open import read_file
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
 from gobbler.registry.consume import resume_consume

@@ -9,8 +9,9 @@ from typing import TypeVar
 
 from gobbler.errors import Code, Fault, Missing, quoted
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.open import DIRECTORY, RECORD, closing, exists, open_directory, read_file
+from gobbler.fs.open import DIRECTORY, closing, exists, open_directory
 from gobbler.fs.os_errors import fault_at, raising_fault, with_path
+from gobbler.fs.record_file import read_file, read_record
 from gobbler.model.names import (
     LATEST,
     LINKS,
@@ -116,15 +117,10 @@ class Registry:
         """The fingerprint of a version's manifest, and the content that was read with it."""
         path = self.path(key.manifest)
         try:
-            with (
-                closing(os.open(path, RECORD)) as opened,
-                open(opened, "rb", closefd=False) as file,
-            ):
-                return Fingerprint.of(os.fstat(opened)), file.read()
-        except (FileNotFoundError, NotADirectoryError):
-            raise Missing(f"{key.manifest} does not exist", code=Code.FILE_NOT_FOUND) from None
+            status, content = read_record(path, key.manifest)
         except OSError as error:
             raise fault_at(error, "read", path) from error
+        return Fingerprint.of(status), content
 
     def links(self, relative: str) -> Links:
         """The links in ``relative``, the ``..links`` of a directory of a version."""

@@ -21,7 +21,7 @@ FIELDS = LooseUploader.__struct_fields__
 AnyUploader = Uploader | Mapping[str, object]
 """An uploader's entry."""
 
-_NO_LOGIN = frozenset(",:;/")
+_NO_LOGIN = frozenset(",:;/[]{}\"'*")
 """Characters that no login has. (From a Windows domain, it may have a space or a backslash.)"""
 
 

@@ -170,10 +170,11 @@ class Locator:
         if name in ("", ".", ".."):
             head, slash, name = text, "", ""
         here = "" if text.startswith("/") else directory
+        head += slash  # of a target directly in the root, the slash is all there is
         try:
             return self._known[here, head], name
         except KeyError:
-            found = self._known[here, head] = self._directory(directory, head + slash)
+            found = self._known[here, head] = self._directory(directory, head)
             return found, name
 
     def _directory(self, directory: str, head: str) -> _Directory | Nowhere:
@@ -275,6 +276,28 @@ def symlink_text(key: VersionKey, path: str, link: Link) -> str:
     there, _, name = end.path.rpartition("/")
     here = path.rpartition("/")[0]
     return _way_between(key, here, end.project, end.asset, end.version, there) + name
+
+
+MAX_TEXT_BYTES = 4095
+"""The longest text of a symbolic link."""
+
+
+def fits_in_text(path: str, link: Link, *, levels: int = 0) -> bool:
+    """Whether a symbolic link at ``path`` can have the text for ``link``, whatever they share.
+
+    ``levels``: the number of directories above the deepest other link that leads to ``path``.
+    """
+    end = link.ancestor or link
+    up = 3 * (max(levels, path.count("/")) + 3)
+    down = end.key.file(end.path)
+    return up + len(down) * 4 <= MAX_TEXT_BYTES or up + len(down.encode()) <= MAX_TEXT_BYTES
+
+
+def text_problem(key: VersionKey, path: str, link: Link) -> str | None:
+    """What is wrong with the text of a symbolic link for ``link`` at ``path``, if anything."""
+    if fits_in_text(path, link) or len(symlink_text(key, path, link).encode()) <= MAX_TEXT_BYTES:
+        return None
+    return f"is so far away that the text of the link has more than {MAX_TEXT_BYTES} bytes"
 
 
 def _way_between(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import VersionKey
-from gobbler.model.records import EMPTY_DIRECTORY, Entry, Manifest
+from gobbler.model.records import EMPTY_DIRECTORY, Entry, Link, Manifest
 from gobbler.rules.links import (
     OUTSIDE,
     SOURCE_ITSELF,
@@ -23,7 +23,9 @@ from gobbler.rules.links import (
     Places,
     RealDirectory,
     Target,
+    bare,
     link_to,
+    text_problem,
 )
 
 MAX_PROBLEMS_SHOWN = 3
@@ -86,6 +88,11 @@ class Plan:
     local: list[tuple[str, str]]
     sparse: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def link_levels(self) -> int:
+        """The number of directories above the deepest link within the version."""
+        return max((path.count("/") for path, _ in self.local), default=0)
 
     def space(self, files: Iterable[str]) -> int:
         """Bytes on a disk that copies of ``files`` take."""
@@ -150,6 +157,7 @@ def make_plan(
             else:
                 problems[path] = found
     ordered = list(_in_order(local, scan, problems))
+    problems |= _too_far(key, known, ordered)
     if problems:
         raise Refused(
             summarise(
@@ -236,6 +244,19 @@ def _in_order(
                 problems[link] = problem or problems[local[link]]
             else:
                 yield link, local[link]
+
+
+def _too_far(key: VersionKey, known: Manifest, local: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The links whose text would be longer than a filesystem takes, by path."""
+    links = {path: entry.link for path, entry in known.items() if entry.link is not None}
+    for path, target in local:
+        end = links.get(target)
+        links[path] = Link.to(key, target, None if end is None else bare(end.end))
+    return {
+        path: problem
+        for path, link in links.items()
+        if (problem := text_problem(key, path, link)) is not None
+    }
 
 
 def summarise(problems: Mapping[str, str]) -> str:

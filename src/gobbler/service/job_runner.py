@@ -55,6 +55,7 @@ class JobMonitor:
         self._begun = time.monotonic()
         self._next = self._begun + REPORT_INTERVAL
         self._files = self._size = 0
+        self._waits_for = ""
         self._expected: tuple[int, int | None] | None = None
         self._reported = JobProgress()
 
@@ -67,6 +68,10 @@ class JobMonitor:
         """Add to what is done."""
         self._files += files
         self._size += size
+
+    def waits_for(self, note: str) -> None:
+        """Note what the job waits for."""
+        self._waits_for = note
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the owner has cancelled the job.
@@ -110,7 +115,10 @@ class JobMonitor:
             files = min(files, self._expected[0])
             if self._expected[1] is not None:
                 size = min(size, self._expected[1])
-        return progress_after(seconds, files, size, self._expected)
+        found = progress_after(seconds, files, size, self._expected)
+        if not self._waits_for:
+            return found
+        return msgspec.structs.replace(found, waits_for=self._waits_for)
 
 
 class JobRunner:

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from gobbler.errors import json_printable, printable
+
 
 class LogFormat(str, enum.Enum):
     """The format of log lines."""
@@ -29,6 +31,14 @@ class TextFormatter(logging.Formatter):
         if line.isprintable():
             return line
         return "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in line)
+
+    def formatException(self, ei: Any) -> str:  # noqa: ANN401, N802 - logging's name and type
+        """The traceback, indented: no message in it can look like a line of the log."""
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's name
+        """The stack, indented in the same way."""
+        return _indented(super().formatStack(stack_info))
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """The time of ``record`` with the host's offset; ignores ``datefmt``."""
@@ -57,8 +67,12 @@ class JsonFormatter(logging.Formatter):
             "message": _text(record.getMessage()),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+            line["traceback"] = _text(self.formatException(record.exc_info))
+        return json_printable(msgspec.json.encode(line).decode())
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in printable(text).split("\n"))
 
 
 def _text(value: object) -> object:

@@ -57,7 +57,7 @@ def clean_staging(
         for name in sorted(_candidates(directory)):
             if name in keep or not is_unchanged(directory, name, limit):
                 continue
-            done = dry_run or remove(directory, name)
+            done = dry_run or remove(directory, name, unchanged_since=limit)
             (found.removed if done else found.left).append(name)
     return found
 

@@ -19,8 +19,8 @@ from gobbler.fs.open import (
     exists,
     open_users_file,
     read_all,
-    read_file,
 )
+from gobbler.fs.record_file import read_file
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
     CUR,

@@ -33,7 +33,8 @@ from gobbler.errors import Code, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import remove_quietly, replace
 from gobbler.fs.clock import now
 from gobbler.fs.flush import Durability, flush_directory
-from gobbler.fs.open import exists, read_file
+from gobbler.fs.open import exists
+from gobbler.fs.record_file import read_file
 from gobbler.model.jobs import (
     JobState,
     job_name,

@@ -9,6 +9,7 @@ a moment, and keeps them if they get more done.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
@@ -18,7 +19,14 @@ from itertools import islice
 from typing import Generic, TypeVar
 
 from gobbler.fs.removal import remove_tree_quietly
-from gobbler.model.progress import CancelToken, NoProgress, Progress, ProgressCounter
+from gobbler.model.progress import (
+    CancelToken,
+    NoProgress,
+    OnlyWaiting,
+    Progress,
+    ProgressCounter,
+    tell_waiting,
+)
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 from gobbler.transfer.batch import (
@@ -55,6 +63,8 @@ REMOTE_CANCEL_SECONDS = 1.0
 
 DISPATCH_POLL_SECONDS = 0.1
 """Seconds between two checks whether the request was cancelled."""
+
+logger = logging.getLogger(__name__)
 
 B = TypeVar("B")
 R = TypeVar("R")
@@ -227,6 +237,7 @@ def run_all(
                     late.begin(future, work_of(batch), partial(function, batch, NoProgress()))
             if late is not None:
                 running.update({twin: ProgressCounter() for twin in late.run_again()})
+                tell_waiting(progress, late.waits_for)
             yield from ready
             files, size = _progress_of(running)
             if (files, size) != reported:
@@ -239,8 +250,14 @@ def run_all(
             for future in done:
                 if future not in running:
                     continue  # its twin ended at the same moment
-                ready.append(future.result())
                 counter = running.pop(future)
+                try:
+                    ready.append(future.result())
+                except Exception as error:
+                    if late is None or not late.fail(future):
+                        raise
+                    logger.warning("one of two runs of a batch failed; the other counts: %s", error)
+                    continue
                 ended += amount(counter.files, counter.bytes)
                 if late is not None and (twin := late.end(future)) is not None:
                     running.pop(twin, None)
@@ -370,7 +387,7 @@ def _results(
         dispatcher.width,
         function,
         batches,
-        progress=dispatcher.progress if is_expected else NoProgress(),
+        progress=dispatcher.progress if is_expected else OnlyWaiting(dispatcher.progress),
         cancel=dispatcher,
         give_up=give_up,
     )

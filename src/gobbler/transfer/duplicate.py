@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Fault, quoted
+from gobbler.fs import access
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.open import READ, closing, open_beneath, open_directory
@@ -93,7 +94,14 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
             hint="Whitelist that directory, or validate the version.",
         )
     with raising_fault("read", path), closing(open_directory(target.root)) as root:
-        return open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK)
+        found = open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK, access.enterable)
+        try:
+            # The copy is for everybody; since the upload, the file may have become private.
+            access.check_everybody(found, access.READ)
+        except BaseException:
+            os.close(found)
+            raise
+        return found
 
 
 def duplicate_here(

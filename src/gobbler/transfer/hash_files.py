@@ -52,6 +52,7 @@ class Hashed(NamedTuple):
 MISTAKES = {
     *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
     *(errno.EACCES, errno.EPERM),
+    errno.EWOULDBLOCK,  # another process holds a lease on it
 }
 """Errors about the path itself: its kind, or who may read it."""
 

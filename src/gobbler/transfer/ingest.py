@@ -24,7 +24,7 @@ from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest, Summary, encode
 from gobbler.registry.workspace import Workspace, WorkspaceInUse
 from gobbler.rules.dedup import Content, DedupCandidates
-from gobbler.rules.links import links_by_directory, symlink_text
+from gobbler.rules.links import fits_in_text, links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
     Batch,
@@ -88,7 +88,7 @@ def ingest_files(
         if link is None:
             fresh.append(ingested.path)
     if candidates is not None and fresh:
-        entries.update(_linked(dispatcher, candidates, entries, fresh))
+        entries.update(_linked(dispatcher, plan, candidates, entries, fresh))
     return Ingested(entries, fingerprints)
 
 
@@ -148,18 +148,24 @@ def _ingested(
 
 def _linked(
     dispatcher: Dispatcher,
+    plan: Plan,
     candidates: DedupCandidates,
     entries: Manifest,
     fresh: list[str],
 ) -> Manifest:
     """The linked entries of the ``fresh`` copies whose content is published."""
     links: dict[str, Link] = {}
+    levels = plan.link_levels
     for start in range(0, len(fresh), CONTENTS_AT_A_TIME):
         contents = {
             path: _content(entries[path]) for path in fresh[start : start + CONTENTS_AT_A_TIME]
         }
         found = candidates.with_contents(set(contents.values()))
-        links |= {path: found[c] for path, c in contents.items() if c in found}
+        links |= {
+            path: found[c]
+            for path, c in contents.items()
+            if c in found and fits_in_text(path, found[c], levels=levels)
+        }
     confirmed = dispatch(
         dispatcher,
         run_confirm_batch,
@@ -187,12 +193,15 @@ def _batches(
     *,
     adopt: bool,
 ) -> Iterator[Batch]:
+    levels = plan.link_levels
     for files in dispatcher.cut(plan.copies):
         same: dict[str, DedupCandidate] = {}
         if candidates is not None:
             for path, size in files.items():
-                if (found := candidates.at_path(path, size)) is not None:
-                    md5sum, link = found
+                if (found := candidates.at_path(path, size)) is None:
+                    continue
+                md5sum, link = found
+                if fits_in_text(path, link, levels=levels):
                     same[path] = DedupCandidate(md5sum, _real(dispatcher, link))
         known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
         yield Batch(

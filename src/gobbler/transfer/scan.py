@@ -11,7 +11,6 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.access import LIST, READ, Restricted, check_foreign
@@ -28,17 +27,53 @@ from gobbler.fs.open import (
 )
 from gobbler.fs.os_errors import fault_at, with_path
 from gobbler.fs.sparse import allocated, may_have_holes
-from gobbler.model.names import file_name_problem, is_internal
+from gobbler.model.names import INCOMING, file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import Nowhere
 from gobbler.rules.upload_plan import Scan
-from gobbler.transfer.stat_pool import Directory, Opening, StatPool, is_directory, parts
+from gobbler.transfer.stat_pool import (
+    Directory,
+    Opening,
+    StatPool,
+    Statuses,
+    is_directory,
+    parts,
+)
 
-MAX_SCAN_DEPTH = 256
-"""Largest depth of directories; each needs a descriptor while the scan is below it."""
+OPEN_LEVELS = 64
+"""Number of directories, from the deepest one up, that the scan keeps open."""
 
-MAX_PATH_BYTES = 3000
-"""Longest path in a version: with the path of the registry it must stay below ``PATH_MAX``."""
+PATH_MAX = 4096
+"""The kernel takes paths that are shorter than this, in bytes."""
+
+BESIDE_BYTES = 16
+"""Bytes for a slash and the name of a record beside an entry, ``..manifest`` for example."""
+
+
+def longest_path(*tops: str) -> int:
+    """The length in bytes of the longest path that fits below each of the directories ``tops``."""
+    longest = max((len(os.fsencode(top)) for top in tops), default=0)
+    return PATH_MAX - 1 - BESIDE_BYTES - longest
+
+
+LONGEST_PATH = longest_path()
+"""The longest path of a version, wherever it is."""
+
+WORKSPACE_BYTES = 120
+"""Bytes of the path, below ``..incoming``, of the tree where a version is built, at most."""
+
+
+def longest_published(registry: str, version: str) -> int:
+    """The length in bytes of the longest path in a new version of the registry at a path."""
+    workspace = f"{registry}/{INCOMING}/{'-' * WORKSPACE_BYTES}"
+    return longest_path(f"{registry}/{version}", workspace)
+
+
+def path_problem(path: str, longest: int) -> str | None:
+    """What is wrong with the length of ``path``, if anything."""
+    if len(path) * 4 > longest and len(path.encode(errors="surrogateescape")) > longest:
+        return f"has a path of more than {longest} bytes"
+    return None
 
 
 @dataclass(frozen=True)
@@ -113,69 +148,191 @@ class StagedSource:
                 yield descriptor
 
 
-@dataclass
-class _Scanner:
-    ignore_dot: bool
-    owner: int | None
-    cancel: CancelToken
-    pool: StatPool
-    found: Scan
+class _Level:
+    """A directory that the scan is in: the rest of its entries, part by part.
 
-    def directory(self, opened: Directory, prefix: str, depth: int) -> int:
-        """Scan one open directory; returns how many of its entries are not ignored."""
+    ``identity`` is set while the directory is closed.
+    """
+
+    __slots__ = ("identity", "names", "opened", "opening", "parts", "prefix", "statuses")
+
+    def __init__(self, pool: StatPool, opened: Directory, prefix: str, names: list[str]) -> None:
+        self.opened = opened
+        self.prefix = prefix
+        self.parts = parts(names)
+        self.names: Iterator[str] = iter(())
+        self.statuses: Statuses = {}
+        self.opening: Opening = pool.directories(opened.descriptor, [])
+        self.identity: tuple[int, int] | None = None
+
+    def next_part(self, pool: StatPool) -> bool:
+        """Begin the next part; whether there is one."""
+        self.opening.close()
+        part = next(self.parts, None)
+        if part is None:
+            return False
+        self.statuses = self.opened.statuses or pool.statuses(self.opened, part)
+        directories = [name for name in part if is_directory(self.statuses.get(name))]
+        self.opening = pool.directories(self.opened.descriptor, directories)
+        self.names = iter(part)
+        return True
+
+    def suspend(self) -> None:
+        """Close the directory, if it is open; :meth:`resume` opens it again."""
+        if self.identity is not None:
+            return
+        self.opening.settle()
+        status = os.fstat(self.opened.descriptor)
+        self.identity = status.st_dev, status.st_ino
+        os.close(self.opened.descriptor)
+
+    def resume(self, child: int) -> None:
+        """Open the directory again, as the parent of the open ``child``.
+
+        Raises :class:`~gobbler.errors.Refused` if the child is elsewhere now.
+        """
+        path = self.prefix.rstrip("/")
+        try:
+            descriptor = os.open("..", DIRECTORY, dir_fd=child)
+        except OSError as error:
+            raise _moved(vanished(error, path), path) from None
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != self.identity:
+            os.close(descriptor)
+            raise _moved("changed while it was being read", path)
+        self.identity = None
+        self.opened = self.opened._replace(descriptor=descriptor)
+        self.opening.move(descriptor)
+
+    def close(self) -> None:
+        """Close all that is open."""
+        self.opening.close()
+        if self.identity is None:
+            os.close(self.opened.descriptor)
+
+
+def _moved(problem: str, path: str) -> Refused:
+    return Refused(f"the directory {quoted(path)} {problem}", code=Code.SOURCE_CHANGED)
+
+
+class _Scanner:
+    """Scans a tree, however deep users have made it, with few directories open at a time."""
+
+    def __init__(
+        self,
+        pool: StatPool,
+        *,
+        ignore_dot: bool,
+        owner: int | None,
+        longest: int,
+        cancel: CancelToken,
+    ) -> None:
+        self.found = Scan({}, {}, [], [], {})
+        self._pool = pool
+        self._ignore_dot = ignore_dot
+        self._owner = owner
+        self._longest = longest
+        self._cancel = cancel
+        self._levels: list[_Level] = []
+
+    def scan(self, descriptor: int) -> None:
+        """Scan what is below an open directory, which is closed at the end."""
+        try:
+            top = Directory.read(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._levels.append(_Level(self._pool, top, "", self._not_ignored(top, "")))
+        try:
+            while self._levels:
+                level = self._levels[-1]
+                if self._enters(level):
+                    continue
+                self._cancel.check()
+                if not level.next_part(self._pool):
+                    self._leave()
+        finally:
+            while self._levels:
+                self._levels.pop().close()
+
+    def _enters(self, level: _Level) -> bool:
+        """Record the entries of a part, until one is a directory, which is entered."""
+        prefix, statuses, opened = level.prefix, level.statuses, level.opened
+        for name in level.names:
+            path = prefix + name
+            try:
+                problem = self._path_problem(name, path)
+                if problem is None:
+                    status = statuses.get(name) or self._pool.status(opened, name)
+                    if isinstance(status, str):
+                        self.found.symlinks[path] = status
+                    elif stat.S_ISDIR(status.st_mode):
+                        self._enter(level, name, path)
+                        return True
+                    else:
+                        problem = self._entry(opened.descriptor, name, path, status)
+            except OSError as error:
+                problem = vanished(error, path)
+                if isinstance(error, PermissionError):
+                    self.found.unreadable.append(path)
+            if problem is not None:
+                self.found.invalid[path] = problem
+        return False
+
+    def _enter(self, level: _Level, name: str, path: str) -> None:
+        opened = level.opening.open(name)
+        try:
+            if self._owner is not None:
+                check_foreign(opened.descriptor, os.fstat(opened.descriptor), self._owner, LIST)
+            self.found.directories.append(path)
+            names = self._not_ignored(opened, path + "/")
+            if not names:
+                self.found.empty.append(path)
+            if len(self._levels) >= OPEN_LEVELS:
+                self._levels[-OPEN_LEVELS].suspend()
+        except BaseException:
+            os.close(opened.descriptor)
+            raise
+        self._levels.append(_Level(self._pool, opened, path + "/", names))
+
+    def _leave(self) -> None:
+        left = self._levels.pop()
+        try:
+            if self._levels and self._levels[-1].identity is not None:
+                self._levels[-1].resume(left.opened.descriptor)
+        finally:
+            left.close()
+
+    def _not_ignored(self, opened: Directory, prefix: str) -> list[str]:
+        """The names to scan in an open directory, sorted; records the others."""
         names = sorted(name for name in opened.names if not self._is_ignored(name))
         if len(names) < len(opened.names):
             ignored = sorted(set(opened.names) - set(names))
             self.found.ignored.extend(prefix + name for name in ignored)
-        for part in parts(names):
-            self.cancel.check()
-            statuses = opened.statuses or self.pool.statuses(opened, part)
-            directories = [name for name in part if is_directory(statuses.get(name))]
-            opening = self.pool.directories(opened.descriptor, directories)
-            try:
-                for name in part:
-                    path = prefix + name
-                    try:
-                        problem = _path_problem(name, path)
-                        if problem is None:
-                            status = statuses.get(name) or self.pool.status(opened, name)
-                            if isinstance(status, str):
-                                self.found.symlinks[path] = status
-                            else:
-                                place = _EntryPlace(opened.descriptor, name, opening, path, depth)
-                                problem = self._entry(place, status)
-                    except OSError as error:
-                        problem = vanished(error, path)
-                        if isinstance(error, PermissionError):
-                            self.found.unreadable.append(path)
-                    if problem is not None:
-                        self.found.invalid[path] = problem
-            finally:
-                opening.close()
-        return len(names)
+        return names
 
     def _is_ignored(self, name: str) -> bool:
-        return is_internal(name) or (self.ignore_dot and name.startswith("."))
+        return is_internal(name) or (self._ignore_dot and name.startswith("."))
 
-    def _entry(self, place: _EntryPlace, status: os.stat_result) -> str | None:
-        """Record an entry; returns what is wrong with it, if anything."""
+    def _path_problem(self, name: str, path: str) -> str | None:
+        if (problem := file_name_problem(name)) is not None:
+            return f"has a name that {problem}"
+        return path_problem(path, self._longest)
+
+    def _entry(self, parent: int, name: str, path: str, status: os.stat_result) -> str | None:
+        """Record an entry, no directory, of an open one; what is wrong with it, if anything."""
         if stat.S_ISREG(status.st_mode):
-            if self.owner is not None and status.st_uid != self.owner:
-                if is_foreign_link(status, self.owner):
+            if self._owner is not None and status.st_uid != self._owner:
+                if is_foreign_link(status, self._owner):
                     return FOREIGN_LINK
-                there = f"/proc/self/fd/{place.parent}/{place.name}"
-                check_foreign(there, status, self.owner, READ)
-            self.found.files[place.path] = status.st_size
+                check_foreign(f"/proc/self/fd/{parent}/{name}", status, self._owner, READ)
+            self.found.files[path] = status.st_size
             if status.st_mode & stat.S_IXUSR:
-                self.found.executable.append(place.path)
+                self.found.executable.append(path)
             if may_have_holes(status):
-                self.found.sparse[place.path] = allocated(status)
+                self.found.sparse[path] = allocated(status)
         elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
-            self.found.symlinks[place.path] = os.readlink(place.name, dir_fd=place.parent)
-        elif stat.S_ISDIR(status.st_mode):
-            if place.depth == MAX_SCAN_DEPTH:
-                return f"is nested in more than {MAX_SCAN_DEPTH} directories"
-            self._subdirectory(place)
+            self.found.symlinks[path] = os.readlink(name, dir_fd=parent)
         else:
             return (
                 f"is {kind_of(status.st_mode)}; only files, directories and symbolic links "
@@ -183,36 +340,14 @@ class _Scanner:
             )
         return None
 
-    def _subdirectory(self, place: _EntryPlace) -> None:
-        opened = place.opening.open(place.name)
-        with closing(opened.descriptor):
-            if self.owner is not None:
-                check_foreign(opened.descriptor, os.fstat(opened.descriptor), self.owner, LIST)
-            self.found.directories.append(place.path)
-            if self.directory(opened, place.path + "/", place.depth + 1) == 0:
-                self.found.empty.append(place.path)
-
-
-class _EntryPlace(NamedTuple):
-    """One entry: ``name`` in the open directory ``parent``."""
-
-    parent: int
-    name: str
-    opening: Opening
-    path: str
-    depth: int
-
-
-def _path_problem(name: str, path: str) -> str | None:
-    if (problem := file_name_problem(name)) is not None:
-        return f"has a name that {problem}"
-    if len(path) * 4 > MAX_PATH_BYTES and len(path.encode()) > MAX_PATH_BYTES:
-        return f"has a path of more than {MAX_PATH_BYTES} bytes"
-    return None
-
 
 def scan_source(
-    directory: str, *, ignore_dot: bool, owner: int | None, cancel: CancelToken
+    directory: str,
+    *,
+    ignore_dot: bool,
+    owner: int | None,
+    cancel: CancelToken,
+    longest: int = LONGEST_PATH,
 ) -> Scan:
     """Scan the directory at a path as an upload does; needs no service.
 
@@ -225,7 +360,7 @@ def scan_source(
     except OSError as error:
         raise refusal(error, directory, directory) from None
     with closing(opened) as descriptor:
-        return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel)
+        return scan(descriptor, ignore_dot=ignore_dot, owner=owner, cancel=cancel, longest=longest)
 
 
 def scan(
@@ -234,19 +369,20 @@ def scan(
     ignore_dot: bool,
     owner: int | None,
     cancel: CancelToken,
+    longest: int = LONGEST_PATH,
     width: int = 1,
 ) -> Scan:
     """Scan what is below the open ``directory``.
 
     With ``owner`` (a user ID), files and directories of other users are invalid unless everybody
-    may read them, and so are hard links to them. Checks ``cancel`` for every directory. Up to
-    ``width`` threads read a slow filesystem.
+    may read them, and so are hard links to them; so is what has a path of more than ``longest``
+    bytes, see :func:`longest_path`. Checks ``cancel`` for every directory. Up to ``width`` threads
+    read a slow filesystem.
     """
-    found = Scan({}, {}, [], [], {})
     with StatPool(width) as pool:
-        top = Directory.read(directory)
-        _Scanner(ignore_dot, owner, cancel, pool, found).directory(top, "", 0)
-    return found
+        scanner = _Scanner(pool, ignore_dot=ignore_dot, owner=owner, longest=longest, cancel=cancel)
+        scanner.scan(os.dup(directory))
+    return scanner.found
 
 
 _MISSING = (errno.ENOENT, errno.ENOTDIR)
@@ -293,6 +429,8 @@ def vanished(error: OSError, path: str) -> str:
         return str(error.strerror)
     if isinstance(error, PermissionError):
         return "can't be read"
+    if error.errno == errno.EWOULDBLOCK:
+        return "is in use: another process holds a lease on it"
     # EINVAL: it was a symbolic link before.
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.EINVAL):
         return "changed while it was being read"
@@ -304,4 +442,10 @@ def refusal(error: OSError, path: str, source: str) -> Refused:
     reason = f"{quoted(path)} in the source {vanished(error, path)}"
     if isinstance(error, PermissionError):
         return Refused(reason, code=Code.UNREADABLE, hint=let_others_read(source))
+    if error.errno == errno.EWOULDBLOCK:
+        return Refused(
+            reason,
+            code=Code.FILE_IN_USE,
+            hint="Upload again when no process has it open for writing.",
+        )
     return Refused(reason, code=Code.SOURCE_CHANGED)

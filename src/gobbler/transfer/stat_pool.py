@@ -176,6 +176,14 @@ class Opening:
         self._pool.release()
         return future.result()
 
+    def settle(self) -> None:
+        """Wait until nothing is being opened, so that the parent may be closed."""
+        wait(self._opening.values())
+
+    def move(self, parent: int) -> None:
+        """Go on with another descriptor of the parent."""
+        self._parent = parent
+
     def close(self) -> None:
         """Close the directories that were opened ahead and not used."""
         while self._opening:

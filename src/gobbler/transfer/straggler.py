@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 R = TypeVar("R")
@@ -20,6 +20,9 @@ STRAGGLER_SECONDS = 15.0
 
 STRAGGLER_FACTOR = 4.0
 """Factor by which a straggler is slower, for its work, than the slowest batch that has ended."""
+
+TOLD_SHARE = 0.5
+"""Share of the time until a batch is a straggler after which whoever waits is told of it."""
 
 STRAGGLER_THREADS = 2
 """Threads of this process that run stragglers of one request."""
@@ -61,6 +64,36 @@ class Stragglers(Generic[R]):
             self._twins.pop(twin, None)
             self._began.pop(twin, None)
         return twin
+
+    def fail(self, future: Future[R]) -> bool:
+        """Note that a run has failed; whether another run of its batch goes on.
+
+        A batch whose second run has failed has the time of a new one before it runs again.
+        """
+        other = self._twins.pop(future, None)
+        if other is None:
+            return False
+        self._twins.pop(other, None)
+        self._began.pop(future, None)
+        if other in self._began:
+            self._began[other] = replace(self._began[other], at=self._clock())
+        return True
+
+    @property
+    def waits_for(self) -> str:
+        """What the request waits for, in words; empty if nothing straggles."""
+        slow = sum(
+            self._clock() - begun.at > TOLD_SHARE * self._limit(begun.work)
+            for begun in self._began.values()
+        )
+        if not slow:
+            return ""
+        what = "a batch that takes" if slow == 1 else f"{slow} batches that take"
+        then = "the service runs" if self._twins else "the service will soon run"
+        return (
+            f"waiting for {what} far longer than the others: a worker may hang, so {then} the same "
+            "work as well"
+        )
 
     def _limit(self, work: float) -> float:
         return max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * self._slowest * work)

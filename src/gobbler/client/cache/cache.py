@@ -39,6 +39,7 @@ from gobbler.client.parallel import Stop
 from gobbler.client.service_url import without_secrets
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, Missing, Unreachable, quoted
+from gobbler.fs.directories import entries_below
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.model.names import MANIFEST, VersionKey, has_internal
 from gobbler.model.progress import NoProgress, Progress
@@ -359,8 +360,4 @@ def _inode(path: str) -> int:
 
 def _names_below(directory: str) -> set[str]:
     """The paths of all files below ``directory``, relative to it."""
-    return {
-        os.path.relpath(os.path.join(at, name), directory)
-        for at, _, names in os.walk(directory)
-        for name in names
-    }
+    return {path for path, is_directory in entries_below(directory) if not is_directory}

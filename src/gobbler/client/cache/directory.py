@@ -32,6 +32,7 @@ from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
 from gobbler.errors import Code, Fault, quoted
+from gobbler.fs.directories import make_directories
 from gobbler.fs.flush import Durability, flush_filesystem
 from gobbler.fs.lease import RENEW_SECONDS
 from gobbler.fs.space import fits, reserve
@@ -134,7 +135,7 @@ class DirectoryFetch:
     def directory(self, path: str) -> None:
         """Make a directory and its parents."""
         if path not in self._directories:
-            os.makedirs(self._local(path), exist_ok=True)
+            make_directories(self._local(path))
             self._directories.add(path)
 
     def expect_size(self, path: str, size: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from gobbler.client.cache.partial import Scratch
 from gobbler.client.optional_step import optional_step
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, quoted
+from gobbler.fs.directories import make_directories
 from gobbler.model.progress import Progress
 
 RENAME_ATTEMPTS = 100
@@ -60,7 +61,7 @@ def flush_file(path: Path) -> None:
 def put_file(new: Path, target: str) -> None:
     """Rename the file ``new`` to ``target``, and make the directories above."""
     for _ in range(RENAME_ATTEMPTS):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        make_directories(os.path.dirname(target))
         with contextlib.suppress(FileNotFoundError):  # pruning removes empty directories
             new.replace(target)
             return
@@ -72,7 +73,7 @@ def put_tree(new: Path, tree: Path, is_good: Callable[[], bool]) -> None:
 
     A tree that another process has put there meanwhile stays if it ``is_good``.
     """
-    os.makedirs(tree.parent, exist_ok=True)
+    make_directories(str(tree.parent))
     for attempt in range(RENAME_ATTEMPTS):
         if is_good():
             return

@@ -12,6 +12,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
@@ -19,13 +20,17 @@ from gobbler.fs.os_errors import fault_from
 from gobbler.model.jobs import JobState, full_job_name
 from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import CancelJob, action_of, decode_request
+from gobbler.rules.places import Shares
+from gobbler.service.followed_jobs import FollowedJob, FollowedJobs
 from gobbler.service.outcome import RequestHandler, failed
-from gobbler.service.responses import CORS, json_answer
+from gobbler.service.places import Places
+from gobbler.service.responses import ALWAYS, SANDBOX, json_answer
+from gobbler.service.transfers import client_of
 from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.request_file import RequestFile, RequestIntake
 
-STREAM_INTERVAL = 0.25
-"""Seconds between two readings of the state of a job that a client follows."""
+STREAMS = Shares(places=512, each=384, reserved=64, waiting=0)
+"""The streams of one HTTP worker; a user is the address of a client. Nobody waits for a place."""
 
 KEEP_ALIVE = 15.0
 """Seconds after which a silent stream sends a comment."""
@@ -48,11 +53,12 @@ class JobsRoute:
         self._answers = JobAnswers(requests.service.staging, requests.service.durability)
         self._readers = readers
         self._threads = threads
-        self._is_ending = False
+        self._followed = FollowedJobs(self._read)
+        self._streams: Places[str] = Places("streams of jobs", STREAMS, None)
 
     def end_streams(self) -> None:
         """End all streams: a client that follows a job must not keep the service from stopping."""
-        self._is_ending = True
+        self._followed.end()
 
     def routes(self, prefix: str) -> list[Route]:
         """The endpoints."""
@@ -72,29 +78,10 @@ class JobsRoute:
 
     async def _events(self, request: Request) -> Response:
         first = await self._read(request.path_params["job"])
-        headers = {CORS[0]: CORS[1], "cache-control": "no-store"}
+        headers = {**ALWAYS, "cache-control": "no-store", "content-security-policy": SANDBOX}
         if request.method == "HEAD":
             return Response(media_type="text/event-stream", headers=headers)
-        return StreamingResponse(
-            self._changes(first), media_type="text/event-stream", headers=headers
-        )
-
-    async def _changes(self, state: JobState) -> AsyncIterator[bytes]:
-        sent, sent_at = None, time.monotonic()
-        while True:
-            if state != sent:
-                yield _event(state)
-                sent, sent_at = state, time.monotonic()
-            elif time.monotonic() - sent_at > KEEP_ALIVE:
-                yield b": still there\n\n"
-                sent_at = time.monotonic()
-            if state.is_final or self._is_ending:
-                return
-            await asyncio.sleep(STREAM_INTERVAL)
-            try:
-                state = await self._read(state.job)
-            except GobblerError:
-                return
+        return _EventStream(first, self._followed, self._streams, headers)
 
     async def _cancel(self, request: Request) -> Response:
         loop = asyncio.get_running_loop()
@@ -147,6 +134,39 @@ def _only_about_itself(state: JobState) -> JobState:
         return state
     answer = {field: value for field, value in state.answer.items() if field != "jobs"}
     return msgspec.structs.replace(state, answer=answer)
+
+
+class _EventStream(StreamingResponse):
+    """The states of a job, beginning with ``first``, to a client that has one of ``places``."""
+
+    def __init__(
+        self, first: JobState, jobs: FollowedJobs, places: Places[str], headers: dict[str, str]
+    ) -> None:
+        super().__init__((), media_type="text/event-stream", headers=headers)
+        self._first = first
+        self._jobs = jobs
+        self._places = places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        async with self._places.one(client_of(scope)):
+            with self._jobs.follow(self._first) as followed:
+                self.body_iterator = _events(self._first, followed)
+                await super().__call__(scope, receive, send)
+
+
+async def _events(state: JobState, followed: FollowedJob) -> AsyncIterator[bytes]:
+    yield _event(state)
+    while not state.is_final:
+        if followed.state == state:
+            if followed.is_over:
+                return
+            await followed.change(KEEP_ALIVE)
+        if followed.state != state:
+            state = followed.state
+            yield _event(state)
+        elif not followed.is_over:
+            yield b": still there\n\n"
 
 
 def _event(state: JobState) -> bytes:

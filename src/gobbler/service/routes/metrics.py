@@ -13,7 +13,7 @@ from gobbler.service.health import Health, PartHealth
 from gobbler.service.metrics.exposition import Measured, exposition
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.metrics.queue import QueueLength
-from gobbler.service.responses import CORS
+from gobbler.service.responses import ALWAYS, SANDBOX
 
 
 class MetricsRoute:
@@ -33,7 +33,8 @@ class MetricsRoute:
         measured = await loop.run_in_executor(self._threads, self._measure)
         accept = request.headers.get("accept", "")
         body, media_type = exposition(self._metrics.values(), measured, accept)
-        return Response(body, headers={"content-type": media_type, CORS[0]: CORS[1]})
+        headers = {**ALWAYS, "content-type": media_type, "content-security-policy": SANDBOX}
+        return Response(body, headers=headers)
 
     def _measure(self) -> list[Measured]:
         found = self._health.check()
