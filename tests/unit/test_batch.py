@@ -17,15 +17,9 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import CHUNK
 from gobbler.model.progress import NoProgress
 from gobbler.transfer import batch as module
-from gobbler.transfer import batch as run_directory
-from gobbler.transfer.batch import (
-    Batch,
-    DedupCandidate,
-    IngestedFile,
-    run_batch,
-)
+from gobbler.transfer.batch import Batch, DedupCandidate, IngestedFile, run_batch
 from gobbler.transfer.ingest import ConfirmBatch, run_confirm_batch
-from gobbler.transfer.scan import StagedSource
+from gobbler.transfer.staged_source import StagedSource
 
 MIB = 1 << 20
 
@@ -276,7 +270,7 @@ def test_any_other_file_is_copied_instead(bench: Bench, why: str) -> None:
 
 
 def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_directory, "CANCEL_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(module, "CANCEL_CHECK_SECONDS", 0.0)
     (bench.path / "f").write_bytes(b"x" * (3 * CHUNK))
     real = os.readv
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import staging
+from gobbler.client import staged_file
 from gobbler.client.checksums import WAITING, Checksums, Sent
 from gobbler.client.parallel import Stop
 from gobbler.client.staging import stage
@@ -42,7 +42,7 @@ def send(
     into = file.with_name("copies")
     into.mkdir(exist_ok=True)
     with closing(open_directory(str(into))) as opened:
-        staging.send(path, str(file), opened, NoProgress(), stop or Stop(), checksums)
+        staged_file.send(path, str(file), opened, NoProgress(), stop or Stop(), checksums)
     return into / path
 
 
@@ -58,13 +58,13 @@ def test_what_was_copied_is_reported(
     content = os.urandom(size)
     file.write_bytes(content)
     if how == "at once":
-        monkeypatch.setattr(staging, "READ_TWICE", 0)
+        monkeypatch.setattr(staged_file, "READ_TWICE", 0)
     if how == "by hand":
 
         def elsewhere(*arguments: object) -> int:
             raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
 
-        monkeypatch.setattr(staging.os, "copy_file_range", elsewhere)
+        monkeypatch.setattr(staged_file.os, "copy_file_range", elsewhere)
     before = open_files()
     with Checksums(2) as checksums:
         copy = send(file, checksums)
@@ -180,7 +180,7 @@ def test_a_copy_can_be_given_up(file: Path, size: int) -> None:
 def test_a_file_that_grows_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, limit: int
 ) -> None:
-    monkeypatch.setattr(staging, "READ_TWICE", limit)
+    monkeypatch.setattr(staged_file, "READ_TWICE", limit)
     (tmp_path / "staging").mkdir()
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "log").write_bytes(bytes(size))

@@ -9,7 +9,7 @@ import pytest
 
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.registry.consume import detach_files, remove_sources, resume_consume
-from gobbler.transfer.scan import StagedSource
+from gobbler.transfer.staged_source import StagedSource
 
 
 class Bench:

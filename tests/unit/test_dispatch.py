@@ -20,7 +20,7 @@ from gobbler.errors import Cancelled
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress, ProgressCounter
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
-from gobbler.transfer import batch as run_directory
+from gobbler.transfer import batch as batch_module
 from gobbler.transfer import dispatch as execute
 from gobbler.transfer.batch import BatchProgress
 from gobbler.transfer.dispatch import (
@@ -267,7 +267,7 @@ def test_a_file_is_counted_once_however_often_it_was_read(tmp_path: Path) -> Non
 def test_a_batch_ends_when_its_directory_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_directory, "CANCEL_CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(batch_module, "CANCEL_CHECK_SECONDS", 0.0)
     (tmp_path / "tree").mkdir()
     progress = BatchProgress(str(tmp_path / "tree"), NoProgress())
     progress.advance(0, 0)

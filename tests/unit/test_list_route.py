@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from gobbler.errors import Cancelled, GobblerError, Missing, Refused
 from gobbler.fs.open import closing, open_directory
 from gobbler.model.progress import CancelFlag, NeverCancelled
-from gobbler.service import registry_listing
+from gobbler.service import registry_list
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_listing import Listing
+from gobbler.service.registry_list import Listing
 
 
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
@@ -135,13 +135,13 @@ def test_a_path_never_leads_out_of_the_registry(path: str) -> None:
 def entering(monkeypatch: pytest.MonkeyPatch) -> dict[str, Callable[[], object]]:
     """What happens once, right before the directory of that path is opened."""
     events: dict[str, Callable[[], object]] = {}
-    real = registry_listing.open_beneath
+    real = registry_list.open_beneath
 
     def enter(directory: int, path: str, flags: int) -> int:
         events.pop(path, lambda: None)()
         return real(directory, path, flags)
 
-    monkeypatch.setattr(registry_listing, "open_beneath", enter)
+    monkeypatch.setattr(registry_list, "open_beneath", enter)
     return events
 
 
@@ -199,7 +199,7 @@ def test_a_version_that_never_stays_the_same_ends_the_walk(
 
     monkeypatch.setattr(Listing, "_walk", walk)
     assert list_directory(registry, "p", recursive=True) == ["..usage"]
-    assert len(walks) == registry_listing.ATTEMPTS
+    assert len(walks) == registry_list.ATTEMPTS
 
 
 def test_the_list_of_a_tree_is_in_order_however_names_compare(registry: str) -> None:

@@ -23,17 +23,10 @@ from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
 from gobbler.transfer import dispatch as execute
-from gobbler.transfer.batch import (
-    Batch,
-    IngestedFile,
-    StagedSource,
-    put_in_place,
-    remove_run_directories,
-    run_batch_in_run_directory,
-    run_directories,
-)
+from gobbler.transfer.batch import Batch, IngestedFile, StagedSource, run_batch_in_run_directory
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
+from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
 
 
 class Place:

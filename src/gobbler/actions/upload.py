@@ -38,7 +38,8 @@ from gobbler.rules.upload_plan import (
     make_plan,
 )
 from gobbler.transfer.ingest import check_tree, ingest_files, write_version
-from gobbler.transfer.scan import StagedSource, longest_published, real_path, scan
+from gobbler.transfer.scan import longest_published, real_path, scan
+from gobbler.transfer.staged_source import StagedSource
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from gobbler import __version__
 from gobbler.cli import terminal
 from gobbler.cli.signals import signal_outcome
 from gobbler.errors import Code, Fault, GobblerError, os_error_code, quoted
-from gobbler.fs.filename_encoding import ensure_utf8
+from gobbler.fs.utf8_mode import ensure_utf8
 
 GROUPS = {
     "Read": {

@@ -34,7 +34,7 @@ from gobbler.client.staging_directory import StagingDirectory
 from gobbler.client.submit import submit, submit_to_spool
 from gobbler.client.user_directories import default_cache, temporary_directory
 from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable, quoted
-from gobbler.fs.filename_encoding import VARIABLE, is_utf8
+from gobbler.fs.utf8_mode import VARIABLE, is_utf8
 from gobbler.model.jobs import JobState, full_job_name, job_answer
 from gobbler.model.names import LOGS
 from gobbler.model.progress import Progress

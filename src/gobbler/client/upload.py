@@ -16,6 +16,7 @@ from gobbler.client.notices import NothingNew, StepFailed, notify
 from gobbler.client.preflight import Taken, check_allowed, check_version, tell_what_is_taken
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.source_links import Follower, follow_links, real_around
+from gobbler.client.staged_file import unreadable
 from gobbler.client.staging import (
     Staged,
     check_source,
@@ -23,7 +24,6 @@ from gobbler.client.staging import (
     scan_for_upload,
     stage,
     staged,
-    unreadable,
 )
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, quoted
 from gobbler.fs.hash import hash_file

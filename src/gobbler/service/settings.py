@@ -15,7 +15,6 @@ from gobbler.fs import acl
 from gobbler.fs.accounts import without_account
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.authorship import Authorship
-from gobbler.fs.filename_encoding import check_utf8
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import (
     REGISTRY_MODE,
@@ -27,6 +26,7 @@ from gobbler.fs.layout import (
 )
 from gobbler.fs.mounts import is_below, reports_all_changes
 from gobbler.fs.open import DIRECTORY, account_name, closing
+from gobbler.fs.utf8_mode import check_utf8
 from gobbler.index import Index
 from gobbler.index.database import ForeignIndex, UnusableIndex
 from gobbler.model.jobs import SPOOL

@@ -29,7 +29,7 @@ from gobbler.model.progress import (
 )
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
-from gobbler.transfer.batch import (
+from gobbler.transfer.run_directory import (
     RunResult,
     put_in_place,
     remove_run_directories,

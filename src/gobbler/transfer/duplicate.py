@@ -16,8 +16,9 @@ from gobbler.fs.open import READ, closing, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import CancelCheck, Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
-from gobbler.transfer.batch import BatchProgress, RunDirectory, RunResult, run_directory
+from gobbler.transfer.batch import BatchProgress
 from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
+from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory
 
 
 class Duplicate(NamedTuple):

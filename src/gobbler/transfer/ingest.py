@@ -38,7 +38,7 @@ from gobbler.transfer.batch import (
 from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
 from gobbler.transfer.hash_files import hash_kept
 from gobbler.transfer.resume import resume, resume_notes
-from gobbler.transfer.scan import StagedSource
+from gobbler.transfer.staged_source import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
 """Number of contents to look up at a time, so that memory stays flat."""

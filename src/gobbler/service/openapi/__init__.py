@@ -11,13 +11,18 @@ from gobbler.model.answers import (
     ACTION_DOCS,
     Accepted,
     Failure,
-    HealthFound,
     Info,
     LinksFound,
     Root,
 )
-from gobbler.model.jobs import JobState
 from gobbler.service.archive import LinkMode
+from gobbler.service.openapi.jobs import (
+    cancel_operation,
+    events_operation,
+    health_operation,
+    job_operation,
+    metrics_operation,
+)
 from gobbler.service.openapi.schemas import (
     TEXT,
     Operation,
@@ -102,11 +107,11 @@ def paths() -> dict[str, dict[str, Operation]]:
         "/archive/{path}.tar": {"get": _archive()},
         "/links/{path}": {"get": _links()},
         "/new/{request}": {"post": _new()},
-        "/jobs/{job}": {"get": _job(), "delete": _cancel()},
-        "/jobs/{job}/events": {"get": _events()},
+        "/jobs/{job}": {"get": job_operation(), "delete": cancel_operation()},
+        "/jobs/{job}/events": {"get": events_operation()},
         "/openapi.json": {"get": _openapi()},
-        "/health": {"get": _health()},
-        "/metrics": {"get": _metrics()},
+        "/health": {"get": health_operation()},
+        "/metrics": {"get": metrics_operation()},
     }
     return {path: completed(operations) for path, operations in found.items()}
 
@@ -267,38 +272,6 @@ def _archive() -> Operation:
     )
 
 
-def _health() -> Operation:
-    return operation(
-        "health",
-        "watching",
-        "Whether the service can work now",
-        "Probes the registry, staging and the spool: it reads each, and writes a small file where "
-        "the service writes. A directory that does not answer within two seconds counts as "
-        "unusable. Results are used again for a second.",
-        {
-            200: json_response("All can be used.", reference(HealthFound)),
-            503: json_response(
-                "Not all of them can be used (code `unhealthy`), or the service is stopping (code "
-                "`stopping`).",
-                reference(HealthFound),
-            ),
-        },
-        (),
-    )
-
-
-def _metrics() -> Operation:
-    return operation(
-        "metrics",
-        "watching",
-        "Metrics for Prometheus",
-        "Sums over all processes of the service. No metric holds the name of a user, a project or "
-        "a file. `Accept: application/openmetrics-text` asks for OpenMetrics.",
-        {200: response("The metrics.", "text/plain", TEXT)},
-        (),
-    )
-
-
 def _links() -> Operation:
     return operation(
         "links",
@@ -350,59 +323,6 @@ def _new() -> Operation:
                 "query",
                 "`false`, `0` or `no`: do not wait, but answer with the name of a job.",
                 {"enum": ["true", "false", "1", "0", "no"], "default": "true"},
-            ),
-        ),
-    )
-
-
-_JOB = parameter("job", "path", "The name of the job: `{user ID}-{name of the request file}`.")
-
-
-def _job() -> Operation:
-    answers = {
-        200: json_response("Its state, with the answer if it has ended.", reference(JobState))
-    }
-    return operation(
-        "job",
-        "jobs",
-        "The state of a job",
-        "Answers are kept for seven days. Anyone who knows the name of a job may read its state.",
-        answers,
-        (404,),
-        (_JOB,),
-    )
-
-
-def _events() -> Operation:
-    return operation(
-        "events",
-        "jobs",
-        "The state of a job as a stream",
-        "Server-sent events: one at once, and one at each change. Each is named after the state "
-        "and has it as JSON in its data. The stream ends with the job.",
-        {200: response("The events.", "text/event-stream", TEXT)},
-        (404,),
-        (_JOB,),
-    )
-
-
-def _cancel() -> Operation:
-    return operation(
-        "cancel",
-        "jobs",
-        "Cancel a job",
-        "The service puts everything back. The job may still succeed if it is about to be "
-        "published.",
-        {200: json_response("The job is cancelled.", reference(ACTION_DOCS["cancel_job"].answer))},
-        (400, 403, 404),
-        (
-            _JOB,
-            parameter(
-                "request",
-                "query",
-                "The name of a request file `request-cancel_job-{anything}` in staging that names "
-                "the job, as `cancel_job` does. Its owner is the owner of the job or an "
-                "administrator. Without it: 403.",
             ),
         ),
     )

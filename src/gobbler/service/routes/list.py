@@ -18,7 +18,7 @@ from gobbler.rules.places import Shares
 from gobbler.service.block_reader import BlockReader
 from gobbler.service.places import Places
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_listing import Listing
+from gobbler.service.registry_list import Listing
 from gobbler.service.responses import (
     JSON_HEADERS,
     answer_or_break_off,
