@@ -156,8 +156,9 @@ class TestTheForm:
         payload = service.upload_of(f"{project}/asset/1", {"d/a": b"a", "e": None})
         source = service.staging / payload["source"]
         (source / "d/a").chmod(file)
-        for path in (source / "d", source / "e", source):
+        for path in (source / "d", source / "e"):
             path.chmod(directory)
+        source.chmod(directory & ~0o022)  # nobody else may be its author
         service.succeed("upload", payload)
         version = service.registry / project / "asset/1"
         assert oct((version / "d/a").stat().st_mode & 0o7777) == oct(0o644)
