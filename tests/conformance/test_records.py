@@ -158,7 +158,7 @@ class TestTheForm:
         (source / "d/a").chmod(file)
         for path in (source / "d", source / "e"):
             path.chmod(directory)
-        source.chmod(directory & ~0o022)  # nobody else may be its author
+        source.chmod(directory & ~0o022)  # whoever may write here may be the author
         service.succeed("upload", payload)
         version = service.registry / project / "asset/1"
         assert oct((version / "d/a").stat().st_mode & 0o7777) == oct(0o644)

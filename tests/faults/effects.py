@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import errno
 import fcntl
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -162,6 +163,8 @@ def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
         mock.patch.object(fcntl, "flock", counter.wrap("flock", fcntl.flock)),
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
         mock.patch.object(flush, "_libc", _Libc(counter)),
+        # However busy the machine is: threads would make the calls in another order each time.
+        mock.patch.object(flush, "SLOW_FLUSH_SECONDS", math.inf),
     ):
         yield
 

@@ -203,7 +203,7 @@ def test_a_full_cache_fails_no_upload_and_no_record(
     try:
         fill(full / "filler")
         given = {"XDG_DATA_HOME" if where == "home" else "GOBBLER_CACHE": str(full)}
-        environment = {"HOME": "/nowhere", "GOBBLER_URL": service.url, **given}
+        environment = {"HOME": "/dev/null/nowhere", "GOBBLER_URL": service.url, **given}
         project = published.partition("/")[0]
         hidden = {"GOBBLER_REGISTRY": "/not/mounted/here"}
         done = gobbler("upload", place / "source", f"{project}/b/1", **environment, **hidden)

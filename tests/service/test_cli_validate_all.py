@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -60,8 +61,10 @@ def test_what_is_wrong_is_reported_until_it_is_well(run, as_json, client, servic
     assert list(client.admin.last_verified(published))[-1] == f"{published}/a/1"
 
 
-def test_where_nothing_can_be_kept(run, published, state):
+def test_where_nothing_can_be_kept(run, published, state, monkeypatch):
+    shutil.rmtree(state)  # uploads have made it
     state.write_text("a file")
+    monkeypatch.setattr("gobbler.client.bulk.ledger.temporary_directory", lambda: str(state))
     code, out, err = run("validate", f"{published}/a/1")
     assert (code, out) == (0, f"valid {published}/a/1\n")
     assert err.startswith("warning: results can't be recorded in")

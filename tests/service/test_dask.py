@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from gobbler.client.testing import HOST, ReservedPort
 from gobbler.cluster import dask as module
@@ -120,32 +119,6 @@ def test_a_worker_is_killed_and_another_hangs_in_mid_upload(
         assert "batches run in the Dask cluster" in service.output()
         assert "instead of the Dask cluster" not in service.output(), "it was used to the end"
         assert service.terminate() == 0, service.output()
-
-
-def test_who_waits_for_a_worker_that_hangs_is_told_and_need_not_wait_for_it(
-    public_place: Place, cluster: DaskCluster
-) -> None:
-    """The worker stays stopped to the end; the scheduler would wait five minutes for it."""
-    place = public_place
-    cluster.start_workers(2, umask="077")
-    files = many_files()
-    with serve(place, cluster) as service:
-        name = place.write_request("upload", upload_of(place.stage(files)))
-        begun = requests.post(f"{service.url}/new/{name}?wait=false", timeout=30)
-        assert begun.status_code == 202, begun.text
-        state = f"{service.url}/jobs/{begun.json()['job']}"
-        cluster.stop_one_at_work(makes_files_below(place.registry))
-        notes = set()
-
-        def ended() -> Any:
-            found = requests.get(state, timeout=30).json()
-            notes.add(found["progress"].get("waits_for"))
-            return found if found["state"] in ("done", "failed") else None
-
-        found = wait_for("the end of the job", ended)
-        assert found["state"] == "done", found
-        assert any("far longer than the others" in note for note in notes if note)
-        check_published(place, files)
 
 
 def leave_while_a_worker_hangs(

@@ -24,10 +24,11 @@ def test_a_kill_or_fault_at_a_call_leaves_nothing_half_done(
     if operation.foreign and (problem := why_no_accounts()):
         pytest.skip(problem)
     study = bench.study(operation, cold=False)
+    killed = list(kills(operation, study))
     # Late points are the delicate ones: first of all everything is built out of sight.
     chosen = [
         *spread(list(faults(operation, study)), FAULTS),
-        *spread(list(kills(operation, study))[len(study.warm) // 2 :], KILLS),
+        *spread(killed[len(killed) // 2 :], KILLS),
     ]
     outcomes = [bench.attempt(point) for point in chosen]
     wrong = [(o.point.error or "killed", o.hit, o.findings) for o in outcomes if o.findings]

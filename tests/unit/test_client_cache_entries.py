@@ -7,7 +7,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from gobbler.client import Client
 from gobbler.client.cache.partial import scratch_directory
 from gobbler.client.cache.placement import cache_errors
 from gobbler.errors import Fault, Forbidden, GobblerError, Missing
+from gobbler.fs.removal import remove_tree_quietly
 
 FILES = {"a": b"same", "d/b": b"same", "d/c": b"other", "large": b"x" * 5000}
 RECORDS = {
@@ -321,15 +321,14 @@ def test_what_is_put_away_is_nobodys_until_it_is_gone(tmp_path, monkeypatch):
     (left / "lock").touch()  # of a process that was killed before it could write its name
     put_away = []
 
-    def rmtree(path: Path, **options: object) -> None:
+    def remove(path: Path) -> None:
         if path == left and not put_away:
             put_away.append(left)
             with open(left / "lock", "rb") as lock, pytest.raises(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil_rmtree(path, **options)
+        remove_tree_quietly(path)
 
-    shutil_rmtree = shutil.rmtree
-    monkeypatch.setattr("gobbler.client.cache.partial.shutil.rmtree", rmtree)
+    monkeypatch.setattr("gobbler.client.cache.partial.remove_tree_quietly", remove)
     with scratch_directory(tmp_path):
         assert not left.exists()
     assert put_away == [left]

@@ -43,6 +43,9 @@ class Runner:
         self.released[name].set()
         assert self.may_end[name].wait(60)
 
+    def abandon(self, record: JobRecord, attempt: int) -> None:
+        self._spool.records.give_back(record.job, attempt)
+
 
 class World:
     def __init__(self, top: Path, slots: int) -> None:
@@ -166,6 +169,56 @@ def test_no_exception_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     world.accept(ALICE, "1")
     world.end("1")
     wait_until(lambda: os.listdir(world.spool.records.directory) == [])
+    assert world.scheduler.stop(60)
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_job_whose_thread_does_not_start_begins_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path, slots=1)
+    world.accept(ALICE, "1")
+    monkeypatch.setattr(schedulers, "FIRST_RETRY", 0.0)
+    real, failures = threading.Thread.start, [RuntimeError("can't start new thread")]
+
+    def start(thread: threading.Thread) -> None:
+        if failures:
+            raise failures.pop()
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    world.turn()
+    wait_until(lambda: world.turn() == {"1"})
+    assert "can't start new thread" in caplog.text
+    world.end("1")
+
+
+@pytest.mark.parametrize("method", ["refresh", "wait"])
+def test_no_exception_ends_the_scheduler(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    method: str,
+) -> None:
+    world = World(tmp_path, slots=1)
+    monkeypatch.setattr(schedulers, "FAILURE_PAUSE", 0.0)
+    backlog = world.scheduler._backlog
+    real, failures = getattr(backlog, method), [ValueError("once")]
+
+    def once(*args: Any, **kwargs: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(backlog, method, once)
+    thread = threading.Thread(target=world.scheduler.run, daemon=True)
+    thread.start()
+    world.accept(ALICE, "1")
+    threads = world.scheduler._long.threads
+    wait_until(lambda: [thread for thread in tuple(threads.values()) if thread.is_alive()])
+    assert "the scheduler failed, and goes on" in caplog.text
+    world.end("1")
     assert world.scheduler.stop(60)
     thread.join(60)
     assert not thread.is_alive()

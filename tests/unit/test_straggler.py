@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from gobbler.model.progress import NeverCancelled, NoProgress, Progress
+from gobbler.model.progress import NeverCancelled, NoProgress, Progress, tell_waiting
+from gobbler.service.metrics.metrics import CountedProgress, Metrics
 from gobbler.transfer import straggler
 from gobbler.transfer.dispatch import RemoteExecutor, run_all
 
@@ -161,3 +162,29 @@ def test_who_waits_is_told_while_something_straggles(monkeypatch: pytest.MonkeyP
     assert len(list(results)) == 5
     assert any("far longer than the others" in note for note in told.notes)
     assert told.notes[-1] == ""
+
+
+def test_who_waits_is_told_before_a_batch_runs_again() -> None:
+    now = 0.0
+    late: straggler.Stragglers[int] = straggler.Stragglers(lambda: now)
+    late.begin(Future[int](), 10.0, lambda: 3)
+    now = 7.0
+    assert late.waits_for == ""
+    now = 8.0
+    assert "will soon run" in late.waits_for
+    assert late.run_again() == []
+    now = 16.0
+    assert len(late.run_again()) == 1
+    assert "the service runs the same work" in late.waits_for
+    late.close()
+
+
+def test_the_counted_progress_of_a_job_passes_on_what_it_waits_for() -> None:
+    heard: list[str] = []
+
+    class Job(NoProgress):
+        def waits_for(self, note: str) -> None:
+            heard.append(note)
+
+    tell_waiting(CountedProgress(Metrics(), Job()), "a batch")
+    assert heard == ["a batch"]

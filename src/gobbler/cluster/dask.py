@@ -244,7 +244,10 @@ class DaskExecutor(Executor):
                 reason,
             )
         for inner, run_here in submitted.items():
-            run_here()
+            try:
+                run_here()
+            except Exception:  # it is shut down, perhaps; the others may still run
+                logger.exception("could not run a batch in this process")
             with suppress(Exception):
                 inner.cancel()
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import queue
 import stat
@@ -23,6 +24,8 @@ from contextlib import suppress
 from gobbler.filestore import names
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE
 from gobbler.fs.lease import RENEW_SECONDS, Lease, acquire
+
+logger = logging.getLogger(__name__)
 
 
 class Claimant:
@@ -97,8 +100,12 @@ class _Renewal:
                 return self._ended.get(timeout=RENEW_SECONDS)
             except queue.Empty:
                 # A failure now may be gone at the next renewal, and no caller waits for it.
-                with suppress(OSError):
+                try:
                     self.renew()
+                except OSError:
+                    continue
+                except Exception:
+                    logger.exception("could not renew %s, and go on", self._lease.path)
 
     def renew(self) -> float:
         """Renew the lease; the time of the filesystem then, in seconds since the epoch."""

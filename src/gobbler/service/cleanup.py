@@ -214,8 +214,11 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
         ReplayGuard(settings.replay_guard).forget_old()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
+    except (GobblerError, OSError) as error:
+        logger.error("recovery failed, and is tried again: %s", error)
+        return
     except Exception:
-        logger.exception("recovery failed; the service tries again")
+        logger.exception("recovery failed, and is tried again")
         return
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
@@ -266,11 +269,16 @@ def preserve(settings: Settings) -> None:
 def _recover_repeatedly(settings: Settings, metrics: Metrics) -> None:
     # A process that was killed may take seconds to vanish, and its locks with it.
     preserved_at = 0.0
+
+    def preserve_in_time() -> None:
+        nonlocal preserved_at
+        if time.monotonic() - preserved_at > PRESERVATION_INTERVAL or _is_missing(settings):
+            preserve(settings)
+            preserved_at = time.monotonic()
+
     for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
-        if time.monotonic() - preserved_at > PRESERVATION_INTERVAL or _is_missing(settings):
-            safely(partial(preserve, settings), "the preservation of the spool")
-            preserved_at = time.monotonic()
+        safely(preserve_in_time, "the preservation of the spool")
         safely(partial(recover_after_crash, settings, metrics), "recovery")
 
 

@@ -6,6 +6,7 @@ for each directory, and whoever asks waits for a bounded time.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -18,6 +19,8 @@ from gobbler.errors import Code, os_error_code
 from gobbler.fs.open import DIRECTORY, closing, enter_directory, open_directory
 from gobbler.model.jobs import CUR, NEW, SPOOL
 from gobbler.model.names import INCOMING
+
+logger = logging.getLogger(__name__)
 
 PROBE_TIMEOUT = 2.0
 """Seconds after which a directory counts as hanging."""
@@ -97,6 +100,8 @@ class _Probe:
         except OSError as error:
             reason = f"can't use {error.filename or self._path}: {error.strerror or error}"
             found = PartHealth(usable=False, reason=reason, code=os_error_code(error))
+        except Exception:
+            logger.exception("the probe of %s failed", self._path)
         finally:
             self._end(found)
 

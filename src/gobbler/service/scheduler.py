@@ -148,12 +148,12 @@ class Scheduler:
         while not self._stopped:
             try:
                 pause = self._turn()
+                if not self._stopped:
+                    # A job that runs changes many files; their changes are read together.
+                    self._backlog.wait(pause, settle=SETTLE if self._running else 0.0)
             except Exception:
                 logger.exception("the scheduler failed, and goes on")
-                pause = FAILURE_PAUSE
-            if not self._stopped:
-                # A job that runs changes many files; their changes are read together.
-                self._backlog.wait(pause, settle=SETTLE if self._running else 0.0)
+                time.sleep(FAILURE_PAUSE)
 
     def _turn(self) -> float:
         """Begin what can begin now; the seconds until something may have to be done."""
@@ -240,6 +240,8 @@ class Scheduler:
             self._log_once(
                 waiting.job, f"could not begin job {quoted(waiting.job)}; trying again: {error}"
             )
+        except Exception:
+            logger.exception("could not begin job %s; trying again", quoted(waiting.job))
         if not has_begun:
             self._retries.add(waiting.job)
             self._backlog.look_again(waiting.job)
@@ -262,8 +264,14 @@ class Scheduler:
             lane.threads[job] = thread
             lane.owners[job] = begun.record.uid
             self._running[job] = begun
+        try:
+            thread.start()
+        except BaseException:  # no more threads, perhaps: the job waits again
+            self._end(lane, begun)
+            self._runner.abandon(begun.record, begun.attempt)
+            begun.lease.release()
+            raise
         self._retries.forget(job)
-        thread.start()
         return True
 
     def _begin(self, waiting: Waiting) -> Begun | None:
@@ -306,12 +314,19 @@ class Scheduler:
         record = begun.record
         try:
             self._runner.run(begun.lease, record, begun.attempt)
+        except Exception:
+            logger.exception("the thread of job %s failed", quoted(record.job))
         finally:
-            with self._changed:
-                del lane.threads[record.job], lane.owners[record.job], self._running[record.job]
-                self._ended[record.job] = time.monotonic()
-                self._changed.notify_all()
-            self._backlog.wake()
+            self._end(lane, begun)
+
+    def _end(self, lane: Lane, begun: Begun) -> None:
+        """Note that a job does not run here any more."""
+        job = begun.record.job
+        with self._changed:
+            del lane.threads[job], lane.owners[job], self._running[job]
+            self._ended[job] = time.monotonic()
+            self._changed.notify_all()
+        self._backlog.wake()
 
 
 def _is_quick(job: Waiting) -> bool:

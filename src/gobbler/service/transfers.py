@@ -15,7 +15,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from starlette.types import Receive, Scope, Send
 
@@ -238,8 +238,10 @@ class Transfers:
         try:
             while self._under_way:
                 await asyncio.sleep(WATCH_INTERVAL)
-                with suppress(OSError):  # too many open files: try again
+                try:
                     await self._check()
+                except Exception:  # too many open files, for example
+                    logger.exception("could not look for stalled transfers, and try again")
         finally:
             self._watching = None
 

@@ -21,6 +21,9 @@ STRAGGLER_SECONDS = 15.0
 STRAGGLER_FACTOR = 4.0
 """Factor by which a straggler is slower, for its work, than the slowest batch that has ended."""
 
+TOLD_SHARE = 0.5
+"""Share of the time until a batch is a straggler after which whoever waits is told of it."""
+
 STRAGGLER_THREADS = 2
 """Threads of this process that run stragglers of one request."""
 
@@ -79,13 +82,17 @@ class Stragglers(Generic[R]):
     @property
     def waits_for(self) -> str:
         """What the request waits for, in words; empty if nothing straggles."""
-        count = len(self._twins) // 2
-        if not count:
+        slow = sum(
+            self._clock() - begun.at > TOLD_SHARE * self._limit(begun.work)
+            for begun in self._began.values()
+        )
+        if not slow:
             return ""
-        batches = "a batch that takes" if count == 1 else f"{count} batches that take"
+        what = "a batch that takes" if slow == 1 else f"{slow} batches that take"
+        then = "the service runs" if self._twins else "the service will soon run"
         return (
-            f"waiting for {batches} far longer than the others: a worker may hang, so the service "
-            "runs the same work as well"
+            f"waiting for {what} far longer than the others: a worker may hang, so {then} the same "
+            "work as well"
         )
 
     def _limit(self, work: float) -> float:

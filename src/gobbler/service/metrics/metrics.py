@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from gobbler.actions import ACTIONS
 from gobbler.errors import Cancelled, GobblerError
-from gobbler.model.progress import Progress
+from gobbler.model.progress import Progress, tell_waiting
 from gobbler.service.metrics.shared_counters import SharedCounters
 
 ENDPOINTS = ("new", "fetch", "archive", "list", "links", "jobs", "other")
@@ -246,3 +246,7 @@ class CountedProgress:
         with self._lock:
             self._files += files
             self._size += size
+
+    def waits_for(self, note: str) -> None:
+        """Pass it on."""
+        tell_waiting(self._progress, note)
