@@ -26,8 +26,10 @@ from gobbler.client.parallel import Stop
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.record_file import damaged, record_limit
 from gobbler.fs.space import reserve
 from gobbler.fs.sparse import is_zeros
+from gobbler.model.names import is_internal
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry
 
@@ -185,8 +187,13 @@ class _Receiver:
             announced = self._announced(response)
             if self._entry is not None and (announced or 0) > self._entry.size:
                 return size_problem(announced or 0, self._entry)
+            is_record = self._entry is None and is_internal(os.path.basename(self._path))
+            if is_record and (announced or 0) > record_limit(self._path):
+                raise damaged(quoted(self._path), f"it has {announced} bytes")
             for chunk in response.iter_content(PIECE_BYTES):
                 self._stop.check()
+                if is_record and b"\0" in chunk:
+                    raise damaged(quoted(self._path), "there is a NUL byte in it")
                 if self._entry is not None and self._file.tell() + len(chunk) > self._entry.size:
                     return f"it has more than {self._entry.size} bytes"
                 self._append(chunk)

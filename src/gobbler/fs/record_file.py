@@ -32,6 +32,11 @@ _REST = 4096
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
+def record_limit(path: str) -> int:
+    """The largest size in bytes of the record at ``path``."""
+    return SMALL_LIMIT if os.path.basename(path) in _SMALL else LARGE_LIMIT
+
+
 def read_record(path: str, where: str, *, own: bool = False) -> tuple[os.stat_result, bytes]:
     """The state and the content of the record at ``path``; ``where`` names it in an error.
 
@@ -40,7 +45,7 @@ def read_record(path: str, where: str, *, own: bool = False) -> tuple[os.stat_re
     which no JSON does. With ``own``, raises :class:`~gobbler.errors.Fault` if it belongs to another
     account.
     """
-    limit = SMALL_LIMIT if os.path.basename(path) in _SMALL else LARGE_LIMIT
+    limit = record_limit(path)
     try:
         # The built-in open() makes twice as many calls for a small file.
         with with_path(path), closing(os.open(path, _FLAGS)) as opened:
@@ -48,13 +53,13 @@ def read_record(path: str, where: str, *, own: bool = False) -> tuple[os.stat_re
             if own and status.st_uid != os.geteuid():
                 raise Fault(f"{where} belongs to another account")
             if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise _damaged(where, "it is no regular file")
+                raise damaged(where, "it is no regular file")
             return status, _content(opened, status.st_size, limit, where)
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None
     except OSError as error:
         if error.errno == errno.ENXIO:  # a socket
-            raise _damaged(where, "it is no regular file") from None
+            raise damaged(where, "it is no regular file") from None
         raise
 
 
@@ -70,11 +75,12 @@ def _content(opened: int, size: int, limit: int, where: str) -> bytes:
         parts.append(part)
         got += len(part)
         if got > limit:
-            raise _damaged(where, f"it is larger than {limit} bytes")
+            raise damaged(where, f"it is larger than {limit} bytes")
         if b"\0" in part:
-            raise _damaged(where, f"there is a NUL byte in the first {got} bytes")
+            raise damaged(where, f"there is a NUL byte in the first {got} bytes")
     return b"".join(parts)
 
 
-def _damaged(where: str, problem: str) -> Fault:
+def damaged(where: str, problem: str) -> Fault:
+    """The error for a record that can't be one."""
     return Fault(f"{where} is damaged: {problem}", code=Code.DAMAGED_RECORD)
