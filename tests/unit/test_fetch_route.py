@@ -306,6 +306,10 @@ def test_a_file_is_not_closed_while_a_thread_reads_from_it(
         assert len(os.listdir("/proc/self/fd")) == before + 1  # the thread still reads
         finish.set()
         await asyncio.get_running_loop().run_in_executor(fetch._threads, int)
+        for _ in range(3000):  # the thread closes it after its last read
+            if len(os.listdir("/proc/self/fd")) == before:
+                break
+            await asyncio.sleep(0.001)
         assert len(os.listdir("/proc/self/fd")) == before
 
     asyncio.run(run())

@@ -275,7 +275,10 @@ def _registry_paths(connection: Connection) -> tuple[str, str]:
 
 def _longest(connection: Connection, key: VersionKey) -> int:
     """The length in bytes of the longest path that the new version may have."""
-    registry = _service_path(connection, "registry")
+    try:
+        registry = _service_path(connection, "registry")
+    except GobblerError:
+        registry = None  # the service itself refuses what is too long
     return LONGEST_PATH if registry is None else longest_published(registry, key.path)
 
 

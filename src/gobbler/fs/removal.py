@@ -141,7 +141,11 @@ def walk(
                         errors.append(error)
                     leave(current, entry)
                     continue
-                stack.append(_Entered(entry, _identity(current), waiting))
+                try:
+                    stack.append(_Entered(entry, _identity(current), waiting))
+                except BaseException:
+                    os.close(inner)
+                    raise
                 os.close(current)
                 current = inner
                 waiting = _listed(enter, current, errors)
