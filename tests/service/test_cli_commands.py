@@ -40,7 +40,7 @@ def test_create_project(run, client):
     assert (code, json.loads(out)) == (0, {"project": "cli-2"})
     without = "has no account on the host of the service"
     assert err.splitlines() == [
-        f"warning: none of the owners {without}",
+        f"warning: none of the owners {without.replace('has no', 'has an')}",
         *(f'warning: owner "{name}" {without}' for name in owners),
         *(f'warning: uploader "{name}" {without}' for name in uploaders),
     ]
