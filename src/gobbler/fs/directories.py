@@ -39,10 +39,12 @@ def entries_below(top: str) -> Iterator[tuple[str, bool]]:
     while waiting:
         prefix = waiting.pop()
         deeper = []
+        found: list[os.DirEntry[str]] = []  # a caller may stop halfway, and keep nothing open
         with suppress(OSError), os.scandir(os.path.join(top, prefix)) as entries:
-            for entry in entries:
-                is_directory = entry.is_dir(follow_symlinks=False)
-                yield prefix + entry.name, is_directory
-                if is_directory:
-                    deeper.append(f"{prefix}{entry.name}/")
+            found = list(entries)
+        for entry in found:
+            is_directory = entry.is_dir(follow_symlinks=False)
+            yield prefix + entry.name, is_directory
+            if is_directory:
+                deeper.append(f"{prefix}{entry.name}/")
         waiting.extend(reversed(deeper))

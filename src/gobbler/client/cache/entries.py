@@ -142,12 +142,14 @@ def files_below(top: str | Path) -> Iterator[os.DirEntry[str]]:
     """All files below ``top``; none if it is not there."""
     waiting = [str(top)]
     while waiting:
+        entries: list[os.DirEntry[str]] = []  # a caller may stop halfway, and keep nothing open
         with contextlib.suppress(*_GONE), os.scandir(waiting.pop()) as found:
-            for entry in found:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                else:
-                    yield entry
+            entries = list(found)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(entry.path)
+            else:
+                yield entry
 
 
 def _inside(directory: Path) -> list[Path]:
