@@ -66,16 +66,17 @@ def _candidates(directory: int) -> Iterator[str]:
     """The names of request files and directories, but not those of the service or of a mount."""
     device = os.fstat(directory).st_dev
     with os.scandir(directory) as entries:
-        for entry in entries:
-            if is_internal(entry.name) or entry.name == "lost+found":
-                continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            is_request = entry.name.startswith(REQUEST_PREFIX)
-            if status.st_dev == device and (is_request or stat.S_ISDIR(status.st_mode)):
-                yield entry.name
+        found = list(entries)  # removing goes on between two of them, and keeps nothing open
+    for entry in found:
+        if is_internal(entry.name) or entry.name == "lost+found":
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        is_request = entry.name.startswith(REQUEST_PREFIX)
+        if status.st_dev == device and (is_request or stat.S_ISDIR(status.st_mode)):
+            yield entry.name
 
 
 def source_of(request: bytes) -> str | None:

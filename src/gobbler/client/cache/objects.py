@@ -116,7 +116,8 @@ class Objects:
         with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as directories:
             for directory in directories:
                 with os.scandir(directory.path) as entries:
-                    yield from entries
+                    found = list(entries)
+                yield from found
 
 
 def _link(path: str, name: str) -> None:
