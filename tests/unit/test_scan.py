@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,13 @@ def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None
             os.link(tmp_path / name, tmp_path / f"{name}-too")
     assert set(look(tmp_path, owner=54_321).invalid) == {"theirs", "theirs-too"}
     assert set(look(tmp_path, owner=None).invalid) == set()
+
+
+@pytest.fixture(autouse=True)
+def _no_deep_tree_stays(tmp_path: Path) -> Iterator[None]:
+    """Else pytest removes it, by recursion."""
+    yield
+    subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
 
 
 def deepen(top: Path, name: str, levels: int) -> None:
