@@ -7,7 +7,9 @@ the interpreter starts (its locale, a terminal) needs ``python -m gobbler``.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -101,9 +103,10 @@ def _serve(connection: socket.socket) -> None:
 
 
 def _become(given: dict[str, object], descriptors: list[int]) -> None:
-    """Be the command; ends the process as the interpreter does."""
+    """Be the command, and end the process."""
     from gobbler.cli import main  # noqa: PLC0415 - the parent has loaded it
 
+    gc.freeze()  # what the parent has loaded is not looked at, which would copy its memory
     os.setsid()
     for number, descriptor in enumerate(descriptors, 1):
         os.dup2(descriptor, number)
@@ -123,7 +126,19 @@ def _become(given: dict[str, object], descriptors: list[int]) -> None:
         2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1
     )
     sys.argv = ["gobbler", *given["words"]]  # type: ignore[misc]
-    main()
+    code = 1
+    try:
+        main()
+    except SystemExit as end:
+        code = int(str(end.code or 0))
+    except BaseException:  # noqa: BLE001 - as the interpreter shows it
+        sys.excepthook(*sys.exc_info())
+    finally:
+        # As the interpreter ends, but without freeing all that the parent has loaded.
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 if __name__ == "__main__":
