@@ -77,9 +77,6 @@ class Inbox:
         ``None`` if the file is gone, another process works on it, the file was set aside, or a job
         of the same name must end first.
         """
-        return self._spool.drawing_on_reserve(name, lambda: self._claim_file(name))
-
-    def _claim_file(self, name: str) -> ClaimedJob | None:
         with closing(enter_directory(self._spool.new)) as new:
             try:
                 status = os.stat(name, dir_fd=new, follow_symlinks=False)
