@@ -28,7 +28,7 @@ from gobbler.service.metrics.metrics import ENDPOINTS, HttpCells, Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.outcome import RequestHandler
 from gobbler.service.registry_files import RegistryFiles
-from gobbler.service.responses import CORS, failure, json_answer, stopping
+from gobbler.service.responses import CORS, encoded_answer, failure, json_answer, stopping
 from gobbler.service.routes import new
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
@@ -59,9 +59,11 @@ def info_routes(settings: Settings) -> list[Route]:
 
 
 def _constant(path: str, value: object) -> Route:
+    body = json_answer(value).body
+
     async def answer(request: Request) -> Response:
         del request
-        return json_answer(value)
+        return encoded_answer(bytes(body))
 
     return Route(path, answer)
 
