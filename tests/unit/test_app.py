@@ -88,6 +88,13 @@ def test_info_answers_while_every_reading_thread_waits_for_a_dead_mount(
     asyncio.run(run())
 
 
+def test_unknown_addresses_are_quoted_short_and_never_redirected(application: Application) -> None:
+    for path in ("/fetch", "/archive", "/new", "/info/", "/jobs/", "*", "/" + "x" * 60_000):
+        status, answer = asyncio.run(get(application, path))
+        assert status == 404
+        assert len(answer["reason"]) < 300
+
+
 def test_hundreds_who_ask_for_metrics_share_a_text_and_leave_the_event_loop_alone(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
