@@ -144,7 +144,7 @@ class Application:
                 Exception: _unexpected,
             },
         )
-        # A redirection would name the service as the client does, which may be wrong behind a proxy.
+        # A redirection would name the service as a proxy calls it, not as the client does.
         rest.router.redirect_slashes = False
         self._rest: ASGIApp = rest
 
