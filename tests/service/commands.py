@@ -63,14 +63,27 @@ class Forked:
             "umask": umask,
         }
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            data = json.dumps(given).encode()
-            socket.send_fds(self._socket, [data], [out.fileno(), err.fileno()])
-            code = int(self._socket.recv(100))
+            code = self._await(given, [out.fileno(), err.fileno()])
             said = []
             for file in (out, err):
                 file.seek(0)
                 said.append(file.read().decode(errors="replace"))
         return subprocess.CompletedProcess(given["words"], code, *said)
+
+    def run_at(
+        self, terminal: int, words: Sequence[object], *, environment: Mapping[str, str]
+    ) -> int:
+        """Run ``gobbler`` with an open terminal for all that it prints; its exit code.
+
+        Somebody else has to read at the other end meanwhile.
+        """
+        texts = [str(word) for word in words]
+        given = {"words": texts, "environment": dict(environment), "cwd": "/"}
+        return self._await({**given, "user": None, "umask": 0o022}, [terminal, terminal])
+
+    def _await(self, given: dict[str, object], output: list[int]) -> int:
+        socket.send_fds(self._socket, [json.dumps(given).encode()], output)
+        return int(self._socket.recv(100))
 
 
 @functools.cache
