@@ -70,6 +70,11 @@ class Effect:
         return f"call {self.number}: {self.function}({self.place})"
 
 
+def seen(effects: list[Effect]) -> list[Effect]:
+    """Those before which to kill: killing before a flush is killing before the next of these."""
+    return [effect for effect in effects if effect.is_seen]
+
+
 Behaviour = Callable[[Effect], None]
 """What happens right before a call; it may raise, or end the process. Its own calls don't count."""
 
@@ -167,9 +172,6 @@ class _Libc:
         return 0
 
 
-_REAL = {name: getattr(os, name) for name in (*CHANGING, *LOOKING) if hasattr(os, name)}
-
-
 @contextmanager
 def replaced(functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
     """Have other ``functions`` of :mod:`os` during the block."""
@@ -185,8 +187,9 @@ def replaced(functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
 def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
     """Have ``behaviour`` called before every effect below ``base`` during the block."""
     counter = _Counter(str(base), behaviour)
+    names = {name for name in (*CHANGING, *LOOKING) if hasattr(os, name)}
     with (
-        replaced({name: counter.wrap(name, real) for name, real in _REAL.items()}),
+        replaced({name: counter.wrap(name, getattr(os, name)) for name in names}),
         mock.patch.object(fcntl, "flock", counter.wrap("flock", fcntl.flock)),
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
         mock.patch.object(flush, "_libc", _Libc(counter)),
