@@ -20,10 +20,17 @@ from gobbler.errors import Cancelled, Fault, GobblerError, Refused
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
+from gobbler.rules.resumption import LeftCopy
 from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
 from gobbler.transfer import dispatch as execute
-from gobbler.transfer.batch import Batch, IngestedFile, StagedSource, run_batch_in_run_directory
+from gobbler.transfer.batch import (
+    Batch,
+    EarlierCopy,
+    IngestedFile,
+    StagedSource,
+    run_batch_in_run_directory,
+)
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
 from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
@@ -145,13 +152,16 @@ def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
     assert (place.tree / "a").stat().st_mode & 0o777 == 0o644
 
 
+UNKNOWN = LeftCopy(is_closed=True, is_complete=True)
+
+
 def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
         ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
         put_in_place(made, place.job.tree)
     (place.tree / "d/b").write_bytes(b"damaged")
     kept = (place.tree / "a").stat().st_ino
-    earlier = {t.path: t for t in ingested}
+    earlier = {t.path: EarlierCopy(t, UNKNOWN) for t in ingested}
     with run_directories(place.job) as run_directories_path:
         again, made = run_batch_in_run_directory(
             place.batch(run_directories_path, earlier=earlier), NoProgress()
@@ -170,7 +180,7 @@ def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place
     (place.path / "a").write_bytes(b"changed, and damaged in the tree")
     (place.tree / "a").write_bytes(b"???")
     with run_directories(place.job) as run_directories_path:
-        stale = {t.path: t for t in ingested}
+        stale = {t.path: EarlierCopy(t, UNKNOWN) for t in ingested}
         _, made = run_batch_in_run_directory(
             place.batch(run_directories_path, earlier=stale), NoProgress()
         )
