@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
@@ -115,6 +116,18 @@ def test_what_only_the_service_can_have_written_is_not_read_again(
     operation, world, workspace = interrupted
     assert resumed(world, operation, workspace) == set()
     assert world.content("p/a/9") == PLAIN
+
+
+def test_a_list_of_an_earlier_release_counts(
+    interrupted: tuple[Operation, World, str],
+) -> None:
+    operation, world, workspace = interrupted
+    taken = tree_of(world, workspace).parent / "taken"
+    lines = [json.loads(line)[:5] for line in taken.read_text().splitlines()]
+    taken.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    copies = inodes(tree_of(world, workspace))
+    assert len(resumed(world, operation, workspace)) == len(PLAIN)
+    assert inodes(world.registry / "p/a/9") == copies
 
 
 @pytest.mark.parametrize("content", [PLAIN["x.csv"], b"\0" * len(PLAIN["x.csv"])], ids=repr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -66,6 +67,19 @@ def test_a_held_lock_shows_that_a_process_of_another_namespace_lives(path: str) 
     with open(path, "w") as held:
         assert try_lock(held.fileno(), fcntl.LOCK_EX)
         assert not ended(path, namespace="pid:[1]")
+        assert not ended(path, pid=2**22 + 1)
+
+
+def test_without_locks_only_the_kernel_says_who_has_ended(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lease, "try_lock", fail)
+    assert not ended(path)
+    assert ended(path, pid=2**22 + 1)
+    assert not ended(path, namespace="pid:[1]")
 
 
 def test_silence_and_free_locks_that_exclude_nobody_do_not_show_an_end(

@@ -17,6 +17,7 @@ import pytest
 from gobbler.cluster import remote_executor
 from gobbler.cluster.remote_executor import AnyExecutor, conditions_of, run_there
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused
+from gobbler.fs import hash as hashing
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
@@ -24,6 +25,7 @@ from gobbler.rules.resumption import LeftCopy
 from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
 from gobbler.transfer import dispatch as execute
+from gobbler.transfer import piece_record
 from gobbler.transfer.batch import (
     Batch,
     EarlierCopy,
@@ -33,6 +35,7 @@ from gobbler.transfer.batch import (
 )
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
+from gobbler.transfer.piece_record import partial_copies
 from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
 
 
@@ -171,6 +174,47 @@ def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> No
         put_in_place(made, place.job.tree)
     assert contents(place.tree) == WHOLE
     assert (place.tree / "a").stat().st_ino == kept
+
+
+class EndsAfter(NoProgress):
+    """Ends a run after so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def advance(self, files: int, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise Cancelled("enough")
+
+
+def test_one_run_goes_on_with_a_large_copy_that_another_has_begun(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (hashing, piece_record):
+        monkeypatch.setattr(module, "CHUNK", 4096)
+    monkeypatch.setattr(piece_record, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(piece_record, "RECORDED_BYTES", 4096)
+    monkeypatch.setattr(piece_record, "has_ended", lambda *_: True)
+    (place.path / "a").write_bytes(large := os.urandom(50_000))
+    place.files["a"] = len(large)
+    top = place.job.path
+    with run_directories(place.job) as path, pytest.raises(Cancelled):
+        run_batch_in_run_directory(place.batch(path, workspace=top), EndsAfter(30_000))
+    with run_directories(place.job) as path:
+        with pytest.raises(Cancelled):
+            run_batch_in_run_directory(place.batch(path, workspace=top), EndsAfter(30_000))
+        partial = partial_copies(top, [top], place.files)
+        assert partial["a"].ends[-1].size > 25_000
+    with run_directories(place.job) as path:
+        batch = place.batch(path, workspace=top, partial=partial)
+        (first, made), (second, _) = (
+            run_batch_in_run_directory(batch, NoProgress()) for _ in range(2)
+        )
+        assert [file[:4] for file in first] == [file[:4] for file in second]
+        put_in_place(made, place.job.tree)
+    assert contents(place.tree) == {**WHOLE, "a": large}
+    assert (place.tree / "a").stat().st_ino == partial["a"].inode
 
 
 def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place) -> None:

@@ -154,12 +154,15 @@ def has_ended(descriptor: int, holder: Holder) -> bool:
     """
     us = this_process()
     if holder.boot and holder.boot == us.boot:
+        try:
+            is_free = try_lock(descriptor, fcntl.LOCK_EX)  # of its last thread, too
+            excludes = is_free and locks_exclude(descriptor)
+        except OSError:  # a filesystem without locks
+            is_free, excludes = True, False
         if us.namespace and holder.namespace == us.namespace:
             with suppress(OSError):
-                return process_start(holder.pid) != holder.started
-        with suppress(OSError):  # a filesystem without locks
-            return try_lock(descriptor, fcntl.LOCK_EX) and locks_exclude(descriptor)
-        return False
+                return is_free and process_start(holder.pid) != holder.started
+        return excludes
     # Hosts of a cluster may have the same name, but then they share a network filesystem.
     return bool(
         holder.boot
