@@ -18,11 +18,11 @@ from gobbler.registry.workspace import new_workspace_name
 from gobbler.transfer import piece_record
 
 from .checks import complete, report
-from .effects import KILLED, Effect, Kill, Recording, intercepted
+from .effects import KILLED, Effect, Kill, Recording, intercepted, seen
+from .moments import in_a_child
 from .operations import upload
 from .sampling import sampled
 from .test_fencing import Resuming, Stopped, is_of_another
-from .test_kills import in_a_child
 from .world import Observer, World, violations
 
 CHUNK = 4096
@@ -78,7 +78,7 @@ def test_a_large_upload_that_is_killed_twice_at_any_calls_is_completed(
     wrong: list[str] = []
     workspace = new_workspace_name()
     points = changes(template.copy_to(worlds / "rehearsal"), workspace)
-    for effect in sampled(points, UPLOAD.name):
+    for effect in sampled(seen(points), UPLOAD.name):
         world = template.copy_to(worlds / f"{effect.number}")
         assert killed(world, effect.change, workspace) == KILLED
         # The second one ends elsewhere; at 7 steps of 10 before it is done.
@@ -104,7 +104,7 @@ def test_a_stopped_copy_that_goes_on_later_spoils_nothing(
             return template.copy_to(worlds / name)
         return half_done(template, worlds, name, workspace)
 
-    for effect in sampled(changes(begin("rehearsal"), workspace), attempt + when):
+    for effect in sampled(seen(changes(begin("rehearsal"), workspace)), attempt + when):
         world = begin(f"{effect.number}")
         stopped = Stopped(
             world,
