@@ -244,6 +244,7 @@ class _ProgressReport:
     def update(self, state: JobState) -> None:
         """Report what has changed since the last state."""
         found = state.progress
+        tell_waiting(self._progress, found.waits_for or "")
         if found.files_expected is None:
             return
         expected = found.files_expected, found.bytes_expected
@@ -252,7 +253,6 @@ class _ProgressReport:
             self._progress.expect(*expected)
         self._progress.advance(found.files - self._files, found.bytes - self._bytes)
         self._files, self._bytes = found.files, found.bytes
-        tell_waiting(self._progress, found.waits_for or "")
 
 
 def answer_of(state: JobState) -> dict[str, object]:
