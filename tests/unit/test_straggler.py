@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import pickle
+import signal
 import socket
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gobbler.cluster.remote_executor import AnyExecutor, conditions_of
 from gobbler.errors import Cancelled
 from gobbler.model.progress import (
     NeverCancelled,
@@ -316,7 +319,54 @@ def test_who_waits_is_told_which_processes_hang(watched: Watched, tmp_path: Path
     watched.now = 8
     on = f"on {socket.gethostname()}"
     named = f" (process 0 {on}, process 1 {on}, process 2 {on}, ...)"
-    assert watched.late.waits_for == NOTE.format("4 workers that make no progress", named)
+    note = NOTE.format("4 workers that make no progress", named)
+    assert watched.late.waits_for == note
+    watched.end("a", "b", "d")
+    watched.now = 20
+    assert watched.late.waits_for == note, "what is still true is not told in other words"
+    watched.end("c")
+    assert watched.late.waits_for == ""
+
+
+STOPPED = 2
+
+
+def stops_elsewhere(batch: int, progress: Progress) -> int:
+    """Stops its process at one batch, unless that is this one."""
+    if batch == STOPPED and not isinstance(progress, straggler.SecondCounter):
+        os.kill(os.getpid(), signal.SIGSTOP)
+    progress.advance(1, 0)
+    return 2 * batch
+
+
+def is_stopped(process: int) -> bool:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def test_a_stopped_process_of_a_pool_does_not_hold_the_request(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))  # the pool imports this module
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        process = pool.submit(os.getpid).result(60)
+        monkeypatch.setattr(
+            straggler.Stragglers, "limit", lambda _: 0.1 if is_stopped(process) else 1000.0
+        )
+        results = run_all(
+            AnyExecutor(pool, conditions_of(str(tmp_path))),
+            1,
+            stops_elsewhere,
+            range(6),
+            progress=NoProgress(),
+            cancel=NeverCancelled(),
+            give_up=lambda: None,
+            reports=str(tmp_path),
+        )
+        try:
+            assert sorted(results) == [2 * batch for batch in range(6)]
+            assert f"the worker process {process} on {socket.gethostname()} has made" in caplog.text
+        finally:
+            os.kill(process, signal.SIGCONT)
 
 
 def test_the_counted_progress_of_a_job_passes_on_what_it_waits_for() -> None:

@@ -93,6 +93,8 @@ class Stragglers(Generic[R]):
         self._newest = -1
         self._heard = 0.0
         self._is_quiet = False
+        self._note = ""
+        self._named: set[str] = set()
 
     def counter(self) -> RemoteCounter:
         """The counter for a batch that is about to be submitted."""
@@ -156,11 +158,12 @@ class Stragglers(Generic[R]):
             if run.counter.read():
                 self._hear(run, is_measure=had_begun and future not in self._twins)
 
-    def _limit(self) -> float:
+    def limit(self) -> float:
+        """Seconds without progress after which a batch straggles."""
         return max(STRAGGLER_SECONDS, STRAGGLER_FACTOR * self._longest_silence)
 
     def _straggles(self, run: _Run[R], share: float = 1.0) -> bool:
-        limit, now = share * self._limit(), self._clock()
+        limit, now = share * self.limit(), self._clock()
         if run.has_begun or run.number < self._newest:
             return now - run.heard > limit
         return now - self._heard > limit
@@ -169,48 +172,66 @@ class Stragglers(Generic[R]):
     def waits_for(self) -> str:
         """What the request waits for, in words; empty if nothing straggles."""
         late = [run for run in self._runs.values() if self._straggles(run, TOLD_SHARE)]
+        hanging = {run.counter.process for run in late if run.has_begun}
         if not late:
-            return ""
-        processes = sorted({run.counter.process for run in late if run.has_begun})
-        if processes:
-            named = ", ".join(processes[:NAMED_PROCESSES])
-            rest = ", ..." if len(processes) > NAMED_PROCESSES else ""
-            count = len(processes)
-            who = "a worker that makes" if count == 1 else f"{count} workers that make"
-            what = f"{who} no progress ({named}{rest})"
-        else:
-            what = "work that no worker begins"
-        return f"waiting for {what}; the service will do the same work"
+            self._note = ""
+        elif not self._note or (hanging and not hanging & self._named):
+            # A note stays while it is true of something, so that nobody is told the same twice.
+            self._note, self._named = _note(sorted(hanging)), hanging
+        return self._note
+
+    def _late(self) -> list[tuple[Future[R], _Run[R]]]:
+        """What straggles and runs only once."""
+        return [
+            (future, run)
+            for future, run in self._runs.items()
+            if future not in self._twins and self._straggles(run)
+        ]
 
     def run_again(self) -> dict[Future[R], SecondCounter]:
         """Look at the reports, and start to run what straggles; the new runs."""
         self._look()
+        if self._late():
+            self._next_look = 0.0
+            self._look()  # once more, since the last look may be a moment ago
         started = {}
-        for future, run in self._runs.items():
-            if future in self._twins or not self._straggles(run):
-                continue
-            _log(run, self._clock() - run.heard)
+        for future, run in self._late():
+            self._log(run)
             counter = SecondCounter(run.counter)
             twin = self._pool.submit(run.again, counter)
             started[twin] = counter
             self._twins[future], self._twins[twin] = twin, future
-            self._is_quiet = self._is_quiet or self._clock() - self._heard > self._limit()
+            self._is_quiet = self._is_quiet or self._clock() - self._heard > self.limit()
         return started
+
+    def _log(self, run: _Run[R]) -> None:
+        now = self._clock()
+        if run.has_begun:
+            logger.warning(
+                "the worker %s has made no progress for %.0f seconds and may hang, so this "
+                "process does its work as well",
+                run.counter.process,
+                now - run.heard,
+            )
+        elif not self._is_quiet:
+            logger.warning(
+                "no worker has begun a batch for %.0f seconds, so this process runs it as well",
+                now - run.heard,
+            )
 
     def close(self) -> None:
         """Start nothing more. A thread that runs a batch is not awaited: its result is dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _log(run: _Run[R], silent: float) -> None:
-    if run.has_begun:
-        logger.warning(
-            "the worker %s has made no progress for %.0f seconds and may hang, so this process "
-            "does its work as well",
-            run.counter.process,
-            silent,
-        )
+def _note(processes: list[str]) -> str:
+    """What the request waits for, of which these ``processes`` hang."""
+    if not processes:
+        what = "work that no worker begins"
     else:
-        logger.warning(
-            "no worker has begun a batch for %.0f seconds, so this process runs it as well", silent
-        )
+        named = ", ".join(processes[:NAMED_PROCESSES])
+        rest = ", ..." if len(processes) > NAMED_PROCESSES else ""
+        count = len(processes)
+        who = "a worker that makes" if count == 1 else f"{count} workers that make"
+        what = f"{who} no progress ({named}{rest})"
+    return f"waiting for {what}; the service will do the same work"
