@@ -18,7 +18,8 @@ from gobbler.errors import Code, Refused
 from gobbler.service.staging_cleanup import clean_staging
 from gobbler.transfer.scan import longest_published
 
-LEVELS = [1800]
+LEVELS = [1200]
+"""More than Python recurses; the tests below go on from where a path ends."""
 
 
 def deepen(top: Path, levels: int) -> None:

@@ -99,10 +99,11 @@ class Plan:
         return sum(self.sparse.get(path, self.copies[path]) for path in files)
 
 
-def check_scan(scan: Scan, *, unreadable: str = "") -> None:
+def check_scan(scan: Scan, *, unreadable: str = "", capacity: int | None = None) -> None:
     """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published.
 
-    ``unreadable``: the hint for entries that can't be read.
+    ``unreadable``: the hint for entries that can't be read. ``capacity``: bytes of the filesystem
+    of the registry. Files with holes may not have more in all, or they would be hashed for days.
     """
     if scan.invalid:
         raise Refused(
@@ -110,6 +111,17 @@ def check_scan(scan: Scan, *, unreadable: str = "") -> None:
             code=Code.INVALID_SOURCE,
             hint=unreadable if scan.unreadable else "",
         )
+    if capacity is None or (total := sum(scan.files[path] for path in scan.sparse)) <= capacity:
+        return
+    largest = max(scan.sparse, key=lambda path: scan.files[path])
+    raise Refused(
+        f"{quoted(largest)} has {scan.files[largest]} bytes, of which {scan.sparse[largest]} are "
+        f"stored and the others are holes; such files have {total} bytes in all, but the "
+        f"filesystem of the registry only {capacity}",
+        code=Code.INVALID_SOURCE,
+        hint="Whoever copies them may fill a disk with zeros, and each zero must be hashed. Write "
+        "them in a format that leaves out what is empty.",
+    )
 
 
 def locate_links(scan: Scan, at: str, places: Places, real: RealDirectory) -> dict[str, Target]:

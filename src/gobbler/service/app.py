@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gobbler import __version__
 from gobbler.actions import ACTIONS
-from gobbler.errors import Code, GobblerError
+from gobbler.errors import Code, GobblerError, shortened
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
@@ -28,7 +28,7 @@ from gobbler.service.metrics.metrics import ENDPOINTS, HttpCells, Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.outcome import RequestHandler
 from gobbler.service.registry_files import RegistryFiles
-from gobbler.service.responses import CORS, failure, json_answer, stopping
+from gobbler.service.responses import CORS, encoded_answer, failure, json_answer, stopping
 from gobbler.service.routes import new
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
@@ -59,9 +59,11 @@ def info_routes(settings: Settings) -> list[Route]:
 
 
 def _constant(path: str, value: object) -> Route:
+    body = json_answer(value).body
+
     async def answer(request: Request) -> Response:
         del request
-        return json_answer(value)
+        return encoded_answer(bytes(body))
 
     return Route(path, answer)
 
@@ -117,7 +119,7 @@ class Application:
         self._watched = frozenset({f"{prefix}/health", f"{prefix}/metrics"})
         self._cells = {name: metrics.http_cells(name) for name in ENDPOINTS}
         self._names = {f"{prefix}/{name}": name for name in ENDPOINTS if name != "other"}
-        self._rest: ASGIApp = Starlette(
+        rest = Starlette(
             routes=[
                 *info_routes(settings),
                 Route(
@@ -142,6 +144,9 @@ class Application:
                 Exception: _unexpected,
             },
         )
+        # A redirection would name the service as a proxy calls it, not as the client does.
+        rest.router.redirect_slashes = False
+        self._rest: ASGIApp = rest
 
     def stop(self, *, refusing: bool) -> None:
         """Close each connection after its answer; if ``refusing``, answer new requests with 503."""
@@ -225,7 +230,7 @@ _HTTP_CODES = {404: Code.UNKNOWN_ENDPOINT, 405: Code.METHOD_NOT_ALLOWED}
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
-    reason = f"{request.method} {request.url.path}: {phrase}"
+    reason = f"{shortened(request.method)} {shortened(request.url.path)}: {phrase}"
     code = _HTTP_CODES.get(error.status_code, Code.INVALID_REQUEST)
     body = {"status": "ERROR", "reason": reason, "code": code.value}
     answer = json_answer(body, error.status_code)

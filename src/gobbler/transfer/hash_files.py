@@ -14,6 +14,7 @@ from gobbler.fs.access import READ, Restricted, check_everybody, enterable
 from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
 from gobbler.fs.os_errors import fault_at
+from gobbler.fs.space import has_impossible_holes
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Manifest
 from gobbler.rules.links import InWhitelist
@@ -57,6 +58,9 @@ MISTAKES = {
 """Errors about the path itself: its kind, or who may read it."""
 
 
+HOLES = "has holes, and more bytes than its filesystem"
+
+
 def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:
     """Hash the files of a batch. Files that can't be read are reported, not raised."""
     reported = BatchProgress(batch.workspace, progress)
@@ -86,6 +90,8 @@ def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress, *, publ
                 return Hashed(path, 0, "", f"is {kind_of(status.st_mode)}, not a regular file")
             if public:
                 check_everybody(opened, READ)
+            if public and has_impossible_holes(opened, status):
+                return Hashed(path, 0, "", HOLES)
             size, md5sum = hash_file(opened, progress, status.st_size)
     except Restricted as error:
         return Hashed(path, 0, "", f"can't be taken: {error.strerror}")
