@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
+from gobbler.actions import remarks
 from gobbler.actions.context import Requester
 from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
@@ -216,7 +217,7 @@ class JobRunner:
         except WorkspaceInUse as error:
             return failed(error)
         if earlier is not None:
-            return Outcome({"status": "SUCCESS", **earlier})
+            return Outcome({"status": "SUCCESS", **earlier, **remarks(record.name, record.data)})
         if attempt > MAX_ATTEMPTS:
             return failed(
                 Fault(
