@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -19,34 +16,12 @@ from gobbler.client import Asset, Client, Job, Project, Version, VersionPath
 from gobbler.client.errors import error_from_answer
 from gobbler.client.testing import TestService
 
-from .commands import forked
+from .commands import on_terminal
 
 HOSTILE = "\u202etxt.exe\u2066\x9b31m"
 """Characters that are valid in a name of the registry, but for the last."""
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b5n\u202e\r\x00"
-
-
-def on_terminal(*words: object, **environment: str) -> tuple[int, str]:
-    """Run a command on a terminal; its exit code and what the terminal gets."""
-    controller, terminal = pty.openpty()
-    shown: list[bytes] = []
-    reader = threading.Thread(target=_read_all, args=(controller, shown))
-    reader.start()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment}
-    try:
-        code = forked().run_at(terminal, words, environment=environment)
-    finally:
-        os.close(terminal)
-        reader.join()
-        os.close(controller)
-    return code, b"".join(shown).decode("utf-8", "surrogateescape")
-
-
-def _read_all(controller: int, shown: list[bytes]) -> None:
-    with contextlib.suppress(OSError):  # the other end is closed
-        while piece := os.read(controller, 65536):
-            shown.append(piece)
 
 
 def without_styles(text: str) -> str:
