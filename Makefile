@@ -18,7 +18,7 @@ demo: .venv/installed  ## publish a real directory, fetch it, compare
 	@$(BIN)/gobbler demo
 
 test: .venv/installed  ## run all tests, several files at a time
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 faults: .venv/installed  ## kill the service, and make calls fail, at every system call (ARGS="--step 5 ...")
 	$(BIN)/python -m tests.syscalls $(ARGS)

@@ -1,9 +1,12 @@
-"""Options of the conformance suite; they must stand here to be known in every run."""
+"""What holds for every run: the environment, the order of files, and the options of the
+conformance suite, which must stand here to be known.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +21,25 @@ os.environ["GOBBLER_CONFIG"] = os.devnull
 _data = tempfile.TemporaryDirectory(prefix="gobbler-tests-")
 os.environ["XDG_DATA_HOME"] = f"{_data.name}/data"
 os.environ["XDG_STATE_HOME"] = f"{_data.name}/state"
+
+DIRECTORIES = ("service", "faults", "syscalls", "conformance", "unit")
+"""In the order in which they run: files that take long come first, so that no process is left
+alone with one at the end.
+"""
+
+MAX_PROCESSES = 8
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Twice as many processes as processors: each waits for a service half of its time."""
+    return min(2 * len(os.sched_getaffinity(0)), MAX_PROCESSES)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    top = Path(__file__).parent
+    ranks = {name: rank for rank, name in enumerate(DIRECTORIES)}
+    items.sort(key=lambda item: ranks[item.path.relative_to(top).parts[0]])
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -32,6 +32,9 @@ CHANGING = (
 )
 """Between two of these the disk stays as it is."""
 
+FLUSHING = ("fsync", "syncfs")
+"""What changes nothing that the next process sees, unless the power fails."""
+
 LOOKING = (
     *("stat", "lstat", "fstat", "scandir", "listdir", "readlink", "access"),
     *("read", "readv", "pread", "flock", "builtins.open"),
@@ -58,12 +61,22 @@ class Effect:
     def changes(self) -> bool:
         return self.change > 0
 
+    @property
+    def is_seen(self) -> bool:
+        """Whether other processes see what it changes."""
+        return self.changes and self.function not in FLUSHING
+
     def __str__(self) -> str:
         return f"call {self.number}: {self.function}({self.place})"
 
 
+def seen(effects: list[Effect]) -> list[Effect]:
+    """Those before which to kill: killing before a flush is killing before the next of these."""
+    return [effect for effect in effects if effect.is_seen]
+
+
 Behaviour = Callable[[Effect], None]
-"""What happens right before a call; it may raise, or end the process."""
+"""What happens right before a call; it may raise, or end the process. Its own calls don't count."""
 
 _readlink = os.readlink
 _write = os.write
@@ -82,9 +95,10 @@ class _Counter:
         self._base = base
         self._behaviour = behaviour
         self._number = self._change = 0
+        self._is_interrupted = False
 
     def before(self, function: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if not self._counts(arguments[0]):
+        if self._is_interrupted or not self._counts(arguments[0]):
             return
         changes = function in CHANGING
         if function == "open":
@@ -96,7 +110,12 @@ class _Counter:
             directory = options.get("dst_dir_fd") or options.get("dir_fd")
             made = _place(arguments[1], {"dir_fd": directory})
         change = self._change if changes else 0
-        self._behaviour(Effect(self._number, change, function, arguments, place, made))
+        effect = Effect(self._number, change, function, arguments, place, made)
+        self._is_interrupted = True
+        try:
+            self._behaviour(effect)
+        finally:
+            self._is_interrupted = False
 
     def _counts(self, subject: object) -> bool:
         if isinstance(subject, int):
@@ -154,12 +173,23 @@ class _Libc:
 
 
 @contextmanager
+def replaced(functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
+    """Have other ``functions`` of :mod:`os` during the block."""
+    former = {name: getattr(os, name) for name in functions}
+    vars(os).update(functions)
+    try:
+        yield
+    finally:
+        vars(os).update(former)
+
+
+@contextmanager
 def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
     """Have ``behaviour`` called before every effect below ``base`` during the block."""
     counter = _Counter(str(base), behaviour)
     names = {name for name in (*CHANGING, *LOOKING) if hasattr(os, name)}
     with (
-        mock.patch.multiple(os, **{n: counter.wrap(n, getattr(os, n)) for n in names}),
+        replaced({name: counter.wrap(name, getattr(os, name)) for name in names}),
         mock.patch.object(fcntl, "flock", counter.wrap("flock", fcntl.flock)),
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
         mock.patch.object(flush, "_libc", _Libc(counter)),

@@ -14,10 +14,10 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import WorkspaceInUse, new_workspace, new_workspace_name
 
 from .checks import complete, report
-from .effects import KILLED, Kill, Recording
+from .effects import KILLED, Kill, Recording, seen
+from .moments import changes, in_a_child
 from .operations import PLAIN, PLAIN_SOURCE, Operation, upload
 from .sampling import sampled
-from .test_kills import changes, in_a_child
 from .world import Observer, World, violations
 
 
@@ -28,7 +28,7 @@ def test_work_that_was_killed_at_any_call_is_resumed(
     rehearsal = template.copy_to(worlds / "rehearsal")
     answer = operation.run(template.copy_to(worlds / "answer"))
     workspace = new_workspace_name()
-    for effect in sampled(changes(operation, rehearsal, workspace), operation.name):
+    for effect in sampled(seen(changes(operation, rehearsal, workspace)), operation.name):
         world = template.copy_to(worlds / f"{effect.number}")
         code = in_a_child(
             world,

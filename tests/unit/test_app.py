@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from gobbler.service.app import READ_THREADS, Application
 from gobbler.service.registry_files import RegistryFiles
+from gobbler.service.routes import metrics
 from gobbler.service.settings import Settings, check_directories
 
 
@@ -27,6 +29,14 @@ def application(tmp_path: Path) -> Application:
 
 async def get(application: Application, path: str) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer."""
+    sent = await messages(application, path)
+    return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+async def messages(
+    application: Application, path: str, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> list[Any]:
+    """What the application sends."""
     sent: list[Any] = []
 
     async def receive() -> Any:
@@ -41,10 +51,10 @@ async def get(application: Application, path: str) -> tuple[int, dict[str, Any]]
         "path": path,
         "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [],
+        "headers": list(headers),
     }
     await application(scope, receive, send)
-    return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
+    return sent
 
 
 def test_info_answers_while_every_reading_thread_waits_for_a_dead_mount(
@@ -76,3 +86,37 @@ def test_info_answers_while_every_reading_thread_waits_for_a_dead_mount(
             assert (status, answer["code"]) == (404, "file-not-found")
 
     asyncio.run(run())
+
+
+def test_unknown_addresses_are_quoted_short_and_never_redirected(application: Application) -> None:
+    for path in ("/fetch", "/archive", "/new", "/info/", "/jobs/", "*", "/" + "x" * 60_000):
+        status, answer = asyncio.run(get(application, path))
+        assert status == 404
+        assert len(answer["reason"]) < 300
+
+
+def test_hundreds_who_ask_for_metrics_share_a_text_and_leave_the_event_loop_alone(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    makers: list[str] = []
+    real = metrics.exposition
+
+    def counted(*arguments: Any) -> tuple[bytes, str]:
+        makers.append(threading.current_thread().name)
+        return real(*arguments)
+
+    async def read(accept: bytes) -> tuple[int, bytes]:
+        sent = await messages(application, "/metrics", [(b"accept", accept)])
+        return sent[0]["status"], dict(sent[0]["headers"])[b"content-type"]
+
+    async def run() -> set[tuple[int, bytes]]:
+        kinds = [b"*/*", b"application/openmetrics-text;version=%d;escaping=x" % 1]
+        return set(await asyncio.gather(*(read(kinds[i % 2]) for i in range(200))))
+
+    monkeypatch.setattr(metrics, "exposition", counted)
+    assert {(status, kind.split(b";")[0]) for status, kind in asyncio.run(run())} == {
+        (200, b"text/plain"),
+        (200, b"application/openmetrics-text"),
+    }
+    assert len(makers) <= 4
+    assert threading.current_thread().name not in makers

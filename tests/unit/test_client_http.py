@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import pickle
+import re
 import signal
 import socket
+import socketserver
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
+from urllib3.util import Retry
 
 from gobbler.client import http
 from gobbler.client.config import InvalidConfiguration
@@ -156,6 +160,49 @@ def test_nobody_there():
     assert isinstance(caught.value, Unreachable)
     assert str(caught.value) == f"no service answers at {url}: Connection refused"
     assert caught.value.exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "the connection was closed without an answer"),
+        (b"SSH-2.0-OpenSSH_9\r\n", 'no HTTP, it begins with "SSH-2.0-OpenSSH_9"'),
+        (b"HTTP/2 200 OK\r\n\r\n", 'in the protocol "HTTP/2"'),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[", "the answer ended too early"),
+        (
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08"
+            + b"\0" * 7
+            + b"\xff" * 9,
+            "is compressed, and damaged",
+        ),
+        (b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 101 + b"\r\n", "got more than 100 headers"),
+        (b"HTTP/1.1 200 " + b"x" * 70_000 + b"\r\n\r\n", "got more than 65536 bytes"),
+    ],
+)
+def test_what_is_no_answer_is_described_in_words(monkeypatch, answer, words):
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+    monkeypatch.setattr(http, "read_pause", lambda _: 0)
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(NoAnswer) as caught:
+            Http(f"http://127.0.0.1:{server.server_address[1]}").get("/info", ServiceInfo)
+        server.shutdown()
+    assert words in str(caught.value)
+    assert not re.search(r"\('|HTTPConnectionPool|Error\(|Exception\(", str(caught.value))
+
+
+def test_a_long_reason_is_cut(web):
+    web.put("/info", json.dumps({"status": "ERROR", "reason": "x" * 100_000}), 400)
+    with pytest.raises(RequestFailed) as caught:
+        Http(web.url).get("/info", ServiceInfo)
+    assert len(str(caught.value)) < 5_000
 
 
 def test_too_slow_is_a_timeout(monkeypatch):

@@ -15,7 +15,7 @@ from gobbler.client import Client
 from gobbler.client.address import unpack
 from gobbler.client.handle import names_of
 from gobbler.client.source import LocalSource
-from gobbler.errors import Fault, Missing, Refused
+from gobbler.errors import Code, Fault, Missing, Refused
 from gobbler.model.records import Permissions, Uploader
 
 FILES = {
@@ -274,3 +274,18 @@ def test_unpack():
 def test_the_package_alone_imports_no_client():
     code = "import gobbler, sys; gobbler.__version__; sys.exit('gobbler.client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["", "/dev/zero"], ids=["FIFO", "device"])
+def test_what_has_no_end_is_not_opened_as_a_file_of_the_registry(registry, target):
+    path = registry / "p/a/v/foo"
+    path.unlink()
+    if target:
+        path.symlink_to(target)
+    else:
+        os.mkfifo(path)
+    version = Client(registry=registry).version("p", "a", "v")
+    for read in (lambda: version.open("foo"), lambda: version.fetch("foo")):
+        with pytest.raises(Fault, match="not a file") as caught:
+            read()
+        assert caught.value.code == Code.NOT_A_FILE

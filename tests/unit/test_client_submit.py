@@ -180,8 +180,11 @@ def test_a_request_that_did_not_begin_is_sent_again_in_a_new_file(web, tmp_path,
     ("after", "pause"),
     [("0", 0.5), ("99999", 30.0), ("Wed, 21 Oct 2026 07:28:00 GMT", 5.0), ("-1", 5.0), ("²", 5.0)],
 )
-def test_no_service_decides_how_long_the_client_waits(web, tmp_path, pauses, after, pause):
-    Crowded(web, tmp_path, *[(503, "busy", {"Retry-After": after})] * 100_000)
+def test_no_service_decides_how_long_the_client_waits(
+    web, tmp_path, pauses, monkeypatch, after, pause
+):
+    monkeypatch.setattr(retry, "REQUEST_SECONDS", 65.0)
+    Crowded(web, tmp_path, *[(503, "busy", {"Retry-After": after})] * 1000)
     with pytest.warns(Waiting), pytest.raises(RequestFailed, match="no place") as caught:
         sent(web, tmp_path)
     assert caught.value.code == Code.BUSY

@@ -23,7 +23,8 @@ import requests
 from gobbler.client.address import listed_path
 from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import NOT_A_SERVICE, PIECE_BYTES, Http, encoded
+from gobbler.client.http import PIECE_BYTES, Http, encoded
+from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import Md5
 from gobbler.fs.sparse import append

@@ -95,6 +95,9 @@ class NotThere(Missing, FileNotFoundError):
         self.filename = path
 
 
+MAX_REASON = 4096
+"""Characters of the longest reason of a service that is kept."""
+
 _BY_STATUS: dict[int, type[RequestFailed]] = {
     400: RequestRefused,
     403: RequestForbidden,
@@ -132,6 +135,8 @@ def error_from_answer(
     }
     given = answer.get("reason")
     reason = given if isinstance(given, str) and given else default_reason
+    if len(reason) > MAX_REASON:
+        reason = f"{reason[:MAX_REASON]}…"
     word = answer.get("code")
     is_word = isinstance(word, str) and bool(word)
     code = _CODES.get(str(word), str(word)) if is_word else _code_without_word(status, reason)

@@ -20,20 +20,13 @@ import requests
 from requests import exceptions
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection
-from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 from urllib3.util import Retry
 
-from gobbler.client.errors import (
-    BrokenOff,
-    NoAnswer,
-    NotConnected,
-    TooSlow,
-    error_from_answer,
-    request_failed,
-)
+from gobbler.client.errors import BrokenOff, NoAnswer, error_from_answer, request_failed
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
-from gobbler.client.service_url import check_url, is_loopback, not_a_url, shown_url
-from gobbler.errors import Code, GobblerError
+from gobbler.client.service_url import check_url, is_loopback, shown_url
+from gobbler.client.transport_errors import NOT_A_SERVICE, raising_ours
+from gobbler.errors import Code, shortened
 
 T = TypeVar("T")
 
@@ -58,8 +51,6 @@ _KEEPALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
 ]
-
-NOT_A_SERVICE = "Is this the address of a Gobbler service, or of a proxy in front of it?"
 
 
 class _Adapter(HTTPAdapter):
@@ -215,7 +206,7 @@ class Http:
         session = _session(os.getpid(), self._use_environment)
         url = self.url + endpoint
         with (
-            _errors(self.shown),
+            raising_ours(self.shown),
             _sent(session, method, url, self.shown, options) as response,
         ):
             if response.status_code >= 300 and response.status_code not in accept:
@@ -251,77 +242,11 @@ def _sent(
         raise
     except ValueError as error:  # urllib's own, for a redirection or a proxy
         raise NoAnswer(
-            f"{shown} redirects to what is no address, or a proxy has none: {error}",
+            f"{shown} redirects to what is no address, or a proxy has none: "
+            f"{shortened(str(error))}",
             code=Code.INVALID_ANSWER,
             hint=NOT_A_SERVICE,
         ) from None
-
-
-@contextlib.contextmanager
-def _errors(url: str) -> Iterator[None]:
-    """Raise the errors of ``requests`` as ours."""
-    try:
-        yield
-    except GobblerError:
-        raise  # ours already, though some are also what is caught below
-    except (exceptions.InvalidURL, exceptions.InvalidSchema, exceptions.MissingSchema):
-        raise not_a_url(url) from None
-    except exceptions.Timeout:
-        raise _too_slow(url) from None
-    except exceptions.SSLError as error:
-        raise NoAnswer(
-            f"{url} can't be trusted: {_cause(error)}",
-            code=Code.UNTRUSTED,
-            hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
-            "file with the certificates to trust.",
-        ) from None
-    except exceptions.ConnectionError as error:
-        if any(isinstance(cause, ReadTimeoutError) for cause in _chain(error)):
-            raise _too_slow(url) from None
-        kind = NotConnected if _is_unconnected(error) else NoAnswer
-        raise kind(
-            f"no service answers at {url}: {_cause(error)}",
-            hint="Check the address, and whether the service runs: gobbler info",
-        ) from None
-    except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
-        raise BrokenOff(
-            f"the connection to {url} broke: {_cause(error)}", hint="Try again."
-        ) from None
-    except exceptions.TooManyRedirects:
-        raise NoAnswer(
-            f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
-        ) from None
-    except exceptions.RequestException as error:
-        raise NoAnswer(
-            f"{url} can't be asked: {_cause(error)}", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
-        ) from None
-
-
-def _is_unconnected(error: exceptions.ConnectionError) -> bool:
-    """Whether no connection was made, to the service or to a proxy."""
-    return any(isinstance(cause, NewConnectionError) for cause in _chain(error))
-
-
-def _too_slow(url: str) -> TooSlow:
-    return TooSlow(
-        f"the service at {url} did not answer in time",
-        hint="Try again later; ask the administrator of the service if it stays slow.",
-    )
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    inner: BaseException | None = error
-    while inner is not None:
-        yield inner
-        inner = inner.__cause__ or inner.__context__
-
-
-def _cause(error: BaseException) -> str:
-    """The message of the operating system, which the libraries wrap."""
-    for inner in _chain(error):
-        if isinstance(inner, OSError) and inner.strerror:
-            return inner.strerror
-    return str(error) or type(error).__name__
 
 
 def _failure(response: requests.Response, method: str, url: str) -> Exception:
@@ -335,13 +260,14 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
         error = error_from_answer(status, answer)
         error.retry_after = _retry_after(response)
         return error
-    found = f"HTTP {status} {response.reason or ''}".rstrip()
+    found = f"HTTP {status} {shortened(response.reason or '')}".rstrip()
     text = body.decode("utf-8", "replace").strip()
     if content_type == "text/plain" and text:
         found += f", {text[:500]!r}"
     hint = ""
     if 300 <= status < 400 and "Location" in response.headers:
-        hint = f"It redirects to {shown_url(response.headers['Location'])}; use that address."
+        address = shortened(shown_url(response.headers["Location"]))
+        hint = f"It redirects to {address}; use that address."
     elif content_type == "text/html":
         hint = f"The answer is a web page. {NOT_A_SERVICE}"
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
@@ -383,7 +309,7 @@ def _decoded(answered: Answer, kind: type[T], url: str) -> T:
     try:
         answer: T = msgspec.json.decode(answered.body, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        content_type = answered.headers.get("Content-Type") or "unknown"
+        content_type = shortened(answered.headers.get("Content-Type") or "unknown")
         raise request_failed(
             500,
             f"the answer of {url} can't be read: {error} (its type is {content_type})",

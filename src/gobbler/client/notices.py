@@ -47,7 +47,11 @@ class Unvalidated(GobblerWarning):
 
 
 class Waiting(GobblerWarning):
-    """Another process does what is asked, so this one waits for it."""
+    """This process waits for another one, which does what is asked, or should do it."""
+
+
+class StillRunning(GobblerWarning):
+    """The service may still carry out a request whose caller was interrupted."""
 
 
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from gobbler.client.address import is_below, listed_name, listed_path
 from gobbler.client.errors import NotThere, RequestFailed
 from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
+from gobbler.fs.open import kind_of
 from gobbler.fs.record_file import read_file
 from gobbler.model.names import (
     INCOMING,
@@ -250,22 +252,37 @@ class LocalSource:
     def read(self, path: str) -> bytes:
         """The content of the file ``path``."""
         try:
-            return read_file(self.file(path), path)
+            return read_file(self._find(path)[0], path)
         except Missing:
             raise self._missing(path) from None
 
     def file(self, path: str) -> str:
-        """The path of the file ``path`` on this machine."""
+        """The path of the file ``path`` on this machine.
+
+        Raises :class:`~gobbler.errors.Fault` for a FIFO or a device: reading it may never end.
+        """
+        full, mode = self._find(path)
+        if not stat.S_ISREG(mode):
+            raise Fault(
+                f"{quoted(path)} in the registry {self.root} is {kind_of(mode)}, not a file",
+                code=Code.NOT_A_FILE,
+            )
+        return full
+
+    def _find(self, path: str) -> tuple[str, int]:
+        """The path and the mode of what is at ``path``, no directory."""
         full = self._join(path)
-        if os.path.isdir(full):
+        try:
+            mode = os.stat(full).st_mode
+        except OSError:
+            raise self._missing(path) from None
+        if stat.S_ISDIR(mode):
             raise Refused(
                 f"{quoted(path)} is a directory, not a file",
                 code=Code.NOT_A_FILE,
                 hint=f"List what is in it: gobbler ls {path}",
             )
-        if not os.path.exists(full):
-            raise self._missing(path)
-        return full
+        return full, mode
 
     def directory(self, path: str) -> str:
         """The path of the directory ``path`` on this machine."""

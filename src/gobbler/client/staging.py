@@ -78,13 +78,19 @@ def staged(
     ignore_dot: bool,
     follow: Follower | None = None,
     longest: int = LONGEST_PATH,
+    capacity: int | None = None,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
 ) -> Iterator[Staged]:
     """:func:`stage` a directory; a copy is removed at the end of the block."""
     source, found = _planned(
-        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+        directory,
+        staging,
+        ignore_dot=ignore_dot,
+        follow=follow,
+        longest=longest,
+        capacity=capacity,
     )
     try:  # Ctrl-C may come at the moment the copy is made, or complete
         if found is not None:
@@ -101,6 +107,7 @@ def stage(
     ignore_dot: bool,
     follow: Follower | None = None,
     longest: int = LONGEST_PATH,
+    capacity: int | None = None,
     concurrent: int,
     progress: Progress,
     checksums: Checksums | None = None,
@@ -111,10 +118,16 @@ def stage(
     ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
     copies anything. With ``follow``, links that leave the directory are followed: then it is always
     copied. ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the
-    copies.
+    copies. ``longest``: bytes of the longest path; ``capacity``: bytes of the filesystem of the
+    registry.
     """
     source, found = _planned(
-        directory, staging, ignore_dot=ignore_dot, follow=follow, longest=longest
+        directory,
+        staging,
+        ignore_dot=ignore_dot,
+        follow=follow,
+        longest=longest,
+        capacity=capacity,
     )
     try:
         if found is not None:
@@ -132,6 +145,7 @@ def _planned(
     ignore_dot: bool,
     follow: Follower | None,
     longest: int,
+    capacity: int | None,
 ) -> tuple[Staged, Scan | None]:
     """Where the source will stand, and what to copy there; ``None`` if it stands there already."""
     directory = os.path.abspath(directory)
@@ -142,7 +156,7 @@ def _planned(
     found = scan_for_upload(
         directory, staging.path, ignore_dot=ignore_dot, follow=follow, longest=longest
     )
-    check_scan(found)
+    check_scan(found, capacity=capacity)
     tell_what_is_not_kept(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
     copy = allocate_upload_directory(staging, create=False)

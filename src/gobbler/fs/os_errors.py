@@ -8,11 +8,28 @@ import os
 from gobbler.errors import Fault, os_error_code, quoted
 
 _HINTS = {
-    errno.ENOSPC: "Free some space on that filesystem, then try again.",
+    errno.ENOSPC: "Free some space on that filesystem, or some of its inodes, then try again. To "
+    "delete projects, assets and versions works on a full disk, too.",
     errno.EDQUOT: "Raise the quota of the service's account on that filesystem, then try again.",
+    errno.EIO: "The disk, or the server that has it, fails: see the log of the kernel.",
+    errno.ESTALE: "The server has that directory no longer: mount the filesystem again.",
     errno.EROFS: "Mount that filesystem for writing, then try again.",
     errno.EMFILE: "Let the service open more files (ulimit -n), or try again later.",
 }
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
+
+MISTAKES = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM),
+    errno.EWOULDBLOCK,  # another process holds a lease on it
+}
+"""Errors about a path itself: its kind, or who may read it."""
+
+
+def is_of_the_disk(error: OSError) -> bool:
+    """Whether a disk, or the server that has it, is at fault: the code of the service is not."""
+    return error.errno in _OF_THE_DISK
 
 
 # There are dozens of these blocks in the smallest request, and a generator takes three times as

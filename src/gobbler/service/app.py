@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gobbler import __version__
 from gobbler.actions import ACTIONS
-from gobbler.errors import Code, GobblerError
+from gobbler.errors import Code, GobblerError, shortened
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
@@ -126,7 +126,7 @@ class Application:
             if name != OTHER
         }
         self._other = _Endpoint(metrics.http_cells(OTHER), prefix, None)
-        self._rest: ASGIApp = Starlette(
+        rest = Starlette(
             routes=[
                 Route(
                     f"{prefix}/health",
@@ -154,6 +154,9 @@ class Application:
                 Exception: _unexpected,
             },
         )
+        # A redirection would name the service as a proxy calls it, not as the client does.
+        rest.router.redirect_slashes = False
+        self._rest: ASGIApp = rest
 
     def stop(self, *, refusing: bool) -> None:
         """Close each connection after its answer; if ``refusing``, answer new requests with 503."""
@@ -232,7 +235,7 @@ _HTTP_CODES = {404: Code.UNKNOWN_ENDPOINT, 405: Code.METHOD_NOT_ALLOWED}
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     phrase = HTTPStatus(error.status_code).phrase.lower()
-    reason = f"{request.method} {request.url.path}: {phrase}"
+    reason = f"{shortened(request.method)} {shortened(request.url.path)}: {phrase}"
     code = _HTTP_CODES.get(error.status_code, Code.INVALID_REQUEST)
     body = {"status": "ERROR", "reason": reason, "code": code.value}
     answer = json_answer(body, error.status_code)

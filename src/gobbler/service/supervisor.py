@@ -49,6 +49,7 @@ from gobbler.service.settings import (
     check_index,
     warn_about_root,
 )
+from gobbler.service.stop_signals import StopSignals, ignores_hangup
 from gobbler.service.transfers import STALLED_AFTER
 from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
 
@@ -175,6 +176,9 @@ class _HttpServer(MPServer):
     ) -> None:
         del target_loader
         super()._respawn_workers(workers, spawn_target, self.later_loader, delay)
+        if self.interrupt_signal:
+            # Granian's loop cleared this event before it came here, perhaps after it was set.
+            self.main_loop_interrupt.set()
 
 
 def _wait_for(living: dict[int, HttpWorker], seconds: float) -> None:
@@ -187,7 +191,7 @@ def _wait_for(living: dict[int, HttpWorker], seconds: float) -> None:
 
 
 class Supervisor:
-    """Runs the processes of one service, and stops them on a signal."""
+    """Runs the processes of one service, and stops them on SIGTERM, SIGINT or SIGHUP."""
 
     def __init__(
         self,
@@ -203,14 +207,14 @@ class Supervisor:
         self._listener = listener
         self._metrics = Metrics(settings.workers + SPARE_ROWS)
         self._on_start = on_start
-        self._pid = os.getpid()
-        # HTTP workers learn from the end of this pipe that the service stops. A signal handler
-        # can close it, where it could not take a lock, and it closes if the supervisor dies.
+        self._signals: StopSignals
+        self._ignores_hangup = ignores_hangup()
+        # HTTP workers learn from the end of this pipe that the service stops. It also closes if
+        # the supervisor dies.
         stopping, self._running = multiprocessing.Pipe(duplex=False)
         self._jobs = WorkerProcess(settings, form, self._metrics, debug=debug)
-        self._has_threads = False
         descriptor = None if listener is None else listener.fileno()
-        load = partial(_load, settings, stopping, self._metrics, descriptor, supervisor=self._pid)
+        load = partial(_load, settings, stopping, self._metrics, descriptor, supervisor=os.getpid())
         multiprocessing.set_start_method("fork", force=True)
         self._http = _HttpServer(
             "gobbler",
@@ -231,7 +235,7 @@ class Supervisor:
             log_dictconfig=config,
             log_level=LogLevels.debug if debug else LogLevels.error,
         )
-        self._http.on_startup(self._handle_signals)
+        self._http.on_startup(self._take_signals)
         self._http.on_forked = self._start_others
         self._http.listener = listener
         self._http.later_loader = load
@@ -245,45 +249,17 @@ class Supervisor:
             self._jobs.stop()
             self._jobs.wait()
 
-    def _handle_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+    def _take_signals(self) -> None:
+        """Take the signals from the HTTP server, which would act on them in the main thread."""
+        self._signals = StopSignals(ignores_hangup=self._ignores_hangup)
+        if self._ignores_hangup:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        del frame
-        if os.getpid() != self._pid:
-            os._exit(0)  # an HTTP worker that has just been forked, and serves nobody yet
-        if not self._has_threads:
-            self._http.interrupt_signal = True
-            self._announce(number)
-
-    def _announce(self, number: int) -> None:
-        """Tell all HTTP workers that the service stops."""
-        if not self._running.closed:
-            self._running.close()
-            logger.info("%s: stopping", signal.Signals(number).name)
-
-    def _stop_on_signals(self) -> None:
-        """Let a thread act on signals.
-
-        A handler runs in the main thread, between two instructions of Python. If the signal
-        arrives after the last of these and before the thread sleeps in a lock, the handler would
-        run only when something else wakes the thread. And a handler must take no lock that the
-        interrupted thread may hold.
-        """
-        read, write = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(write, False)
-        signal.set_wakeup_fd(write)
-        stop = {signal.SIGTERM, signal.SIGINT}
-
-        def act() -> None:
-            while (number := os.read(read, 1)[0]) not in stop:
-                continue
-            self._announce(number)
-            self._jobs.stop()
-            self._close_when_idle()
-
-        threading.Thread(target=act, name="signals", daemon=True).start()
+    def _stop(self, number: signal.Signals) -> None:
+        self._running.close()
+        logger.info("%s: stopping", number.name)
+        self._jobs.stop()
+        self._close_when_idle()
 
     def _close_when_idle(self) -> None:
         """Stop the HTTP workers once nothing is answered any more, or the grace period is over."""
@@ -298,10 +274,9 @@ class Supervisor:
     def _start_others(self) -> None:
         """Start threads and the worker process, now that all HTTP workers are forked."""
         self._metrics.join()
-        self._stop_on_signals()
-        self._has_threads = True
-        if self._http.interrupt_signal:
-            self._http.main_loop_interrupt.set()
+        is_stopped = self._signals.has_arrived()
+        self._signals.on_first(self._stop)
+        if is_stopped:
             return
         settings = self._settings
         # A directory server may take long, and nobody waits for what is only a warning.
@@ -341,6 +316,8 @@ def _load(
     if inherited is not None:
         inherited.close()
     die_with(supervisor)
+    # A terminal that is closed sends it to all processes: the supervisor stops this one in time.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.umask(0o022)
     metrics.join()
     # A thread that walks a large tree must not keep the event loop waiting for long.

@@ -20,6 +20,8 @@ from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
+from gobbler.fs.heartbeat import Heartbeat
+from gobbler.model.jobs import CUR, SPOOL, WORKERS
 from gobbler.service.cleanup import (
     keep_index,
     recover_after_crash,
@@ -37,6 +39,7 @@ from gobbler.service.settings import (
     check_index,
     warn_about_root,
 )
+from gobbler.service.stop_signals import StopSignals, ignores_hangup
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
@@ -56,7 +59,7 @@ def work(
     debug: bool = False,
     executor: Executor | None = None,
 ) -> None:
-    """Carry out the jobs of the spool until SIGTERM or SIGINT. Call it in the main thread.
+    """Carry out the jobs of the spool until SIGTERM, SIGINT or SIGHUP; in the main thread.
 
     Batches of files run on ``executor``: any whose processes run as the same account, with
     the same version of gobbler, and see the same directories. Without one, they run in threads
@@ -102,23 +105,23 @@ def _run(
     ended = threading.Event()
     idle = False
 
-    def stop() -> None:
+    def stop(number: signal.Signals) -> None:
         nonlocal idle
+        logger.info("%s: taking no more jobs", number.name)
+        heartbeat.stop()
         idle = scheduler.stop(settings.grace)
         ended.set()
 
-    def on_signal(number: int, frame: object) -> None:
-        del frame
-        if not ended.is_set():
-            logger.info("%s: taking no more jobs", signal.Signals(number).name)
-            # It takes a lock that the interrupted thread may hold.
-            threading.Thread(target=stop, name="stop").start()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    ready()  # only now: a reader of the log may send a signal
-    scheduler.run()
-    ended.wait()
+    heartbeat = Heartbeat(f"{settings.staging}/{SPOOL}/{CUR}/{WORKERS}")
+    signals = StopSignals(ignores_hangup=ignores_hangup())
+    heartbeat.start()
+    signals.on_first(stop)
+    try:
+        ready()  # only now: a reader of the log may send a signal
+        scheduler.run()
+        ended.wait()
+    finally:
+        signals.close()
     if not idle:
         logger.warning("stopped; another worker will resume the jobs that were running")
         # Their threads can't be stopped, and need not be: it is like any other crash.

@@ -27,10 +27,11 @@ from gobbler.client.expected import (
     mismatch,
     size_problem,
 )
-from gobbler.client.http import NOT_A_SERVICE, Http
+from gobbler.client.http import Http
 from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop, for_each
 from gobbler.client.source import RemoteSource
+from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.directories import make_directories
 from gobbler.fs.flush import Durability, flush_filesystem

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
 from starlette.requests import Request
@@ -15,9 +16,18 @@ from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.responses import ALWAYS, SANDBOX
 
+TEXT, OPENMETRICS = "text/plain", "application/openmetrics-text"
+
+Text = tuple[bytes, str]
+"""The text of all metrics, and its media type."""
+
 
 class MetricsRoute:
-    """Shows the metrics of all processes of the service. ``threads`` wait for directories."""
+    """Shows the metrics of all processes of the service.
+
+    ``threads`` wait for directories, and write the text: that takes long enough to keep the event
+    loop from everything else if hundreds ask.
+    """
 
     def __init__(
         self, metrics: Metrics, health: Health, queue: QueueLength, threads: Executor
@@ -25,16 +35,21 @@ class MetricsRoute:
         self._metrics = metrics
         self._health = health
         self._queue = queue
-        self._threads = threads
+        self._texts = {
+            accept: _SharedText(threads, functools.partial(self._text, accept))
+            for accept in (TEXT, OPENMETRICS)
+        }
 
     async def answer(self, request: Request) -> Response:
         """Answer one request."""
-        loop = asyncio.get_running_loop()
-        measured = await loop.run_in_executor(self._threads, self._measure)
-        accept = request.headers.get("accept", "")
-        body, media_type = exposition(self._metrics.values(), measured, accept)
+        accept = OPENMETRICS if OPENMETRICS in request.headers.get("accept", "") else TEXT
+        body, media_type = await self._texts[accept].next()
         headers = {**ALWAYS, "content-type": media_type, "content-security-policy": SANDBOX}
         return Response(body, headers=headers)
+
+    def _text(self, accept: str) -> Text:
+        measured = self._measure()
+        return exposition(self._metrics.values(), measured, accept)
 
     def _measure(self) -> list[Measured]:
         found = self._health.check()
@@ -49,6 +64,28 @@ class MetricsRoute:
                 )
             )
         return measured
+
+
+class _SharedText:
+    """One text at a time is made; all who ask meanwhile get the next one."""
+
+    def __init__(self, threads: Executor, make: Callable[[], Text]) -> None:
+        self._threads = threads
+        self._make = make
+        self._present: asyncio.Task[Text] | None = None
+        self._next: asyncio.Task[Text] | None = None
+
+    async def next(self) -> Text:
+        """A text whose making begins after this call."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._after(self._present))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, former: asyncio.Task[Text] | None) -> Text:
+        if former is not None:
+            await asyncio.wait({former})
+        self._present, self._next = self._next, None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._make)
 
 
 def _health_gauges(found: Mapping[str, PartHealth]) -> list[Measured]:
