@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,18 @@ def test_a_link_to_what_is_no_file_is_refused(
     at = f"{configured.new_project()}/asset/1"
     payload = configured.upload_of(at, {"l": Symlink(f"{outside}/{path}")})
     configured.refuse("upload", payload, '"l"')
+
+
+@pytest.mark.beyond
+def test_a_link_to_a_file_that_is_larger_than_its_disk_is_refused(
+    configured: Service, outside: Path
+) -> None:
+    disk = os.statvfs(outside)
+    with (outside / "plain/hole").open("wb") as file:
+        file.truncate(disk.f_blocks * disk.f_frsize + 1)
+    at = f"{configured.new_project()}/asset/1"
+    payload = configured.upload_of(at, {"l": Symlink(outside / "plain/hole")})
+    configured.refuse("upload", payload, "holes")
 
 
 @pytest.mark.beyond

@@ -61,6 +61,92 @@ def test_what_is_wrong_is_reported_until_it_is_well(run, as_json, client, servic
     assert list(client.admin.last_verified(published))[-1] == f"{published}/a/1"
 
 
+@pytest.fixture
+def known(run, service, published):
+    """The project, of which ``b/1`` is known to be wrong."""
+    damage(service, f"{published}/b/1")
+    assert run("validate", f"{published}/b/1")[0] == 3
+    return published
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--budget", "0"],
+        ["--budget", "1KB", "--budget", "0m"],
+        ["--restart", "--budget", "0"],
+        ["--since", "0d", "--budget", "0"],
+        ["--status"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_known_wrong_is_told_though_it_is_not_its_turn(run, known, options):
+    code, out, _ = run("validate", "--all", known, *options)
+    assert code == 3
+    assert any(f"{known}/b/1" in line and "problem" in line for line in out.splitlines()) or (
+        "foo" in out
+    )
+    code, out, _ = run("validate", "--all", known, *options, "--json")
+    assert code == 3
+    found = json.loads(out)
+    assert ["foo" in one["problems"][0] for one in found.get("wrong", ())] == (
+        [] if "--status" in options else [True]
+    )
+    code, out, _ = run("validate", "--all", f"{known}/a", *options)
+    assert code == 0
+
+
+def test_it_is_known_until_it_is_valid_or_gone(run, client, service, known):
+    nothing = ("validate", "--all", known, "--budget", "0")
+    client.admin.reindex_version(known, "b", "1")
+    assert run(*nothing)[0] == 3  # repaired perhaps; nobody has looked
+    assert run("validate", f"{known}/b/1")[0] == 0
+    assert run(*nothing)[:2] == (0, "")
+    damage(service, f"{known}/a/1")
+    assert run("validate", "--all", known)[0] == 3
+    summary = Path(service.registry, known, "a", "1", "..summary")
+    before = summary.read_bytes()
+    summary.write_text("{")  # so it can't be told whether it is the same version
+    assert run(*nothing)[0] == 3
+    summary.write_bytes(before)
+    for asset in "ab":  # the versions of b are links to what has changed
+        client.admin.delete_asset(known, asset)
+    code, out, err = run(*nothing)
+    assert (code, out, "--restart forgets" in err) == (1, "", True)
+    assert run(*nothing, "--restart")[:2] == (0, "")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["table", "json"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RequestFailed("it broke")], ids=repr)
+def test_it_is_told_when_the_run_ends_early(run, known, monkeypatch, options, error):
+    def request(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(validate.BulkRequester, "request", request)
+    monkeypatch.setattr(validate, "problems_in", request)
+    code, out, _ = run("validate", "--all", known, *options)
+    assert code != 0
+    assert f"{known}/b/1" in out or "foo" in out
+
+
+def test_what_another_process_finds_is_told(client, service, published):
+    damage(service, f"{published}/b/1")
+    run = client.admin.validate_all(published)
+    assert len(list(client.admin.validate_all(published))) == COUNT
+    assert list(run) == []
+    assert [one.address for one in run.known_wrong] == [f"{published}/b/1"]
+
+
+def test_a_registry_whose_versions_were_deleted(run, client, published):
+    assert run("validate", "--all", f"{published}/b")[0] == 0
+    for version in "321":
+        client.admin.delete_version(published, "b", version)
+    code, _, err = run("validate", "--all", f"{published}/b")
+    assert (code, "--restart forgets" in err) == (1, True)
+    assert run("validate", "--all", f"{published}/b", "--restart")[0] == 0
+    assert run("validate", "--all", f"{published}/b")[0] == 0
+
+
 def test_where_nothing_can_be_kept(run, published, state, monkeypatch):
     shutil.rmtree(state)  # uploads have made it
     state.write_text("a file")
@@ -91,7 +177,7 @@ def test_a_budget_on_the_command_line(run, as_json, client, project, tmp_path):
     assert "remaining  1: the budget is used up; the same command continues" in err
 
 
-def test_status(run, as_json, service, published):
+def test_status(run, service, published):
     rows = [
         line.split("\t") for line in run("validate", "--all", published, "--status")[1].splitlines()
     ]
@@ -100,7 +186,9 @@ def test_status(run, as_json, service, published):
     ]
     damage(service, f"{published}/a/1")
     run("validate", "--all", f"{published}/a")
-    reported = as_json("validate", "--all", published, "--status")["versions"]
+    code, out, _ = run("validate", "--all", published, "--status", "--json")
+    assert code == 3
+    reported = json.loads(out)["versions"]
     assert [one["asset"] for one in reported] == ["b"] * 3 + ["a"] * 3
     assert reported[0] == {"project": published, "asset": "b", "version": "1", "verified": None}
     assert dt.datetime.fromisoformat(reported[3]["verified"]).tzinfo is not None

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gobbler.client import Client
-from gobbler.errors import GobblerError
+from gobbler.errors import Code, GobblerError
 from gobbler.transfer.scan import LONGEST_PATH
 
 Change = Callable[[Path], object]
@@ -69,6 +69,14 @@ def closed_file(top: Path) -> None:
     (top / "closed").chmod(0o600)
 
 
+def mostly_hole(top: Path) -> None:
+    """A file that is larger than the whole disk, and takes nearly nothing of it."""
+    disk = os.statvfs(top)
+    with (top / "sparse").open("wb") as file:
+        file.truncate(disk.f_blocks * disk.f_frsize + 1)
+        file.write(b"x")
+
+
 OTHERS = {"another user's file", "an open directory of another", "a closed directory of another"}
 OTHERS.add("a closed file of another")
 
@@ -96,6 +104,7 @@ CHANGES: dict[str, Change] = {
     "an open directory of another": lambda top: given_away(top, 0o755),
     "a closed directory of another": lambda top: given_away(top, 0o700),
     "a closed file of another": closed_file,
+    "a file that is mostly hole": mostly_hole,
     "an empty directory": lambda top: (top / "empty").mkdir(),
 }
 
@@ -104,6 +113,19 @@ CHANGES: dict[str, Change] = {
 def base(client: Client, project: str, source: Path) -> str:
     client.upload(project, "a", "1", source)
     return project
+
+
+@pytest.mark.parametrize("in_staging", [False, True])
+def test_holes_that_are_larger_than_the_disk_are_refused_at_once(
+    client: Client, base: str, tmp_path: Path, in_staging: bool
+) -> None:
+    top = Path(client.allocate_upload_directory()) if in_staging else tmp_path
+    mostly_hole(top)
+    for call in (client.plan_upload, client.upload):
+        with pytest.raises(GobblerError, match="the others are holes") as refused:
+            call(f"{base}/a/2", top)
+        assert refused.value.code == Code.INVALID_SOURCE
+        assert "format" in refused.value.hint or "format" in refused.value.reason
 
 
 @pytest.mark.parametrize("in_staging", [False, True])

@@ -47,21 +47,21 @@ class Answer:
 class Service:
     """``gobbler serve`` for a world, ended by :meth:`kill`."""
 
-    def __init__(self, world: World, *flags: str) -> None:
+    def __init__(self, world: World, *flags: str, jobs: int = 0) -> None:
         self.world = world
         self.output = world.top / "service.log"
         self._port = ReservedPort()
         account = pwd.getpwuid(os.geteuid()).pw_name
         flags += (f"--staging={world.staging}", f"--registry={world.registry}")
-        # Without a worker for the spool: what is traced are requests that are waited for.
-        flags += (f"--port={self._port.number}", f"--admin={account}", "--jobs=0")
+        # Without a worker for the spool, what is traced are requests that are waited for.
+        flags += (f"--port={self._port.number}", f"--admin={account}", f"--jobs={jobs}")
         self._supervisor = nursery().start(["serve", *flags], self.output)
         try:
-            _wait_for(self._answers)
+            wait_for(self._answers)
             self.worker = _forked_from(self._supervisor)
             self._others = _threads(self.worker)
             # Refused by its name, before any other check; but a thread was started for it.
-            self._send("POST", "/new/warm-up")
+            self.send("POST", "/new/warm-up")
             self._batchers: set[int] = set()
             self._open_at_first = self._open()
         except BaseException:
@@ -72,7 +72,7 @@ class Service:
         if not _is_alive(self._supervisor):
             raise RuntimeError(f"the service ended: {self.output.read_text()[-300:]}")
         with suppress(OSError, http.client.HTTPException):
-            return self._send("GET", "/info").status == 200
+            return self.send("GET", "/info").status == 200
         return False
 
     def hash_a_batch(self, version: dict[str, Any]) -> bool:
@@ -150,13 +150,20 @@ class Service:
         if uid is not None:
             os.chown(path, uid, -1)
         try:
-            return self._send("POST", f"/new/{name}")
+            return self.send("POST", f"/new/{name}")
         except (ConnectionError, http.client.HTTPException):
             return None
         finally:
             path.unlink()
 
-    def _send(self, method: str, path: str) -> Answer:
+    def ask_in_place(self, path: Path, request: dict[str, Any], query: str = "") -> Answer:
+        """Send a request by writing it over the file at ``path``, which needs no space."""
+        with path.open("r+") as file:
+            file.write(json.dumps(request).ljust(path.stat().st_size))
+        return self.send("POST", f"/new/{path.name}{query}")
+
+    def send(self, method: str, path: str) -> Answer:
+        """Send a plain HTTP request."""
         connection = http.client.HTTPConnection(HOST, self._port.number, timeout=PATIENCE)
         try:
             connection.request(method, path)
@@ -169,13 +176,14 @@ class Service:
         """Kill all processes at once, as a crash of the host does."""
         with suppress(ProcessLookupError):
             os.killpg(self._supervisor, signal.SIGKILL)
-        _wait_for(lambda: not _is_alive(self._supervisor))
+        wait_for(lambda: not _is_alive(self._supervisor))
         if hasattr(self, "worker"):
-            _wait_for(lambda: not _is_alive(self.worker))
+            wait_for(lambda: not _is_alive(self.worker))
         self._port.release()
 
 
-def _wait_for(condition: Callable[[], bool]) -> None:
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; ``TimeoutError`` if it takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
@@ -197,7 +205,7 @@ def _forked_from(process: int) -> int:
         found[:] = [child for child in children if _command(child) == _command(process)]
         return len(found) == 1
 
-    _wait_for(look)
+    wait_for(look)
     return found[0]
 
 
@@ -219,7 +227,8 @@ def _threads(process: int) -> set[int]:
     """The threads of Python, not those of the HTTP server's native code."""
     tasks = Path(f"/proc/{process}/task")
     name = (tasks / str(process) / "comm").read_text()
-    return {int(task.name) for task in tasks.iterdir() if (task / "comm").read_text() == name}
+    # A thread may end between the listing and the look at it.
+    return {int(task.name) for task in tasks.iterdir() if _text(task / "comm") == name}
 
 
 def _is_alive(process: int) -> bool:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gobbler.client.bulk import state_file
 from gobbler.client.bulk.ledger import Ledger, ValidationRecord, hold_claims, ledger_path
+from gobbler.client.bulk.state_file import StateFile
 from gobbler.client.notices import StepFailed
 from gobbler.errors import Fault
 from gobbler.model.names import VersionKey
@@ -158,10 +162,14 @@ def test_several_processes_write():
 
 
 @pytest.mark.parametrize("damage", ["text", "zeros", "cut"])
-def test_what_is_damaged_is_set_aside(damage, caplog):
-    with Ledger("http://x", "/data") as ledger:
-        for i in range(200):
-            ledger.record(VersionKey("p", "a", str(i)), KEPT)
+def test_what_is_damaged_is_set_aside(damage):
+    """What can be read of problems is still known; that versions were valid is not believed."""
+    valid = msgspec.structs.replace(KEPT, problems=())
+    wrong = {VersionKey("p", "a", str(i)): KEPT for i in range(0, 400, 2)}
+    with Ledger("http://x", "/data") as ledger, ledger.transaction():
+        for i in range(400):
+            key = VersionKey("p", "a", str(i))
+            ledger.record(key, wrong.get(key, valid))
     path = Path(ledger.path)
     content = path.read_bytes()
     if damage == "text":
@@ -169,19 +177,19 @@ def test_what_is_damaged_is_set_aside(damage, caplog):
     elif damage == "zeros":
         path.write_bytes(content[:4096] + bytes(len(content) - 4096))
     else:
-        path.write_bytes(content[: len(content) // 2])
-    with Ledger("http://x", "/data") as anew:
-        assert anew.validations() == {}
+        path.write_bytes(content[: len(content) * 4 // 5])
+    with pytest.warns(StepFailed, match="is damaged .*set aside as .*damaged-") as warned:
+        anew = Ledger("http://x", "/data")
+    with anew:
+        known = anew.validations()
+        assert known.items() <= wrong.items()
+        assert bool(known) == (damage == "cut")
         anew.record(KEY, KEPT)
-    (aside,) = [
-        p
-        for p in path.parent.iterdir()
-        if ".damaged-" in p.name and not p.name.endswith("-journal")
-    ]
-    (record,) = caplog.records
-    assert str(aside) in record.getMessage()
+    (aside,) = [p for p in path.parent.iterdir() if re.search(r"\.damaged-\d+\Z", p.name)]
+    (warning,) = warned
+    assert str(aside) in str(warning.message)
     with Ledger("http://x", "/data") as again:
-        assert again.validations() == {KEY: KEPT}
+        assert again.validations() == {**known, KEY: KEPT}
 
 
 def test_what_is_of_a_later_version_is_left_alone(monkeypatch):
@@ -215,6 +223,32 @@ def test_where_nothing_can_be_kept(state, tmp_path, monkeypatch):
     with pytest.raises(Fault, match="can't be recorded") as caught:
         Ledger("http://x", "/data")
     assert "XDG_STATE_HOME" in caught.value.hint
+
+
+def test_problems_are_known_though_their_file_may_not_be_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Ledger("http://x", "/data") as ledger:
+        ledger.record(KEY, KEPT)
+        ledger.record(VersionKey("p", "a", "2"), msgspec.structs.replace(KEPT, problems=()))
+    path = ledger.path
+
+    class ReadOnly(StateFile):
+        def _open(self):
+            if self.path == path:
+                raise sqlite3.OperationalError("attempt to write a readonly database")
+            return super()._open()
+
+    monkeypatch.setattr("gobbler.client.bulk.ledger.StateFile", ReadOnly)
+    with pytest.warns(StepFailed, match="instead"):
+        instead = Ledger("http://x", "/data")
+    with instead:
+        assert instead.path != path
+        assert instead.validations() == {KEY: KEPT}
+        instead.record(KEY, CODED)
+        newer = msgspec.structs.replace(KEPT, finished=99.0, problems=())
+        instead.record(KEY, newer)
+    with Ledger("http://x", "/data") as again:
+        assert again.validations() == {KEY: newer}
 
 
 def test_the_code_of_a_validation_is_kept(ledger):

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from gobbler.client.parallel import in_turn
+from gobbler.client.parallel import for_each, in_turn
 from gobbler.errors import Cancelled
 
 PATIENCE = 30
@@ -69,3 +69,29 @@ def test_the_others_are_stopped(ends):
         assert next(results) == "well"
         results.close()
     assert ended == ["slow"]
+
+
+@pytest.mark.parametrize("how", ["for_each", "in_turn"])
+def test_ctrl_c_while_a_thread_starts_leaves_no_task_running(monkeypatch, how):
+    """The pool has not noted that thread yet, so it does not wait for it."""
+    start = threading.Thread.start
+    begun = threading.Event()
+    ended: list[str] = []
+
+    def task(item, stop):
+        begun.set()
+        try:
+            stop.wait(PATIENCE)
+        finally:
+            ended.append(item)
+
+    def interrupted(thread):
+        start(thread)
+        begun.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    run = for_each if how == "for_each" else lambda *arguments: list(in_turn(*arguments))
+    with pytest.raises(KeyboardInterrupt):
+        run(task, ["item"], 2)
+    assert ended == ["item"]

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from gobbler.client.export import export
-from gobbler.errors import Code, Fault
+from gobbler.errors import Code, Fault, Refused
 from gobbler.fs import space
 from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.space import check_space
 from gobbler.fs.sparse import PART, append, may_have_holes, parts_of
 from gobbler.model.progress import NeverCancelled, NoProgress
+from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import scan_source
 
 MIB = 1 << 20
@@ -103,3 +104,12 @@ def test_what_does_not_fit_is_refused_with_both_numbers(
     assert caught.value.code is Code.DISK_FULL
     monkeypatch.setattr(space, "free_space", lambda _: None)
     check_space(str(tmp_path), 1 << 60, "the source")
+
+
+def test_files_with_holes_may_not_be_larger_than_the_disk_in_all() -> None:
+    files = {"a": 600, "b": 500, "dense": 10_000}
+    scan = Scan(files, {}, [], [], {}, sparse={"a": 1, "b": 2})
+    check_scan(scan, capacity=1100)
+    check_scan(scan)
+    with pytest.raises(Refused, match=r'"a" has 600 bytes, of which 1 .* 1100 bytes in all'):
+        check_scan(scan, capacity=1099)

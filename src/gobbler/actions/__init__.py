@@ -26,6 +26,7 @@ from gobbler.actions.validate_version import validate_version
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lock import cancellable
+from gobbler.fs.reserve import with_reserve
 from gobbler.model import requests
 from gobbler.model.ignored import ignored_fields
 from gobbler.model.progress import CancelToken, Progress
@@ -106,10 +107,15 @@ def carry_out(
         if not may_spoof(user, other, service.spoofing, service.admins):
             raise Forbidden(f"user {quoted(user)} is not allowed to act for {quoted(other)}")
         user = other
+    context = RequestContext(service, requester, user, started, progress, cancel, workspace_name)
     with cancellable(cancel):
-        fields = action.carry_out(
-            RequestContext(service, requester, user, started, progress, cancel, workspace_name),
-            request,
+        fields = with_reserve(
+            service.reserves_for(action_of(name)), lambda: action.carry_out(context, request)
         )
-    ignored = ignored_fields(data, action.request)
-    return fields | {"ignored": ignored} if ignored else fields
+    return fields | remarks(name, data)
+
+
+def remarks(name: str, data: bytes) -> dict[str, object]:
+    """The fields of an answer that tell what the service ignores in a valid request."""
+    ignored = ignored_fields(data, ACTIONS[action_of(name) or ""].request)
+    return {"ignored": ignored} if ignored else {}

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from gobbler.errors import Code, Forbidden, Missing, quoted
 from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
+from gobbler.fs.layout import staging_reserve
+from gobbler.fs.reserve import Reserve
 from gobbler.index import Index, Search
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.records import Permissions
-from gobbler.model.requests import OfVersion
+from gobbler.model.requests import RELIEVING, OfVersion
 from gobbler.registry.locks import check_asset
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
@@ -44,6 +46,12 @@ class ServiceContext:
     index: Index | None = None
     dedup: Dedup = Dedup.LATEST
     authorship: Authorship = field(default_factory=Authorship)
+
+    def reserves_for(self, action: str | None) -> tuple[Reserve, ...]:
+        """The reserves of space on which an action may draw if a disk is full."""
+        if action not in RELIEVING:
+            return ()
+        return self.registry.reserve, Reserve(staging_reserve(self.staging))
 
     @property
     def search(self) -> Search:

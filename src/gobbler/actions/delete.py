@@ -5,10 +5,6 @@ If the target does not exist, the request succeeds.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import TypeVar
-
 from gobbler.actions.context import RequestContext, check_admin
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import flush_tree, raising_not_durable
@@ -19,25 +15,9 @@ from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset, changing_project, changing_registry
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.publish import REMOVED, Removal, commit_removal, prepare_removal
-from gobbler.registry.reserve import with_reserve
 from gobbler.registry.workspace import Workspace
 
-R = TypeVar("R")
 
-
-def _with_reserve(
-    delete: Callable[[RequestContext, R], dict[str, object]],
-) -> Callable[[RequestContext, R], dict[str, object]]:
-    """The action ``delete``, which also works on a full disk."""
-
-    @functools.wraps(delete)
-    def action(context: RequestContext, request: R) -> dict[str, object]:
-        return with_reserve(context.service.registry, lambda: delete(context, request))
-
-    return action
-
-
-@_with_reserve
 def delete_project(context: RequestContext, request: DeleteProject) -> dict[str, object]:
     """Remove a project; the answer has no fields of its own."""
     project = check_name("project", request.project)
@@ -59,7 +39,6 @@ def delete_project(context: RequestContext, request: DeleteProject) -> dict[str,
     return {}
 
 
-@_with_reserve
 def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, object]:
     """Remove an asset; the answer has no fields of its own."""
     asset = AssetKey.checked(request.project, request.asset)
@@ -86,7 +65,6 @@ def delete_asset(context: RequestContext, request: DeleteAsset) -> dict[str, obj
     return {}
 
 
-@_with_reserve
 def delete_version(context: RequestContext, request: DeleteVersion) -> dict[str, object]:
     """Remove a version; the answer has no fields of its own."""
     key = VersionKey.checked(request.project, request.asset, request.version)

@@ -21,7 +21,6 @@ from gobbler.registry.locks import changing_asset
 from gobbler.registry.log import prepare_log, publish_log, version_entry
 from gobbler.registry.publish import Removal, commit_removal, prepare_removal
 from gobbler.registry.registry import Registry
-from gobbler.registry.reserve import with_reserve
 from gobbler.registry.usage import finish_order, present_latest
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.rules.permissions import is_asset_owner, may_reject
@@ -155,18 +154,14 @@ def remove_from_probation(
     """
     check()
     removal = Removal(key.project, key.path, [key], force)
-
-    def remove() -> None:
-        with new_workspace(registry.root, workspace_name) as workspace:
-            journal = prepare_removal(registry, workspace, removal)
-            flush_tree(workspace.path, durability)
-            with changing_asset(registry, key.of_asset):
-                check()
-                commit_removal(registry, workspace, removal, journal)
-            with raising_not_durable(f"the removal of {quoted(key.path)}"):
-                journal.flush(durability)
-
-    with_reserve(registry, remove)
+    with new_workspace(registry.root, workspace_name) as workspace:
+        journal = prepare_removal(registry, workspace, removal)
+        flush_tree(workspace.path, durability)
+        with changing_asset(registry, key.of_asset):
+            check()
+            commit_removal(registry, workspace, removal, journal)
+        with raising_not_durable(f"the removal of {quoted(key.path)}"):
+            journal.flush(durability)
 
 
 def _check_rejection(context: RequestContext, key: VersionKey, *, force: bool) -> None:

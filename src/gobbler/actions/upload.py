@@ -20,6 +20,7 @@ from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, Refuse
 from gobbler.fs.clock import now
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import let_others_read
+from gobbler.fs.space import capacity
 from gobbler.index.search import dedup_candidates
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_time
@@ -207,7 +208,7 @@ def _plan(
             longest=longest_published(registry.root, key.path),
             width=context.service.width,
         )
-    check_scan(found, unreadable=let_others_read(source.path))
+    check_scan(found, unreadable=let_others_read(source.path), capacity=capacity(registry.root))
     real = f"{os.path.realpath(source.staging)}/{source.name}"
     root = registry.root
     places = Places(

@@ -51,15 +51,17 @@ def moment(text: str) -> dt.datetime:
 
 
 def budget(text: str) -> Budget:
-    """A budget of time (``90m``, ``2h``, ``1d``) or bytes (``500GB``, ``2TiB``)."""
+    """A budget of time (``90m``, ``2h``, ``1d``) or bytes (``500GB``, ``2TiB``); ``0``: nothing."""
     seconds = _seconds(text)
     match = re.fullmatch(r"(\d{1,12})([a-z]+)", text.lower(), re.ASCII)
     size = int(match[1]) * _BYTES[match[2]] if match and match[2] in _BYTES else None
-    if not seconds and not size:
+    if text == "0":
+        seconds = 0.0
+    if seconds is None and size is None:
         raise click.BadParameter(
             f"{quoted(text)} is not a budget. Write it like 2h, 90m, 500GB or 2TiB."
         )
-    return Budget(seconds or None, size)
+    return Budget(seconds, size)
 
 
 def budgets(given: Sequence[Budget]) -> Budget:

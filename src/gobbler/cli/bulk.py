@@ -18,7 +18,7 @@ from gobbler.cli import terminal
 from gobbler.client import BulkRepair, RepairResult
 from gobbler.client.address import parse_as
 from gobbler.client.bulk.run import BulkCounter, BulkRun
-from gobbler.errors import Fault, Unreachable
+from gobbler.errors import Fault, GobblerError, Unreachable
 from gobbler.model.records import format_time
 
 R = TypeVar("R")
@@ -182,7 +182,7 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def reported_on_failure(report: Callable[[], None]) -> Iterator[None]:
-    """Call ``report`` also if Ctrl-C, or a service that does not answer, ends the block."""
+    """Call ``report`` also if Ctrl-C or an error ends the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -192,6 +192,9 @@ def reported_on_failure(report: Callable[[], None]) -> Iterator[None]:
     except Unreachable as error:
         report()
         raise Unreachable(error.reason, code=error.code, hint=RESUME) from error
+    except (GobblerError, OSError):
+        report()
+        raise
 
 
 def number(count: int, what: str) -> str:
@@ -231,15 +234,15 @@ def repair(
 
         def report() -> None:
             bar.end()
-            if not as_json:
-                _report(found, results, done, unit, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if as_json:
+                terminal.print_json(_document(found, results, done, seconds))
+            else:
+                _report(found, results, done, unit, seconds)
 
         with reported_on_failure(report):
             results.extend(found)
-    if as_json:
-        terminal.print_json(_document(found, results, done, time.monotonic() - started))
-    else:
-        report()
+    report()
     return Fault.exit_code if any(result.problem for result in results) else 0
 
 

@@ -34,8 +34,8 @@ from gobbler.model.records import format_time
     type=amounts.budget,
     multiple=True,
     metavar="TIME|SIZE",
-    help="With --all: start no further version after that time or size: 90m, 2h; 500GB. "
-    "You can give both.",
+    help="With --all: start no further version after that time or size: 90m, 2h; 500GB; 0 only "
+    "tells what is known. You can give both.",
 )
 @bulk.parallel
 @bulk.restart
@@ -65,7 +65,8 @@ def command(
     Your state directory (XDG_STATE_HOME) records the results: after Ctrl-C, the end of the
     --budget or a power cut, the same command continues. You can run several at a time to
     share the work. The report has a line for each version with problems, and the command to
-    try next; it includes problems from earlier runs until the version is valid again.
+    try next; it includes problems from earlier runs until the version is valid again, also if
+    the --budget ends before its turn. While there are any, the exit code is 3.
 
     \b
     Examples:
@@ -82,8 +83,7 @@ def command(
         return _validate(client, address, as_json=as_json)
     project, asset = bulk.scope(address)
     if status:
-        show_status(client, project, asset, as_json=as_json)
-        return 0
+        return show_status(client, project, asset, as_json=as_json)
     if restart and since is not None:
         raise click.UsageError("--restart and --since exclude each other.")
     options |= {"budget": amounts.budgets(budget)}
@@ -152,15 +152,15 @@ def validate_all(
 
         def report() -> None:
             bar.end()
-            if not as_json:
-                _report(found, results, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            if as_json:
+                terminal.print_json(_document(found, results, seconds))
+            else:
+                _report(found, results, seconds)
 
         with bulk.reported_on_failure(report):
             results.extend(found)
-    if as_json:
-        terminal.print_json(_document(found, results, time.monotonic() - started))
-    else:
-        report()
+    report()
     return Refused.exit_code if _wrong(found, results) else 0
 
 
@@ -242,9 +242,11 @@ def _record(
         click.echo(f"warning: {error.reason}", err=True)
 
 
-def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> None:
-    """Show when each version was last verified."""
+def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> int:
+    """Show when each version was last verified. Returns the exit code."""
     known = client.admin.last_verified(project, asset)
+    is_wrong = any(last is not None and not last.is_valid for last in known.values())
+    code = Refused.exit_code if is_wrong else 0
     if as_json:
         terminal.print_json(
             {
@@ -257,7 +259,7 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
                 ]
             }
         )
-        return
+        return code
     rows = [
         (address, "never", "", "", "")
         if last is None
@@ -271,6 +273,7 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> N
         for address, last in known.items()
     ]
     terminal.print_table(("version", "verified", "result", ">files", ">size"), rows)
+    return code
 
 
 def next_command(address: str, code: str) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import os
 import warnings
+from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -19,7 +20,7 @@ from gobbler.client import staged_copies
 from gobbler.client.cache.cache import Cache
 from gobbler.client.errors import RequestFailed, request_failed
 from gobbler.client.http import Http
-from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader
+from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader, cancelled_state
 from gobbler.client.notices import StepFailed, notify_of_answer, notify_once
 from gobbler.client.resolve import (
     ServiceConfig,
@@ -31,13 +32,13 @@ from gobbler.client.resolve import (
 from gobbler.client.service_url import shown_url
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
 from gobbler.client.staging_directory import StagingDirectory
-from gobbler.client.submit import submit, submit_to_spool
+from gobbler.client.submit import new_request_name, submit, submit_to_spool, withdraw
 from gobbler.client.user_directories import default_cache, temporary_directory
 from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable, quoted
 from gobbler.fs.utf8_mode import VARIABLE, is_utf8
-from gobbler.model.jobs import JobState, full_job_name, job_answer
+from gobbler.model.jobs import JobState, full_job_name, job_answer, job_name, split_job
 from gobbler.model.names import LOGS
-from gobbler.model.progress import Progress
+from gobbler.model.progress import NoProgress, Progress
 
 StrPath = str | os.PathLike[str]
 
@@ -177,6 +178,12 @@ class Connection:
         """The directories of the service; sends a request each time."""
         return self.http.get("/info", ServiceInfo)
 
+    def reported(self) -> ServiceInfo:
+        """The directories of the service, as it reported them when it was first asked."""
+        if self._info is None:
+            self._info = self.info()
+        return self._info
+
     def knows(self, action: str) -> bool:
         """Whether the service announces the action; asks it once. The Go service announces none."""
         if self._actions is None:
@@ -191,9 +198,7 @@ class Connection:
         known = self.resolved.get(directory)
         if known is not None:
             return known
-        if self._info is None:
-            self._info = self.info()
-        return str(getattr(self._info, directory))
+        return str(getattr(self.reported(), directory))
 
     @property
     def staging(self) -> str:
@@ -306,7 +311,7 @@ class Connection:
         address of a service the request goes through the spool of ``staging``.
         """
         if not self.url:
-            return self.start(action, **fields).wait()
+            return self._through_spool(NoProgress(), action, fields)
         answer = submit(self.http, self.staging_directory, action, fields)
         notify_of_answer(answer)
         return answer
@@ -327,11 +332,13 @@ class Connection:
         A service that knows no jobs carries out the request before this returns.
         """
         if not self.url:
-            return self._job(submit_to_spool(self.staging_directory, action, fields), is_new=True)
+            name = new_request_name(action)
+            submit_to_spool(self.staging_directory, name, fields)
+            return self._job(job_name(os.geteuid(), name), is_new=True)
         answer = submit(self.http, self.staging_directory, action, fields, wait=False)
-        name = answer.get("job")
-        if answer["status"] == "ACCEPTED" and isinstance(name, str):
-            return self._job(name, is_new=True)
+        job = answer.get("job")
+        if answer["status"] == "ACCEPTED" and isinstance(job, str):
+            return self._job(job, is_new=True)
         done = JobState("", action, "", "done", "", answer=job_answer(answer, 200))
         return Job.ended(done)
 
@@ -340,21 +347,46 @@ class Connection:
 
         Cancels the job when the wait is interrupted.
         """
-        job = self.start(action, **fields)
-        try:
+        if not self.url:
+            return self._through_spool(progress, action, fields)
+        with _given_up_on_interrupt(job := self.start(action, **fields)):
             return job.wait(progress=progress)
-        except BaseException as error:
-            if not isinstance(error, Exception) and not job.state().is_final:
-                job.cancel()
-            raise
+
+    def _through_spool(
+        self, progress: Progress, action: str, fields: dict[str, object]
+    ) -> dict[str, object]:
+        name = new_request_name(action)
+        with _given_up_on_interrupt(job := self._job(job_name(os.geteuid(), name), is_new=True)):
+            submit_to_spool(self.staging_directory, name, fields)
+            return job.wait(progress=progress)
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
         return self._job(full_job_name(os.geteuid(), name), is_new=False)
 
+    def _cancel(self, job: str) -> JobState | None:
+        """Cancel ``job``; its state, if it waited in the inbox and needs no worker for that."""
+        if not self.url:
+            owner, name = split_job(job)
+            if owner == os.geteuid() and withdraw(self.staging_directory, name):
+                return cancelled_state(job)
+        self.request("cancel_job", job=job)
+        return None
+
     def _job(self, name: str, *, is_new: bool) -> Job:
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)
-        cancel = functools.partial(self.request, "cancel_job", job=name)
+        cancel = functools.partial(self._cancel, name)
         job = Job(name, reader, cancel, is_new=is_new)
         job.when_ended(functools.partial(staged_copies.remove_of_job, name))
         return job
+
+
+@contextlib.contextmanager
+def _given_up_on_interrupt(job: Job) -> Iterator[None]:
+    """Give ``job`` up if the block is interrupted."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            job.give_up()
+        raise

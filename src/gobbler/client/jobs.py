@@ -7,7 +7,9 @@ The state of a job is read over HTTP if the service has an address, else from th
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,23 +19,29 @@ import msgspec
 
 from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
-from gobbler.client.notices import notify_of_answer
+from gobbler.client.notices import StillRunning, Waiting, notify, notify_of_answer, notify_once
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_SHORT_PAUSE, next_poll_pause
-from gobbler.errors import GobblerError, Missing, printable
-from gobbler.fs.clock import time_at
+from gobbler.errors import Cancelled, GobblerError, Missing, printable
+from gobbler.fs.clock import now, time_at
+from gobbler.fs.heartbeat import BEAT_SECONDS, HeartbeatReader
 from gobbler.fs.open import READ, closing, read_all
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
+    CANCELLED,
     CUR,
     NEW,
     SPOOL,
     STATE_SUFFIX,
+    WORKERS,
     JobState,
+    job_answer,
     no_such_job,
     read_answer,
     split_job,
+    without_worker,
 )
-from gobbler.model.progress import NoProgress, Progress, tell_waiting
+from gobbler.model.progress import NoProgress, Progress
+from gobbler.model.progress import Waiting as HearsWaiting
 from gobbler.model.records import format_time
 from gobbler.model.requests import MAX_REQUEST_BYTES, action_of, subject_of
 
@@ -42,6 +50,12 @@ VISIBLE_SECONDS = 60.0
 
 CANCEL_SECONDS = 10.0
 """Seconds to wait for the end of a job that was cancelled."""
+
+GIVE_UP_SECONDS = 3.0
+"""The same for who was interrupted, and wants to end."""
+
+TELL_AFTER = BEAT_SECONDS + 0.5
+"""Seconds for which a job is held up before the user is told why: a worker may just start."""
 
 
 class JobReader(Protocol):
@@ -68,18 +82,29 @@ class SpoolJobReader:
 
     staging: str
 
+    @functools.cached_property
+    def _workers(self) -> HeartbeatReader:
+        return HeartbeatReader(f"{self.staging}/{SPOOL}/{CUR}/{WORKERS}")
+
     def __call__(self, job: str) -> JobState:
-        """The state of ``job``."""
+        """The state of ``job``. It tells if there is no worker that could go on with the job."""
+        state, since = self._read(job)
+        if not state.is_final and self._workers.is_silent(since):
+            return without_worker(state)
+        return state
+
+    def _read(self, job: str) -> tuple[JobState, float | None]:
+        """The state of ``job``, and since when it waits in the inbox, by the filesystem's clock."""
         spool = f"{self.staging}/{SPOOL}"
         for _ in range(2):
             with contextlib.suppress(FileNotFoundError):
                 with open(f"{spool}/{CUR}/{job}{STATE_SUFFIX}", "rb") as file:
                     state = msgspec.json.decode(file.read(), type=JobState)
                 if not state.is_final:
-                    return state
+                    return state, None
                 with open(f"{spool}/{CUR}/{job}{ANSWER_SUFFIX}", "rb") as file:
                     answer = msgspec.json.decode(file.read(), type=dict[str, object])
-                return msgspec.structs.replace(state, answer=answer)
+                return msgspec.structs.replace(state, answer=answer), None
             _, name = split_job(job)
             with contextlib.suppress(FileNotFoundError):
                 return _waiting(job, name, f"{spool}/{NEW}/{name}")
@@ -87,13 +112,17 @@ class SpoolJobReader:
         raise no_such_job(job)
 
 
-def _waiting(job: str, name: str, path: str) -> JobState:
-    """The state of a job whose request file waits in the inbox; its owner can read it."""
-    submitted = format_time(time_at(os.lstat(path).st_ctime))
+def _waiting(job: str, name: str, path: str) -> tuple[JobState, float]:
+    """The state of a job whose request file waits in the inbox, and since when it does.
+
+    Its owner can read it.
+    """
+    since = os.lstat(path).st_ctime
+    submitted = format_time(time_at(since))
     address = ""
     with contextlib.suppress(OSError), closing(os.open(path, READ)) as descriptor:
         address = subject_of(read_all(descriptor, MAX_REQUEST_BYTES)).address
-    return JobState(job, action_of(name) or "", "", "waiting", submitted, address=address)
+    return JobState(job, action_of(name) or "", "", "waiting", submitted, address=address), since
 
 
 @dataclass(frozen=True)
@@ -154,10 +183,14 @@ class Job:
         Raises :class:`~gobbler.errors.Missing` if the service does not know the job (any more).
         """
         if self._last is None or not self._last.is_final:
-            self._last = self._reader(self.name)
-            if self._last.is_final and self._when_ended is not None:
-                self._when_ended()
+            self._note(self._reader(self.name))
+        assert self._last is not None
         return self._last
+
+    def _note(self, state: JobState) -> None:
+        self._last = state
+        if state.is_final and self._when_ended is not None:
+            self._when_ended()
 
     def when_ended(self, call: Callable[[], object]) -> None:
         """Call ``call`` when a state is read that is final; at once if it is final already."""
@@ -227,10 +260,45 @@ class Job:
         The job may still succeed. Raises :class:`~gobbler.client.errors.RequestFailed` if it has
         ended already.
         """
-        self._cancel()
-        with contextlib.suppress(GobblerError):
-            self.wait(timeout=CANCEL_SECONDS)
+        ended = self._cancel()
+        if isinstance(ended, JobState):
+            self._note(ended)
+        else:
+            with contextlib.suppress(GobblerError):
+                self.wait(timeout=CANCEL_SECONDS)
         return self.state()
+
+    def give_up(self) -> None:
+        """Cancel the job for somebody who was interrupted: within a few seconds, or never.
+
+        Warns if it could not be cancelled in time.
+        """
+
+        def cancel() -> None:
+            for step in (self.state, self.cancel, self.state):
+                with contextlib.suppress(GobblerError, OSError):
+                    if step().is_final:
+                        return
+
+        is_unknown = self._last is None
+        thread = threading.Thread(target=cancel, name="cancel", daemon=True)
+        thread.start()
+        thread.join(GIVE_UP_SECONDS)
+        last = self._last
+        if (last is not None and not last.is_final) or (is_unknown and thread.is_alive()):
+            notify(
+                f"job {self.name} was not cancelled yet; see what becomes of it with: "
+                f"gobbler jobs show {self.name}",
+                StillRunning,
+            )
+
+
+def cancelled_state(job: str) -> JobState:
+    """The state of a job that nobody began, and whose owner has withdrawn it."""
+    time, error = format_time(now()), Cancelled(CANCELLED)
+    answer = job_answer(error.answer(), error.status)
+    action = action_of(split_job(job)[1]) or ""
+    return JobState(job, action, "", "cancelled", time, finished=time, answer=answer)
 
 
 class _ProgressReport:
@@ -240,10 +308,12 @@ class _ProgressReport:
         self._progress = progress
         self._expected: tuple[int, int | None] | None = None
         self._files = self._bytes = 0
+        self._held_up = "", 0.0
 
     def update(self, state: JobState) -> None:
         """Report what has changed since the last state."""
         found = state.progress
+        self._tell(found.waits_for or "")
         if found.files_expected is None:
             return
         expected = found.files_expected, found.bytes_expected
@@ -252,7 +322,18 @@ class _ProgressReport:
             self._progress.expect(*expected)
         self._progress.advance(found.files - self._files, found.bytes - self._bytes)
         self._files, self._bytes = found.files, found.bytes
-        tell_waiting(self._progress, found.waits_for or "")
+
+    def _tell(self, note: str) -> None:
+        """Tell what the job waits for, if it does so for a while."""
+        now = time.monotonic()
+        if note != self._held_up[0]:
+            self._held_up = note, now
+        if now - self._held_up[1] < TELL_AFTER and note:
+            return
+        if isinstance(self._progress, HearsWaiting):
+            self._progress.waits_for(note)
+        elif note:
+            notify_once(note, Waiting)
 
 
 def answer_of(state: JobState) -> dict[str, object]:

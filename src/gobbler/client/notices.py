@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 
 from gobbler.errors import GobblerWarning, printable, shortened
+from gobbler.fs.umask import ADVICE, umask_problem
 
 
 class LeftOut(GobblerWarning):
@@ -47,7 +48,11 @@ class Unvalidated(GobblerWarning):
 
 
 class Waiting(GobblerWarning):
-    """Another process does what is asked, so this one waits for it."""
+    """This process waits for another one, which does what is asked, or should do it."""
+
+
+class StillRunning(GobblerWarning):
+    """The service may still carry out a request whose caller was interrupted."""
 
 
 _SKIPPED = ("gobbler", "pygobbler", "contextlib")
@@ -69,6 +74,12 @@ def notify_once(text: str, category: type[GobblerWarning]) -> None:
             return
         _told.add((category, text))
     notify(text, category)
+
+
+def notify_of_umask() -> None:
+    """Warn the caller if the umask takes rights from the owner of what is created."""
+    if (problem := umask_problem()) is not None:
+        notify_once(f"{problem}: uploads and fetches may fail. {ADVICE}", Doubtful)
 
 
 def notify_of_answer(answer: Mapping[str, object]) -> None:

@@ -19,14 +19,49 @@ R = TypeVar("R")
 class Stop(CancelFlag):
     """Ends tasks that run in other threads, and the pauses that they make."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = threading.Event()
+
     def set(self) -> None:
         """Let every task end at its next check."""
         self.cancel("the work was stopped")
+        self._ended.set()
 
     def wait(self, seconds: float) -> None:
         """Pause for ``seconds``; raise as :meth:`check` does if the tasks should end."""
-        self.wait_set(seconds)
+        self._ended.wait(seconds)
         self.check()
+
+
+class _Running:
+    """The tasks that run in threads of a pool, so that whoever stops them can await them all.
+
+    The pool does not know a thread of its own if Ctrl-C comes while it starts that.
+    """
+
+    def __init__(self, stop: Stop) -> None:
+        self._stop = stop
+        self._changed = threading.Condition()
+        self._count = 0
+
+    def call(self, task: Callable[..., R], *arguments: object) -> R:
+        """Call ``task``; raises as :meth:`Stop.check` does once they are stopped."""
+        with self._changed:
+            self._stop.check()
+            self._count += 1
+        try:
+            return task(*arguments)
+        finally:
+            with self._changed:
+                self._count -= 1
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Stop the tasks, and wait until none of them runs."""
+        with self._changed:
+            self._stop.set()
+            self._changed.wait_for(lambda: not self._count)
 
 
 def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: int) -> None:
@@ -41,6 +76,7 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
             task(item, stop)
         return
     queue = iter(items)
+    running = _Running(stop)
     turn = threading.Lock()
 
     def work() -> None:
@@ -54,10 +90,10 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
 
     with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
         try:
-            futures = [pool.submit(work) for _ in range(concurrent)]
+            futures = [pool.submit(running.call, work) for _ in range(concurrent)]
             done, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:
-            stop.set()
+            running.end()
     # These have the first error; those that ended later may have been stopped by it.
     for future in done:
         future.result()
@@ -78,19 +114,20 @@ def in_turn(
             yield task(item, stop)
         return
     queue = iter(items)
+    tasks = _Running(stop)
     running: set[Future[R]] = set()
     with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
         try:
             while True:
                 while len(running) < concurrent and (more := list(islice(queue, 1))):
-                    running.add(pool.submit(task, more[0], stop))
+                    running.add(pool.submit(tasks.call, task, more[0], stop))
                 if not running:
                     return
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
         finally:
-            stop.set()
+            tasks.end()
 
 
 class ForkSafeLock:

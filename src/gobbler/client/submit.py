@@ -19,7 +19,7 @@ from gobbler.client.retry import send_until_begun
 from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Code, GobblerError, Refused
 from gobbler.fs.open import closing
-from gobbler.model.jobs import NEW, SPOOL, TMP, job_name
+from gobbler.model.jobs import NEW, SPOOL, TMP
 from gobbler.model.requests import REQUEST_PREFIX
 
 SPOOL_SECONDS = 3.0
@@ -54,7 +54,7 @@ def submit(
     data = _encode(fields)
 
     def send() -> dict[str, object]:
-        return _submit(http, staging, _new_name(action), data, wait=wait)
+        return _submit(http, staging, new_request_name(action), data, wait=wait)
 
     def send_anew() -> dict[str, object]:
         try:
@@ -87,23 +87,47 @@ def _submit(
     return answer
 
 
-def submit_to_spool(staging: StagingDirectory, action: str, fields: Mapping[str, object]) -> str:
-    """Submit ``action`` through the spool of ``staging``; return the name of its job.
+def submit_to_spool(staging: StagingDirectory, name: str, fields: Mapping[str, object]) -> None:
+    """Submit the request ``name`` through the spool of ``staging``.
 
     If something has removed the spool, it waits a few seconds for the service to make it anew.
+    Whoever is interrupted here has submitted nothing, unless a worker was faster.
     """
-    name, data = _new_name(action), _encode(fields)
+    data = _encode(fields)
+    try:
+        _submit_to_spool(staging, name, data)
+    except BaseException as error:
+        if not isinstance(error, Exception):
+            withdraw(staging, name)
+        raise
+
+
+def _submit_to_spool(staging: StagingDirectory, name: str, data: bytes) -> None:
     deadline = time.monotonic() + SPOOL_SECONDS
     while True:
         try:
             _put_into_spool(staging, name, data)
-            return job_name(os.geteuid(), name)
+            return
         except FileNotFoundError as error:  # it is missing, or was removed at this moment
             if isinstance(error, NotThere) and not os.path.isdir(staging.path):
                 raise
             if time.monotonic() > deadline:
                 raise _no_spool(staging) from None
         time.sleep(SPOOL_PAUSE)
+
+
+def withdraw(staging: StagingDirectory, name: str) -> bool:
+    """Remove the request ``name`` of this user from the inbox; whether it still waited there."""
+    with (
+        contextlib.suppress(OSError, GobblerError),
+        staging.entered() as directory,
+        _opened(staging, directory, SPOOL) as spool,
+        _opened(staging, spool, NEW) as new,
+    ):
+        if os.stat(name, dir_fd=new, follow_symlinks=False).st_uid == os.geteuid():
+            os.unlink(name, dir_fd=new)
+            return True
+    return False
 
 
 def _put_into_spool(staging: StagingDirectory, name: str, data: bytes) -> None:
@@ -145,7 +169,8 @@ def _no_spool(staging: StagingDirectory) -> NotThere:
     )
 
 
-def _new_name(action: str) -> str:
+def new_request_name(action: str) -> str:
+    """A name for a request file that nobody guesses."""
     return f"{REQUEST_PREFIX}{action}-{secrets.token_hex(10)}"
 
 

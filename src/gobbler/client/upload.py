@@ -27,6 +27,7 @@ from gobbler.client.staging import (
 )
 from gobbler.errors import Code, Fault, Forbidden, GobblerError, Missing, quoted
 from gobbler.fs.hash import hash_file
+from gobbler.fs.space import capacity
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Manifest
@@ -101,6 +102,7 @@ def upload(
             ignore_dot=options.ignore_dot,
             follow=options.follower(connection),
             longest=_longest(connection, key),
+            capacity=_capacity(connection),
             concurrent=options.concurrent,
             progress=progress or NoProgress(),
             checksums=checksums if connection.can_read else None,
@@ -204,6 +206,7 @@ def start_upload(
         ignore_dot=options.ignore_dot,
         follow=options.follower(connection),
         longest=_longest(connection, key),
+        capacity=_capacity(connection),
         concurrent=options.concurrent,
         progress=progress or NoProgress(),
     )
@@ -275,11 +278,21 @@ def _registry_paths(connection: Connection) -> tuple[str, str]:
 
 def _longest(connection: Connection, key: VersionKey) -> int:
     """The length in bytes of the longest path that the new version may have."""
-    try:
-        registry = _service_path(connection, "registry")
-    except GobblerError:
-        registry = None  # the service itself refuses what is too long
+    registry = _registry(connection)
     return LONGEST_PATH if registry is None else longest_published(registry, key.path)
+
+
+def _capacity(connection: Connection) -> int | None:
+    """Bytes of the filesystem of the registry, if it is on this host."""
+    registry = _registry(connection)
+    return None if registry is None else capacity(registry)
+
+
+def _registry(connection: Connection) -> str | None:
+    try:
+        return _service_path(connection, "registry")
+    except GobblerError:
+        return None  # the service itself refuses what does not fit there
 
 
 def _scan(connection: Connection, key: VersionKey, top: str, options: UploadOptions) -> Scan:
@@ -301,7 +314,7 @@ def _scan(connection: Connection, key: VersionKey, top: str, options: UploadOpti
         follow=follow,
         longest=_longest(connection, key),
     )
-    check_scan(scan)
+    check_scan(scan, capacity=_capacity(connection))
     tell_what_is_taken(top, Taken.of_scan(scan))
     if not in_place:
         for path in scan.files:
@@ -317,7 +330,7 @@ def _service_path(connection: Connection, what: str) -> str | None:
     The path may differ from that on this machine, and links use the path of the service.
     """
     if connection.url:
-        return str(getattr(connection.info(), what))
+        return str(getattr(connection.reported(), what))
     return connection.resolved.get(what)
 
 

@@ -111,8 +111,20 @@ def _moments(directory: str, poll: float | None, stop: threading.Event) -> Itera
             logger.warning("%s: listing it every second, as inotify fails: %s", directory, error)
         if stop.is_set():
             return
-    while not stop.wait(LIST_EVERY if poll is None else poll):
+    while _pause(stop, LIST_EVERY if poll is None else poll):
         yield
+
+
+def _pause(stop: threading.Event, seconds: float) -> bool:
+    """Wait; ``False`` once it is stopped.
+
+    In pieces: a signal that arrives right before the main thread waits does not end that wait.
+    """
+    deadline = time.monotonic() + seconds
+    while (left := deadline - time.monotonic()) > 0:
+        if stop.wait(min(left, _STOP_AFTER)):
+            return False
+    return not stop.is_set()
 
 
 def _inotify(directory: str, stop: threading.Event) -> Iterator[None]:

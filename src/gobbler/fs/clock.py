@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 
+from gobbler.errors import Code, os_error_code
 from gobbler.fs.atomic_write import remove_quietly
 from gobbler.fs.os_errors import with_path
 
@@ -51,6 +52,16 @@ class FilesystemClock:
 
     def _mtime_of_new_file(self) -> float:
         path = os.path.join(self._directory, f"{CLOCK}{secrets.token_hex(8)}")
+        try:
+            return self._mtime_of(path)
+        except OSError as error:
+            if os_error_code(error) is not Code.DISK_FULL:
+                raise
+        os.utime(self._directory)
+        return os.stat(self._directory).st_mtime
+
+    @staticmethod
+    def _mtime_of(path: str) -> float:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with with_path(path):

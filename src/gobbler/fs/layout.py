@@ -4,7 +4,7 @@
 
     staging/             1733  all users add files, can't list those of others, and remove only
                                their own
-        ..requests/      0700  a file for each request that was begun
+        ..requests/      0700  a file for each request that was begun, and a reserve of space
         ..spool/         0755
             tmp/, new/   1733  all users add requests, and can't list those of others
             cur/         0711  all users read the states of jobs whose names they know
@@ -29,6 +29,8 @@ from gobbler.model.jobs import CUR, JOBS, NEW, SPOOL, TMP
 from gobbler.model.names import INCOMING, LOGS
 
 REQUESTS = "..requests"
+
+STAGING_RESERVE = "reserve"
 
 STAGING_MODE = 0o1733
 """The service also works with 1777; then every user can list the names of others' requests."""
@@ -55,6 +57,11 @@ def staging_directories(staging: str) -> tuple[OwnDirectory, ...]:
         OwnDirectory(f"{spool}/{CUR}", PASSAGE_MODE),
         OwnDirectory(f"{spool}/{JOBS}", PRIVATE_DIRECTORY_MODE),
     )
+
+
+def staging_reserve(staging: str) -> str:
+    """The directory of the reserve in ``staging`` (:mod:`gobbler.fs.reserve`)."""
+    return f"{staging}/{REQUESTS}/{STAGING_RESERVE}"
 
 
 def registry_directories(registry: str) -> tuple[OwnDirectory, ...]:

@@ -6,6 +6,7 @@ import errno
 import os
 
 from gobbler.errors import Code, Fault, quoted
+from gobbler.fs.sparse import may_have_holes
 
 
 def free_space(path: str) -> int | None:
@@ -21,6 +22,23 @@ def free_space(path: str) -> int | None:
         return None  # a filesystem that does not say
     blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
     return blocks * found.f_frsize
+
+
+def capacity(path: str | int) -> int | None:
+    """Bytes of the filesystem of ``path``, or of an open file, in all; ``None`` if unknown."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return None
+    return found.f_blocks * found.f_frsize or None
+
+
+def has_impossible_holes(descriptor: int, status: os.stat_result) -> bool:
+    """Whether an open file has holes, and more bytes than its whole filesystem."""
+    if not may_have_holes(status):
+        return False
+    total = capacity(descriptor)
+    return total is not None and status.st_size > total
 
 
 def fits(path: str, needed: int) -> bool:

@@ -8,6 +8,7 @@
         cur/    {job}           the request file, claimed
                 {job}.state     its state and progress
                 {job}.answer    its answer
+                ..workers       the heartbeat of all workers
         jobs/   the service's own
 
 ``{job}`` is ``{uid of the requester}-{name of the request file}``, so jobs of different users
@@ -21,6 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from gobbler.errors import Code, Missing, quoted
@@ -31,6 +33,15 @@ TMP, NEW, CUR, JOBS = "tmp", "new", "cur", "jobs"
 
 STATE_SUFFIX = ".state"
 ANSWER_SUFFIX = ".answer"
+
+WORKERS = "..workers"
+"""The heartbeat of all workers, in ``cur``; see :mod:`gobbler.fs.heartbeat`."""
+
+NO_WORKER = (
+    "no worker takes jobs from this spool now: start `gobbler worker`, or `gobbler serve` without "
+    "`--jobs 0`, or ask the administrator of the service"
+)
+"""What a job waits for where nobody works."""
 
 MAX_JOB_NAME_BYTES = 200
 """Longest name of a request file in the spool; the files of its job have longer ones."""
@@ -88,6 +99,12 @@ class JobState(Struct, frozen=True):
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self.state in FINAL
+
+
+def without_worker(state: JobState) -> JobState:
+    """The state of a job that does not go on, since there is no worker."""
+    progress = msgspec.structs.replace(state.progress, waits_for=NO_WORKER)
+    return msgspec.structs.replace(state, progress=progress)
 
 
 def job_name(uid: int, name: str) -> str:

@@ -215,6 +215,25 @@ def check_request_name(name: str) -> None:
         )
 
 
+RELIEVING = frozenset(
+    {
+        "approve_probation",
+        "cancel_job",
+        "delete_asset",
+        "delete_project",
+        "delete_version",
+        "refresh_latest",
+        "refresh_usage",
+        "reject_probation",
+        "set_permissions",
+    }
+)
+"""The actions that also work on a full disk, with the space of the reserves.
+
+They free space, or need next to none.
+"""
+
+
 def action_of(name: str) -> str | None:
     """The action in the name of a request file; ``None`` if there is none."""
     if not name.startswith(REQUEST_PREFIX):
@@ -277,8 +296,8 @@ def subject_of(data: bytes) -> Subject:
         found = msgspec.json.decode(data, type=_Subject)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Subject()
-    values = (getattr(found, name) for name in Subject._fields)
-    return Subject(*(shortened(value) if isinstance(value, str) else "" for value in values))
+    values = (found.project, found.asset, found.version, found.spoof, found.job)
+    return Subject(*[shortened(value) if isinstance(value, str) else "" for value in values])
 
 
 class _Subject(Struct):

@@ -12,11 +12,13 @@ from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.open import DIRECTORY, closing, exists, open_directory
 from gobbler.fs.os_errors import fault_at, raising_fault, with_path
 from gobbler.fs.record_file import read_file, read_record
+from gobbler.fs.reserve import Reserve
 from gobbler.model.names import (
     LATEST,
     LINKS,
     MANIFEST,
     PERMISSIONS,
+    RESERVE,
     SUMMARY,
     USAGE,
     AssetKey,
@@ -52,6 +54,7 @@ class Registry:
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.reserve = Reserve(self.path(RESERVE))
 
     def path(self, relative: str) -> str:
         """The absolute path of ``relative``, a path made by :mod:`gobbler.model.names`."""

@@ -50,6 +50,14 @@ def still_holds(last: LastValidation | None, found: str) -> bool:
     return last is not None and last.fingerprint == found
 
 
+def may_still_hold(last: LastValidation, found: str) -> bool:
+    """Whether ``last`` may be about the version that now has the fingerprint ``found``.
+
+    A summary that could not be read, then or now, does not make it another version.
+    """
+    return still_holds(last, found) or "" in (last.fingerprint, found)
+
+
 def due(
     versions: Iterable[VersionKey],
     last: Mapping[VersionKey, LastValidation],

@@ -24,6 +24,7 @@ from gobbler.fs.layout import staging_directories
 from gobbler.fs.open import closing, open_directory
 from gobbler.fs.record_file import read_file
 from gobbler.fs.removal import is_older, remove, remove_tree_quietly
+from gobbler.fs.reserve import with_reserve
 from gobbler.index import Index
 from gobbler.index.database import UnusableIndex
 from gobbler.index.index import IndexUpdater
@@ -32,7 +33,6 @@ from gobbler.model.names import INCOMING, LOGS, VersionKey
 from gobbler.model.records import decode, parse_time
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
-from gobbler.registry.reserve import fill_reserve
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
 from gobbler.service.staging_cleanup import (
@@ -202,7 +202,9 @@ def _remove(settings: Settings, registry: Registry, key: VersionKey, limit: floa
         if not _is_expired(registry, key, limit):
             raise Missing(f"{quoted(key.path)} is not on probation any more")
 
-    remove_from_probation(registry, settings.durability, key, check)
+    with_reserve(
+        [registry.reserve], lambda: remove_from_probation(registry, settings.durability, key, check)
+    )
 
 
 def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> None:
@@ -210,8 +212,10 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
     limit = time.time() - WRITE_TIMEOUT
     try:
         completed, removed = recover(Registry(settings.registry), settings.durability)
-        fill_reserve(Registry(settings.registry))
-        ReplayGuard(settings.replay_guard).forget_old()
+        Registry(settings.registry).reserve.fill()
+        replay_guard = ReplayGuard(settings.replay_guard)
+        replay_guard.forget_old()
+        replay_guard.prepare()
         _remove_probes(settings, limit)
         Spool(settings.staging, settings.durability).recover(limit)
     except (GobblerError, OSError) as error:

@@ -11,10 +11,12 @@ from contextlib import suppress
 
 import msgspec
 
+from gobbler.actions import remarks
 from gobbler.actions.context import Requester
 from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
+from gobbler.fs.reserve import is_full, with_reserve
 from gobbler.model.jobs import (
     CANCELLED,
     JobProgress,
@@ -24,9 +26,10 @@ from gobbler.model.jobs import (
     progress_after,
 )
 from gobbler.model.records import format_time
+from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
-from gobbler.registry.workspace import WorkspaceInUse
+from gobbler.registry.workspace import WorkspaceInUse, is_retried
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
@@ -160,19 +163,34 @@ class JobRunner:
             self._spool.answers.complete(record.state())
             self._end(record, monitor, attempt)
             return
-        monitor.attempt.begin(lambda: self._spool.records.has_begun(record.job, attempt))
+        reserves = self._service.reserves_for(action_of(record.name))
+        with_reserve(
+            reserves,
+            lambda: monitor.attempt.begin(
+                lambda: self._spool.records.has_begun(record.job, attempt)
+            ),
+        )
         if not self._spool.records.is_cancelled(record.job):
-            self._spool.answers.write_state(monitor.state)
+            self._show(monitor.state)
         answer = monitor.attempt.earlier_answer()
         if answer is None:
             outcome = self._outcome(record, attempt, monitor)
-            if outcome.error is not None and _is_temporary(outcome.error):
+            if outcome.error is not None and is_retried(outcome.error):
                 self._give_back(record, attempt, outcome.error)
                 return
             answer = job_answer(outcome.body, outcome.status)
-            monitor.attempt.answer(answer)
+            found = answer
+            with_reserve(reserves, lambda: monitor.attempt.answer(found))
             self._requests.log_job(record.name, record.user, outcome, started, record.data)
         self._deliver(record, monitor, attempt, answer)
+
+    def _show(self, state: JobState) -> None:
+        """Let users read that the job runs, if there is room for that."""
+        try:
+            self._spool.answers.write_state(state)
+        except (OSError, GobblerError) as error:
+            if not is_full(error):
+                raise
 
     def _give_back(self, record: JobRecord, attempt: int, error: Exception) -> None:
         logger.warning("could not begin or answer job %s; retrying: %s", quoted(record.job), error)
@@ -199,7 +217,7 @@ class JobRunner:
         except WorkspaceInUse as error:
             return failed(error)
         if earlier is not None:
-            return Outcome({"status": "SUCCESS", **earlier})
+            return Outcome({"status": "SUCCESS", **earlier, **remarks(record.name, record.data)})
         if attempt > MAX_ATTEMPTS:
             return failed(
                 Fault(
@@ -230,7 +248,10 @@ class JobRunner:
             progress=monitor.progress(),
             answer=answer,
         )
-        self._spool.answers.write_answer(state)
+        with_reserve(
+            self._service.reserves_for(action_of(record.name)),
+            lambda: self._spool.answers.write_answer(state),
+        )
         self._end(record, monitor, attempt)
 
     def _end(self, record: JobRecord, monitor: JobMonitor, attempt: int) -> None:
@@ -242,8 +263,3 @@ class JobRunner:
 
 def _cancelled() -> Cancelled:
     return Cancelled(CANCELLED, hint="Nothing was changed.")
-
-
-def _is_temporary(error: GobblerError) -> bool:
-    """Whether the job goes back, and is tried again, since others use what it needs."""
-    return isinstance(error, WorkspaceInUse) or error.code == Code.LOCK_TIMEOUT

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Fault, GobblerError, quoted, shortened
-from gobbler.fs.os_errors import fault_from
+from gobbler.fs.os_errors import fault_from, is_of_the_disk
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, subject_of
 from gobbler.service.log_format import fields
@@ -62,7 +62,8 @@ class RequestHandler:
         except GobblerError as error:
             return failed(error)
         except OSError as error:
-            logger.exception("%s failed", quoted(name))
+            if not is_of_the_disk(error):
+                logger.exception("%s failed", quoted(name))
             return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
         except Exception:
             logger.exception("%s failed", quoted(name))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from gobbler.actions.context import ServiceContext
 from gobbler.errors import GobblerError, quoted
 from gobbler.fs.lease import Lease
+from gobbler.model.jobs import split_job
 from gobbler.model.requests import action_of
 from gobbler.rules.fairness import UserTurns, Waiting
 from gobbler.service.job_runner import JobRunner
@@ -275,6 +276,10 @@ class Scheduler:
         return True
 
     def _begin(self, waiting: Waiting) -> Begun | None:
+        _, name = split_job(waiting.job)
+        return self._spool.drawing_on_reserve(name, lambda: self._begin_once(waiting))
+
+    def _begin_once(self, waiting: Waiting) -> Begun | None:
         """Acquire the lease of a job, once, and begin it."""
         job, pending = waiting.job, self._backlog.pending(waiting.job)
         if (name := self._backlog.file_of(job)) is not None:

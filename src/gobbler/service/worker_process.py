@@ -20,6 +20,8 @@ from multiprocessing.process import BaseProcess
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
+from gobbler.fs.heartbeat import Heartbeat
+from gobbler.model.jobs import CUR, SPOOL, WORKERS
 from gobbler.service.cleanup import (
     keep_index,
     recover_after_crash,
@@ -106,10 +108,13 @@ def _run(
     def stop(number: signal.Signals) -> None:
         nonlocal idle
         logger.info("%s: taking no more jobs", number.name)
+        heartbeat.stop()
         idle = scheduler.stop(settings.grace)
         ended.set()
 
+    heartbeat = Heartbeat(f"{settings.staging}/{SPOOL}/{CUR}/{WORKERS}")
     signals = StopSignals(ignores_hangup=ignores_hangup())
+    heartbeat.start()
     signals.on_first(stop)
     try:
         ready()  # only now: a reader of the log may send a signal

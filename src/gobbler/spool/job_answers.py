@@ -12,6 +12,7 @@ from gobbler.errors import Fault, GobblerError, Missing
 from gobbler.fs.atomic_write import replace
 from gobbler.fs.clock import now, time_at
 from gobbler.fs.flush import Durability, flush_directory
+from gobbler.fs.heartbeat import HeartbeatReader
 from gobbler.fs.open import (
     account_name,
     closing,
@@ -28,12 +29,14 @@ from gobbler.model.jobs import (
     NEW,
     SPOOL,
     STATE_SUFFIX,
+    WORKERS,
     JobState,
     final_state,
     job_answer,
     no_such_job,
     read_answer,
     split_job,
+    without_worker,
 )
 from gobbler.model.records import decode, format_time
 from gobbler.model.requests import MAX_REQUEST_BYTES, action_of, subject_of
@@ -48,6 +51,7 @@ class JobAnswers:
         self._new = f"{staging}/{SPOOL}/{NEW}"
         self._cur = f"{staging}/{SPOOL}/{CUR}"
         self._jobs = f"{staging}/{SPOOL}/{JOBS}"
+        self._workers = HeartbeatReader(f"{self._cur}/{WORKERS}")
 
     def write_state(self, state: JobState) -> None:
         """Let users read the state of a job; not flushed to disk."""
@@ -119,8 +123,15 @@ class JobAnswers:
     def state(self, job: str, *, with_answer: bool = True) -> JobState:
         """The state of a job, with its answer if it has ended and ``with_answer``.
 
-        Raises :class:`~gobbler.errors.Missing` if there is no such job.
+        It tells if there is no worker that could go on with the job. Raises
+        :class:`~gobbler.errors.Missing` if there is no such job.
         """
+        state = self._present_state(job)
+        if not state.is_final:
+            return without_worker(state) if self._workers.is_silent() else state
+        return msgspec.structs.replace(state, answer=self._answer(job)) if with_answer else state
+
+    def _present_state(self, job: str) -> JobState:
         uid, name = split_job(job)
         try:
             state = self._state(job)
@@ -135,9 +146,7 @@ class JobAnswers:
         if not state.is_final and self.has(job):
             # A process that was taken for dead may write a state after its successor's answer.
             state = msgspec.structs.replace(state, state=final_state(self._answer(job)))
-        if not (with_answer and state.is_final):
-            return state
-        return msgspec.structs.replace(state, answer=self._answer(job))
+        return state
 
     def _state(self, job: str) -> JobState:
         path = self._path(job, STATE_SUFFIX)

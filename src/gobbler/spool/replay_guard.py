@@ -7,7 +7,9 @@ restarts. A corrected request is another state of the file, hence a new request.
 Where the filesystem has hard links, these marks are names of one common file: an inode for each
 takes longer to make, and ext4 without a journal does not reuse a freed inode for minutes. Marks of
 files that were written in one second share a *drawer*, a directory, so that all marks of a file are
-found at once, though its change time is not known.
+found at once, though its change time is not known. The drawers are made beforehand: on a full disk
+there is room for a name, but not for a directory. Where there is not even that, a mark takes a file
+of the reserve.
 
 **When the directory is removed** while the service runs, its marks are lost. It is made anew with a
 file ``made``; a request file that changed before ``made`` may have begun, and is refused, like one
@@ -19,6 +21,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import secrets
 import threading
 import time
@@ -26,7 +29,9 @@ from contextlib import suppress
 
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE
+from gobbler.fs.layout import STAGING_RESERVE
 from gobbler.fs.open import DIRECTORY, closing
+from gobbler.fs.reserve import Reserve, is_full
 
 FORGET_AFTER = 600.0
 """Seconds after which a mark is removed: long after its request has expired."""
@@ -37,8 +42,10 @@ MARK = "mark"
 MADE = "made"
 """The file whose time shows since when no mark is missing."""
 
-DRAWERS = 1024
-"""Number of drawers; more than the seconds until marks are forgotten."""
+DRAWERS = 256
+"""Number of drawers: each has the marks of a few of the seconds until they are forgotten."""
+
+_DRAWER = re.compile(r"[0-9a-f]{3}")
 
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 """Errors of filesystems without hard links."""
@@ -78,6 +85,7 @@ class ReplayGuard:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        self.reserve = Reserve(f"{directory}/{STAGING_RESERVE}")
         self._opened: _Opened | None = None
         self._lock = threading.Lock()
 
@@ -88,7 +96,7 @@ class ReplayGuard:
         """
         mark = f"{_drawer(status)}/{_file(status)}{status.st_ctime_ns:x}{_written(status)}"
         try:
-            opened = self._make(mark)
+            opened = self._make_somehow(mark)
         except FileExistsError:
             raise Refused(
                 f"path is already being processed: {quoted(name)}",
@@ -104,6 +112,15 @@ class ReplayGuard:
                 hint="Write a new request file and send it at once.",
             )
 
+    def _make_somehow(self, mark: str) -> _Opened:
+        """Create ``mark``; on a full disk, in the place of files of the reserve."""
+        while True:
+            try:
+                return self._make(mark)
+            except OSError as error:
+                if not is_full(error) or not self.reserve.free(1):
+                    raise
+
     def _make(self, mark: str) -> _Opened:
         """Create ``mark``, and say in which directory; ``FileExistsError`` if it exists."""
         while True:
@@ -116,7 +133,7 @@ class ReplayGuard:
                 self._complete(opened, mark)
             except OSError as error:
                 if error.errno in _NO_LINKS:
-                    if self._create(opened, mark, _NEW):
+                    if self._create(opened, mark):
                         return opened
                 elif error.errno != errno.EMLINK:
                     raise
@@ -124,10 +141,10 @@ class ReplayGuard:
                     with suppress(FileNotFoundError):  # another service starts a new one, too
                         os.unlink(MARK, dir_fd=at)
 
-    def _create(self, opened: _Opened, mark: str, flags: int) -> bool:
+    def _create(self, opened: _Opened, mark: str) -> bool:
         """Create ``mark`` as a file of its own; ``False`` if something was missing for that."""
         try:
-            os.close(os.open(mark, flags, PRIVATE_FILE_MODE, dir_fd=opened.descriptor))
+            os.close(os.open(mark, _NEW, PRIVATE_FILE_MODE, dir_fd=opened.descriptor))
         except FileNotFoundError:
             self._complete(opened, mark)
             return False
@@ -182,9 +199,8 @@ class ReplayGuard:
 
     def note(self, status: os.stat_result) -> None:
         """Record that a request file was claimed from the inbox. Safe to repeat."""
-        mark = f"{_drawer(status)}/{_file(status)}taken{_written(status)}"
-        while not self._create(self._open(), mark, _NEW & ~os.O_EXCL):
-            continue
+        with suppress(FileExistsError):
+            self._make_somehow(f"{_drawer(status)}/{_file(status)}taken{_written(status)}")
 
     def knows(self, status: os.stat_result) -> bool:
         """Whether the request in a file has begun, or may have, and the file is unchanged.
@@ -208,12 +224,24 @@ class ReplayGuard:
         top = self._open().descriptor
         _forget(top, limit, keep=(MARK,))
         for name in os.listdir(top):
-            # It is full of younger ones, is removed by another service, or is no drawer.
+            # It is removed by another service, or is no drawer.
             with suppress(FileNotFoundError, NotADirectoryError):
-                with closing(os.open(name, DIRECTORY, dir_fd=top)) as drawer:
-                    _forget(drawer, limit)
-                with suppress(OSError):
-                    os.rmdir(name, dir_fd=top)
+                if _DRAWER.fullmatch(name):
+                    with closing(os.open(name, DIRECTORY, dir_fd=top)) as drawer:
+                        _forget(drawer, limit)
+
+    def prepare(self) -> None:
+        """Make what is missing of the drawers and the reserve. Without space, it stays as it is."""
+        try:
+            top = self._open().descriptor
+            there = set(os.listdir(top))
+            for number in range(DRAWERS):
+                if _drawer_of(number) not in there:
+                    with suppress(FileExistsError):
+                        os.mkdir(_drawer_of(number), PRIVATE_DIRECTORY_MODE, dir_fd=top)
+        except OSError as error:
+            logger.debug("the drawers of %s are not complete: %s", self.directory, error)
+        self.reserve.fill()
 
     def keep_young(self) -> None:
         """Keep the directory from looking old to those who remove what is old."""
@@ -245,7 +273,11 @@ def _time(entry: os.DirEntry[str]) -> float:
 
 
 def _drawer(status: os.stat_result) -> str:
-    return f"{status.st_mtime_ns // 1_000_000_000 % DRAWERS:03x}"
+    return _drawer_of(status.st_mtime_ns // 1_000_000_000)
+
+
+def _drawer_of(second: int) -> str:
+    return f"{second % DRAWERS:03x}"
 
 
 def _file(status: os.stat_result) -> str:

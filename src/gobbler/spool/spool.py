@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from gobbler.errors import Code, Forbidden, GobblerError, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE, remove_quietly
 from gobbler.fs.clock import CLOCK
 from gobbler.fs.flush import Durability
-from gobbler.fs.layout import REQUESTS, check_own, make_directory, staging_directories
+from gobbler.fs.layout import (
+    REQUESTS,
+    check_own,
+    make_directory,
+    staging_directories,
+    staging_reserve,
+)
 from gobbler.fs.lease import Lease, acquire, is_locked, take_over
 from gobbler.fs.open import exists
+from gobbler.fs.reserve import Reserve, with_reserve
 from gobbler.model.jobs import (
     ANSWER_SUFFIX,
     CUR,
@@ -29,7 +38,7 @@ from gobbler.model.jobs import (
     is_valid_request_file,
     split_job,
 )
-from gobbler.model.requests import check_request_name
+from gobbler.model.requests import RELIEVING, action_of, check_request_name
 from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.job_store import (
     CANCEL_SUFFIX,
@@ -43,6 +52,8 @@ from gobbler.spool.job_store import (
     next_attempt,
 )
 
+T = TypeVar("T")
+
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +61,7 @@ class Spool:
     """The spool below ``staging``, as the service's account sees it."""
 
     def __init__(self, staging: str, durability: Durability) -> None:
+        self._reserve = Reserve(staging_reserve(staging))
         self.tmp = f"{staging}/{SPOOL}/{TMP}"
         self.new = f"{staging}/{SPOOL}/{NEW}"
         self.cur = f"{staging}/{SPOOL}/{CUR}"
@@ -68,10 +80,17 @@ class Spool:
         """
         check_job_name(record.name)
         try:
-            self._accept(record)
+            self.drawing_on_reserve(record.name, lambda: self._accept(record))
         except FileNotFoundError:  # something has removed the spool
             self.restore()
             self._accept(record)
+
+    def drawing_on_reserve(self, name: str, step: Callable[[], T]) -> T:
+        """Call ``step`` for the request file ``name``, which changes nothing if it fails.
+
+        If the request may relieve a full disk, the step has the space of the reserve.
+        """
+        return with_reserve([self._reserve] if action_of(name) in RELIEVING else [], step)
 
     def restore(self) -> None:
         """Make the directories of the spool anew, where they are missing.

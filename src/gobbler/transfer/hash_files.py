@@ -13,7 +13,8 @@ from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.access import READ, Restricted, check_everybody, enterable
 from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
-from gobbler.fs.os_errors import fault_at
+from gobbler.fs.os_errors import MISTAKES, fault_at
+from gobbler.fs.space import has_impossible_holes
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Manifest
 from gobbler.rules.links import InWhitelist
@@ -49,12 +50,7 @@ class Hashed(NamedTuple):
     failed: bool = False
 
 
-MISTAKES = {
-    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
-    *(errno.EACCES, errno.EPERM),
-    errno.EWOULDBLOCK,  # another process holds a lease on it
-}
-"""Errors about the path itself: its kind, or who may read it."""
+HOLES = "has holes, and more bytes than its filesystem"
 
 
 def run_hash_batch(batch: HashBatch, progress: Progress) -> list[Hashed]:
@@ -86,6 +82,8 @@ def _hash(root: Beneath, inner: str, path: str, progress: BatchProgress, *, publ
                 return Hashed(path, 0, "", f"is {kind_of(status.st_mode)}, not a regular file")
             if public:
                 check_everybody(opened, READ)
+            if public and has_impossible_holes(opened, status):
+                return Hashed(path, 0, "", HOLES)
             size, md5sum = hash_file(opened, progress, status.st_size)
     except Restricted as error:
         return Hashed(path, 0, "", f"can't be taken: {error.strerror}")

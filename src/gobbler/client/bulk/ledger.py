@@ -18,13 +18,13 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from gobbler.client.address import digest
-from gobbler.client.bulk.state_file import StateFile
+from gobbler.client.bulk.state_file import StateFile, readable_rows
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.user_directories import state_directory, temporary_directory
 from gobbler.errors import Code, Fault, quoted
@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS claims (
     action TEXT, task TEXT, holder TEXT NOT NULL, PRIMARY KEY (action, task)
 ) WITHOUT ROWID;
 """
+
+
+_VERIFIED = "SELECT * FROM verified ORDER BY project"
 
 
 class ValidationRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -103,6 +106,20 @@ def _open_state(url: str | None, registry: str) -> StateFile:
         return StateFile(instead, _TABLES, LEDGER_FORMAT)
 
 
+def _known_problems(path: str) -> dict[VersionKey, ValidationRecord]:
+    """The versions with problems in a file that is damaged, or may not be written.
+
+    It is not believed that the others were valid.
+    """
+    found = {}
+    for row in readable_rows(path, f"{_VERIFIED} ASC", f"{_VERIFIED} DESC"):
+        with contextlib.suppress(msgspec.MsgspecError, ValueError):
+            record = _record(row[3:])
+            if record.problems:
+                found[VersionKey(*map(str, row[:3]))] = record
+    return found
+
+
 class Ledger:
     """The ledger of one registry.
 
@@ -116,6 +133,9 @@ class Ledger:
         known = self._file.rows("SELECT 1 FROM about")
         if not known:
             self._file.change("INSERT OR REPLACE INTO about VALUES (?,?)", url or "", registry)
+        path = ledger_path(url, registry)
+        if former := self._file.aside or (path if path != self.path else ""):
+            self._take_over(_known_problems(former))
 
     def __enter__(self) -> Ledger:
         return self
@@ -137,6 +157,12 @@ class Ledger:
             *(key.project, key.asset, key.version),
         )
         return msgspec.convert(rows[0][0], float) if rows else None
+
+    def _take_over(self, problems: Mapping[VersionKey, ValidationRecord]) -> None:
+        known = self.validations()
+        for key, record in problems.items():
+            if key not in known or known[key].finished < record.finished:
+                self.record(key, record)
 
     def record(self, key: VersionKey, record: ValidationRecord) -> None:
         """Record the last validation of a version."""

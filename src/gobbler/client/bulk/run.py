@@ -18,7 +18,7 @@ from gobbler.client.errors import RequestFailed, RequestForbidden, RequestMissin
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.client.registry_walk import SkippedEntry
 from gobbler.client.retry import call_with_retries
-from gobbler.errors import Cancelled, Code, GobblerError, Missing, Unreachable
+from gobbler.errors import Cancelled, Code, Missing, Unreachable
 from gobbler.fs.clock import time_at
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.rules.bulk import Work, seconds_left
@@ -163,9 +163,7 @@ class BulkRequester:
                 ) from None
             raise
         except (Cancelled, KeyboardInterrupt):
-            with contextlib.suppress(GobblerError):
-                if not job.state().is_final:
-                    job.cancel()
+            job.give_up()
             raise
 
     def was_deleted(self, error: RequestFailed, *names: str) -> bool:

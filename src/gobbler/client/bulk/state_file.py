@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
+from gobbler.client.notices import StepFailed, notify_once
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.mounts import reports_all_changes
-
-logger = logging.getLogger(__name__)
 
 BUSY_SECONDS = 60.0
 """Seconds to wait for another process that writes."""
@@ -24,12 +23,13 @@ BUSY_SECONDS = 60.0
 class StateFile:
     """The file at ``path`` with ``tables``, created if it is missing; threads may share it.
 
-    A damaged file is set aside, with a warning in the log. Raises
+    A damaged file is set aside, with a warning; its path is ``aside`` then. Raises
     :class:`~gobbler.errors.Fault` if the file can't be used, or has a later ``version``.
     """
 
     def __init__(self, path: str, tables: str, version: int) -> None:
         self.path = path
+        self.aside = ""
         self._tables = tables
         self._version = version
         self._lock = threading.RLock()
@@ -49,11 +49,12 @@ class StateFile:
             for part in ("", "-wal", "-shm", "-journal"):
                 with contextlib.suppress(FileNotFoundError):
                     os.rename(self.path + part, aside + part)
-            logger.warning(
-                "%s is damaged (%s): set aside as %s; earlier runs are forgotten",
-                self.path,
-                error,
-                aside,
+            self.aside = aside
+            why = " ".join(str(error).split())
+            notify_once(
+                f"{quoted(self.path)} is damaged ({why}): set aside as {quoted(aside)}; earlier "
+                "runs are forgotten, except for the problems that it still tells",
+                StepFailed,
             )
             return self._open()
 
@@ -130,6 +131,27 @@ class StateFile:
                     code=Code.IO_ERROR,
                     hint="Repair or remove the file, or set XDG_STATE_HOME to another directory.",
                 ) from error
+
+
+def readable_rows(path: str, *queries: str) -> list[tuple[object, ...]]:
+    """The rows that can be read of a file that is damaged, or may not be written. Never fails.
+
+    Each of the ``queries`` reads up to the first damage, so they had better differ in their order.
+    """
+    found: dict[tuple[object, ...], None] = {}
+    for mode in ("mode=ro", "immutable=1"):  # the second needs no file beside it
+        for query in queries:
+            with contextlib.suppress(sqlite3.Error):
+                connection = sqlite3.connect(f"file:{urllib.parse.quote(path)}?{mode}", uri=True)
+                # What is damaged may hold bytes that are no text.
+                connection.text_factory = lambda data: data.decode(errors="replace")
+                with contextlib.closing(connection):
+                    connection.execute("PRAGMA writable_schema=ON")  # else a short file is refused
+                    for row in connection.execute(query):
+                        found[row] = None
+        if found:
+            break
+    return list(found)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
@@ -32,7 +32,15 @@ from gobbler.client.registry_walk import SkippedEntry
 from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.clock import time_at
 from gobbler.model.names import VersionKey
-from gobbler.rules.bulk import Budget, Work, due, expected, still_holds, takes_long
+from gobbler.rules.bulk import (
+    Budget,
+    Work,
+    due,
+    expected,
+    may_still_hold,
+    still_holds,
+    takes_long,
+)
 
 SUMMARY_READERS = 8
 """Number of summaries to read at a time."""
@@ -92,8 +100,7 @@ class BulkValidation(BulkRun[ValidationResult]):
     """Validates the versions that are due while you iterate; see ``validate_all``.
 
     It may end while some are ``left``: if the budget is used up (``is_used_up``), or if other
-    processes work on the rest. ``known_wrong`` lists the versions that are not due, and had
-    problems in their last validation.
+    processes work on the rest; see also ``known_wrong``.
     """
 
     action = "validate"
@@ -119,17 +126,20 @@ class BulkValidation(BulkRun[ValidationResult]):
             )
         registry = registry_id(service)
         scope = "/".join(filter(None, (project, asset)))
+        self._names = project, asset
         self._service = service
         self._requester = BulkRequester(service, progress or NoBulkProgress(), retry_seconds)
         self._budget = budget
         self._ends_run = since is None
+        self._planned = time.time()
         targets = Targets(service, project, asset, self._requester.ask)
         versions = targets.versions()
         with Ledger(*registry) as ledger:
             is_new = restart or since is not None
             run = None if is_new else ledger.unfinished_run(self.action, scope)
             known = _in_scope(ledger.validations(), project, asset)
-        _check_mounted(versions, known)
+        if not restart:
+            _check_mounted(versions, known)
         self._fingerprints = _read_fingerprints(
             service, self._requester, known.keys() & set(versions)
         )
@@ -143,11 +153,9 @@ class BulkValidation(BulkRun[ValidationResult]):
             self._before = since.timestamp()
         keys = due(versions, known, self._fingerprints, self._before, time.time())
         self._keys = {key.path: key for key in keys}
-        self.known_wrong = tuple(
-            _result(key, record)
-            for key, record in sorted(self._known.items())
-            if record.problems and key.path not in self._keys
-        )
+        self._versions = frozenset(versions)
+        self._wrong = self._wrong_in(known)
+        self._told: set[str] = set()
         self._sizes = {key: self._known[key].bytes for key in keys if key in self._known}
         self._started_bytes = 0
         super().__init__(
@@ -162,6 +170,47 @@ class BulkValidation(BulkRun[ValidationResult]):
             restart=restart,
             progress=progress,
         )
+
+    @property
+    def known_wrong(self) -> tuple[ValidationResult, ...]:
+        """The versions with problems in their last validation that were not yielded.
+
+        They are not due, or not validated so far; or another process has validated them meanwhile.
+        """
+        with self._lock:
+            wrong = sorted(self._wrong.items())
+        return tuple(_result(key, found) for key, found in wrong if key.path not in self._told)
+
+    def _wrong_in(
+        self, known: Mapping[VersionKey, ValidationRecord]
+    ) -> dict[VersionKey, ValidationRecord]:
+        """The ``known`` problems of versions that are still there."""
+        return {
+            key: record
+            for key, record in known.items()
+            if record.problems
+            and key in self._versions
+            and (
+                record.finished >= self._planned
+                or may_still_hold(record, self._fingerprints.get(key, ""))
+            )
+        }
+
+    def __iter__(self) -> Iterator[ValidationResult]:
+        for result in super().__iter__():
+            self._told.add(result.address)
+            yield result
+
+    def _conclude(self, ledger: Ledger, others: Sequence[str]) -> None:
+        super()._conclude(ledger, others)
+        known = _in_scope(ledger.validations(), *self._names)
+        if self._restart:
+            for key in known.keys() - self._versions:
+                if known[key].finished < self._planned:  # else it is new, and others validate it
+                    ledger.forget(key)
+        found = self._wrong_in(known)
+        with self._lock:
+            self._wrong = found
 
     @property
     def size(self) -> int | None:
@@ -224,18 +273,21 @@ class BulkValidation(BulkRun[ValidationResult]):
 
     def _record(self, ledger: Ledger, task: str, result: ValidationResult | None) -> None:
         key = self._keys[task]
+        with self._lock:
+            self._wrong.pop(key, None)
         if result is None:
             ledger.forget(key)
             return
         finished = result.finished.timestamp()
-        ledger.record(
-            key,
-            ValidationRecord(
-                self._fingerprints[key],
-                *(finished, result.seconds, result.files, result.bytes, result.problems),
-                result.code,
-            ),
+        record = ValidationRecord(
+            self._fingerprints[key],
+            *(finished, result.seconds, result.files, result.bytes, result.problems),
+            result.code,
         )
+        if record.problems:  # Ctrl-C, or a full disk, may come before it is yielded
+            with self._lock:
+                self._wrong[key] = record
+        ledger.record(key, record)
 
 
 def record_validation(
@@ -265,11 +317,16 @@ def last_validations(
         known = _in_scope(ledger.validations(), project, asset)
     found = _read_fingerprints(service, requester, known.keys() & set(versions))
     return {
-        key.path: _result(key, known[key])
-        if key in found and still_holds(known[key], found[key])
-        else None
+        key.path: _result(key, known[key]) if _is_about(known.get(key), found.get(key)) else None
         for key in due(versions, known, found, float("inf"), time.time())
     }
+
+
+def _is_about(last: ValidationRecord | None, found: str | None) -> bool:
+    """Whether ``last`` tells something of the version that now has the fingerprint ``found``."""
+    if last is None or found is None:
+        return False
+    return may_still_hold(last, found) if last.problems else still_holds(last, found)
 
 
 def _read_fingerprints(
@@ -301,5 +358,6 @@ def _check_mounted(
             f"the registry has no version, but {len(known)} were validated before, such as "
             f"{quoted(example)}",
             code=Code.MISCONFIGURED,
-            hint="Is the registry mounted? See where it is expected with: gobbler info",
+            hint="Is the registry mounted? See where it is expected with: gobbler info. If all "
+            "of them were deleted, --restart forgets them.",
         )

@@ -1,0 +1,109 @@
+"""Reserves: a little space and a few inodes of a filesystem, kept for what relieves a full one.
+
+::
+
+    registry/..reserve/{number}             a file of one block
+    staging/..requests/reserve/{number}
+
+A removal writes a few small files before it frees anything: its lease, its intent, the new usage.
+Where the disk is full, it frees a reserve first. The reserve is filled again when there is space.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from gobbler.errors import Code, GobblerError, os_error_code
+from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly, write_new
+
+T = TypeVar("T")
+
+RESERVE_FILES = 32
+"""Number of files: more than a removal makes, and than the directories that it grows."""
+
+BLOCK_BYTES = 4096
+
+logger = logging.getLogger(__name__)
+
+_turn = threading.Lock()
+"""Held by who draws on a reserve, so that two requests do not need the same one at a time."""
+
+
+class Reserve:
+    """The reserve in ``directory``, which only the service's account may change."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+
+    def fill(self) -> None:
+        """Make what is missing. Never fails: without space, it stays as it is."""
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(self.directory, DIRECTORY_MODE)
+            there = set(os.listdir(self.directory))
+            for number in range(RESERVE_FILES):
+                if str(number) not in there:
+                    _make(f"{self.directory}/{number}")
+        except (GobblerError, OSError) as error:
+            logger.debug("the reserve %s is not full: %s", self.directory, error)
+
+    def free(self, count: int = RESERVE_FILES) -> bool:
+        """Free up to ``count`` files; whether there was one."""
+        try:
+            names = os.listdir(self.directory)[:count]
+        except OSError:
+            return False
+        for name in names:
+            remove_quietly(f"{self.directory}/{name}")
+        return bool(names)
+
+
+def _make(path: str) -> None:
+    try:
+        # Some filesystems store zeros in no space at all.
+        write_new(path, os.urandom(BLOCK_BYTES))
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)  # until then, the space may only be promised
+        finally:
+            os.close(descriptor)
+    except FileExistsError:
+        return  # another process fills it, too
+    except BaseException:
+        remove_quietly(path)
+        raise
+
+
+def with_reserve(reserves: Sequence[Reserve], relieve: Callable[[], T]) -> T:
+    """Call ``relieve``, which changes nothing if it fails; on a full disk, once again.
+
+    The second time, it has the space of the ``reserves``.
+    """
+    try:
+        return relieve()
+    except (GobblerError, OSError) as error:
+        if not is_full(error):
+            raise
+        first = error
+    with _turn:
+        freed = [reserve.free() for reserve in reserves]
+        if not any(freed):
+            raise first
+        logger.warning("the disk is full: using the space of the reserve")
+        try:
+            return relieve()
+        finally:
+            for reserve in reserves:
+                reserve.fill()
+
+
+def is_full(error: Exception) -> bool:
+    """Whether ``error`` says that a filesystem, or the quota on it, is full."""
+    if isinstance(error, GobblerError):
+        return error.code is Code.DISK_FULL
+    return isinstance(error, OSError) and os_error_code(error) is Code.DISK_FULL
