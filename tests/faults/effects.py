@@ -13,6 +13,7 @@ import fcntl
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,27 +96,29 @@ class _Counter:
         self._base = base
         self._behaviour = behaviour
         self._number = self._change = 0
-        self._is_interrupted = False
+        self._counting = threading.Lock()
+        self._interrupted = threading.local()
 
     def before(self, function: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if self._is_interrupted or not self._counts(arguments[0]):
+        if hasattr(self._interrupted, "by") or not self._counts(arguments[0]):
             return
         changes = function in CHANGING
         if function == "open":
             changes = bool(arguments[1] & os.O_CREAT)
-        self._number += 1
-        self._change += changes
+        with self._counting:  # a large file is read and written by two threads
+            self._number += 1
+            self._change += changes
+            number, change = self._number, self._change if changes else 0
         place = made = _place(arguments[0], options)
         if function in ("rename", "link", "symlink"):
             directory = options.get("dst_dir_fd") or options.get("dir_fd")
             made = _place(arguments[1], {"dir_fd": directory})
-        change = self._change if changes else 0
-        effect = Effect(self._number, change, function, arguments, place, made)
-        self._is_interrupted = True
+        effect = Effect(number, change, function, arguments, place, made)
+        self._interrupted.by = effect
         try:
             self._behaviour(effect)
         finally:
-            self._is_interrupted = False
+            del self._interrupted.by
 
     def _counts(self, subject: object) -> bool:
         if isinstance(subject, int):

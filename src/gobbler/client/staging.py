@@ -22,10 +22,11 @@ from gobbler.client.staging_directory import (
     StagingDirectory,
 )
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.atomic_write import DIRECTORY_MODE, umask_leaves
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.hash import CHUNK
 from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
+from gobbler.fs.umask import umask_leaves
 from gobbler.model.progress import NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import LONGEST_PATH, longest_path, scan_source

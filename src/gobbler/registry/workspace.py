@@ -36,7 +36,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from gobbler.errors import Code, Fault
+from gobbler.errors import Code, Fault, GobblerError
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
@@ -86,6 +86,12 @@ class WorkspaceInUse(Fault):
         )
 
 
+def is_retried(error: Exception) -> bool:
+    """Whether a job that ends with ``error`` begins again: others use what it needs."""
+    codes = (Code.WORKSPACE_IN_USE, Code.LOCK_TIMEOUT)
+    return isinstance(error, GobblerError) and error.code in codes
+
+
 class Workspace:
     """A workspace that this process holds; made by :func:`new_workspace`.
 
@@ -126,6 +132,10 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
     workspace = _resume(incoming, name, keep=resume) if name else _make(incoming)
     try:
         yield workspace
+    except GobblerError as error:
+        # What has been copied is not copied again.
+        workspace.keep = workspace.keep or (workspace.is_resumable and is_retried(error))
+        raise
     finally:
         _end(workspace)
 

@@ -29,7 +29,7 @@ from gobbler.model.records import format_time
 from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
-from gobbler.registry.workspace import WorkspaceInUse
+from gobbler.registry.workspace import WorkspaceInUse, is_retried
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
@@ -175,7 +175,7 @@ class JobRunner:
         answer = monitor.attempt.earlier_answer()
         if answer is None:
             outcome = self._outcome(record, attempt, monitor)
-            if outcome.error is not None and _is_temporary(outcome.error):
+            if outcome.error is not None and is_retried(outcome.error):
                 self._give_back(record, attempt, outcome.error)
                 return
             answer = job_answer(outcome.body, outcome.status)
@@ -263,8 +263,3 @@ class JobRunner:
 
 def _cancelled() -> Cancelled:
     return Cancelled(CANCELLED, hint="Nothing was changed.")
-
-
-def _is_temporary(error: GobblerError) -> bool:
-    """Whether the job goes back, and is tried again, since others use what it needs."""
-    return isinstance(error, WorkspaceInUse) or error.code == Code.LOCK_TIMEOUT
