@@ -24,7 +24,14 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[2]
 
-ENCODINGS = ("encodings.ascii", "encodings.idna", "encodings.latin_1")
+LATE = (
+    "click._textwrap",
+    "encodings.ascii",
+    "encodings.idna",
+    "encodings.latin_1",
+    "rich._emoji_codes",
+)
+"""What is imported only when it is needed."""
 
 PATIENCE = 120.0
 """Seconds that a command may take."""
@@ -81,7 +88,7 @@ def forked() -> Forked:
 
 def _load() -> None:
     """Import all that a command may need: its user may not read this installation."""
-    for name in ("gobbler.cli", "gobbler.client", *ENCODINGS):
+    for name in ("gobbler.cli", "gobbler.client", *LATE):
         module = importlib.import_module(name)
         for found in pkgutil.walk_packages(getattr(module, "__path__", []), f"{name}."):
             importlib.import_module(found.name)
