@@ -36,7 +36,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from gobbler.errors import Code, Fault
+from gobbler.errors import Code, Fault, GobblerError
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
@@ -119,13 +119,18 @@ class Workspace:
 def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Iterator[Workspace]:
     """Make a workspace, or with ``name`` a resumable one; the end of the block removes it.
 
-    With ``resume``, a resumable workspace keeps the files of an earlier process. Raises
+    With ``resume``, a resumable workspace keeps the files of an earlier process, or of an attempt
+    that did not get a lock in time. Raises
     :class:`WorkspaceInUse` if another process works in it.
     """
     incoming = f"{registry}/{INCOMING}"
     workspace = _resume(incoming, name, keep=resume) if name else _make(incoming)
     try:
         yield workspace
+    except GobblerError as error:
+        # The job waits until the lock is free, and goes on with what it has.
+        workspace.keep |= workspace.is_resumable and error.code == Code.LOCK_TIMEOUT
+        raise
     finally:
         _end(workspace)
 
