@@ -40,6 +40,9 @@ A wrong command line ends with 2, SIGTERM with 143, a terminal that was closed w
 commands report what they found by their exit code, too, without an error: see their `--help`.
 """
 
+ALSO = {Code.STOPPING: {"503"}, Code.UNHEALTHY: {"503"}}
+"""Statuses that do not come from the class of an error: what is not even begun gets 503."""
+
 SOURCE = Path(gobbler.__file__).parent
 
 
@@ -73,7 +76,7 @@ def _status(kind: type[GobblerError]) -> str:
 def _row(code: Code, kinds: set[type[GobblerError]]) -> list[str]:
     if code is Code.USAGE:
         return [f"`{code}`", code.description, "-", "2"]
-    statuses = sorted({_status(kind) for kind in kinds})
+    statuses = sorted({_status(kind) for kind in kinds} | ALSO.get(code, set()))
     exits = sorted({kind.exit_code for kind in kinds})
     return [f"`{code}`", code.description, ", ".join(statuses), ", ".join(map(str, exits))]
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -51,13 +53,20 @@ def await_that(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def run_until(client: Service, done: Callable[[], bool], *flags: str) -> None:
-    """Run the service until ``done``, and a round of housekeeping is over."""
+def run_until(
+    client: Service,
+    done: Callable[[], bool],
+    *flags: str,
+    then: Callable[[], object] = lambda: None,
+) -> None:
+    """Run the service until ``done``, and a round of housekeeping is over; ``then`` use it."""
     marker = client.registry / "..logs" / "2000-01-01T00:00:00Z_000000"
     marker.write_text('{"type": "delete-project", "project": "marker"}')
     age(marker, 1000)
-    with Process(client.staging, client.registry, flags=flags):
+    with Process(client.staging, client.registry, flags=flags) as process:
         await_that(lambda: done() and not marker.exists())
+        client.url = process.url
+        then()
 
 
 class TestStaging:
@@ -90,28 +99,41 @@ def test_logs_older_than_seven_days_go(stopped: Service) -> None:
     assert {path: path.read_text() for path in logs.iterdir()} == kept
 
 
+class Prepared(NamedTuple):
+    """A registry that no service uses, and an asset in it."""
+
+    registry: Path
+    asset: str
+
+
+@pytest.fixture(scope="module")
+def prepared(own: OwnService, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """An asset with versions final or on probation, each some days old; to be copied."""
+    client = Service("", *new_directories(tmp_path_factory.mktemp("prepared")))
+    with Process(client.staging, client.registry) as process:
+        client.url = process.url
+        asset = f"{client.new_project()}/asset"
+        for version in ("final-10", "beta-10", "beta-3", "beta-1"):
+            tree = {"f": version.encode(), "same": b"same", "l": Symlink("f")}
+            on_probation = version.startswith("beta")
+            client.upload(f"{asset}/{version}", tree, on_probation=on_probation)
+    client.close()
+    for version in ("final-10", "beta-10", "beta-3", "beta-1"):
+        finish = dt.datetime.now(dt.timezone.utc) - dt.timedelta(days=int(version.split("-")[1]))
+        path = client.registry / asset / version / "..summary"
+        summary = {
+            **json.loads(path.read_bytes()),
+            "upload_finish": finish.isoformat("T", "seconds"),
+        }
+        path.write_text(json.dumps(summary))
+    return Prepared(client.registry, asset)
+
+
 class TestProbation:
     @pytest.fixture
-    def asset(self, stopped: Service) -> str:
-        """An asset with versions final or on probation, each some days old."""
-        with Process(stopped.staging, stopped.registry) as process:
-            stopped.url = process.url
-            asset = f"{stopped.new_project()}/asset"
-            for version in ("final-10", "beta-10", "beta-3", "beta-1"):
-                tree = {"f": version.encode(), "same": b"same", "l": Symlink("f")}
-                on_probation = version.startswith("beta")
-                stopped.upload(f"{asset}/{version}", tree, on_probation=on_probation)
-        for version in ("final-10", "beta-10", "beta-3", "beta-1"):
-            finish = dt.datetime.now(dt.timezone.utc) - dt.timedelta(
-                days=int(version.split("-")[1])
-            )
-            path = stopped.registry / asset / version / "..summary"
-            summary = {
-                **json.loads(path.read_bytes()),
-                "upload_finish": finish.isoformat("T", "seconds"),
-            }
-            path.write_text(json.dumps(summary))
-        return asset
+    def asset(self, stopped: Service, prepared: Prepared) -> str:
+        shutil.copytree(prepared.registry, stopped.registry, symlinks=True, dirs_exist_ok=True)
+        return prepared.asset
 
     def versions(self, client: Service, asset: str) -> set[str]:
         names = (path.name for path in (client.registry / asset).iterdir())
@@ -130,20 +152,21 @@ class TestProbation:
     ) -> None:
         project = project_of(asset)
         before = stopped.logs(project)
-        run_until(stopped, lambda: self.versions(stopped, asset) == left, f"--probation={days}")
+        run_until(
+            stopped,
+            lambda: self.versions(stopped, asset) == left,
+            f"--probation={days}",
+            then=lambda: check_valid(stopped, project),
+        )
         assert stopped.logs(project) == before
         assert latest_of(stopped, asset) == "final-10"
         check_usage(stopped, project)
-        with Process(stopped.staging, stopped.registry) as process:
-            stopped.url = process.url
-            check_valid(stopped, project)
 
     @pytest.mark.parametrize("flags", [(), ("--probation=-1",), ("--probation=30",)])
     def test_goes_on_while_it_may(
         self, stopped: Service, asset: str, flags: tuple[str, ...]
     ) -> None:
         run_until(stopped, lambda: True, *flags)
-        time.sleep(0.3)
         assert self.versions(stopped, asset) == {"final-10", "beta-10", "beta-3", "beta-1"}
 
     def test_of_one_whose_summary_is_damaged_holds_up_nobody(

@@ -215,3 +215,18 @@ def test_what_was_kept_as_a_link_out_of_the_registry_survives(own: OwnService) -
     check_that_nothing_is_lost(service, [project_of(asset)], doomed)
     assert service.fetch(f"{asset}/2/l").content == CONTENT
     assert not is_link(service, f"{asset}/2/l")
+
+
+@pytest.mark.beyond
+def test_what_was_kept_as_a_link_and_has_vanished_is_named(own: OwnService) -> None:
+    service = own.service
+    asset = f"{service.new_project()}/asset"
+    target = own.whitelisted / service.unique()
+    target.write_bytes(CONTENT)
+    service.upload(f"{asset}/1", {"kept": Symlink(target)})
+    service.upload(f"{asset}/2", {"l": Symlink(service.registry / asset / "1/kept")})
+    target.unlink()
+    request = {"to_delete": [naming(f"{asset}/1")]}
+    service.refuse("reroute_links", request, "1/kept", "No such file", status=400)
+    target.write_bytes(b"other")
+    service.refuse("reroute_links", request, "1/kept", status=400)

@@ -13,6 +13,7 @@ import fcntl
 import math
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -70,6 +71,11 @@ class Effect:
         return f"call {self.number}: {self.function}({self.place})"
 
 
+def seen(effects: list[Effect]) -> list[Effect]:
+    """Those before which to kill: killing before a flush is killing before the next of these."""
+    return [effect for effect in effects if effect.is_seen]
+
+
 Behaviour = Callable[[Effect], None]
 """What happens right before a call; it may raise, or end the process. Its own calls don't count."""
 
@@ -90,27 +96,29 @@ class _Counter:
         self._base = base
         self._behaviour = behaviour
         self._number = self._change = 0
-        self._is_interrupted = False
+        self._counting = threading.Lock()
+        self._interrupted = threading.local()
 
     def before(self, function: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
-        if self._is_interrupted or not self._counts(arguments[0]):
+        if hasattr(self._interrupted, "by") or not self._counts(arguments[0]):
             return
         changes = function in CHANGING
         if function == "open":
             changes = bool(arguments[1] & os.O_CREAT)
-        self._number += 1
-        self._change += changes
+        with self._counting:  # a large file is read and written by two threads
+            self._number += 1
+            self._change += changes
+            number, change = self._number, self._change if changes else 0
         place = made = _place(arguments[0], options)
         if function in ("rename", "link", "symlink"):
             directory = options.get("dst_dir_fd") or options.get("dir_fd")
             made = _place(arguments[1], {"dir_fd": directory})
-        change = self._change if changes else 0
-        effect = Effect(self._number, change, function, arguments, place, made)
-        self._is_interrupted = True
+        effect = Effect(number, change, function, arguments, place, made)
+        self._interrupted.by = effect
         try:
             self._behaviour(effect)
         finally:
-            self._is_interrupted = False
+            del self._interrupted.by
 
     def _counts(self, subject: object) -> bool:
         if isinstance(subject, int):
@@ -167,9 +175,6 @@ class _Libc:
         return 0
 
 
-_REAL = {name: getattr(os, name) for name in (*CHANGING, *LOOKING) if hasattr(os, name)}
-
-
 @contextmanager
 def replaced(functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
     """Have other ``functions`` of :mod:`os` during the block."""
@@ -185,8 +190,9 @@ def replaced(functions: dict[str, Callable[..., Any]]) -> Iterator[None]:
 def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
     """Have ``behaviour`` called before every effect below ``base`` during the block."""
     counter = _Counter(str(base), behaviour)
+    names = {name for name in (*CHANGING, *LOOKING) if hasattr(os, name)}
     with (
-        replaced({name: counter.wrap(name, real) for name, real in _REAL.items()}),
+        replaced({name: counter.wrap(name, getattr(os, name)) for name in names}),
         mock.patch.object(fcntl, "flock", counter.wrap("flock", fcntl.flock)),
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
         mock.patch.object(flush, "_libc", _Libc(counter)),

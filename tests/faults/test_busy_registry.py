@@ -18,8 +18,8 @@ from gobbler.transfer.dispatch import LIGHT_BYTES
 
 from .checks import tidy, violations
 from .effects import KILLED, Kill
+from .moments import in_a_child
 from .operations import Tree, of_version, plant
-from .test_kills import in_a_child
 from .world import ADMIN, OWNER, World
 
 SMALL, LARGE = b"only in version 0", b"x" * (LIGHT_BYTES + 1)

@@ -22,11 +22,11 @@ from gobbler.registry.workspace import new_workspace_name
 from gobbler.service import job_runner
 
 from .checks import complete, report
-from .effects import Effect, intercepted
+from .effects import Effect, intercepted, seen
+from .moments import changes
 from .operations import Operation
 from .sampling import sampled
 from .spooling import SCENES, Scene, problems, state, work
-from .test_kills import changes
 from .test_spool import a_world
 from .test_spool import changes as spool_changes
 from .world import Observer, World, violations
@@ -108,7 +108,7 @@ def test_whoever_comes_back_changes_nothing(
     wrong: list[str] = []
     answer = operation.run(template.copy_to(worlds / "answer"))
     rehearsal, workspace = template.copy_to(worlds / "rehearsal"), new_workspace_name()
-    for effect in sampled(changes(operation, rehearsal, workspace), operation.name):
+    for effect in sampled(seen(changes(operation, rehearsal, workspace)), operation.name):
         world = template.copy_to(worlds / f"{effect.number}")
         stopped = Stopped(
             world,
@@ -135,8 +135,10 @@ def test_a_worker_that_comes_back_does_not_answer(
     scene: Scene, worlds: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_runner, "RETRY_PAUSE", 0)
+    # Who was silent for so long looks at once whether the job is still its own.
+    monkeypatch.setattr(job_runner, "REPORT_INTERVAL", 0)
     wrong: list[str] = []
-    for effect in sampled(spool_changes(worlds, scene), scene.name):
+    for effect in sampled(seen(spool_changes(worlds, scene)), scene.name):
         world = a_world(worlds, scene, "world")
         stopped = Stopped(world, effect.change, lambda: work(world))  # noqa: B023 - see above
         with others_seem_dead():

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from gobbler.errors import Code, Fault
 from gobbler.fs.flush import Durability
+from gobbler.registry import publish
 from gobbler.registry.recovery import remove_workspace
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import WorkspaceInUse, new_workspace, new_workspace_name
+from gobbler.transfer import copy_state
 
 from .checks import complete, report
-from .effects import KILLED, Kill, Recording
+from .effects import KILLED, Kill, Recording, intercepted, seen
+from .moments import changes, in_a_child
 from .operations import PLAIN, PLAIN_SOURCE, Operation, upload
 from .sampling import sampled
-from .test_kills import changes, in_a_child
 from .world import Observer, World, violations
 
 
@@ -28,7 +33,7 @@ def test_work_that_was_killed_at_any_call_is_resumed(
     rehearsal = template.copy_to(worlds / "rehearsal")
     answer = operation.run(template.copy_to(worlds / "answer"))
     workspace = new_workspace_name()
-    for effect in sampled(changes(operation, rehearsal, workspace), operation.name):
+    for effect in sampled(seen(changes(operation, rehearsal, workspace)), operation.name):
         world = template.copy_to(worlds / f"{effect.number}")
         code = in_a_child(
             world,
@@ -93,6 +98,77 @@ def test_what_was_copied_is_not_copied_again(interrupted: tuple[Operation, World
     operation.run(world, workspace=workspace)
     assert inodes(world.registry / "p/a/9") == copies
     assert world.content("p/a/9") == PLAIN
+    assert not violations(world)
+
+
+def resumed(world: World, operation: Operation, workspace: str) -> set[str]:
+    """Resume the upload; which copies were read for that."""
+    recording = Recording([])
+    with intercepted(world.base, recording):
+        operation.run(world, workspace=workspace)
+    reads = {e.place for e in recording.effects if e.function in ("read", "readv", "pread")}
+    return {path for path in reads if "/tree/" in path and path.endswith(tuple(PLAIN))}
+
+
+def test_what_only_the_service_can_have_written_is_not_read_again(
+    interrupted: tuple[Operation, World, str],
+) -> None:
+    operation, world, workspace = interrupted
+    assert resumed(world, operation, workspace) == set()
+    assert world.content("p/a/9") == PLAIN
+
+
+def test_a_list_of_an_earlier_release_counts(
+    interrupted: tuple[Operation, World, str],
+) -> None:
+    operation, world, workspace = interrupted
+    taken = tree_of(world, workspace).parent / "taken"
+    lines = [json.loads(line)[:5] for line in taken.read_text().splitlines()]
+    taken.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    copies = inodes(tree_of(world, workspace))
+    assert len(resumed(world, operation, workspace)) == len(PLAIN)
+    assert inodes(world.registry / "p/a/9") == copies
+
+
+@pytest.mark.parametrize("content", [PLAIN["x.csv"], b"\0" * len(PLAIN["x.csv"])], ids=repr)
+def test_after_a_boot_a_copy_counts_if_its_content_is_right(
+    interrupted: tuple[Operation, World, str], content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation, world, workspace = interrupted
+    copy = tree_of(world, workspace) / "x.csv"
+    before = copy.stat()
+    copy.write_bytes(content)
+    os.utime(copy, ns=(before.st_atime_ns, before.st_mtime_ns))
+    monkeypatch.setattr(copy_state, "this_boot", lambda: "the next")
+    assert len(resumed(world, operation, workspace)) == len(PLAIN)
+    assert world.content("p/a/9") == PLAIN
+    is_same = (world.registry / "p/a/9/x.csv").stat().st_ino == before.st_ino
+    assert is_same == (content == PLAIN["x.csv"])
+    assert not violations(world)
+
+
+def test_an_upload_that_waited_too_long_for_a_lock_keeps_its_copies(
+    worlds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operation = upload("a plain upload", "p/a/9", PLAIN_SOURCE, PLAIN)
+    world, workspace = World(worlds / "world"), new_workspace_name()
+    operation.prepare(world)
+    found: list[dict[str, int]] = []
+
+    def busy(*_: object) -> NoReturn:
+        found.append(inodes(tree_of(world, workspace)))
+        raise Fault("busy", code=Code.LOCK_TIMEOUT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publish, "changing_asset", busy)
+        with pytest.raises(Fault, match="busy"):
+            operation.run(world, workspace=workspace)
+    world.recover()  # by another service, meanwhile
+    operation.run(world, workspace=workspace)
+    assert [inodes(world.registry / "p/a/9")] == found
+    assert world.content("p/a/9") == PLAIN
+    remove_workspace(Registry(str(world.registry)), Durability.FULL, workspace)
+    assert world.incoming() == []
     assert not violations(world)
 
 

@@ -18,8 +18,8 @@ from gobbler.rules.dedup import Dedup
 from .changes import P
 from .checks import complete, report, tidy
 from .effects import KILLED, Behaviour, Effect, Kill, Recording, intercepted, is_called_by
+from .moments import in_a_child
 from .operations import BUILDING, Operation, of_version, plant, upload
-from .test_kills import in_a_child
 from .world import ADMIN, OWNER, Observer, World, violations
 
 RIVALS = [op for op in BUILDING if op.action == "upload" and op.uid is None and op.user == OWNER]

@@ -14,10 +14,10 @@ from gobbler.service import job_runner, scheduler
 from gobbler.spool import backlog
 
 from .checks import report
-from .effects import KILLED, Effect, Failure, Kill, LastingFailure, Recording, intercepted
+from .effects import KILLED, Effect, Failure, Kill, LastingFailure, Recording, intercepted, seen
+from .moments import in_a_child
 from .sampling import STEP, sampled
 from .spooling import SCENES, Scene, is_published, prepare, problems, spool_of, state, work
-from .test_kills import in_a_child
 from .world import World, violations
 
 
@@ -51,7 +51,7 @@ def changes(worlds: Path, scene: Scene) -> list[Effect]:
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_a_kill_at_any_call_loses_nothing_and_doubles_nothing(scene: Scene, worlds: Path) -> None:
     wrong: list[str] = []
-    for effect in sampled(changes(worlds, scene), scene.name):
+    for effect in sampled(seen(changes(worlds, scene)), scene.name):
         for torn in (False, True) if effect.function == "write" else (False,):
             world = a_world(worlds, scene, "world")
             code = in_a_child(world, Kill(effect.change, torn), lambda: work(world))  # noqa: B023
@@ -76,7 +76,7 @@ def unknown(world: World) -> list[str]:
 @pytest.mark.parametrize("scene", SCENES, ids=str)
 def test_two_kills_are_like_one(scene: Scene, worlds: Path) -> None:
     wrong: list[str] = []
-    effects = changes(worlds, scene)
+    effects = seen(changes(worlds, scene))
     for first, second in zip(effects[::3], effects[1::3], strict=False):
         world = a_world(worlds, scene, "world")
         for effect in (first, second):

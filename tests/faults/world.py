@@ -74,7 +74,7 @@ class World:
 
     def copy_to(self, base: Path) -> World:
         """The same world below another directory."""
-        _copy(self.base, base)
+        _copy(str(self.base), str(base), {})
         return World(base)
 
     def remove(self) -> None:
@@ -140,16 +140,23 @@ def _is_private(name: str) -> bool:
     return name.startswith(("..LOCK", "..tmp-"))
 
 
-def _copy(old: Path, new: Path) -> None:
+def _copy(old: str, new: str, known: dict[tuple[int, int], str]) -> None:
+    """Copy a tree with modes, owners, times and hard links; ``known``: copies by inode."""
     status = os.lstat(old)
     if stat.S_ISLNK(status.st_mode):
         os.symlink(os.readlink(old), new)
     elif stat.S_ISDIR(status.st_mode):
         os.mkdir(new)
         for name in os.listdir(old):
-            _copy(old / name, new / name)
+            _copy(f"{old}/{name}", f"{new}/{name}", known)
+    elif (first := known.get((status.st_dev, status.st_ino))) is not None:
+        os.link(first, new)
+        return
     else:
-        shutil.copyfile(old, new)
+        with open(old, "rb", 0) as source, open(new, "wb", 0) as copy:
+            copy.write(source.read())
+        if status.st_nlink > 1:
+            known[status.st_dev, status.st_ino] = new
     if not stat.S_ISLNK(status.st_mode):
         os.chmod(new, stat.S_IMODE(status.st_mode))
     if status.st_uid != os.geteuid():
@@ -237,11 +244,7 @@ def _latest(asset: Path) -> Iterator[str]:
 def _version(world: World, version: Path) -> Iterator[str]:
     name = version.relative_to(world.registry)
     manifest = _json(version / "..manifest")
-    on_disk = {
-        str(path.relative_to(version))
-        for path in version.rglob("*")
-        if path.is_symlink() or path.is_file() or not any(path.iterdir())
-    }
+    on_disk = _files(version)
     internal = {path for path in on_disk if os.path.basename(path).startswith("..")}
     if {os.path.basename(path) for path in internal} - INTERNAL:
         yield f"{name}: holds {sorted(internal)}"
@@ -292,8 +295,19 @@ def usage(version: Path) -> int:
 
 
 def _inodes(top: Path) -> set[tuple[int, int]]:
-    found = (os.lstat(path) for path in top.rglob("*"))
+    found = (os.lstat(f"{at}/{name}") for at, _, files in os.walk(top) for name in files)
     return {(s.st_dev, s.st_ino) for s in found if stat.S_ISREG(s.st_mode)}
+
+
+def _files(top: Path) -> set[str]:
+    """Files, links and empty directories below ``top``."""
+    found: set[str] = set()
+    for directory, names, files in os.walk(top):
+        links = [name for name in names if os.path.islink(f"{directory}/{name}")]
+        if not names and not files:
+            found.add(directory)
+        found |= {f"{directory}/{name}" for name in (*files, *links)}
+    return {os.path.relpath(path, top) for path in found}
 
 
 def _json(path: Path) -> Any:

@@ -16,15 +16,18 @@ from gobbler.client.testing import HOST, ReservedPort
 from .processes import PATIENCE, identity, interpreter, wait_for
 
 WORKER_TTL = "2s"
-"""After so long without a sign of life a worker is taken to be dead."""
+"""After so long without a sign of life the scheduler takes a worker to be dead."""
+
+NEVER = "1h"
 
 
 class DaskCluster:
     """A scheduler at ``address``; it and its workers are killed at the end of the block."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, worker_ttl: str = WORKER_TTL) -> None:
         pytest.importorskip("distributed")
         self._top = top
+        self._worker_ttl = worker_ttl
         (top / "dask").mkdir()
         (top / "dask").chmod(0o1777)
         self._port = ReservedPort()
@@ -42,7 +45,7 @@ class DaskCluster:
         python, environment = interpreter(user)
         environment = {
             **environment,
-            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": WORKER_TTL,
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": self._worker_ttl,
             "DASK_TEMPORARY_DIRECTORY": str(self._top / "dask"),
             **more,
         }

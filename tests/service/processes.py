@@ -7,6 +7,7 @@ import functools
 import http.client
 import json
 import os
+import pty
 import pwd
 import secrets
 import shutil
@@ -72,6 +73,19 @@ def own_name() -> str:
 @pytest.fixture
 def public_place() -> Iterator[Place]:
     """A place that every account can reach, unlike the directories that pytest makes."""
+    with _public_place() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def shared_place() -> Iterator[Place]:
+    """The same for all tests of a file."""
+    with _public_place() as place:
+        yield place
+
+
+@contextlib.contextmanager
+def _public_place() -> Iterator[Place]:
     with tempfile.TemporaryDirectory(prefix="gobbler-service-") as directory:
         os.chmod(directory, 0o755)
         yield Place(Path(directory))
@@ -98,10 +112,29 @@ def interpreter(user: str | None) -> tuple[str, dict[str, str]]:
     pytest.skip(f"there is no Python that the account {user} can run")
 
 
-def run_as(user: str | None, *flags: str) -> dict[str, Any]:
-    """The arguments of a subprocess that is ``gobbler serve`` with ``flags``."""
+_WITH_CONSTANTS = """
+import importlib
+for module, name, value in {places!r}:
+    setattr(importlib.import_module(module), name, value)
+from gobbler.cli import main
+main()
+"""
+
+
+def run_as(
+    user: str | None, *flags: str, constants: Mapping[str, float] | None = None
+) -> dict[str, Any]:
+    """The arguments of a subprocess that is ``gobbler serve`` with ``flags``.
+
+    ``constants``: values for others than those of its code, by module and name with a colon
+    between them. HTTP workers that it starts later don't have these.
+    """
     python, environment = interpreter(user)
-    command = [python, "-m", "gobbler", "serve", *flags]
+    start = ["-m", "gobbler"]
+    if constants:
+        places = [(*name.split(":"), value) for name, value in constants.items()]
+        start = ["-c", _WITH_CONSTANTS.format(places=places)]
+    command = [python, *start, "serve", *flags]
     return {"args": command, "env": environment, "cwd": "/", **identity(user)}
 
 
@@ -170,6 +203,7 @@ class Running:
         prefix: str = "",
         variables: Mapping[str, str] | None = None,
         umask: int = -1,
+        constants: Mapping[str, float] | None = None,
     ) -> None:
         self.place = place
         with contextlib.ExitStack() as held:
@@ -181,6 +215,7 @@ class Running:
                 user,
                 *(f"--staging={place.staging}", f"--registry={place.registry}", f"--port={port}"),
                 *(f"--admin={own_name()}", "--durability=relaxed", *flags),
+                constants=constants,
             )
             command["env"] = {**command["env"], **(variables or {})}
             with self.log.open("wb") as log:
@@ -241,6 +276,30 @@ class Running:
         connection = http.client.HTTPConnection(self.root.removeprefix("http://"), timeout=60)
         connection.request("POST", self.url.removeprefix(self.root) + f"/new/{name}")
         return connection
+
+
+def on_terminal(*words: object, **environment: str) -> tuple[int, str]:
+    """Run a command on a terminal; its exit code and what the terminal gets."""
+    controller, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gobbler", *map(str, words)],
+        stdin=subprocess.DEVNULL,
+        stdout=terminal,
+        stderr=terminal,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment},
+    )
+    os.close(terminal)
+    shown = b""
+    while True:
+        try:
+            piece = os.read(controller, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not piece:
+            break
+        shown += piece
+    os.close(controller)
+    return process.wait(timeout=60), shown.decode("utf-8", "surrogateescape")
 
 
 def descendants(process: int) -> set[int]:

@@ -17,6 +17,8 @@ import pytest
 from gobbler.client import Client
 from gobbler.client.testing import TestService
 
+from .commands import TOP, forked
+
 NOBODY = 54321
 """A user ID without an account."""
 
@@ -42,13 +44,10 @@ def published(client: Client, project: str, place: Path) -> str:
 
 
 AS_USER = """
-import importlib, os, pkgutil, sys
-import gobbler
-for package in ("gobbler.cli", "gobbler.client"):  # the user may not read this installation
-    for module in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        importlib.import_module(module.name)
+import os, sys
+from tests.service.commands import _load
+_load()
 from gobbler.cli import main
-from encodings import ascii, idna, latin_1
 uid = int(sys.argv.pop(1))
 if uid:
     os.setgroups([])
@@ -58,12 +57,15 @@ main()
 """
 
 
-def gobbler(*words: object, uid: int = 0, **environment: str) -> Result:
-    """Run a command with this environment and no other variables."""
-    given = {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", **environment}
+def bare_environment(environment: dict[str, str]) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", **environment}
+
+
+def started(*words: object, uid: int = 0, **environment: str) -> Result:
+    """Run a command with this environment and no other variables; also load it so."""
     return subprocess.run(
         [sys.executable, "-c", AS_USER, str(uid), *map(str, words)],
-        env=given,
+        env={**bare_environment(environment), "PYTHONPATH": str(TOP)},
         cwd="/",
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -71,6 +73,12 @@ def gobbler(*words: object, uid: int = 0, **environment: str) -> Result:
         timeout=60,
         check=False,
     )
+
+
+def gobbler(*words: object, uid: int = 0, **environment: str) -> Result:
+    """Run a command with this environment and no other variables."""
+    user = (uid, uid) if uid else None
+    return forked().run(words, environment=bare_environment(environment), user=user)
 
 
 def without_account(service: TestService, place: Path) -> dict[str, object]:
@@ -164,7 +172,8 @@ def test_reading_works(service: TestService, published: str, place: Path, bare: 
         ("completion", "bash"),
         ("--help",),
     ]:
-        done = gobbler(*words, **environment)
+        start = started if words == ("info", *url) else gobbler
+        done = start(*words, **environment)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), (words, done)
         # What is not there is told once.
         warnings = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]

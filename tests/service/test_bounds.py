@@ -19,9 +19,17 @@ import requests
 
 from gobbler.service.routes.jobs import STREAMS
 
-from .processes import Place, Running, account, public_place, upload_of, wait_for
+from .processes import (
+    Place,
+    Running,
+    account,
+    public_place,
+    shared_place,
+    upload_of,
+    wait_for,
+)
 
-__all__ = ["public_place"]
+__all__ = ["public_place", "shared_place"]
 
 MIB = 1 << 20
 
@@ -30,11 +38,17 @@ READERS = 200
 ALICE, BOB = "gtalice", "gtbob"
 
 
-@pytest.fixture
-def serving(public_place: Place) -> Iterator[Running]:
-    version = public_place.registry / "p/a/1"
+@pytest.fixture(scope="module")
+def serving(shared_place: Place) -> Iterator[Running]:
+    build(shared_place)
+    with Running(shared_place) as running:
+        yield running
+
+
+def build(place: Place) -> None:
+    version = place.registry / "p/a/1"
     version.mkdir(parents=True)
-    (public_place.registry / "p/..permissions").write_text("{}")
+    (place.registry / "p/..permissions").write_text("{}")
     with (version / "large").open("wb") as large:
         large.truncate(64 * MIB)
     with (version / "middle").open("wb") as middle:
@@ -44,8 +58,6 @@ def serving(public_place: Place) -> Iterator[Running]:
     many.mkdir()
     for number in range(3000):
         (many / f"{number:04d}{'x' * 200}").touch()
-    with Running(public_place) as running:
-        yield running
 
 
 def deaf(serving: Running, target: str) -> socket.socket:
@@ -83,12 +95,18 @@ def test_clients_that_do_not_read_cost_little(serving: Running, targets: tuple[s
     assert len(again.content) == 64 * MIB
 
 
-def test_who_does_not_read_gives_way_to_who_does(serving: Running) -> None:
+def test_who_does_not_read_gives_way_to_who_does(public_place: Place) -> None:
     """One client has 32 places for archives; without this, the next one gets 503."""
-    with ExitStack() as open_clients:
-        for _ in range(32):
-            open_clients.enter_context(deaf(serving, "/archive/p/a/1.tar"))
-        time.sleep(1)  # until they have their places; if not, this one comes before them
+    build(public_place)
+    # A tenth of the time in which who waits must get a place.
+    constants = {"gobbler.service.transfers:STALLED_WHEN_CROWDED": 1.0}
+    with Running(public_place, constants=constants) as serving, ExitStack() as open_clients:
+        deaf_ones = [deaf(serving, "/archive/p/a/1.tar") for _ in range(32)]
+        for client in deaf_ones:
+            open_clients.enter_context(client)
+        for client in deaf_ones:
+            client.settimeout(60)
+            client.recv(1, socket.MSG_PEEK)  # it has its place once there is an answer
         got = requests.get(f"{serving.url}/archive/p/a/1.tar", timeout=60)
         assert (got.status_code, len(got.content) > 64 * MIB) == (200, True)
         wait_for("the others", lambda: "broke off a transfer" in serving.output())

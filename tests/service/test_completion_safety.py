@@ -89,6 +89,9 @@ def test_names_that_are_not_literal_are_left_out(service: TestService, hostile: 
         assert completed(options, f"{hostile}/{letter}") == []
 
 
+TYPED = "agkl"
+"""Substitution, quotes, a process, and the history: the rest is left out just as these are."""
+
 SETUP = {
     "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(gobbler completion bash)"'),
     "zsh": (
@@ -107,7 +110,7 @@ def test_shells_run_nothing(service: TestService, hostile: str, tmp_path: Path, 
     here = tmp_path / "here"
     here.mkdir()
     lines = [setup]
-    lines += [f"gobbler ls {hostile}/{letter}\t\t" for letter in HOSTILE]
+    lines += [f"gobbler ls {hostile}/{letter}\t" for letter in TYPED]
     lines += [f"gobbler ls {hostile}/z\t", f"gobbler ls {hostile}/\t\t"]
     text = _type(command, here, service, lines)
     assert os.listdir(here) == [], text

@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from gobbler.client.testing import HOST, ReservedPort
 from gobbler.cluster import dask as module
 from gobbler.cluster.dask import DaskExecutor, check_cluster
 from gobbler.errors import Misconfigured
 
-from .clusters import DaskCluster, makes_files_below
-from .processes import Place, Running, account, public_place, run_as, upload_of, wait_for
+from .clusters import NEVER, DaskCluster, makes_files_below
+from .processes import (
+    Place,
+    Running,
+    account,
+    on_terminal,
+    public_place,
+    run_as,
+    upload_of,
+    wait_for,
+)
 
 __all__ = ["public_place"]
 
@@ -33,8 +44,14 @@ def cluster(public_place: Place) -> Iterator[DaskCluster]:
         yield made
 
 
-def serve(place: Place, cluster: DaskCluster) -> Running:
-    service = Running(place, f"--dask={cluster.address}", "--concurrency=4", "--jobs=1")
+def serve(place: Place, cluster: DaskCluster, **variables: str) -> Running:
+    service = Running(
+        place,
+        f"--dask={cluster.address}",
+        "--concurrency=4",
+        "--jobs=1",
+        variables=variables,
+    )
     service.succeed("create_project", {"project": "p"})
     return service
 
@@ -92,21 +109,114 @@ def check_links(service: Running, files: dict[str, bytes | int]) -> None:
     service.succeed("validate_version", {**doomed, "version": "2"})
 
 
-def test_a_worker_is_killed_and_another_hangs_in_mid_upload(
-    public_place: Place, cluster: DaskCluster
-) -> None:
+class Patience:
+    """For how many seconds a service waits for a worker without progress: until the test says so.
+
+    Whoever waits is told after a second.
+    """
+
+    def __init__(self, top: Path) -> None:
+        self._path = top / "patience"
+        self.set(1000)
+        directory = top / "custom"
+        directory.mkdir()
+        (directory / "sitecustomize.py").write_text(
+            "import pathlib\n"
+            "from gobbler.transfer import straggler\n"
+            f"path = pathlib.Path({str(self._path)!r})\n"
+            "straggler.TOLD_SHARE = 0.001\n"
+            "straggler.Stragglers.limit = lambda self: float(path.read_text())\n"
+        )
+        self.variables = {"PYTHONPATH": str(directory)}
+
+    def set(self, seconds: float) -> None:
+        atomic = self._path.with_suffix(".new")
+        atomic.write_text(str(seconds))
+        atomic.rename(self._path)
+
+
+class Audience:
+    """Everybody who waits for a job, told by every means."""
+
+    def __init__(self, service: Running, threads: ThreadPoolExecutor, source: str) -> None:
+        place = service.place
+        self._service, self._threads = service, threads
+        self._environment = {
+            "GOBBLER_URL": service.url,
+            "GOBBLER_STAGING": str(place.staging),
+            "GOBBLER_REGISTRY": str(place.registry),
+        }
+        words = ("upload", place.staging / source, "p/a/1")
+        self._upload = threads.submit(on_terminal, *words, **self._environment)
+        self._log = place.top / "followed"
+
+    def gobbler(self, *words: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "gobbler", *words]
+        with self._log.open("w") as log:
+            return subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=os.environ | self._environment,
+            )
+
+    def hear(self, process: int) -> str:
+        """What each is told while that worker hangs."""
+        (job,) = self._jobs()
+        url = f"{self._service.url}/jobs/{job}"
+
+        def told() -> str:
+            note = str(requests.get(url, timeout=60).json()["progress"].get("waits_for", ""))
+            return note if f"process {process} on" in note else ""
+
+        self._note = wait_for("a note", told)
+        shown = self.gobbler("jobs", "show", job)
+        assert self._note in shown.communicate(timeout=60)[0]
+        self._follow = self.gobbler("jobs", "follow", job)
+        wait_for("a note to the one who follows", lambda: self._note in self._log.read_text())
+        self._events = requests.get(f"{url}/events", stream=True, timeout=60)
+        return self._note
+
+    def _jobs(self) -> list[str]:
+        found = self._service.succeed("list_jobs", {})["jobs"]
+        return [job["job"] for job in found if job["action"] == "upload"]
+
+    def end(self) -> None:
+        """Each has been told once, and that the job is done."""
+        code, shown = self._upload.result(60)
+        assert code == 0, shown
+        assert shown.count(self._note) == 1
+        assert "done" in self._follow.communicate(timeout=60)[0]
+        assert self._log.read_text().count(self._note) == 1
+        first, *_, last = self._events.text.strip().split("\n\n")
+        assert self._note in first
+        assert last.startswith("event: done")
+        assert self._note not in last
+
+
+def test_a_worker_is_killed_and_another_hangs_in_mid_upload(public_place: Place) -> None:
     place = public_place
-    cluster.start_workers(3, umask="077")
     files = many_files()
     is_at_work = makes_files_below(place.registry)
-    with serve(place, cluster) as service:
-        upload = InBackground(service, "upload", upload_of(place.stage(files)))
+    patience = Patience(place.top)
+    with (
+        DaskCluster(place.top, worker_ttl=NEVER) as cluster,
+        serve(place, cluster, **patience.variables) as service,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        cluster.start_workers(3, umask="077")
+        audience = Audience(service, threads, place.stage(files))
         killed = cluster.stop_one_at_work(is_at_work)
         hanging = cluster.stop_one_at_work(is_at_work, besides=killed.pid)
         killed.kill()
-        upload.succeed()
+        audience.hear(hanging.pid)
+        patience.set(1)
+        audience.end()
+        assert f"the worker process {hanging.pid} on " in service.output()
         check_published(place, files)
         # The worker that hung continues with a batch that is no longer wanted.
+        patience.set(15)
         hanging.send_signal(signal.SIGCONT)
         wait_for("the end of its batch", lambda: not is_at_work(hanging.pid))
         version = {"project": "p", "asset": "a", "version": "1"}
@@ -171,14 +281,37 @@ def test_a_cluster_that_is_not_there_is_not_needed(
     assert caplog.text.count("can't be used, so batches run in this process") == 1
 
 
-def test_a_cluster_without_workers_is_waited_for_and_then_not_needed(
+def test_a_cluster_without_workers_is_waited_for_and_then_not_needed_until_it_has_one(
     cluster: DaskCluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "NO_WORKER_SECONDS", 1.0)
+    caplog.set_level("INFO", module.logger.name)
     with DaskExecutor(cluster.address, ThreadPoolExecutor(2)) as executor:
         assert executor.submit(abs, -1).result(30) == 1
         assert "it has no worker" in caplog.text
         assert executor.submit(abs, -2).result(30) == 2
+        cluster.start_workers(1)
+        monkeypatch.setattr(module, "NO_WORKER_SECONDS", 60.0)
+        wait_for("the use of the worker", lambda: "again" in caplog.text)
+        assert executor.submit(os.getpid).result(30) == cluster.workers[0].pid
+        monkeypatch.setattr(module, "RESULT_SECONDS", 0.5)
+        result = executor.submit(hangs_with_its_result()).result(30)
+        assert type(result).__name__ == "Hanging"
+        assert "does not hand over its result" in caplog.text
+
+
+def hangs_with_its_result() -> Callable[[], object]:
+    """A function after which the worker stops, in the midst of handing over the result."""
+
+    class Hanging:
+        def __reduce__(self) -> tuple[type[int], tuple[str]]:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return int, ("1",)
+
+    def batch() -> object:
+        return Hanging()
+
+    return batch
 
 
 def test_a_worker_of_another_account_is_reported(public_place: Place, cluster: DaskCluster) -> None:

@@ -13,12 +13,14 @@ import pytest
 import requests
 
 from gobbler.client import Client
+from gobbler.client.filesystem import GobblerFileSystem
 from gobbler.client.testing import TestService
 from gobbler.errors import Code, Refused
 from gobbler.service.staging_cleanup import clean_staging
 from gobbler.transfer.scan import longest_published
 
-LEVELS = [1800]
+LEVELS = [1200]
+"""More than Python recurses; the tests below go on from where a path ends."""
 
 
 def deepen(top: Path, levels: int) -> None:
@@ -95,6 +97,13 @@ def test_a_deep_tree_goes_all_ways(
         assert code == 0, (words, err[-500:])
         if words[0] == "cat":
             assert out == f"file at {levels}"
+
+    filesystem = GobblerFileSystem(url=service.url, registry=service.registry)
+    below = f"{project}/a/1"
+    assert {path.removeprefix(f"{below}/") for path in filesystem.find(below)} == set(contents)
+    bottom_up = [path for path, _, _ in filesystem.walk(below, topdown=False)]
+    assert sorted(bottom_up) == sorted(path for path, _, _ in filesystem.walk(below))
+    assert bottom_up[-1] == below
 
     # A second version, in place, with the same files, is consumed and finds duplicates.
     copy = Path(client.allocate_upload_directory())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,8 @@ import requests
 from gobbler.client import Client
 
 from . import foreign
-from .processes import Place, Running, account, identity, interpreter
+from .commands import forked
+from .processes import Place, Running, account
 
 SERVICE, READER = "gtservice", "gtalice"
 
@@ -31,17 +32,14 @@ class Site(NamedTuple):
 
     def run(self, *words: str) -> tuple[int, str, str]:
         """A command of an account that is neither the service's nor root; code and output."""
-        python, environment = interpreter(READER)
-        done = subprocess.run(
-            [python, "-m", "gobbler", *words],
-            env={**environment, "HOME": str(self.home), "GOBBLER_URL": self.service.url}
-            | {"XDG_STATE_HOME": str(self.home / "state"), "LC_ALL": "C.UTF-8"}
-            | {"GOBBLER_CACHE": str(self.home / "cache")},
+        given = {"GOBBLER_CACHE": str(self.home / "cache"), "GOBBLER_URL": self.service.url}
+        done = forked().run(
+            words,
+            environment={"PATH": os.environ["PATH"], "HOME": str(self.home), "LC_ALL": "C.UTF-8"}
+            | {"XDG_STATE_HOME": str(self.home / "state"), "GOBBLER_CONFIG": os.devnull}
+            | given,
             cwd=self.home,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            **identity(READER),
+            user=(account(READER), pwd.getpwnam(READER).pw_gid),
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
         return done.returncode, done.stdout, done.stderr

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from subprocess import Popen
 
 import pytest
 
@@ -86,8 +90,54 @@ def test_the_next_worker_goes_on_from_where_the_last_was(hall: Place, large: str
 
 def written_by(process: int) -> int:
     """Bytes that a process has written."""
+    return io_of(process)["wchar"]
+
+
+def io_of(process: int) -> dict[str, int]:
+    """What a process has read and written."""
     lines = Path(f"/proc/{process}/io").read_text().splitlines()
-    return int(dict(line.split(": ") for line in lines)["wchar"])
+    return {name: int(count) for name, count in (line.split(": ") for line in lines)}
+
+
+WHOLE = 96 << 20
+
+
+def recorded(place: Place) -> int:
+    """Bytes of the large file that are recorded as copied."""
+    sizes = [0]
+    for record in (place.registry / "..incoming").glob("*-task/*/*.pieces"):
+        sizes += [json.loads(line)[0] for line in record.read_bytes().split(b"\n")[1:-1]]
+    return max(sizes)
+
+
+def run_until(process: Popen[str], reached: Callable[[], bool]) -> None:
+    """Let a process run for short moments, and look while it is stopped."""
+    while not reached():
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.01)
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+
+
+def test_one_large_file_goes_on_where_it_was(hall: Place) -> None:
+    part = os.urandom(1 << 20)
+    content = b"".join(part[n:] + part[:n] for n in range(WHOLE >> 20))
+    source = hall.stage({"large": content}, uid_of(ALICE))
+    with Workers(hall, user=SERVICE) as workers:
+        start(hall, workers)
+        job = submit(hall, ALICE, "upload", upload_of(source))
+        run_until(workers.processes[0], lambda: recorded(hall) >= 0.6 * WHOLE)
+        known = recorded(hall)
+        kill(workers.processes[0])
+        assert known < WHOLE
+        second = workers.start()
+        assert answer_of(hall, job, patience=90)["status"] == "SUCCESS"
+        counted = io_of(second.pid)
+    copy = hall.registry / "p/a/1/large"
+    assert copy.read_bytes() == content
+    assert counted["wchar"] < WHOLE - known + (4 << 20)
+    assert counted["rchar"] < WHOLE + (48 << 20)  # Python reads its own modules, too
+    assert hall.incoming() == []
 
 
 def test_one_large_file_is_seen_to_advance(hall: Place) -> None:

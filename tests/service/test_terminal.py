@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -17,34 +16,12 @@ from gobbler.client import Asset, Client, Job, Project, Version, VersionPath
 from gobbler.client.errors import error_from_answer
 from gobbler.client.testing import TestService
 
+from .processes import on_terminal
+
 HOSTILE = "\u202etxt.exe\u2066\x9b31m"
 """Characters that are valid in a name of the registry, but for the last."""
 
 EVIL = "\x1b]0;owned\x07\x1b[2J\x9b5n\u202e\r\x00"
-
-
-def on_terminal(*words: object, **environment: str) -> tuple[int, str]:
-    """Run a command on a terminal; its exit code and what the terminal gets."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gobbler", *map(str, words)],
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment},
-    )
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(controller, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(controller)
-    return process.wait(timeout=60), shown.decode("utf-8", "surrogateescape")
 
 
 def without_styles(text: str) -> str:

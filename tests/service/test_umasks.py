@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from .commands import forked
 from .processes import Place, Running, account, identity, interpreter, public_place
 
 __all__ = ["public_place"]
@@ -40,13 +41,10 @@ class User:
         for variable in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
             self.environment.pop(variable, None)
 
-    def call(self, *words: str, url: bool = True) -> subprocess.CompletedProcess[str]:
-        environment = dict(self.environment)
-        if not url:
-            del environment["GOBBLER_URL"]
+    def call(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             words,
-            env=environment,
+            env=self.environment,
             cwd=self.home,
             umask=self.umask,
             capture_output=True,
@@ -55,15 +53,24 @@ class User:
             **identity(self.name),
         )
 
+    def command(self, *words: object, url: bool = True) -> subprocess.CompletedProcess[str]:
+        environment = dict(self.environment)
+        if not url:
+            del environment["GOBBLER_URL"]
+        ids = account(self.name), pwd.getpwnam(self.name).pw_gid
+        return forked().run(
+            words, environment=environment, cwd=self.home, user=ids, umask=self.umask
+        )
+
     def run(self, *words: object, url: bool = True) -> str:
         """The output of a command of ours that succeeds."""
-        done = self.call(self.python, "-m", "gobbler", *map(str, words), url=url)
+        done = self.command(*words, url=url)
         assert done.returncode == 0, (words, done.stdout, done.stderr)
         return done.stdout
 
     def fail(self, *words: object) -> str:
         """The error of a command of ours."""
-        done = self.call(self.python, "-m", "gobbler", *map(str, words))
+        done = self.command(*words)
         assert done.returncode not in (0, 1), (words, done.stdout, done.stderr)
         return done.stderr
 

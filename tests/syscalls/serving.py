@@ -227,7 +227,8 @@ def _threads(process: int) -> set[int]:
     """The threads of Python, not those of the HTTP server's native code."""
     tasks = Path(f"/proc/{process}/task")
     name = (tasks / str(process) / "comm").read_text()
-    return {int(task.name) for task in tasks.iterdir() if (task / "comm").read_text() == name}
+    # A thread may end between the listing and the look at it.
+    return {int(task.name) for task in tasks.iterdir() if _text(task / "comm") == name}
 
 
 def _is_alive(process: int) -> bool:

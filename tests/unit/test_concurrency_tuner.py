@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gobbler.transfer.dispatch import HOLD_SECONDS, ConcurrencyTuner
+from gobbler.transfer.concurrency_tuner import HOLD_SECONDS, ConcurrencyTuner
 
 
 def chosen(most: int, rate: Callable[[int], float], seconds: float = 2.5) -> list[int]:

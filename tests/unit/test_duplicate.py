@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.errors import Fault
 from gobbler.fs.open import closing
 from gobbler.transfer.duplicate import _open
 
@@ -30,6 +29,6 @@ def test_what_became_private_is_not_copied_for_everybody(
         assert os.read(opened, 100) == b"content"
     before = len(os.listdir("/proc/self/fd"))
     (tmp_path / path).chmod(mode)
-    with pytest.raises(Fault, match="not everybody may read it"):
+    with pytest.raises(PermissionError, match="not everybody may read it"):
         _open(str(link), whitelist)
     assert len(os.listdir("/proc/self/fd")) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -12,7 +13,14 @@ import msgspec
 import pytest
 
 from gobbler.fs import lease
-from gobbler.fs.lease import EXPIRY_SECONDS, acquire, encode_holder, is_expired, this_process
+from gobbler.fs.lease import (
+    EXPIRY_SECONDS,
+    acquire,
+    encode_holder,
+    has_ended,
+    is_expired,
+    this_process,
+)
 from gobbler.fs.lock import try_lock
 from gobbler.registry import workspace
 from gobbler.registry.workspace import abandoned_workspaces, new_workspace
@@ -32,6 +40,61 @@ def expired(path: str, **changed: object) -> bool:
         return is_expired(descriptor, time.time)
     finally:
         os.close(descriptor)
+
+
+def ended(path: str, **changed: object) -> bool:
+    """Whether a process like this one, with something ``changed``, is known to have ended."""
+    Path(path).touch()
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        return has_ended(descriptor, msgspec.structs.replace(this_process(), **changed))
+    finally:
+        os.close(descriptor)
+
+
+def test_who_is_known_to_have_ended(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gobbler.fs.mounts.reports_all_changes", lambda _: True)
+    assert not ended(path)
+    assert ended(path, pid=2**22 + 1)
+    assert ended(path, started="1")
+    assert ended(path, namespace="pid:[1]")
+    assert ended(path, boot="an earlier one")
+    assert not ended(path, boot="")
+    assert not ended(path, boot="an earlier one", host="another")
+
+
+def test_a_held_lock_shows_that_a_process_of_another_namespace_lives(path: str) -> None:
+    with open(path, "w") as held:
+        assert try_lock(held.fileno(), fcntl.LOCK_EX)
+        assert not ended(path, namespace="pid:[1]")
+        assert not ended(path, pid=2**22 + 1)
+
+
+def test_without_locks_only_the_kernel_says_who_has_ended(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> bool:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lease, "try_lock", fail)
+    assert not ended(path)
+    assert ended(path, pid=2**22 + 1)
+    assert not ended(path, namespace="pid:[1]")
+
+
+def test_silence_and_free_locks_that_exclude_nobody_do_not_show_an_end(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "try_lock", lambda *_: True)
+    assert not ended(path, namespace="pid:[1]")
+    assert ended(path, pid=2**22 + 1)
+
+
+def test_on_a_network_filesystem_a_host_of_the_same_name_may_be_another(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gobbler.fs.mounts.reports_all_changes", lambda _: False)
+    assert not ended(path, boot="an earlier one")
 
 
 def test_a_lease_is_held_by_the_process_that_acquired_it(path: str) -> None:

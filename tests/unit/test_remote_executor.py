@@ -17,15 +17,25 @@ import pytest
 from gobbler.cluster import remote_executor
 from gobbler.cluster.remote_executor import AnyExecutor, conditions_of, run_there
 from gobbler.errors import Cancelled, Fault, GobblerError, Refused
+from gobbler.fs import hash as hashing
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
+from gobbler.rules.resumption import LeftCopy
 from gobbler.rules.upload_plan import Plan
 from gobbler.service.settings import Settings
 from gobbler.transfer import dispatch as execute
-from gobbler.transfer.batch import Batch, IngestedFile, StagedSource, run_batch_in_run_directory
+from gobbler.transfer import piece_record
+from gobbler.transfer.batch import (
+    Batch,
+    EarlierCopy,
+    IngestedFile,
+    StagedSource,
+    run_batch_in_run_directory,
+)
 from gobbler.transfer.dispatch import Dispatcher
 from gobbler.transfer.ingest import ingest_files
+from gobbler.transfer.piece_record import partial_copies
 from gobbler.transfer.run_directory import put_in_place, remove_run_directories, run_directories
 
 
@@ -145,13 +155,16 @@ def test_the_mode_does_not_depend_on_the_umask_elsewhere(place: Place) -> None:
     assert (place.tree / "a").stat().st_mode & 0o777 == 0o644
 
 
+UNKNOWN = LeftCopy(is_closed=True, is_complete=True)
+
+
 def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
         ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
         put_in_place(made, place.job.tree)
     (place.tree / "d/b").write_bytes(b"damaged")
     kept = (place.tree / "a").stat().st_ino
-    earlier = {t.path: t for t in ingested}
+    earlier = {t.path: EarlierCopy(t, UNKNOWN) for t in ingested}
     with run_directories(place.job) as run_directories_path:
         again, made = run_batch_in_run_directory(
             place.batch(run_directories_path, earlier=earlier), NoProgress()
@@ -163,6 +176,47 @@ def test_copies_of_an_earlier_attempt_stay_if_they_are_whole(place: Place) -> No
     assert (place.tree / "a").stat().st_ino == kept
 
 
+class EndsAfter(NoProgress):
+    """Ends a run after so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def advance(self, files: int, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise Cancelled("enough")
+
+
+def test_one_run_goes_on_with_a_large_copy_that_another_has_begun(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (hashing, piece_record):
+        monkeypatch.setattr(module, "CHUNK", 4096)
+    monkeypatch.setattr(piece_record, "PIECE_BYTES", 4096)
+    monkeypatch.setattr(piece_record, "RECORDED_BYTES", 4096)
+    monkeypatch.setattr(piece_record, "has_ended", lambda *_: True)
+    (place.path / "a").write_bytes(large := os.urandom(50_000))
+    place.files["a"] = len(large)
+    top = place.job.path
+    with run_directories(place.job) as path, pytest.raises(Cancelled):
+        run_batch_in_run_directory(place.batch(path, workspace=top), EndsAfter(30_000))
+    with run_directories(place.job) as path:
+        with pytest.raises(Cancelled):
+            run_batch_in_run_directory(place.batch(path, workspace=top), EndsAfter(30_000))
+        partial = partial_copies(top, [top], place.files)
+        assert partial["a"].ends[-1].size > 25_000
+    with run_directories(place.job) as path:
+        batch = place.batch(path, workspace=top, partial=partial)
+        (first, made), (second, _) = (
+            run_batch_in_run_directory(batch, NoProgress()) for _ in range(2)
+        )
+        assert [file[:4] for file in first] == [file[:4] for file in second]
+        put_in_place(made, place.job.tree)
+    assert contents(place.tree) == {**WHOLE, "a": large}
+    assert (place.tree / "a").stat().st_ino == partial["a"].inode
+
+
 def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place) -> None:
     with run_directories(place.job) as run_directories_path:
         ingested, made = run_batch_in_run_directory(place.batch(run_directories_path), NoProgress())
@@ -170,7 +224,7 @@ def test_what_is_removed_in_the_end_is_removed_by_who_handed_it_out(place: Place
     (place.path / "a").write_bytes(b"changed, and damaged in the tree")
     (place.tree / "a").write_bytes(b"???")
     with run_directories(place.job) as run_directories_path:
-        stale = {t.path: t for t in ingested}
+        stale = {t.path: EarlierCopy(t, UNKNOWN) for t in ingested}
         _, made = run_batch_in_run_directory(
             place.batch(run_directories_path, earlier=stale), NoProgress()
         )

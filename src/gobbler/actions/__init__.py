@@ -112,5 +112,10 @@ def carry_out(
         fields = with_reserve(
             service.reserves_for(action_of(name)), lambda: action.carry_out(context, request)
         )
-    ignored = ignored_fields(data, action.request)
-    return fields | {"ignored": ignored} if ignored else fields
+    return fields | remarks(name, data)
+
+
+def remarks(name: str, data: bytes) -> dict[str, object]:
+    """The fields of an answer that tell what the service ignores in a valid request."""
+    ignored = ignored_fields(data, ACTIONS[action_of(name) or ""].request)
+    return {"ignored": ignored} if ignored else {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gobbler.actions.context import RequestContext
 from gobbler.actions.version_scan import links_file
-from gobbler.errors import Code, Fault, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.atomic_write import write_new
 from gobbler.fs.flush import flush_paths, flush_tree
 from gobbler.model.names import VersionKey
@@ -95,12 +95,12 @@ class PreparedChanges:
         whitelist = self._context.service.whitelist
         dispatcher = self._context.dispatcher(self._workspace)
         duplicate = duplicate_here if here else duplicate_all
-        for problem in duplicate(dispatcher, copies, whitelist):
-            raise Fault(
-                f"{quoted(problem)} can't replace the links to it: its content is not what its "
-                "manifest lists",
+        for source, problem in duplicate(dispatcher, copies, whitelist):
+            raise Refused(
+                f"{quoted(source)} can't replace the links to it: {problem}",
                 code=Code.INVALID_VERSION,
-                hint="Validate its version; if the file is right, reindex the version.",
+                hint="Restore the file, or what it leads to, and validate its version; if the file "
+                "is right, reindex the version.",
             )
         self._copied.update({copy: name for name, copy in names.items()})
 

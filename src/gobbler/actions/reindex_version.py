@@ -44,6 +44,13 @@ def reindex_version(context: RequestContext, request: OfVersion) -> dict[str, ob
     )
 
 
+OUTSIDE_HINT = (
+    "Remove such links from the version, or whitelist the directories that they lead to; then "
+    "reindex it again."
+)
+"""The hint for links of a version that lead out of the registry."""
+
+
 def _attempt(context: RequestContext, request: OfVersion, key: VersionKey) -> bool:
     """Reindex, unless the manifest changes after the first look: rerouting replaces files, too."""
     registry = context.service.registry
@@ -53,7 +60,11 @@ def _attempt(context: RequestContext, request: OfVersion, key: VersionKey) -> bo
     found = scan_version(context, key)
     targets = targets_of(context, key, found)
     plan = make_plan(
-        key, found.scan, targets, published_versions(registry, linked_versions(targets))
+        key,
+        found.scan,
+        targets,
+        published_versions(registry, linked_versions(targets)),
+        outside=OUTSIDE_HINT,
     )
     with context.new_workspace() as workspace:
         os.mkdir(workspace.tree, DIRECTORY_MODE)

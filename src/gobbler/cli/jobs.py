@@ -140,7 +140,9 @@ def _details(job: JobState) -> str:
     progress = job.progress
     if progress.files_expected is None:
         return progress.waits_for or ""
-    left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
-    done = f"{progress.files} of {progress.files_expected} files"
-    held = f"; {progress.waits_for}" if progress.waits_for and not job.is_final else ""
-    return f"{done}, {terminal.size(progress.bytes)}{left}{held}"
+    done = f"{progress.files} of {progress.files_expected} files, {terminal.size(progress.bytes)}"
+    if progress.waits_for:
+        return f"{done}; {progress.waits_for}"
+    if progress.seconds_left is None or job.is_final:
+        return done
+    return f"{done}, {progress.seconds_left:.0f} s left"

@@ -29,7 +29,8 @@ class _Notes:
     def tell(self, note: str) -> None:
         if note and note not in self._told:
             self._told.add(note)
-            self._console.print(terminal.printable(note), markup=False, highlight=False)
+            text = terminal.printable(note)
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Phase:

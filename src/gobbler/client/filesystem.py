@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NoReturn
 
-from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from gobbler.client.address import Address, not_there, parse
 from gobbler.client.client import find_client, resolve_latest
 from gobbler.client.errors import NotThere
+from gobbler.client.filesystem_walk import WalkableFileSystem
 from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.source import names
@@ -28,7 +29,7 @@ from gobbler.model.names import VersionKey
 from gobbler.model.records import Entry, parse_time
 
 
-class GobblerFileSystem(AbstractFileSystem):  # type: ignore[misc] # fsspec has no types
+class GobblerFileSystem(WalkableFileSystem):
     """A read-only registry: read directly where it is mounted, else over HTTP.
 
     ``url`` is the address of the service, and ``registry`` its registry as it is mounted here. If

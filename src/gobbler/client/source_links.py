@@ -158,6 +158,7 @@ class _Following:
             (found.ignored, self._found.ignored),
             (found.executable, self._found.executable),
             (found.unreadable, self._found.unreadable),
+            (found.foreign, self._found.foreign),
         ):
             into.extend(prefix + path for path in listed)
         for path, problem in found.invalid.items():

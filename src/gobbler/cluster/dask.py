@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError
+from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -34,6 +34,15 @@ NO_WORKER_SECONDS = 60.0
 
 WORKER_CHECK_SECONDS = 1.0
 """Seconds between two checks for workers."""
+
+SCHEDULER_SILENCE_SECONDS = 10.0
+"""Seconds in which a connected scheduler must say which workers it has."""
+
+RESULT_SECONDS = 15.0
+"""Seconds in which a worker must hand over the result of a batch that it has done."""
+
+COLLECTORS = 8
+"""Threads that collect results: a worker that hangs keeps one of them waiting."""
 
 _ADDRESS = re.compile(
     r"(?P<protocol>tcp|tls)://(?P<host>\[[0-9a-fA-F:]+\]|[^:/\[\]]+):(?P<port>\d+)"
@@ -97,6 +106,7 @@ class DaskExecutor(Executor):
         self._had_workers = 0.0
         self._submitted: dict[Any, Callable[[], None]] = {}
         self._numbers = itertools.count()
+        self._collectors = ThreadPoolExecutor(COLLECTORS, thread_name_prefix="collect")
         self._prefix = f"gobbler-{os.getpid()}-{secrets.token_hex(4)}"
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
@@ -122,39 +132,63 @@ class DaskExecutor(Executor):
                 future.set_running_or_notify_cancel()  # wakes those that wait
                 with self._lock:
                     self._submitted.pop(inner, None)
-                with suppress(Exception):
-                    inner.cancel()
+                _cancel(inner)
 
         outer.add_done_callback(cancelled)
         inner.add_done_callback(partial(self._ended, outer))
         return outer
 
     def _ended(self, outer: Future[Any], inner: Any) -> None:  # noqa: ANN401 - a library's class
+        if inner.status == "finished":
+            # All callbacks of the library share the present thread, which must not wait.
+            try:
+                self._collectors.submit(self._collect, outer, inner)
+            except RuntimeError:
+                logger.debug("a batch has ended after this executor was shut down")
+            return
         with self._lock:
             run_here = self._submitted.pop(inner, None)
         if run_here is None:
             return  # it was cancelled, or runs here
+        error: object = inner.status
         try:
-            if inner.status == "finished":
-                outer.set_result(inner.result())
-                return
-            error = inner.exception() if inner.status == "error" else None
-        except InvalidStateError:
-            return
+            if inner.status == "error":
+                error = inner.exception()
         except Exception as trouble:  # noqa: BLE001 - the cluster went away meanwhile
             self._lose(trouble)
             run_here()
             return
-        if error is None or type(error).__module__.startswith(("distributed.", "dask.")):
+        module = type(error).__module__
+        if not isinstance(error, BaseException) or module.startswith(("distributed.", "dask.")):
             # Its scheduler went away, or its workers died.
             logger.warning(
-                "the Dask cluster failed to run a batch; this process runs it: %s",
-                error or inner.status,
+                "the Dask cluster failed to run a batch; this process runs it: %s", error
             )
             run_here()
             return
         with suppress(InvalidStateError):
             outer.set_exception(error)
+
+    def _collect(self, outer: Future[Any], inner: Any) -> None:  # noqa: ANN401 - a library's class
+        """Get the result of a batch from the worker that has done it."""
+        try:
+            result = inner.result(RESULT_SECONDS)
+        except Exception as trouble:  # noqa: BLE001 - every failure has the same fallback
+            with self._lock:
+                run_here = self._submitted.pop(inner, None)
+            if run_here is not None:
+                logger.warning(
+                    "a Dask worker has done a batch and does not hand over its result, so this "
+                    "process runs the batch: %s",
+                    str(trouble) or type(trouble).__name__,
+                )
+                run_here()
+                _cancel(inner)
+            return
+        with self._lock:
+            self._submitted.pop(inner, None)
+        with suppress(InvalidStateError):
+            outer.set_result(result)
 
     def _run_here(
         self,
@@ -224,14 +258,34 @@ class DaskExecutor(Executor):
 
     def _watch(self, client: Any) -> None:  # noqa: ANN401 - a library's class
         """Look for workers while ``client`` is connected."""
+        was_usable = True
         while client.status in ("running", "connecting"):
-            with suppress(Exception):
-                if client.status == "running" and client.nthreads():
-                    self._had_workers = time.monotonic()
-            if not self._has_workers():
-                self._run_all_here("it has no worker")
+            trouble = self._look_for_workers(client)
+            is_usable = self._has_workers()
+            if not is_usable:
+                self._run_all_here(trouble)
+            if is_usable != was_usable and is_usable:
+                logger.info("batches run in the Dask cluster at %s again", self._address)
+            elif is_usable != was_usable:
+                logger.warning(
+                    "the Dask cluster at %s can't be used, so batches run in this process: %s",
+                    self._address,
+                    trouble,
+                )
+            was_usable = is_usable
             time.sleep(WORKER_CHECK_SECONDS)
         self._run_all_here("its scheduler is gone")
+
+    def _look_for_workers(self, client: Any) -> str:  # noqa: ANN401 - a library's class
+        """Note whether the cluster has workers; what is wrong otherwise."""
+        try:
+            if client.status == "running" and client.nthreads(
+                callback_timeout=SCHEDULER_SILENCE_SECONDS
+            ):
+                self._had_workers = time.monotonic()
+        except Exception as error:  # noqa: BLE001 - every failure has the same fallback
+            return f"its scheduler does not answer: {str(error) or type(error).__name__}"
+        return "it has no worker"
 
     def _run_all_here(self, reason: str) -> None:
         """Run all submitted batches in this process."""
@@ -248,15 +302,20 @@ class DaskExecutor(Executor):
                 run_here()
             except Exception:  # it is shut down, perhaps; the others may still run
                 logger.exception("could not run a batch in this process")
-            with suppress(Exception):
-                inner.cancel()
+            _cancel(inner)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Leave the cluster, and shut the executor of this process down."""
         client, self._client = self._client, None
         if client is not None:
             _close(client)
+        self._collectors.shutdown(wait=False, cancel_futures=True)
         self._here.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+
+def _cancel(inner: Any) -> None:  # noqa: ANN401 - a library's class
+    with suppress(Exception):
+        inner.cancel()
 
 
 def _close(client: Any) -> None:  # noqa: ANN401 - a library's class

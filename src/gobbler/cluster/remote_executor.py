@@ -18,8 +18,8 @@ from typing import Any
 from gobbler import __version__
 from gobbler.cluster.dask import DaskExecutor
 from gobbler.errors import Code, Fault, GobblerError, quoted
-from gobbler.model.progress import NoProgress
 from gobbler.transfer.dispatch import RemoteExecutor
+from gobbler.transfer.run_report import RunReporter
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
 """Version, user ID, and the inode of each directory: plain values, which every version reads."""
@@ -35,14 +35,16 @@ def conditions_of(*directories: str) -> Conditions:
 def run_there(conditions: Conditions, work: bytes) -> object:
     """Run a batch in this process, and return its result.
 
-    ``work`` is the pickle of a function and a batch. Raises
+    ``work`` is the pickle of a function, a batch and its progress. Raises
     :class:`~gobbler.errors.Fault` if this process does not meet the ``conditions``.
     """
     if conditions not in _met:
         _check(conditions)
         _met.add(conditions)
-    function, batch = pickle.loads(work)  # noqa: S301 - who can send it can run anything
-    return function(batch, NoProgress())
+    function, batch, progress = pickle.loads(work)  # noqa: S301 - who can send it can run anything
+    if isinstance(progress, RunReporter):
+        progress.write()
+    return function(batch, progress)
 
 
 def _check(conditions: Conditions) -> None:
@@ -92,9 +94,9 @@ class AnyExecutor(RemoteExecutor):
         self._conditions = conditions
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Submit ``fn`` with its batch; the progress stays in this process."""
-        batch = args[0]
-        work = pickle.dumps((fn, batch), pickle.HIGHEST_PROTOCOL)
+        """Submit ``fn`` with its batch and its progress."""
+        batch, progress = args
+        work = pickle.dumps((fn, batch, progress), pickle.HIGHEST_PROTOCOL)
         outer: Future[Any] = Future()
         inner = self._executor.submit(run_there, self._conditions, work, **kwargs)
 

@@ -1,4 +1,4 @@
-"""Hash, copy and compare open files. The only place that computes an MD5.
+"""Hash, copy and compare open files.
 
 MD5 is the checksum of the protocol: it identifies content, and no secret depends on it.
 
@@ -15,6 +15,7 @@ import mmap
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple, Protocol
 
 from gobbler.fs import flush
 from gobbler.fs.atomic_write import write_all
@@ -45,8 +46,21 @@ wait for their writes instead.
 """
 
 
+class Digest(Protocol):
+    """The MD5 of data that comes in pieces; perhaps one that can be kept meanwhile."""
+
+    def update(self, data: bytes | bytearray | memoryview) -> None:
+        """Add a piece."""
+
+    def hexdigest(self) -> str:
+        """The MD5 so far, as a manifest has it: 32 hexadecimal digits."""
+
+    def kept(self) -> str:
+        """The state so far, from which to continue; empty if it can't be kept."""
+
+
 class Md5:
-    """The MD5 of data that comes in pieces."""
+    """The MD5 of data that comes in pieces, by the standard library."""
 
     def __init__(self, data: bytes = b"") -> None:
         self._digest = hashlib.md5(data, usedforsecurity=False)
@@ -58,6 +72,21 @@ class Md5:
     def hexdigest(self) -> str:
         """The MD5 so far, as a manifest has it: 32 hexadecimal digits."""
         return self._digest.hexdigest()
+
+    def kept(self) -> str:
+        """Empty: the standard library shows no state."""
+        return ""
+
+
+class Begun(NamedTuple):
+    """A copy of which ``size`` bytes are there; ``digest`` has seen them, and sees the rest."""
+
+    size: int
+    digest: Digest
+
+
+Written = Callable[[int], None]
+"""Receives the size of a copy whenever all bytes so far are hashed and written."""
 
 
 def md5_of(data: bytes) -> str:
@@ -88,35 +117,53 @@ def copy_and_hash(
     progress: Progress,
     *,
     write_out: bool = False,
+    begun: Begun | None = None,
+    written: Written | None = None,
 ) -> tuple[int, str]:
     """Copy an open file into another, empty one; the bytes copied and their MD5.
 
     ``expected`` is the size in bytes that a ``stat`` reported; the whole source is copied,
     even if it has another size now. The copy keeps its holes. ``write_out`` starts to write each
     piece to disk at once, instead of all of it at the next flush. Does *not* flush.
+
+    With ``begun``, the target holds that much already, and no more.
     """
     if expected >= HOLES_FROM and may_have_holes(os.fstat(source)):
-        return _copy_sparse(source, target, progress, to_disk=write_out)
-    if expected < CHUNK:
+        return _copy_sparse(source, target, progress, begun, written, to_disk=write_out)
+    if begun is not None:
+        os.lseek(source, begun.size, os.SEEK_SET)
+        os.lseek(target, begun.size, os.SEEK_SET)
+    elif expected < CHUNK:
         data = read_all(source, expected)
         if len(data) <= expected:
             write_all(target, data)
             progress.advance(0, len(data))
             return len(data), md5_of(data)
         os.lseek(source, 0, os.SEEK_SET)  # the file has grown
-    if not write_out:
-        return _read_and_write(source, lambda part, _: write_all(target, part), progress)
-    return _copy_to_disk(source, target, progress, direct=expected >= DIRECT_SIZE)
+    begun = begun or Begun(0, Md5())
+    if write_out:
+        write = _writer_to_disk(target, direct=expected >= DIRECT_SIZE)
+    else:
+        write = lambda part, _: write_all(target, part)  # noqa: E731
+    return _read_and_write(source, write, progress, begun, written)
 
 
-def _copy_sparse(source: int, target: int, progress: Progress, *, to_disk: bool) -> tuple[int, str]:
-    digest = Md5()
+def _copy_sparse(
+    source: int,
+    target: int,
+    progress: Progress,
+    begun: Begun | None,
+    written: Written | None,
+    *,
+    to_disk: bool,
+) -> tuple[int, str]:
+    start, digest = begun or Begun(0, Md5())
 
     def wrote(offset: int, count: int) -> None:
         if to_disk:
             _start_writing(target, offset, count)
 
-    size = copy_parts(source, target, progress, digest.update, wrote)
+    size = copy_parts(source, target, progress, digest.update, wrote, start=start, ended=written)
     return size, digest.hexdigest()
 
 
@@ -142,17 +189,20 @@ def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
 
 
 def _read_and_write(
-    source: int, write: Callable[[memoryview, int], None], progress: Progress
+    source: int,
+    write: Callable[[memoryview, int], None],
+    progress: Progress,
+    begun: Begun,
+    written: Written | None,
 ) -> tuple[int, str]:
-    """Read the open file ``source`` to its end; the bytes read and their MD5.
+    """Read the open file ``source`` to its end; its size and its MD5.
 
     ``write`` receives each chunk and its offset in another thread, while the next chunk is read
     and hashed: neither holds the interpreter's lock.
     """
-    digest = Md5()
+    size, digest = begun
     # Mapped memory begins at a page, as direct writes require.
     buffers = (mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK))
-    size = 0
     turn = 0
     writing: Future[None] | None = None
     with ThreadPoolExecutor(1) as writer:
@@ -161,6 +211,8 @@ def _read_and_write(
             count = os.readv(source, [view])
             if writing is not None:
                 writing.result()
+                if written is not None:
+                    written(size)
             if count == 0:
                 return size, digest.hexdigest()
             part = view[:count]
@@ -171,7 +223,7 @@ def _read_and_write(
             progress.advance(0, count)
 
 
-def _copy_to_disk(source: int, target: int, progress: Progress, *, direct: bool) -> tuple[int, str]:
+def _writer_to_disk(target: int, *, direct: bool) -> Callable[[memoryview, int], None]:
     file = DirectFile(target) if direct else None
 
     def write(part: memoryview, offset: int) -> None:
@@ -182,7 +234,7 @@ def _copy_to_disk(source: int, target: int, progress: Progress, *, direct: bool)
         if file is None or not file.is_direct:
             _start_writing(target, offset, len(part))
 
-    return _read_and_write(source, write, progress)
+    return write
 
 
 ALIGNMENT = 4096
@@ -190,7 +242,7 @@ ALIGNMENT = 4096
 
 
 class DirectFile:
-    """Writes an open, empty file ``descriptor`` to the disk, and not to the page cache.
+    """Appends to an open file ``descriptor`` on the disk, and not in the page cache.
 
     Copying into the page cache can take longer than hashing the same bytes, and it evicts what
     others read. ``O_DIRECT`` (see ``open(2)``) avoids both. It requires offsets, lengths and

@@ -37,6 +37,7 @@ from functools import cache
 import msgspec
 from msgspec import Struct
 
+from gobbler.fs import mounts
 from gobbler.fs.atomic_write import PRIVATE_FILE_MODE, remove_quietly, write_all
 from gobbler.fs.clock import FilesystemClock
 from gobbler.fs.lock import try_lock
@@ -91,6 +92,11 @@ def this_kernel() -> str:
     return hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
 
 
+def this_boot() -> str:
+    """A short name of the running kernel since its last boot; empty if that is unknown."""
+    return this_kernel() if _boot() else ""
+
+
 def _namespace() -> str:
     """The PID namespace; empty if ``/proc`` is missing or belongs to another namespace."""
     try:
@@ -138,6 +144,32 @@ def is_expired(
     elif holder.host == us.host:
         return True
     return now() - status.st_mtime > silence
+
+
+def has_ended(descriptor: int, holder: Holder) -> bool:
+    """Whether ``holder``, which locked an open file while it lived, is known to have ended.
+
+    Unlike :func:`is_expired`, silence shows nothing: its process may come back. ``False`` unless
+    this is certain.
+    """
+    us = this_process()
+    if holder.boot and holder.boot == us.boot:
+        try:
+            is_free = try_lock(descriptor, fcntl.LOCK_EX)  # of its last thread, too
+            excludes = is_free and locks_exclude(descriptor)
+        except OSError:  # a filesystem without locks
+            is_free, excludes = True, False
+        if us.namespace and holder.namespace == us.namespace:
+            with suppress(OSError):
+                return is_free and process_start(holder.pid) != holder.started
+        return excludes
+    # Hosts of a cluster may have the same name, but then they share a network filesystem.
+    return bool(
+        holder.boot
+        and us.boot
+        and holder.host == us.host
+        and mounts.reports_all_changes(f"/proc/self/fd/{descriptor}")
+    )
 
 
 def locks_exclude(descriptor: int) -> bool:

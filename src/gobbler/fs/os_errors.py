@@ -21,6 +21,13 @@ _HINTS = {
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
+MISTAKES = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM),
+    errno.EWOULDBLOCK,  # another process holds a lease on it
+}
+"""Errors about a path itself: its kind, or who may read it."""
+
 
 def is_of_the_disk(error: OSError) -> bool:
     """Whether a disk, or the server that has it, is at fault: the code of the service is not."""

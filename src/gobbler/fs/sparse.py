@@ -45,10 +45,10 @@ class Part(NamedTuple):
     is_hole: bool
 
 
-def parts_of(descriptor: int) -> Iterator[Part]:
+def parts_of(descriptor: int, start: int = 0) -> Iterator[Part]:
     """The parts of an open file in order, up to its present end. Moves its position."""
     end = os.fstat(descriptor).st_size
-    offset = 0
+    offset = start
     while offset < end:
         data = min(end, _seek(descriptor, offset, os.SEEK_DATA, end))
         yield from _cut(offset, data, is_hole=True)
@@ -79,15 +79,19 @@ def copy_parts(
     progress: Progress,
     see: Callable[[bytes | memoryview], None],
     wrote: Callable[[int, int], None] = lambda *_: None,
+    *,
+    start: int = 0,
+    ended: Callable[[int], None] | None = None,
 ) -> int:
     """Copy an open file with its holes into another, empty one; returns its size.
 
     ``see`` receives every part of the content, zeros too; ``wrote`` the offset and the length of
-    what was written.
+    what was written; ``ended`` the size after each part. The first ``start`` bytes are there
+    already, and no more.
     """
     zeros = memoryview(ZEROS)
-    size = 0
-    for part in parts_of(source):
+    size = start
+    for part in parts_of(source, start):
         if part.is_hole:
             see(zeros[: part.size])
             size = part.offset + part.size
@@ -99,6 +103,8 @@ def copy_parts(
             wrote(part.offset, len(data))
             size = part.offset + len(data)
         progress.advance(0, part.size if part.is_hole else size - part.offset)
+        if ended is not None:
+            ended(size)
         if size < part.offset + part.size:
             break  # it has become shorter
     os.ftruncate(target, size)

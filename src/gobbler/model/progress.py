@@ -136,5 +136,5 @@ class ProgressCounter:
         self.files += files
         self.bytes += size
 
-    def __reduce__(self) -> tuple[type[ProgressCounter], tuple[()]]:
+    def __reduce__(self) -> tuple[type[object], tuple[object, ...]]:
         return ProgressCounter, ()

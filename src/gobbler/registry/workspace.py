@@ -86,6 +86,12 @@ class WorkspaceInUse(Fault):
         )
 
 
+def is_retried(error: Exception) -> bool:
+    """Whether a job that ends with ``error`` begins again: others use what it needs."""
+    codes = (Code.WORKSPACE_IN_USE, Code.LOCK_TIMEOUT)
+    return isinstance(error, GobblerError) and error.code in codes
+
+
 class Workspace:
     """A workspace that this process holds; made by :func:`new_workspace`.
 
@@ -128,8 +134,8 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
     try:
         yield workspace
     except GobblerError as error:
-        # The job waits until the lock is free, and goes on with what it has.
-        workspace.keep |= workspace.is_resumable and error.code == Code.LOCK_TIMEOUT
+        # What has been copied is not copied again.
+        workspace.keep = workspace.keep or (workspace.is_resumable and is_retried(error))
         raise
     finally:
         _end(workspace)

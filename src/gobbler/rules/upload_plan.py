@@ -38,8 +38,9 @@ class Scan:
     ``files``: sizes in bytes. ``symlinks``: texts. ``directories``: all but the source itself,
     parents first. ``empty``: the empty ones. ``invalid``: the problems of entries that can't be
     published. ``ignored``: entries that an upload leaves out, without what is below them.
-    ``unreadable``: those of them that the account of the scan may not read. ``executable``: files
-    that their owner may execute. ``elsewhere``: for files in place of links that were followed,
+    ``unreadable``: those of the invalid ones that the account of the scan may not read;
+    ``foreign``: those that other users keep to themselves. ``executable``: files that their owner
+    may execute. ``elsewhere``: for files in place of links that were followed,
     the paths to read. ``sparse``: the bytes that files with holes take on the disk.
     """
 
@@ -49,6 +50,7 @@ class Scan:
     empty: list[str]
     invalid: dict[str, str]
     unreadable: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     executable: list[str] = field(default_factory=list)
     elsewhere: dict[str, str] = field(default_factory=dict)
@@ -99,6 +101,12 @@ class Plan:
         return sum(self.sparse.get(path, self.copies[path]) for path in files)
 
 
+FOREIGN_HINT = (
+    "Whoever owns it has to let everybody read it (chmod a+rX), or you leave it out of the source."
+)
+"""The hint for what belongs to other users."""
+
+
 def check_scan(scan: Scan, *, unreadable: str = "", capacity: int | None = None) -> None:
     """Raise :class:`~gobbler.errors.Refused` if ``scan`` has entries that can't be published.
 
@@ -109,7 +117,7 @@ def check_scan(scan: Scan, *, unreadable: str = "", capacity: int | None = None)
         raise Refused(
             summarise({path: f"{quoted(path)} {scan.invalid[path]}" for path in scan.invalid}),
             code=Code.INVALID_SOURCE,
-            hint=unreadable if scan.unreadable else "",
+            hint=unreadable if scan.unreadable else FOREIGN_HINT if scan.foreign else "",
         )
     if capacity is None or (total := sum(scan.files[path] for path in scan.sparse)) <= capacity:
         return
@@ -138,17 +146,27 @@ def linked_versions(targets: Mapping[str, Target]) -> set[VersionKey]:
     return {target.key for target in targets.values() if isinstance(target, InRegistry)}
 
 
+FOLLOW_HINT = (
+    "To publish what such links lead to in their place: gobbler upload --follow-links (in Python, "
+    "follow_links=True)."
+)
+"""The hint for links that an upload may follow instead."""
+
+
 def make_plan(
     key: VersionKey,
     scan: Scan,
     targets: Mapping[str, Target],
     versions: Mapping[VersionKey, PublishedVersion | None],
+    *,
+    outside: str = FOLLOW_HINT,
 ) -> Plan:
     """Decide for every entry of ``scan`` what it becomes in the new version ``key``.
 
     ``targets``: the result of :func:`locate_links`. ``versions``: each of
     :func:`linked_versions`, ``None`` for one that does not exist. Raises
-    :class:`~gobbler.errors.Refused` that names entries that can't be published.
+    :class:`~gobbler.errors.Refused` that names entries that can't be published, with the hint
+    ``outside`` if links lead where they may not.
     """
     check_scan(scan)
     known: Manifest = dict.fromkeys(scan.empty, EMPTY_DIRECTORY)
@@ -180,7 +198,7 @@ def make_plan(
                 }
             ),
             code=Code.INVALID_SOURCE,
-            hint=FOLLOW_HINT if any(map(_can_be_followed, problems.values())) else "",
+            hint=outside if any(map(_can_be_followed, problems.values())) else "",
         )
     warning = executable_warning(scan)
     warnings = [] if warning is None else [warning]
@@ -188,12 +206,6 @@ def make_plan(
 
 
 A_DIRECTORY = "is a directory"
-
-FOLLOW_HINT = (
-    "To publish what such links lead to in their place: gobbler upload --follow-links (in Python, "
-    "follow_links=True)."
-)
-"""The hint for links that an upload may follow instead."""
 
 
 def _can_be_followed(problem: str) -> bool:

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import msgspec
 
+from gobbler.actions import remarks
 from gobbler.actions.context import Requester
 from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
@@ -28,7 +29,7 @@ from gobbler.model.records import format_time, parse_time
 from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
-from gobbler.registry.workspace import WorkspaceInUse
+from gobbler.registry.workspace import WorkspaceInUse, is_retried
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
@@ -100,6 +101,11 @@ class JobMonitor:
                 self._spool.answers.write_state(
                     msgspec.structs.replace(self.state, progress=progress)
                 )
+
+    def has_waited_long(self) -> bool:
+        """Whether the job was begun first so long ago that it is not given back again."""
+        since = None if self.busy_since is None else parse_time(self.busy_since)
+        return since is not None and (now() - since).total_seconds() >= BUSY_SECONDS
 
     def _regain(self) -> None:
         """Acquire the lease again: something has removed it, perhaps with the whole spool."""
@@ -185,7 +191,7 @@ class JobRunner:
         if answer is None:
             outcome = self._outcome(record, attempt, monitor)
             error = outcome.error
-            if error is not None and _is_temporary(error, monitor.busy_since):
+            if error is not None and is_retried(error) and not monitor.has_waited_long():
                 self._give_back(record, monitor, attempt, error)
                 return False
             answer = job_answer(outcome.body, outcome.status)
@@ -248,7 +254,7 @@ class JobRunner:
         except WorkspaceInUse as error:
             return failed(error)
         if earlier is not None:
-            return Outcome({"status": "SUCCESS", **earlier})
+            return Outcome({"status": "SUCCESS", **earlier, **remarks(record.name, record.data)})
         if attempt > MAX_ATTEMPTS:
             return failed(
                 Fault(
@@ -294,11 +300,3 @@ class JobRunner:
 
 def _cancelled() -> Cancelled:
     return Cancelled(CANCELLED, hint="Nothing was changed.")
-
-
-def _is_temporary(error: GobblerError, busy_since: str | None) -> bool:
-    """Whether the job goes back, and is tried again, since others use what it needs."""
-    if not isinstance(error, WorkspaceInUse) and error.code != Code.LOCK_TIMEOUT:
-        return False
-    since = None if busy_since is None else parse_time(busy_since)
-    return since is None or (now() - since).total_seconds() < BUSY_SECONDS

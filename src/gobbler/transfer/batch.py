@@ -25,9 +25,15 @@ from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
+from gobbler.rules.resumption import LeftCopy, Use, use_of
+from gobbler.transfer import piece_record
+from gobbler.transfer.copy_state import FLUSHED, CopyState, SourceState
+from gobbler.transfer.large_copy import CopyMade, LargeCopy
+from gobbler.transfer.piece_record import PartialCopy
 from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory, workspace_gone
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 from gobbler.transfer.staged_source import StagedSource
+from gobbler.transfer.verifier import Unusable
 
 CANCEL_CHECK_SECONDS = 0.2
 """Seconds between two checks whether the request of a batch was cancelled."""
@@ -86,9 +92,10 @@ class Batch:
     ``files``: sizes in bytes by path. ``candidates``: by path, the file at the same path of the
     latest version if it has the same size. ``adopt``: files of this account may be hard-linked
     instead of copied. ``write_out``: data of large files is written to disk during the copy.
-    ``earlier``: copies in the tree that an earlier attempt may have completed.
-    ``run_directories_path``: the place for the directory of each run; if it is empty, the batch
-    writes into the tree.
+    ``workspace``: the path of a resumable workspace, for whose next attempt copies are described.
+    ``earlier``: copies in the tree that an earlier attempt has completed. ``partial``: those that
+    it has begun. ``run_directories_path``: the place for the directory of each run; if it is empty,
+    the batch writes into the tree.
     """
 
     source: StagedSource
@@ -97,7 +104,9 @@ class Batch:
     candidates: dict[str, DedupCandidate]
     adopt: bool
     write_out: bool = False
-    earlier: dict[str, IngestedFile] = field(default_factory=dict)
+    workspace: str = ""
+    earlier: dict[str, EarlierCopy] = field(default_factory=dict)
+    partial: dict[str, PartialCopy] = field(default_factory=dict)
     run_directories_path: str = ""
 
 
@@ -105,7 +114,7 @@ class IngestedFile(NamedTuple):
     """An ingested file: its path, its size in bytes and its MD5.
 
     ``same``: its content is that of its dedup candidate, so it was not copied. ``fingerprint``: the
-    state of the source file that was read.
+    state of the source file that was read. ``copy``: the state of the copy, for the next attempt.
     """
 
     path: str
@@ -113,6 +122,14 @@ class IngestedFile(NamedTuple):
     md5sum: str
     same: bool
     fingerprint: Fingerprint
+    copy: CopyState | None = None
+
+
+class EarlierCopy(NamedTuple):
+    """A copy of an earlier attempt in the tree, and what is known of it."""
+
+    ingested: IngestedFile
+    known: LeftCopy
 
 
 def run_batch(batch: Batch, progress: Progress) -> list[IngestedFile]:
@@ -126,7 +143,13 @@ def run_batch_in_run_directory(
     """Ingest a batch into a run directory, and leave the tree as it is."""
     with run_directory(batch.run_directories_path, flush=batch.write_out) as own:
         ingested = _run(batch, own, BatchProgress(own.path, progress))
+    if batch.write_out:
+        ingested = [_flushed(file) for file in ingested]
     return ingested, own.result()
+
+
+def _flushed(file: IngestedFile) -> IngestedFile:
+    return file if file.copy is None else file._replace(copy=file.copy._replace(boot=FLUSHED))
 
 
 def _run(batch: Batch, own: RunDirectory | None, progress: BatchProgress) -> list[IngestedFile]:
@@ -205,10 +228,9 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
         fingerprint = Fingerprint.of(before)
         earlier = batch.earlier.get(path)
         if earlier is not None:
-            if earlier.fingerprint == fingerprint and _is_whole(
-                place.tree, place.name, earlier, progress
-            ):
-                return earlier
+            found = _still_right(batch, earlier, SourceState.of(before), place, progress)
+            if found is not None:
+                return found
             if place.own is None:
                 with suppress(FileNotFoundError):
                     os.unlink(place.name, dir_fd=place.tree)
@@ -220,29 +242,72 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
             return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
         if batch.adopt and _adopt(place, before):
             size, md5sum = hash_file(opened, progress, before.st_size)
+            state = None
         else:
-            size, md5sum = _copy(batch, opened, place, before.st_size, progress)
+            size, md5sum, state = _copy(batch, opened, place, SourceState.of(before), progress)
         _unchanged(opened, fingerprint, size, path)
-    return IngestedFile(path, size, md5sum, False, fingerprint)
+    return IngestedFile(path, size, md5sum, False, fingerprint, state)
 
 
-def _is_whole(into: int, name: str, earlier: IngestedFile, progress: Progress) -> bool:
+def _still_right(
+    batch: Batch, earlier: EarlierCopy, source: SourceState, place: _FilePlace, progress: Progress
+) -> IngestedFile | None:
+    """The entry of a copy of an earlier attempt, if it may be used."""
+    ingested = earlier.ingested
+    same_source = ingested.fingerprint == source.fingerprint and (
+        ingested.copy is None or ingested.copy.source_changed_ns == source.changed_ns
+    )
+    use = use_of(earlier.known, same_source=same_source)
+    if use is Use.AS_IT_IS:
+        return ingested
+    if use is not Use.AFTER_READING:
+        return None
     try:
-        with closing(os.open(name, READ, dir_fd=into)) as copy:
-            return hash_file(copy, progress, earlier.size) == (earlier.size, earlier.md5sum)
+        with closing(os.open(place.name, READ, dir_fd=place.tree)) as copy:
+            found = hash_file(copy, progress, ingested.size)
+            if found != (ingested.size, ingested.md5sum):
+                return None
+            state = CopyState.of(copy, source) if batch.workspace else None
+            return ingested._replace(copy=state)
     except FileNotFoundError:
-        return False
+        return None
 
 
 def _copy(
-    batch: Batch, opened: int, place: _FilePlace, size: int, progress: Progress
-) -> tuple[int, str]:
+    batch: Batch, opened: int, place: _FilePlace, source: SourceState, progress: Progress
+) -> CopyMade:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     directory, name = place.into
+    size = source.fingerprint.size
+    large = None
+    if batch.workspace and size >= piece_record.RECORDED_BYTES:
+        inside = f"{batch.tree}/{place.path}" if place.own is None else f"{place.own.path}/{name}"
+        large = LargeCopy(
+            batch.workspace,
+            place.path,
+            inside.removeprefix(f"{batch.workspace}/"),
+            directory,
+            name,
+            opened,
+            source,
+            batch.write_out,
+        )
+        partial = batch.partial.get(place.path)
+        if partial is not None and _may_go_on(partial, source):
+            with suppress(Unusable):
+                return large.go_on(partial, progress)
     with closing(os.open(name, flags, FILE_MODE, dir_fd=directory)) as copy:
         if place.own is not None:
             os.fchmod(copy, FILE_MODE)  # another host has another umask
-        return copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
+        if large is not None:
+            return large.make(copy, progress)
+        done = copy_and_hash(opened, copy, size, progress, write_out=batch.write_out)
+        return CopyMade(*done, CopyState.of(copy, source) if batch.workspace else None)
+
+
+def _may_go_on(partial: PartialCopy, source: SourceState) -> bool:
+    known = LeftCopy(is_closed=True, is_complete=False)
+    return use_of(known, same_source=partial.source == source) is Use.AS_A_BEGINNING
 
 
 def _adopt(place: _FilePlace, before: os.stat_result) -> bool:

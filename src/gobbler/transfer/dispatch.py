@@ -1,11 +1,4 @@
-"""Cutting the work of a request into batches, and running them on any executor.
-
-How many batches should run at a time depends on the work and on the filesystem. Hashing large
-files occupies as many processors as there are. Many small files are bound by the interpreter's
-lock, so several threads get less done than one. Where each call takes a millisecond (NFS, Lustre),
-more threads are faster. So :class:`ConcurrencyTuner` starts with one batch, tries twice as many for
-a moment, and keeps them if they get more done.
-"""
+"""Cutting the work of a request into batches, and running them on any executor."""
 
 from __future__ import annotations
 
@@ -13,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -29,6 +23,7 @@ from gobbler.model.progress import (
 )
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
+from gobbler.transfer.concurrency_tuner import ConcurrencyTuner, amount
 from gobbler.transfer.run_directory import (
     RunResult,
     put_in_place,
@@ -77,64 +72,6 @@ class RemoteExecutor(Executor):
     twice, even at the same time, and may go on after the result of another run was accepted, or
     after the dispatching process has died. See :mod:`gobbler.transfer.batch`.
     """
-
-
-TRIAL_SECONDS = 0.1
-"""Seconds for which a number of batches is tried."""
-
-HOLD_SECONDS = 3.0
-"""Seconds after a trial that failed until the next one: other requests may have ended."""
-
-KEEP_FACTOR = 1.2
-"""Factor by which a doubled number of batches must be faster to be kept."""
-
-BYTES_PER_FILE = 64 * 1024
-"""Bytes that cost as much work as one file."""
-
-
-def amount(files: int, size: int) -> float:
-    """The work of ``files`` of ``size`` bytes together, in files."""
-    return files + size / BYTES_PER_FILE
-
-
-def work_of(batch: object) -> float:
-    """The work of a batch, as far as its sizes are known."""
-    files = getattr(batch, "files", {})
-    sizes = [file if isinstance(file, int) else getattr(file, "size", 0) for file in files.values()]
-    return max(1.0, amount(len(sizes), sum(sizes)))
-
-
-class ConcurrencyTuner:
-    """Tunes the number of batches to run ``at_a_time``, up to ``most``."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept = self.at_a_time = 1
-        self._rate: float | None = None
-        self._began: tuple[float, float] | None = None
-        self._until: float | None = None
-
-    def measure(self, now: float, done: float) -> None:
-        """Note that at the time ``now`` (seconds), ``done`` of the work is done."""
-        if self._most == 1 or (self._until is not None and now < self._until):
-            return
-        if self._began is None or self._until is not None:
-            self._until, self._began = None, (now, done)
-            return
-        seconds, more = now - self._began[0], done - self._began[1]
-        if seconds < TRIAL_SECONDS or more <= 0:
-            return
-        self._judge(more / seconds)
-        if self.at_a_time == self._kept:
-            self._until, self._rate = now + HOLD_SECONDS, None
-        self._began = now, done
-
-    def _judge(self, rate: float) -> None:
-        if self._rate is None or rate > KEEP_FACTOR * self._rate:
-            self._kept, self._rate = self.at_a_time, rate
-            self.at_a_time = min(self._most, 2 * self._kept)
-        else:
-            self.at_a_time = self._kept
 
 
 def batch_size(files: int, width: int) -> int:
@@ -203,6 +140,7 @@ def run_all(
     progress: Progress,
     cancel: CancelToken,
     give_up: Callable[[], None],
+    reports: str = "",
 ) -> Iterator[R]:
     """Run ``function`` on each batch; yields the results as they come.
 
@@ -213,7 +151,7 @@ def run_all(
 
     The first failure, or ``cancel``, ends it: it calls ``give_up``, which must end the running
     batches, waits for them, and raises the error. Batches of a remote executor may run on for a
-    while, which does no harm.
+    while, which does no harm. They write their reports into the directory ``reports``.
     """
     waiting = iter(batches)
     running: dict[Future[R], ProgressCounter] = {}
@@ -221,7 +159,7 @@ def run_all(
     tuner = None if isinstance(executor, RemoteExecutor) else ConcurrencyTuner(width)
     ready: list[R] = []
     ended = 0.0
-    late: Stragglers[R] | None = Stragglers() if tuner is None else None
+    late: Stragglers[R] | None = Stragglers(reports) if tuner is None else None
     try:
         while True:
             cancel.check()
@@ -230,13 +168,16 @@ def run_all(
             # The way to another process takes a while, so one more batch is sent ahead.
             wanted = width + 1 if tuner is None else tuner.at_a_time
             for batch in islice(waiting, max(0, wanted - len(running))):
-                counter = ProgressCounter()
-                future = executor.submit(function, batch, counter)
-                running[future] = counter
-                if late is not None:
-                    late.begin(future, work_of(batch), partial(function, batch, NoProgress()))
+                if late is None:
+                    counter = ProgressCounter()
+                    running[executor.submit(function, batch, counter)] = counter
+                else:
+                    remote = late.counter()
+                    future = executor.submit(function, batch, remote)
+                    running[future] = remote
+                    late.begin(future, remote, partial(function, batch))
             if late is not None:
-                running.update({twin: ProgressCounter() for twin in late.run_again()})
+                running.update(late.run_again())
                 tell_waiting(progress, late.waits_for)
             yield from ready
             files, size = _progress_of(running)
@@ -272,6 +213,7 @@ def run_all(
     finally:
         if late is not None:
             late.close()
+            tell_waiting(progress, "")
 
 
 def _progress_of(running: Mapping[Future[R], ProgressCounter]) -> tuple[int, int]:
@@ -325,8 +267,12 @@ def dispatch(
     does not wait for large ones that occupy the executor. If it takes too long, the rest goes to
     the executor.
     """
-    for result in _results(dispatcher, function, batches, "", light=light, is_expected=is_expected):
-        yield from result
+    is_remote = isinstance(dispatcher.executor, RemoteExecutor)
+    with run_directories(dispatcher.workspace) if is_remote else nullcontext("") as path:
+        for result in _results(
+            dispatcher, function, batches, path, light=light, is_expected=is_expected
+        ):
+            yield from result
 
 
 @dataclass(frozen=True)
@@ -390,4 +336,5 @@ def _results(
         progress=dispatcher.progress if is_expected else OnlyWaiting(dispatcher.progress),
         cancel=dispatcher,
         give_up=give_up,
+        reports=run_directories_path,
     )

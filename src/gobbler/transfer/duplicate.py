@@ -13,7 +13,7 @@ from gobbler.fs import access
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.hash import copy_and_hash
 from gobbler.fs.open import READ, closing, open_beneath, open_directory
-from gobbler.fs.os_errors import raising_fault
+from gobbler.fs.os_errors import MISTAKES, fault_at, raising_fault
 from gobbler.model.progress import CancelCheck, Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.batch import BatchProgress
@@ -45,28 +45,44 @@ class DuplicateBatch:
     run_directories_path: str
 
 
-def run_duplicate_batch(batch: DuplicateBatch, progress: Progress) -> list[str]:
-    """Copy the files of a batch; returns the sources that have another content."""
+class Unusable(NamedTuple):
+    """A file that can't be copied: the path, and what is wrong with it."""
+
+    source: str
+    problem: str
+
+
+def run_duplicate_batch(batch: DuplicateBatch, progress: Progress) -> list[Unusable]:
+    """Copy the files of a batch; returns those that can't be read, or have another content."""
     return _run(batch, None, BatchProgress(batch.workspace, progress))
 
 
 def run_duplicate_batch_in_run_directory(
     batch: DuplicateBatch, progress: Progress
-) -> tuple[list[str], RunResult]:
+) -> tuple[list[Unusable], RunResult]:
     """Copy the files of a batch into a run directory."""
     with run_directory(batch.run_directories_path, flush=True) as own:
         wrong = _run(batch, own, BatchProgress(own.path, progress))
     return wrong, own.result()
 
 
-def _run(batch: DuplicateBatch, own: RunDirectory | None, progress: BatchProgress) -> list[str]:
+def _run(
+    batch: DuplicateBatch, own: RunDirectory | None, progress: BatchProgress
+) -> list[Unusable]:
     wrong = []
     for target, wanted in batch.files.items():
         progress.check()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         parent, name = (None, f"{batch.top}/{target}") if own is None else own.place(target)
+        try:
+            opened = _open(wanted.source, batch.whitelist)
+        except OSError as error:
+            if error.errno not in MISTAKES:
+                raise fault_at(error, "read", wanted.source) from error
+            wrong.append(Unusable(wanted.source, f"it can't be read: {error.strerror}"))
+            continue
         with (
-            closing(_open(wanted.source, batch.whitelist)) as source,
+            closing(opened) as source,
             closing(os.open(name, flags, FILE_MODE, dir_fd=parent)) as copy,
         ):
             if own is not None:
@@ -74,7 +90,7 @@ def _run(batch: DuplicateBatch, own: RunDirectory | None, progress: BatchProgres
             with raising_fault("copy", wanted.source):
                 found = copy_and_hash(source, copy, wanted.size, progress)
             if found != (wanted.size, wanted.md5sum):
-                wrong.append(wanted.source)
+                wrong.append(Unusable(wanted.source, "its content is not what its manifest lists"))
     return wrong
 
 
@@ -94,7 +110,7 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
             code=Code.DAMAGED_LINKS,
             hint="Whitelist that directory, or validate the version.",
         )
-    with raising_fault("read", path), closing(open_directory(target.root)) as root:
+    with closing(open_directory(target.root)) as root:
         found = open_beneath(root, target.path, os.O_RDONLY | os.O_NONBLOCK, access.enterable)
         try:
             # The copy is for everybody; since the upload, the file may have become private.
@@ -107,7 +123,7 @@ def _open(path: str, whitelist: tuple[str, ...]) -> int:
 
 def duplicate_here(
     dispatcher: Dispatcher, files: dict[str, Duplicate], whitelist: tuple[str, ...]
-) -> Iterator[str]:
+) -> Iterator[Unusable]:
     """Like :func:`duplicate_all`, in this thread, whatever the executor does meanwhile."""
     workspace = dispatcher.workspace
     batch = DuplicateBatch(workspace.tree, workspace.path, files, whitelist, "")
@@ -118,8 +134,8 @@ def duplicate_all(
     dispatcher: Dispatcher,
     files: dict[str, Duplicate],
     whitelist: tuple[str, ...],
-) -> Iterator[str]:
-    """Copy ``files`` (by their names in the workspace); yields sources with another content."""
+) -> Iterator[Unusable]:
+    """Copy ``files`` (by their names in the workspace); yields what can't be copied."""
     workspace = dispatcher.workspace
     sizes = {target: wanted.size for target, wanted in files.items()}
 

@@ -13,7 +13,7 @@ from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.access import READ, Restricted, check_everybody, enterable
 from gobbler.fs.hash import hash_file
 from gobbler.fs.open import Beneath, closing, kind_of, open_directory
-from gobbler.fs.os_errors import fault_at
+from gobbler.fs.os_errors import MISTAKES, fault_at
 from gobbler.fs.space import has_impossible_holes
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Manifest
@@ -48,14 +48,6 @@ class Hashed(NamedTuple):
     md5sum: str
     problem: str
     failed: bool = False
-
-
-MISTAKES = {
-    *(errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG),
-    *(errno.EACCES, errno.EPERM),
-    errno.EWOULDBLOCK,  # another process holds a lease on it
-}
-"""Errors about the path itself: its kind, or who may read it."""
 
 
 HOLES = "has holes, and more bytes than its filesystem"

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gobbler.fs.atomic_write import write_new
 from gobbler.fs.fingerprint import Fingerprint
@@ -37,11 +37,14 @@ from gobbler.transfer.batch import (
 )
 from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
 from gobbler.transfer.hash_files import hash_kept
-from gobbler.transfer.resume import resume, resume_notes
+from gobbler.transfer.resume import Earlier, remove_rest, resume, resume_notes
 from gobbler.transfer.staged_source import StagedSource
 
 CONTENTS_AT_A_TIME = 100_000
 """Number of contents to look up at a time, so that memory stays flat."""
+
+
+V = TypeVar("V")
 
 
 class Ingested(NamedTuple):
@@ -96,7 +99,7 @@ def _check_space(
     dispatcher: Dispatcher,
     plan: Plan,
     candidates: DedupCandidates | None,
-    earlier: dict[str, IngestedFile],
+    earlier: Earlier,
 ) -> None:
     """Raise :class:`~gobbler.errors.Fault` if the copies will not fit on the disk.
 
@@ -108,9 +111,11 @@ def _check_space(
     new = [
         path
         for path, size in plan.copies.items()
-        if path not in earlier and (candidates is None or candidates.at_path(path, size) is None)
+        if path not in earlier.complete
+        and (candidates is None or candidates.at_path(path, size) is None)
     ]
-    check_space(root, plan.space(new), f"a copy of the source ({len(new)} files)")
+    needed = plan.space(new) - sum(copy.allocated() for copy in earlier.partial.values())
+    check_space(root, needed, f"a copy of the source ({len(new)} files)")
 
 
 def _ingested(
@@ -118,7 +123,7 @@ def _ingested(
     source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
-    earlier: dict[str, IngestedFile],
+    earlier: Earlier,
     *,
     adopt: bool,
 ) -> Iterator[IngestedFile]:
@@ -140,10 +145,11 @@ def _ingested(
         dispatcher.workspace.tree,
         is_light(plan.copies),
     )
-    with resume_notes(dispatcher.workspace) as note:
+    with resume_notes(dispatcher.workspace, earlier) as note:
         for ingested in make_files(dispatcher, files, is_expected=True):
             note(ingested)
             yield ingested
+    remove_rest(earlier)
 
 
 def _linked(
@@ -188,7 +194,7 @@ def _batches(
     source: StagedSource,
     plan: Plan,
     candidates: DedupCandidates | None,
-    earlier: dict[str, IngestedFile],
+    earlier: Earlier,
     run_directories_path: str,
     *,
     adopt: bool,
@@ -203,7 +209,7 @@ def _batches(
                 md5sum, link = found
                 if fits_in_text(path, link, levels=levels):
                     same[path] = DedupCandidate(md5sum, _real(dispatcher, link))
-        known = {path: earlier[path] for path in files if path in earlier} if earlier else {}
+        workspace = dispatcher.workspace
         yield Batch(
             source,
             dispatcher.workspace.tree,
@@ -211,9 +217,15 @@ def _batches(
             same,
             adopt,
             dispatcher.write_out,
-            known,
+            workspace.path if workspace.is_resumable else "",
+            _of(earlier.complete, files),
+            _of(earlier.partial, files),
             run_directories_path,
         )
+
+
+def _of(copies: dict[str, V], files: dict[str, int]) -> dict[str, V]:
+    return {path: copies[path] for path in files if path in copies} if copies else {}
 
 
 def _confirm_batches(

@@ -24,7 +24,7 @@ from gobbler.fs.sparse import allocated, may_have_holes
 from gobbler.model.names import INCOMING, file_name_problem, is_internal
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import Nowhere
-from gobbler.rules.upload_plan import Scan
+from gobbler.rules.upload_plan import FOREIGN_HINT, Scan
 from gobbler.transfer.stat_pool import (
     Directory,
     Opening,
@@ -195,7 +195,9 @@ class _Scanner:
                         problem = self._entry(opened.descriptor, name, path, status)
             except OSError as error:
                 problem = vanished(error, path)
-                if isinstance(error, PermissionError):
+                if isinstance(error, Restricted):
+                    self.found.foreign.append(path)
+                elif isinstance(error, PermissionError):
                     self.found.unreadable.append(path)
             if problem is not None:
                 self.found.invalid[path] = problem
@@ -363,7 +365,8 @@ def refusal(error: OSError, path: str, source: str) -> Refused:
     """The refusal of the user's file ``path`` in the directory ``source``; a call on it failed."""
     reason = f"{quoted(path)} in the source {vanished(error, path)}"
     if isinstance(error, PermissionError):
-        return Refused(reason, code=Code.UNREADABLE, hint=let_others_read(source))
+        hint = FOREIGN_HINT if isinstance(error, Restricted) else let_others_read(source)
+        return Refused(reason, code=Code.UNREADABLE, hint=hint)
     if error.errno == errno.EWOULDBLOCK:
         return Refused(
             reason,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.model.answers import ACTION_DOCS, HealthFound
+from gobbler.model.answers import ACTION_DOCS, Failure, HealthFound
 from gobbler.model.jobs import JobState
 from gobbler.service.openapi.schemas import (
     TEXT,
@@ -41,7 +41,14 @@ def events_operation() -> Operation:
         "The state of a job as a stream",
         "Server-sent events: one at once, and one at each change. Each is named after the state "
         "and has it as JSON in its data. The stream ends with the job.",
-        {200: response("The events.", "text/event-stream", TEXT)},
+        {
+            200: response("The events.", "text/event-stream", TEXT),
+            503: json_response(
+                "As many streams are open as the service allows at a time, in all or for one "
+                "client (code `busy`), or the service is stopping (code `stopping`).",
+                reference(Failure),
+            ),
+        },
         (404,),
         (_JOB,),
     )
