@@ -8,9 +8,8 @@ import os
 from gobbler.errors import Fault, os_error_code, quoted
 
 _HINTS = {
-    errno.ENOSPC: "Free some space on that filesystem, or some of its inodes, then try again. To "
-    "delete projects, assets and versions works on a full disk, too.",
-    errno.EDQUOT: "Raise the quota of the service's account on that filesystem, then try again.",
+    errno.ENOSPC: "Free some space on that filesystem, or some of its inodes, then try again.",
+    errno.EDQUOT: "Free some space on that filesystem, or let its administrator raise the quota.",
     errno.EIO: "The disk, or the server that has it, fails: see the log of the kernel.",
     errno.ESTALE: "The server has that directory no longer: mount the filesystem again.",
     errno.EROFS: "Mount that filesystem for writing, then try again.",
