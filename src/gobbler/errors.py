@@ -304,7 +304,7 @@ def quoted(name: str | bytes) -> str:
 
 def shortened(text: str) -> str:
     """``text`` as it is shown: of a long one only its beginning and its end."""
-    return "".join(_fitting(text))
+    return text if len(text) <= MAX_QUOTED else "".join(_fitting(text))
 
 
 def _fitting(characters: Sequence[str]) -> Sequence[str]:

@@ -248,6 +248,15 @@ def test_who_owns_the_directory_can_not_lead_a_write_elsewhere(
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.skipif(not shutil.which("setfacl"), reason="needs setfacl")
+def test_a_cache_that_an_acl_lets_another_write_is_shared(shared, fetch):
+    os.chown(shared, account(ADA), -1)
+    shared.chmod(0o755)
+    subprocess.run(["setfacl", "-m", f"u:{MALLORY}:rwx", shared], check=True)
+    tree, _ = fetch(ADA, shared)
+    assert f"user-{account(ADA)}" in tree.parts
+
+
 def test_a_cache_of_ones_own_stays_where_it_is(remote, published, tmp_path):
     place = Path(remote.fetch_directory(published))
     assert place.relative_to(tmp_path / "cache").parts[1] == "trees"

@@ -240,3 +240,17 @@ def test_a_request_file_of_an_older_client(running: Running, alice: User) -> Non
     assert f"chmod 644 {path}" in answer["reason"]
     alice.shell(f"chmod 644 {path}")
     assert running.post(path.name).status_code == 200
+
+
+@pytest.mark.parametrize("umask", [0o027])
+@pytest.mark.parametrize("mean", [0o777, 0o377], ids=oct)
+def test_a_umask_that_takes_rights_from_the_user(alice: User, mean: int) -> None:
+    alice.umask = mean
+    alice.run("create-project", "p", "--owner", ALICE)
+    alice.run("upload", "results", "p/a/1")
+    alice.run("fetch", "p/a/1", "--to", "copy")
+    assert alice.run("cat", "p/a/1/d/two") == "two\n"
+    alice.run("validate", "--all")
+    alice.run("cache", "ls")
+    alice.umask = 0o022
+    alice.shell("test -r copy/d/e/three")

@@ -145,9 +145,12 @@ def test_what_can_not_be_moved_is_reported_once_and_skipped(
 
 
 def test_where_nothing_can_be_set_aside_it_goes_back_and_is_skipped(
-    store: FileStore, caplog: pytest.LogCaptureFixture
+    store: FileStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Path(store.path, "aside").write_text("in the way")
+    def refuse(path: str) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "mkdir", refuse)
     (Path(store.path) / "new/link").symlink_to("/etc/passwd")
     put(store, "z-good")
     assert work(store, "z-good") == ["z-good"]
@@ -269,3 +272,24 @@ def test_a_watching_worker_requeues_now_and_then(
     for _ in store.watch(stop=(stop := threading.Event())):
         stop.set()
     assert calls == []
+
+
+@pytest.mark.parametrize("planted", ["file", "FIFO", "link"])
+def test_what_others_put_at_aside_stops_nobody(store: FileStore, planted: str) -> None:
+    elsewhere = Path(store.path).parent / "elsewhere"
+    elsewhere.mkdir()
+    at = Path(store.path) / "aside"
+    {
+        "file": at.touch,
+        "FIFO": lambda: os.mkfifo(at),
+        "link": lambda: at.symlink_to(elsewhere),
+    }[planted]()
+    for _ in range(2):
+        put(store, "bad")
+        claim = FileStore(store.path).claim("bad")
+        assert claim is not None
+        claim.set_aside("it is not valid")
+    assert not list(elsewhere.iterdir())
+    made = [path for path in Path(store.path).iterdir() if path.name.startswith("aside-")]
+    assert len(made) == 1
+    assert len(list(made[0].iterdir())) == 2

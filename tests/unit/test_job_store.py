@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gobbler.errors import Code, Refused
+from gobbler.errors import Code, Fault, Refused
 from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
@@ -170,3 +170,13 @@ def test_a_draft_of_no_claim_is_removed_by_recovery(spool: Spool) -> None:
     assert os.listdir(spool.records.directory) == [f"{JOB}.draft"]
     spool.recover(os.stat(spool.records.directory).st_mtime + 1)
     assert os.listdir(spool.records.directory) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give directories away")
+def test_a_record_in_a_spool_of_somebody_else_is_not_touched(spool: Spool) -> None:
+    spool.accept(record())
+    os.chown(spool.records.directory, 12345, 12345)
+    with pytest.raises(Fault, match="not a directory of the service's own"):
+        spool.begin(JOB, 0)
+    assert spool.records.has_begun(JOB, 0)
+    assert not spool.answers.has(JOB)

@@ -79,3 +79,40 @@ def test_a_change_is_whole_or_not_at_all_though_the_roll_back_fails_as_well(
     assert found in ({"old"}, {"new"})
     assert stuck or found == {"old"}
     assert os.listdir(tmp_path / "..incoming") == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_record_of_another_account_is_replaced_and_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    (tmp_path / "..incoming").mkdir()
+    record, fifo, other = (tmp_path / name for name in ("a", "b", "c"))
+    record.write_text("old")
+    os.mkfifo(fifo)
+    registry = Registry(str(tmp_path))
+
+    def refused(old: str, new: str, **options: object) -> None:
+        if os.stat(old).st_ino in foreign:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), old, None, new)
+        link(old, new, **options)
+
+    link: Callable[..., None] = os.link
+    foreign = {record.stat().st_ino, fifo.stat().st_ino}
+    monkeypatch.setattr("os.link", refused)
+    with new_workspace(registry.root) as workspace:
+        journal = Journal(registry, workspace, marked=True)
+        for name in ("a", "b"):
+            Path(journal.inside(name)).write_text("new")
+            journal.replace(name, name)
+        if fails:
+            journal.add("missing", "c")
+        journal.prepare(Intent(moves=[]))
+        if fails:
+            with pytest.raises(FileNotFoundError):
+                journal.commit()
+        else:
+            journal.commit()
+    assert record.read_text() == ("old" if fails else "new")
+    assert not fifo.exists() if fails else fifo.read_text() == "new"
+    assert not other.exists()
+    assert os.listdir(tmp_path / "..incoming") == []

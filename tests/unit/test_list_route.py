@@ -18,7 +18,7 @@ from gobbler.fs.open import closing, open_directory
 from gobbler.model.progress import CancelFlag, NeverCancelled
 from gobbler.service import registry_list
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_list import Listing
+from gobbler.service.registry_list import Listing, TooLongError
 
 
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
@@ -248,3 +248,18 @@ def test_a_long_list_comes_in_blocks_and_ends_when_nobody_wants_it(registry: str
         cancel.cancel("enough")
         with pytest.raises(Cancelled):
             list(listing.blocks())
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_a_list_ends_when_it_takes_more_steps_than_it_may(registry: str, recursive: bool) -> None:
+    with closing(open_directory(registry)) as opened:
+
+        def listed(steps: int) -> bytes:
+            made = Listing(opened, "p/a/1", NeverCancelled(), recursive=recursive, steps=steps)
+            return b"".join(made.blocks())
+
+        assert listed(200) == b"".join(
+            Listing(opened, "p/a/1", NeverCancelled(), recursive=recursive).blocks()
+        )
+        with pytest.raises(TooLongError):
+            listed(15)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.errors import Code, Missing
+from gobbler.errors import Code, Fault, Missing
 from gobbler.fs.record_file import LARGE_LIMIT, SMALL_LIMIT, read_file
 
 RECORD = b'{"total": 5}'
@@ -31,6 +31,16 @@ def _socket(path: Path) -> None:
             made.bind(path.name)
     finally:
         os.chdir(here)
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _loop(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
 
 
 def _device(path: Path) -> None:
@@ -86,6 +96,24 @@ def test_it_is_damaged(tmp_path: Path, damage: str) -> None:
         assert problem in line
 
 
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (_directory, "it is a directory, no regular file"),
+        (_loop, "it is a symbolic link that leads to itself"),
+    ],
+)
+def test_what_is_no_file_is_no_fault_of_the_disk(
+    tmp_path: Path, make: Callable[[Path], object], problem: str
+) -> None:
+    record = tmp_path / "..usage"
+    record.touch()
+    make(record)
+    with pytest.raises(Fault, match=problem) as caught:
+        read_file(str(record), "p/..usage")
+    assert caught.value.code == Code.DAMAGED_RECORD
+
+
 def test_what_a_record_may_have_is_read(tmp_path: Path) -> None:
     for name, size in (("..usage", SMALL_LIMIT), ("..manifest", SMALL_LIMIT + 5), ("..links", 0)):
         (tmp_path / name).write_bytes(b"x" * size)
@@ -109,8 +137,3 @@ def test_it_may_grow_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(os, "read", grow_once)
     assert read_file(str(record), "..manifest") == b"aaabbbb"
-
-
-def test_a_directory_is_named_by_the_system(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError):
-        read_file(str(tmp_path), "..manifest")

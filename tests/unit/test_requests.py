@@ -15,7 +15,13 @@ from msgspec import Struct
 from gobbler.actions import ACTIONS
 from gobbler.errors import Refused
 from gobbler.model import requests
-from gobbler.model.json_structure import MAX_DEPTH, depth_exceeds, duplicate_key
+from gobbler.model.ignored import ignored_fields
+from gobbler.model.json_structure import (
+    MAX_DEPTH,
+    QUICK_BYTES,
+    depth_exceeds,
+    duplicate_key,
+)
 from gobbler.model.requests import (
     MAX_REQUEST_BYTES,
     CreateProject,
@@ -164,6 +170,28 @@ def test_a_key_that_occurs_twice_is_found_however_it_is_written(
     text: bytes, place: str | None
 ) -> None:
     assert duplicate_key(text) == place
+
+
+def nested_texts(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Texts of objects and arrays, whose keys may occur twice, with any white space."""
+    colon = st.sampled_from([":", " :", "\n\t:"])
+    key = st.sampled_from(['"a"', '"\\u0061"', '":"', '"permissions"', '"uploaders"', '"id"'])
+    members = st.lists(st.tuples(key, colon, inner).map("".join), max_size=4)
+    return members.map(lambda parts: "{" + ",".join(parts) + "}") | st.lists(inner, max_size=3).map(
+        lambda parts: "[" + ", ".join(parts) + "]"
+    )
+
+
+@given(
+    st.recursive(st.sampled_from(["1", '""', '":"', '"\\":"', '"a\\\\"', "9" * 5000]), nested_texts)
+)
+def test_short_texts_are_examined_like_long_ones(text: str) -> None:
+    data, space = text.encode(), b" " * QUICK_BYTES
+    assert duplicate_key(data) == duplicate_key(data + space)
+    data = b'{"project": "p", "permissions": ' + data + b"}"
+    with contextlib.suppress(Refused):
+        decode_request(data, CreateProject)
+        assert ignored_fields(data, CreateProject) == ignored_fields(data + space, CreateProject)
 
 
 def test_a_long_key_is_not_repeated_in_the_reason() -> None:

@@ -18,6 +18,7 @@ from gobbler import __version__
 from gobbler.cli import terminal
 from gobbler.cli.signals import signal_outcome
 from gobbler.errors import Code, Fault, GobblerError, os_error_code, quoted
+from gobbler.fs.umask import keep_owners_rights
 from gobbler.fs.utf8_mode import ensure_utf8
 
 GROUPS = {
@@ -130,8 +131,9 @@ def _run(words: list[str], *, may_restart: bool) -> int:
     """Run the command line; return the exit code."""
     as_json = "--json" in words
     try:
-        if may_restart:
+        if may_restart:  # this process is ours
             ensure_utf8()
+            keep_owners_rights()
         result: Any = cli.main(args=words, prog_name="gobbler", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code

@@ -182,7 +182,8 @@ def is_terminal() -> bool:
 def console(*, err: bool = False) -> Console:
     """A console for tables and bars. All text for it must go through :func:`printable`."""
     stream = sys.stderr if err else sys.stdout
-    return Console(file=getattr(stream, "plain", stream), markup=False, highlight=False)
+    file = getattr(stream, "plain", stream)
+    return Console(file=file, markup=False, emoji=False, highlight=False)  # a name may hold :key:
 
 
 _bars: list[Console] = []

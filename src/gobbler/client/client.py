@@ -16,6 +16,7 @@ from gobbler.client.errors import RequestRefused
 from gobbler.client.groups import CacheDirectory, JobList
 from gobbler.client.handle import checked_name, html_of
 from gobbler.client.jobs import Job
+from gobbler.client.notices import notify_of_umask
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.resolve import configured_cache, resolve
@@ -73,6 +74,7 @@ class Client:
         service: str | None = None,
         offline: bool | None = None,
     ) -> None:
+        notify_of_umask()
         self.connection = Connection(  # for tools: what is known of the service, and raw requests
             url,
             staging=staging,

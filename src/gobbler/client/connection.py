@@ -178,6 +178,12 @@ class Connection:
         """The directories of the service; sends a request each time."""
         return self.http.get("/info", ServiceInfo)
 
+    def reported(self) -> ServiceInfo:
+        """The directories of the service, as it reported them when it was first asked."""
+        if self._info is None:
+            self._info = self.info()
+        return self._info
+
     def knows(self, action: str) -> bool:
         """Whether the service announces the action; asks it once. The Go service announces none."""
         if self._actions is None:
@@ -192,9 +198,7 @@ class Connection:
         known = self.resolved.get(directory)
         if known is not None:
             return known
-        if self._info is None:
-            self._info = self.info()
-        return str(getattr(self._info, directory))
+        return str(getattr(self.reported(), directory))
 
     @property
     def staging(self) -> str:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Mapping
 
 from gobbler.errors import GobblerWarning, printable, shortened
+from gobbler.fs.umask import ADVICE, umask_problem
 
 
 class LeftOut(GobblerWarning):
@@ -73,6 +74,12 @@ def notify_once(text: str, category: type[GobblerWarning]) -> None:
             return
         _told.add((category, text))
     notify(text, category)
+
+
+def notify_of_umask() -> None:
+    """Warn the caller if the umask takes rights from the owner of what is created."""
+    if (problem := umask_problem()) is not None:
+        notify_once(f"{problem}: uploads and fetches may fail. {ADVICE}", Doubtful)
 
 
 def notify_of_answer(answer: Mapping[str, object]) -> None:

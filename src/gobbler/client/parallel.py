@@ -19,13 +19,18 @@ R = TypeVar("R")
 class Stop(CancelFlag):
     """Ends tasks that run in other threads, and the pauses that they make."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = threading.Event()
+
     def set(self) -> None:
         """Let every task end at its next check."""
         self.cancel("the work was stopped")
+        self._ended.set()
 
     def wait(self, seconds: float) -> None:
         """Pause for ``seconds``; raise as :meth:`check` does if the tasks should end."""
-        self.wait_set(seconds)
+        self._ended.wait(seconds)
         self.check()
 
 

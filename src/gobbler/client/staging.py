@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from gobbler.client import staged_copies
@@ -22,13 +23,21 @@ from gobbler.client.staging_directory import (
     StagingDirectory,
 )
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.atomic_write import DIRECTORY_MODE, umask_leaves
+from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.hash import CHUNK
 from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
+from gobbler.fs.umask import umask_leaves
 from gobbler.model.progress import NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import LONGEST_PATH, longest_path, scan_source
+
+FEW_FILES = 16
+FEW_BYTES = 1024 * 1024
+"""Files, and their size, up to which a copy is made without threads, which take longer to start."""
+
+SLOW_SECONDS = 0.002
+"""Seconds from which one of these few makes threads worth while: a server takes its time."""
 
 UPLOAD_PREFIX = "upload-"
 """Begin of the names of copies in staging; 20 digits follow."""
@@ -208,8 +217,23 @@ def _fill_made(
         os.symlink(text, path, dir_fd=into)
     # Large ones first: they are hashed while the others are copied.
     files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
-    progress.expect(len(files), sum(found.files.values()))
-    for_each(one, files, concurrent)
+    size = sum(found.files.values())
+    progress.expect(len(files), size)
+    if len(files) <= FEW_FILES and size <= FEW_BYTES:
+        files = files[_count_quick(one, files) :]
+    if files:
+        for_each(one, files, concurrent)
+
+
+def _count_quick(one: Callable[[str, Stop], None], files: Sequence[str]) -> int:
+    """Do ``one`` after the other of ``files`` up to the first that takes long; how many."""
+    stop = Stop()
+    for number, path in enumerate(files, 1):
+        started = time.monotonic()
+        one(path, stop)
+        if time.monotonic() - started > SLOW_SECONDS:
+            return number
+    return len(files)
 
 
 def scan_for_upload(

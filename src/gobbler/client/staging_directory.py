@@ -195,7 +195,10 @@ class StagingDirectory:
         except GobblerError:
             raise
         except OSError as error:
-            raise fault_at(error, operation, self.path) from error
+            fault = fault_at(error, operation, self.path)
+            if fault.code is Code.DISK_FULL:
+                fault.hint = FULL_HINT
+            raise fault from error
 
     @contextlib.contextmanager
     def _refused(self) -> Iterator[None]:
@@ -205,6 +208,13 @@ class StagingDirectory:
             raise staging_missing(self.path) from None
         except PermissionError:
             raise staging_closed(self.path) from None
+
+
+FULL_HINT = (
+    "Remove a file of yours from that filesystem: `gobbler staging clean` removes what you left in "
+    "staging. Or ask its administrator: root may still write to many a filesystem that is full."
+)
+"""The hint where not even a request fits into staging."""
 
 
 def _is_hidden(uid: int) -> bool:

@@ -330,7 +330,7 @@ def _service_path(connection: Connection, what: str) -> str | None:
     The path may differ from that on this machine, and links use the path of the service.
     """
     if connection.url:
-        return str(getattr(connection.info(), what))
+        return str(getattr(connection.reported(), what))
     return connection.resolved.get(what)
 
 

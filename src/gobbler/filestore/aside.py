@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import secrets
 import stat
 from contextlib import suppress
 
@@ -42,11 +43,16 @@ def problem_of(path: str) -> str:
 
 
 class Aside:
-    """The directory ``aside`` beside the space ``new``, made when something is first set aside."""
+    """The directory ``aside`` beside the space ``new``, made when something is first set aside.
+
+    If others have put a link, a file or a closed directory there, it is ``aside-`` and a random
+    number.
+    """
 
     def __init__(self, new: str) -> None:
         self._new = new
-        self.path = os.path.join(os.path.dirname(new), ASIDE)
+        self._store = os.path.dirname(new)
+        self.path = os.path.join(self._store, ASIDE)
         self._stuck: set[tuple[int, int, int]] = set()
 
     def put(self, path: str, why: str) -> bool:
@@ -55,14 +61,13 @@ class Aside:
         If it can't be moved, it is reported once, and :meth:`is_stuck` from now on.
         """
         name = naming.aside_name(os.path.basename(path))
-        target = os.path.join(self.path, name)
         try:
             status = os.lstat(path)
         except FileNotFoundError:
             return True  # others were faster
         try:
-            with suppress(FileExistsError):
-                os.mkdir(self.path)
+            self._make()
+            target = os.path.join(self.path, name)
             os.rename(path, target)  # nothing else has that name
         except FileNotFoundError:
             return True
@@ -73,6 +78,18 @@ class Aside:
         logger.warning("set aside %r as %r: %s", path, target, why)
         return True
 
+    def _make(self) -> None:
+        with suppress(FileExistsError):
+            os.mkdir(self.path)
+        if _is_usable(self.path):
+            return
+        others = (name for name in os.listdir(self._store) if name.startswith(f"{ASIDE}-"))
+        paths = (os.path.join(self._store, name) for name in others)
+        found = next(filter(_is_usable, paths), None)
+        self.path = found or os.path.join(self._store, f"{ASIDE}-{secrets.token_hex(6)}")
+        if found is None:
+            os.mkdir(self.path)
+
     def is_stuck(self, path: str) -> bool:
         """Whether ``path`` is a file that could not be set aside."""
         if not self._stuck:
@@ -82,6 +99,15 @@ class Aside:
         except OSError:
             return False
         return _state(status) in self._stuck
+
+
+def _is_usable(path: str) -> bool:
+    """Whether ``path`` is a directory, no link, into which this process can move files."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(mode) and os.access(path, os.W_OK | os.X_OK)
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:

@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
+from gobbler.errors import Misconfigured
 from gobbler.filestore import names as naming
 from gobbler.filestore.claim import Claim, StoreClaims
 from gobbler.filestore.requeue import requeue
@@ -35,6 +36,7 @@ from gobbler.fs.flush import Durability, flush_directory
 from gobbler.fs.lease import EXPIRY_SECONDS
 from gobbler.fs.open import READ
 from gobbler.fs.os_errors import with_path
+from gobbler.fs.umask import ADVICE, umask_problem
 
 Path = str | os.PathLike[str]
 
@@ -55,7 +57,13 @@ class FileStore:
         self.path = path
 
     def prepare(self) -> None:
-        """Make the directory (one level) and its spaces, where they are missing."""
+        """Make the directory (one level) and its spaces, where they are missing.
+
+        Raises :class:`~gobbler.errors.Misconfigured` if the umask of this process takes rights
+        from the owner of what is created: then no space, and no file in it, could be used.
+        """
+        if (problem := umask_problem()) is not None:
+            raise Misconfigured(problem, hint=ADVICE)
         for directory in (os.fspath(self.path), *map(self._space, self.sub_dirs)):
             try:
                 os.mkdir(directory)

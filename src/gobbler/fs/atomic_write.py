@@ -11,7 +11,6 @@ import errno
 import os
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 
 from gobbler.fs.os_errors import raising_fault
 
@@ -19,19 +18,6 @@ FILE_MODE = 0o644
 DIRECTORY_MODE = 0o755
 PRIVATE_FILE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
-
-
-def umask_leaves(mode: int) -> bool:
-    """Whether the umask of this process takes nothing away from ``mode``.
-
-    ``False`` also where that is unknown.
-    """
-    # Setting the umask, the other way to read it, would disturb other threads.
-    with suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii") as lines:
-        for line in lines:
-            if line.startswith("Umask:"):
-                return not mode & int(line.split()[1], 8)
-    return False
 
 
 def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:

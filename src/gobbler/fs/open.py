@@ -17,8 +17,7 @@ import os
 import pwd
 import shlex
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.os_errors import with_path
@@ -29,13 +28,22 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 DIRECTORY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
 
 
-@contextmanager
-def closing(descriptor: int) -> Iterator[int]:
+class _Closing:
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(self, *exception: object) -> None:
+        os.close(self._descriptor)
+
+
+def closing(descriptor: int) -> _Closing:
     """Close ``descriptor`` at the end of the block."""
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return _Closing(descriptor)
 
 
 def open_directory(path: str) -> int:

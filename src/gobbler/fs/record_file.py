@@ -12,7 +12,7 @@ import os
 import stat
 
 from gobbler.errors import Code, Fault, Missing
-from gobbler.fs.open import closing
+from gobbler.fs.open import closing, kind_of
 from gobbler.fs.os_errors import with_path
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, USAGE
 
@@ -52,14 +52,16 @@ def read_record(path: str, where: str, *, own: bool = False) -> tuple[os.stat_re
             status = os.fstat(opened)
             if own and status.st_uid != os.geteuid():
                 raise Fault(f"{where} belongs to another account")
-            if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
-                raise damaged(where, "it is no regular file")
+            if not stat.S_ISREG(status.st_mode):
+                raise damaged(where, f"it is {kind_of(status.st_mode)}, no regular file")
             return status, _content(opened, status.st_size, limit, where)
     except (FileNotFoundError, NotADirectoryError):
         raise Missing(f"{where} does not exist", code=Code.FILE_NOT_FOUND) from None
     except OSError as error:
-        if error.errno == errno.ENXIO:  # a socket
-            raise damaged(where, "it is no regular file") from None
+        if error.errno == errno.ENXIO:
+            raise damaged(where, "it is a socket, no regular file") from None
+        if error.errno == errno.ELOOP:
+            raise damaged(where, "it is a symbolic link that leads to itself") from None
         raise
 
 

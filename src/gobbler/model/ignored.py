@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct, inspect
 
 from gobbler.errors import shortened
+from gobbler.model.json_structure import QUICK_BYTES
 
 MAX_IGNORED = 20
 """Largest number of ignored fields that are named."""
@@ -32,7 +33,28 @@ def ignored_fields(data: bytes, kind: type[Struct]) -> list[str]:
 
     A place is written like ``$.permissions.uploaders[0].untill``.
     """
-    return list(islice(_unknown(msgspec.Raw(data), shape_of(kind), "$"), MAX_IGNORED))
+    shape = shape_of(kind)
+    if len(data) <= QUICK_BYTES and _is_known(data, shape):
+        return []
+    return list(islice(_unknown(msgspec.Raw(data), shape, "$"), MAX_IGNORED))
+
+
+def _is_known(data: bytes, shape: _Shape) -> bool:
+    """Whether ``data`` certainly has no field beyond ``shape``."""
+    try:
+        return _fits(msgspec.json.decode(data), shape)
+    except (msgspec.DecodeError, ValueError):  # a number that no type can hold
+        return False
+
+
+def _fits(value: Any, shape: _Shape) -> bool:  # noqa: ANN401 - whatever JSON can be
+    if isinstance(shape, dict) and isinstance(value, dict):
+        return value.keys() <= shape.keys() and all(
+            _fits(value[key], shape[key]) for key in value if shape[key] is not None
+        )
+    if isinstance(shape, list) and isinstance(value, list):
+        return all(_fits(each, shape[0]) for each in value)
+    return True
 
 
 def _unknown(value: msgspec.Raw, shape: _Shape, place: str) -> Iterator[str]:

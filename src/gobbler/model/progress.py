@@ -5,7 +5,6 @@ An object may implement both.
 
 from __future__ import annotations
 
-import threading
 from typing import Protocol, runtime_checkable
 
 from gobbler.errors import Cancelled, Code
@@ -95,26 +94,22 @@ class CancelFlag:
     """A token that one thread sets and others check."""
 
     def __init__(self) -> None:
-        self._set = threading.Event()
+        self._is_set = False
         self._reason = self._hint = ""
         self._code = Code.CANCELLED
 
     def cancel(self, reason: str, *, code: Code = Code.CANCELLED, hint: str = "") -> None:
         """Make every further check raise an error with this reason, code and hint."""
         self._reason, self._code, self._hint = reason, code, hint
-        self._set.set()
+        self._is_set = True
 
     def is_set(self) -> bool:
         """Whether the flag is set."""
-        return self._set.is_set()
-
-    def wait_set(self, seconds: float) -> bool:
-        """Wait until the flag is set, for ``seconds`` at most; return whether it is set."""
-        return self._set.wait(seconds)
+        return self._is_set
 
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the flag is set."""
-        if self._set.is_set():
+        if self._is_set:
             raise Cancelled(self._reason, code=self._code, hint=self._hint)
 
 

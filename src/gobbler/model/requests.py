@@ -296,8 +296,8 @@ def subject_of(data: bytes) -> Subject:
         found = msgspec.json.decode(data, type=_Subject)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Subject()
-    values = (getattr(found, name) for name in Subject._fields)
-    return Subject(*(shortened(value) if isinstance(value, str) else "" for value in values))
+    values = (found.project, found.asset, found.version, found.spoof, found.job)
+    return Subject(*[shortened(value) if isinstance(value, str) else "" for value in values])
 
 
 class _Subject(Struct):

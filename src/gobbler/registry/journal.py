@@ -24,9 +24,11 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from gobbler.errors import GobblerError
 from gobbler.fs.atomic_write import remove_quietly, replace, write_new
 from gobbler.fs.flush import Durability, flush_paths
 from gobbler.fs.open import exists
+from gobbler.fs.record_file import read_file
 from gobbler.model.names import LOGS, VersionKey, project_usage
 from gobbler.model.records import Usage, encode
 from gobbler.registry.registry import Registry
@@ -254,13 +256,11 @@ class _Rollback:
     def replace(self, inside: str, target: str) -> None:
         """Rename ``inside`` to ``target``, and keep a replaced file for the roll-back."""
         former = f"{inside}.former"
-        try:
-            _link(target, former)
-        except FileNotFoundError:
-            self.rename(inside, target)
-        else:
+        if _keep(target, former):
             os.rename(inside, target)
             self._steps.append(partial(_put_back, inside, former, target))
+        else:
+            self.rename(inside, target)
 
     def replace_link(self, inside: str, target: str) -> None:
         """The same, but of a replaced symbolic link keep only the text."""
@@ -271,6 +271,23 @@ class _Rollback:
         else:
             os.rename(inside, target)
             self._steps.append(partial(_put_link_back, inside, text, target))
+
+
+def _keep(target: str, former: str) -> bool:
+    """Keep what stands at ``target`` as ``former``; ``False`` if there is nothing worth keeping."""
+    try:
+        _link(target, former)
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        # An administrator may have made a record by hand, and the kernel lets no account link to
+        # a file of another one.
+        try:
+            data = read_file(target, target)
+        except (GobblerError, OSError):
+            return False
+        write_new(former, data)
+    return True
 
 
 def _put_back(inside: str, former: str, target: str) -> None:

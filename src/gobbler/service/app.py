@@ -7,8 +7,10 @@ so they need no filesystem.
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
+from typing import NamedTuple
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -24,11 +26,11 @@ from gobbler.fs.clock import FilesystemClock
 from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.health import Health
-from gobbler.service.metrics.metrics import ENDPOINTS, HttpCells, Metrics
+from gobbler.service.metrics.metrics import ENDPOINTS, OTHER, HttpCells, Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.outcome import RequestHandler
 from gobbler.service.registry_files import RegistryFiles
-from gobbler.service.responses import CORS, encoded_answer, failure, json_answer, stopping
+from gobbler.service.responses import CORS, failure, json_answer, stopping
 from gobbler.service.routes import new
 from gobbler.service.routes.archive import ArchiveRoute
 from gobbler.service.routes.fetch import FetchRoute
@@ -44,8 +46,8 @@ from gobbler.spool.request_file import RequestIntake
 from gobbler.spool.spool import Spool
 
 
-def info_routes(settings: Settings) -> list[Route]:
-    """The three endpoints of a service with these ``settings``."""
+def constant_answers(settings: Settings) -> dict[str, Response]:
+    """The answers of a service with these ``settings`` that never change, by their path."""
     prefix = settings.prefix
     root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
     info = {"staging": settings.staging, "registry": settings.registry}
@@ -55,17 +57,15 @@ def info_routes(settings: Settings) -> list[Route]:
         f"{prefix}/info": info,
         f"{prefix}{openapi.ROUTE}": openapi.description(prefix),
     }
-    return [_constant(path, value) for path, value in answers.items()]
+    return {path: json_answer(value) for path, value in answers.items()}
 
 
-def _constant(path: str, value: object) -> Route:
-    body = json_answer(value).body
+class _Endpoint(NamedTuple):
+    """How requests for paths below one name are counted, and what answers reads below ``route``."""
 
-    async def answer(request: Request) -> Response:
-        del request
-        return encoded_answer(bytes(body))
-
-    return Route(path, answer)
+    cells: HttpCells
+    route: str
+    read: ASGIApp | None
 
 
 READ_THREADS = 32
@@ -108,20 +108,26 @@ class Application:
         self._new = f"{prefix}/new/"
         transfers = Transfers()
         fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
-        self._reads: dict[str, ASGIApp] = {
-            fetch: FetchRoute(files, fetch, readers, transfers),
-            archive: ArchiveRoute(files, archive, transfers),
+        reads: dict[str, ASGIApp] = {
+            "fetch": FetchRoute(files, fetch, readers, transfers),
+            "archive": ArchiveRoute(files, archive, transfers),
         }
         probing = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         health = Health(settings.staging, settings.registry, settings.replay_guard)
         queue = QueueLength(Spool(settings.staging, settings.durability))
         # These answer also while the service stops.
         self._watched = frozenset({f"{prefix}/health", f"{prefix}/metrics"})
-        self._cells = {name: metrics.http_cells(name) for name in ENDPOINTS}
-        self._names = {f"{prefix}/{name}": name for name in ENDPOINTS if name != "other"}
+        self._constant = constant_answers(settings)
+        self._endpoints = {
+            f"{prefix}/{name}": _Endpoint(
+                metrics.http_cells(name), f"{prefix}/{name}/", reads.get(name)
+            )
+            for name in ENDPOINTS
+            if name != OTHER
+        }
+        self._other = _Endpoint(metrics.http_cells(OTHER), prefix, None)
         rest = Starlette(
             routes=[
-                *info_routes(settings),
                 Route(
                     f"{prefix}/health",
                     HealthRoute(health, probing, lambda: self._is_stopping).answer,
@@ -135,7 +141,11 @@ class Application:
                 ),
                 *self.jobs.routes(prefix),
                 # For the answer to other methods: these never get here.
-                *(Route(f"{r}{{path:path}}", _unreachable, methods=["GET"]) for r in self._reads),
+                *(Route(path, _unreachable, methods=["GET"]) for path in self._constant),
+                *(
+                    Route(f"{route}{{path:path}}", _unreachable, methods=["GET"])
+                    for route in (fetch, archive)
+                ),
                 Route(f"{self._new}{{path:path}}", _unreachable, methods=["POST"]),
             ],
             exception_handlers={
@@ -162,46 +172,41 @@ class Application:
         if self._refuses and path not in self._watched:
             await stopping()(scope, receive, send)
             return
-        cells = self._cells[self._endpoint(path)]
-        cells.counters.add(cells.in_flight)
-        try:
-            await self._answer(scope, receive, self._counted(cells, send))
-        finally:
-            cells.counters.add(cells.in_flight, -1)
-
-    def _endpoint(self, path: str) -> str:
         end = path.find("/", len(self._prefix) + 1)
-        return self._names.get(path if end < 0 else path[:end], "other")
+        endpoint = self._endpoints.get(path if end < 0 else path[:end], self._other)
+        cells = endpoint.cells
+        add = cells.counters.add_alone
+        add(cells.in_flight)
+        try:
+            answer = self._answer(endpoint, path, scope["method"])
+            await answer(scope, receive, self._counted(cells, send))
+        finally:
+            add(cells.in_flight, -1)
 
     def _counted(self, cells: HttpCells, send: Send) -> Send:
         """``send``, which also counts what is sent."""
-        add = cells.counters.add
+        add = cells.counters.add_alone
 
-        async def counted(message: Message) -> None:
+        def counted(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.body":
                 add(cells.size, len(message.get("body", b"")))
             elif message["type"] == "http.response.start":
                 add(cells.responses[message["status"] // 100 - 1])
                 if self._is_stopping:  # the next service answers on another connection
                     message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            await send(message)
+            return send(message)
 
         return counted
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, method = scope["path"], scope["method"]
-        if method == "OPTIONS":
-            await _options(scope, receive, send)
-            return
+    def _answer(self, endpoint: _Endpoint, path: str, method: str) -> ASGIApp:
+        """What answers a request."""
         if method in ("GET", "HEAD"):
-            for route, endpoint in self._reads.items():
-                if path.startswith(route):
-                    await endpoint(scope, receive, send)
-                    return
-        if path.startswith(self._new) and method == "POST":
-            await self.new(scope, receive, send)
-            return
-        await self._rest(scope, receive, send)
+            if endpoint.read is not None and path.startswith(endpoint.route):
+                return endpoint.read
+            return self._constant.get(path, self._rest)
+        if method == "POST" and path.startswith(self._new):
+            return self.new
+        return _options if method == "OPTIONS" else self._rest
 
 
 async def _options(scope: Scope, receive: Receive, send: Send) -> None:

@@ -90,7 +90,7 @@ class JobMonitor:
             return
         self._next = moment + REPORT_INTERVAL
         self.lease.renew()
-        if self.lease.is_lost():
+        if self.lease.is_lost() or self.lease.is_taken_over():
             self._regain()
         if self._spool.records.is_cancelled(self.state.job):
             raise _cancelled()

@@ -47,11 +47,11 @@ class TextFormatter(logging.Formatter):
 
 
 def fields(**values: object) -> dict[str, object]:
-    """What a log line is about, as ``extra`` of a call of a logger; what is empty is left out.
+    """What a log line is about, as ``extra`` of a call of a logger.
 
-    The line of JSON has each value as a field.
+    The line of JSON has each value as a field, but not those that are empty.
     """
-    return {"fields": {name: value for name, value in values.items() if value not in (None, "")}}
+    return {"fields": values}
 
 
 class JsonFormatter(logging.Formatter):
@@ -60,7 +60,11 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """``record`` as one line of JSON, with the traceback where there is one."""
         line: dict[str, object] = {
-            **{name: _text(value) for name, value in getattr(record, "fields", {}).items()},
+            **{
+                name: _text(value)
+                for name, value in getattr(record, "fields", {}).items()
+                if value not in (None, "")
+            },
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,

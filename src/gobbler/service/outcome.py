@@ -10,12 +10,16 @@ from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Fault, GobblerError, quoted, shortened
 from gobbler.fs.os_errors import fault_from, is_of_the_disk
+from gobbler.fs.reserve import is_full
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, subject_of
 from gobbler.service.log_format import fields
 from gobbler.service.metrics.metrics import CountedProgress, Metrics, outcome_label
 
 logger = logging.getLogger("gobbler.requests")
+
+
+RELIEF = "Administrators can delete versions, assets and projects on a full disk, too."
 
 
 class Outcome(NamedTuple):
@@ -60,11 +64,12 @@ class RequestHandler:
                     workspace_name=workspace_name,
                 )
         except GobblerError as error:
-            return failed(error)
+            return failed(_advised(error))
         except OSError as error:
             if not is_of_the_disk(error):
                 logger.exception("%s failed", quoted(name))
-            return failed(fault_from(error, f"carry out {quoted(action_of(name) or name)}"))
+            fault = fault_from(error, f"carry out {quoted(action_of(name) or name)}")
+            return failed(_advised(fault))
         except Exception:
             logger.exception("%s failed", quoted(name))
             return failed(Fault("the service failed; see its log"))
@@ -112,6 +117,13 @@ class RequestHandler:
         """Do so for a job of the spool."""
         self._metrics.add("gobbler_jobs", 1, outcome_label(outcome.error))
         self.log(name, user, outcome, started, data)
+
+
+def _advised(error: GobblerError) -> GobblerError:
+    """The same error, which says what helps if a disk of the service is full."""
+    if is_full(error):
+        error.hint = f"{error.hint} {RELIEF}".strip()
+    return error
 
 
 def failed(error: GobblerError) -> Outcome:

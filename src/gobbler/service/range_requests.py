@@ -8,14 +8,13 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import formatdate, mktime_tz, parsedate_tz
+from typing import NamedTuple
 
 _RANGE = re.compile(r"bytes=\s*(\d*)\s*-\s*(\d*)\s*", re.ASCII)
 
 
-@dataclass(frozen=True)
-class FileState:
+class FileState(NamedTuple):
     """The state of a file that is served: size in bytes, time of change in ns, and inode."""
 
     size: int
@@ -38,8 +37,7 @@ def _date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """The status of an answer, and its bytes: from ``start`` up to, but without, ``stop``."""
 
     status: int
@@ -49,6 +47,8 @@ class Decision:
 
 def decide(headers: Mapping[str, str], file: FileState) -> Decision:
     """Decide how to answer a ``GET`` or ``HEAD`` with ``headers`` (names in lower case)."""
+    if not headers:
+        return Decision(200, 0, file.size)
     nothing = (0, 0)
     match = headers.get("if-match")
     if match is not None:

@@ -222,7 +222,7 @@ def registry_path(path: str) -> str:
     plain = posixpath.normpath(path) if path else "."
     if plain.startswith(("/", "../")) or plain == "..":
         raise Refused(f"{quoted(path)} leaves the registry", code=Code.INVALID_NAME)
-    if plain.split("/", 1)[0] == INCOMING:
+    if plain.startswith(INCOMING) and plain.split("/", 1)[0] == INCOMING:
         raise absent(path)
     return "" if plain == "." else plain
 

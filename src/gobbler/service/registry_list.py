@@ -8,14 +8,16 @@ if it was the same from beginning to end: no list has half of one.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 from collections.abc import Generator, Iterator
+from itertools import islice
 
 import msgspec
 
 from gobbler.errors import Code, GobblerError, Refused, os_error_code, quoted
-from gobbler.fs.open import DIRECTORY, closing, open_beneath
+from gobbler.fs.open import DIRECTORY, closing, open_beneath, opener
 from gobbler.model.names import INCOMING
 from gobbler.model.progress import CancelToken
 from gobbler.service.registry_files import absent
@@ -30,6 +32,14 @@ CHECKED_AFTER = 1000
 """Entries of a directory after which the cancel token is checked again."""
 
 
+STEPS_OF_DIRECTORY = 10
+"""How many entries take as long to list as a directory takes to open."""
+
+
+class TooLongError(Exception):
+    """A list takes more steps than it may."""
+
+
 class _ChangedError(Exception):
     """A version was removed or replaced while it was walked."""
 
@@ -40,13 +50,24 @@ class Listing:
     ``directory`` is the open registry. Not recursive: the entries of the directory, directories
     with a trailing ``/``. Recursive: every file below it, and empty directories with a trailing
     ``/``. Links count as files and are not followed. Leaves out versions in preparation.
+
+    Beyond a number of ``steps``, :meth:`blocks` raises :class:`TooLongError`.
     """
 
-    def __init__(self, directory: int, path: str, cancel: CancelToken, *, recursive: bool) -> None:
+    def __init__(
+        self,
+        directory: int,
+        path: str,
+        cancel: CancelToken,
+        *,
+        recursive: bool,
+        steps: float = math.inf,
+    ) -> None:
         self._directory = directory
         self._path = path
         self._cancel = cancel
         self._recursive = recursive
+        self._steps = steps
         self.block_size = 64 * 1024
 
     def close(self) -> None:
@@ -84,7 +105,7 @@ class Listing:
 
     def _open_top(self) -> int:
         try:
-            return self._enter(self._path)
+            return opener()(self._directory, self._path or ".", DIRECTORY)
         except OSError as error:
             raise self._not_listed(error) from None
 
@@ -158,25 +179,32 @@ class Listing:
         """
         found: list[bytes] = []
         names: list[str] = []
-        waiting = [("", iter(self._keys(top) or ([""] if prefix else [])))]
+        waiting: list[tuple[str, Iterator[str]]] = []
+
+        def enter(inner: str, keys: list[str]) -> bool:
+            """Take the names in a directory; whether there are directories in it."""
+            if "/" in "".join(keys):
+                waiting.append((inner, iter(keys)))
+                return True
+            names.extend([prefix + inner + key for key in keys])
+            return False
+
+        enter("", self._keys(top) or ([""] if prefix else []))
         while waiting:
             inner, left = waiting[-1]
-            key = next(left, None)
-            if key is None:
+            for key in left:
+                if len(names) >= CHECKED_AFTER:
+                    found.append(_array(names))
+                    names.clear()
+                if not key.endswith("/"):
+                    names.append(prefix + inner + key)
+                elif (keys := self._keys_within(top, inner + key)) is None:
+                    if not is_last:
+                        raise _ChangedError
+                elif enter(inner + key, keys or [""]):
+                    break
+            else:
                 waiting.pop()
-                continue
-            if key.endswith("/"):
-                keys = self._keys_within(top, inner + key)
-                if keys is None and not is_last:
-                    raise _ChangedError
-                if keys:
-                    waiting.append((inner + key, iter(keys)))
-                if keys != []:
-                    continue
-            names.append(prefix + inner + key)
-            if len(names) >= CHECKED_AFTER:
-                found.append(_array(names))
-                names = []
         if names:
             found.append(_array(names))
         return found
@@ -197,18 +225,26 @@ class Listing:
 
     def _keys(self, opened: int, *, is_registry: bool = False) -> list[str]:
         """The names in a directory, in the order of the paths below it."""
-        found = []
+        found: list[str] = []
+        self._count(STEPS_OF_DIRECTORY)
         with os.scandir(opened) as entries:
-            for number, entry in enumerate(entries):
-                if number % CHECKED_AFTER == 0:
-                    self._cancel.check()
-                name = entry.name
-                if is_registry and name == INCOMING:
-                    continue
-                found.append(name + "/" if entry.is_dir(follow_symlinks=False) else name)
+            while some := [
+                entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in islice(entries, CHECKED_AFTER)
+            ]:
+                found += some
+                self._count(len(some))
+        if is_registry:
+            found = [name for name in found if name.rstrip("/") != INCOMING]
         # With the slash, all that is below a directory comes where its name with the slash does.
         found.sort()
         return found
+
+    def _count(self, steps: int) -> None:
+        self._cancel.check()
+        self._steps -= steps
+        if self._steps < 0:
+            raise TooLongError
 
     def _not_listed(self, error: OSError) -> GobblerError:
         """The error for a directory that could not be opened."""

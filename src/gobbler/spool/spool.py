@@ -70,6 +70,7 @@ class Spool:
             for directory in staging_directories(staging)
             if os.path.basename(directory.path) != REQUESTS
         ]
+        self._jobs = [one for one in self.directories if one.path == f"{staging}/{SPOOL}/{JOBS}"]
         self.records = JobRecords(f"{staging}/{SPOOL}/{JOBS}", durability)
         self.answers = JobAnswers(staging, durability)
 
@@ -145,8 +146,10 @@ class Spool:
     def begin(self, job: str, attempts: int) -> JobRecord | None:
         """Begin a job that has begun ``attempts`` times; ``None`` if another process did.
 
-        The caller holds its lease. Answers a job with a damaged record with that error.
+        The caller holds its lease. Answers a job with a damaged record with that error. Raises
+        :class:`~gobbler.errors.Fault` if somebody has put other directories in place of the spool.
         """
+        check_own(self._jobs)  # since the last look, a user may have moved them
         try:
             return self.records.begin(job, attempts)
         except GobblerError as error:

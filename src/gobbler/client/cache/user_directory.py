@@ -26,7 +26,8 @@ from collections.abc import Iterator
 from itertools import islice
 
 from gobbler.client.parallel import ForkSafeLock
-from gobbler.fs.authorship import is_private_group
+from gobbler.fs import acl
+from gobbler.fs.authorship import other_writers
 from gobbler.fs.open import DIRECTORY
 
 _SELF = "/proc/self/fd"
@@ -83,7 +84,7 @@ class UserDirectory:
             if self._descriptors and self._is_still_there(self._descriptors[-1]):
                 return
             _make(self._top)
-            if _is_private(os.stat(self._top)):
+            if _is_private(self._top, os.stat(self._top)):
                 self.path = self.work = self._top
                 return
             self.path, descriptor = _open_shared(self._top)
@@ -113,7 +114,7 @@ def user_directories(top: str) -> list[str]:
         status = os.stat(top)
     except (FileNotFoundError, NotADirectoryError):
         return []
-    if _is_private(status):
+    if _is_private(top, status):
         return [top]
     # Former releases used the shared directory itself.
     return [*_found(top), top]
@@ -124,11 +125,15 @@ def _make(top: str) -> None:
         os.makedirs(top, DIRECTORY_MODE, exist_ok=True)
 
 
-def _is_private(status: os.stat_result) -> bool:
-    """Whether only this user can write in the directory with this ``status``."""
-    if status.st_uid != os.geteuid() or status.st_mode & stat.S_IWOTH:
+def _is_private(top: str, status: os.stat_result) -> bool:
+    """Whether only this user can write in the directory ``top`` with this ``status``."""
+    if status.st_uid != os.geteuid() or not status.st_mode & _OTHERS_WRITE:
+        return status.st_uid == os.geteuid()
+    try:
+        found = acl.read(top, acl.ACCESS_ACL)
+    except (OSError, ValueError):
         return False
-    return not status.st_mode & stat.S_IWGRP or is_private_group(status.st_gid, os.geteuid())
+    return next(other_writers(status, found), None) is None
 
 
 def _open_shared(top: str) -> tuple[str, int]:

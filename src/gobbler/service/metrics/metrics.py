@@ -19,7 +19,8 @@ from gobbler.errors import Cancelled, GobblerError
 from gobbler.model.progress import Progress, tell_waiting
 from gobbler.service.metrics.shared_counters import SharedCounters
 
-ENDPOINTS = ("new", "fetch", "archive", "list", "links", "jobs", "other")
+OTHER = "other"
+ENDPOINTS = ("new", "fetch", "archive", "list", "links", "jobs", OTHER)
 """Endpoints, as the label ``endpoint`` names them."""
 
 OUTCOMES = ("success", "refused", "failed", "cancelled")
@@ -57,6 +58,9 @@ class Family(NamedTuple):
 
 
 _DURATION = "gobbler_request_duration_seconds"
+_BUCKET = f"{_DURATION}_bucket"
+_SUM = f"{_DURATION}_sum"
+_LIMITS = (*map(str, BUCKETS), "+Inf")
 
 FAMILIES = (
     Family(
@@ -66,12 +70,12 @@ FAMILIES = (
         (("action", _ACTIONS), ("outcome", OUTCOMES)),
     ),
     Family(
-        f"{_DURATION}_bucket",
+        _BUCKET,
         Kind.COUNTER,
         "Seconds that requests for changes took.",
-        (("action", _ACTIONS), ("le", (*map(str, BUCKETS), "+Inf"))),
+        (("action", _ACTIONS), ("le", _LIMITS)),
     ),
-    Family(f"{_DURATION}_sum", Kind.COUNTER, "", (("action", _ACTIONS),)),
+    Family(_SUM, Kind.COUNTER, "", (("action", _ACTIONS),)),
     Family(
         "gobbler_requests_in_flight",
         Kind.GAUGE,
@@ -140,6 +144,9 @@ def _cells() -> Iterator[tuple[Key, Kind]]:
 
 _LAYOUT = {key: cell for cell, (key, _) in enumerate(_cells())}
 _KINDS = [kind for _, kind in _cells()]
+_IN_FLIGHT = _LAYOUT["gobbler_requests_in_flight", ()]
+_FILES = _LAYOUT["gobbler_processed_files", ()]
+_BYTES = _LAYOUT["gobbler_processed_bytes", ()]
 
 
 class Metrics:
@@ -167,10 +174,23 @@ class Metrics:
     def request(self, action: str, error: GobblerError | None, seconds: float) -> None:
         """Count a request for a change that took ``seconds`` and ended with ``error``, if any."""
         action = action if action in ACTIONS else UNKNOWN
-        self.add("gobbler_requests", 1, action, outcome_label(error))
-        limits = (*map(str, BUCKETS), "+Inf")
-        self.add(f"{_DURATION}_bucket", 1, action, limits[bisect.bisect_left(BUCKETS, seconds)])
-        self.add(f"{_DURATION}_sum", seconds, action)
+        limit = _LIMITS[bisect.bisect_left(BUCKETS, seconds)]
+        self._counters.add_each(
+            (
+                (_LAYOUT["gobbler_requests", (action, outcome_label(error))], 1),
+                (_LAYOUT[_BUCKET, (action, limit)], 1),
+                (_LAYOUT[_SUM, (action,)], seconds),
+            )
+        )
+
+    def begin_work(self) -> None:
+        """Count a request for a change, or a job, that is being carried out."""
+        self._counters.add(_IN_FLIGHT)
+
+    def end_work(self, files: int, size: int) -> None:
+        """Count that it has ended, with what it has processed."""
+        amounts = ((_IN_FLIGHT, -1), (_FILES, files), (_BYTES, size))
+        self._counters.add_each(amounts if files or size else amounts[:1])
 
     def values(self) -> dict[Key, float]:
         """The value of each metric, over all processes."""
@@ -198,7 +218,10 @@ class Metrics:
 
 
 class HttpCells(NamedTuple):
-    """The cells of one endpoint, looked up once: there may be thousands of reads a second."""
+    """The cells of one endpoint, looked up once: there may be thousands of reads a second.
+
+    Only the event loop adds to them.
+    """
 
     counters: SharedCounters
     responses: list[int]
@@ -228,13 +251,11 @@ class CountedProgress:
         self._lock = threading.Lock()
 
     def __enter__(self) -> CountedProgress:
-        self._metrics.add("gobbler_requests_in_flight", 1)
+        self._metrics.begin_work()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._metrics.add("gobbler_requests_in_flight", -1)
-        self._metrics.add("gobbler_processed_files", max(0, self._files))
-        self._metrics.add("gobbler_processed_bytes", max(0, self._size))
+        self._metrics.end_work(max(0, self._files), max(0, self._size))
 
     def expect(self, files: int, size: int | None) -> None:
         """Set the total."""

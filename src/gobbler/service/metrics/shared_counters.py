@@ -70,6 +70,20 @@ class SharedCounters:
             with self._lock:
                 self._numbers[index] += amount
 
+    def add_alone(self, cell: int, amount: float = 1.0) -> None:
+        """The same for a cell to which only one thread of this process adds: it needs no lock."""
+        if self._row is not None:
+            self._numbers[self._row * self._cells + cell] += amount
+
+    def add_each(self, amounts: Iterable[tuple[int, float]]) -> None:
+        """Add to several cells of this process: each of ``amounts`` is a cell and what to add."""
+        if self._row is None:
+            return
+        first, numbers = self._row * self._cells, self._numbers
+        with self._lock:
+            for cell, amount in amounts:
+                numbers[first + cell] += amount
+
     def set(self, cell: int, value: float) -> None:
         """Set a cell of this process."""
         if self._row is not None:

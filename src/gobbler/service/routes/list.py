@@ -1,7 +1,7 @@
 """``GET /list``: the content of a directory of the registry.
 
-Short lists are made at once. All others, and those of whole trees, have places and threads of their
-own, so that nobody waits for them who asks for something small.
+Short lists are made at once. All others begin anew with places and threads of their own, so that
+nobody waits for them who asks for something small.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gobbler.rules.places import Shares
 from gobbler.service.block_reader import BlockReader
 from gobbler.service.places import Places
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_list import Listing
+from gobbler.service.registry_list import Listing, TooLongError
 from gobbler.service.responses import (
     JSON_HEADERS,
     answer_or_break_off,
@@ -37,7 +37,10 @@ LONG_THREADS = 3
 """Number of long lists that are made at a time; the others wait for their clients."""
 
 SHORT_THREADS = 8
-"""Number of directories that are listed at a time."""
+"""Number of short lists that are made at a time."""
+
+SHORT_STEPS = 2000
+"""Entries of directories up to which a list may be short; a directory counts as ten of them."""
 
 
 class ListRoute:
@@ -54,15 +57,15 @@ class ListRoute:
         """Answer one request."""
         query = QueryParams(scope["query_string"])
         recursive = query.get("recursive", "false").lower() in ("true", "1")
-        cancel = CancelFlag()
         path = registry_path(query.get("path", ""))
+        cancel = CancelFlag()
+        short = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
+        loop = asyncio.get_running_loop()
+        body = await loop.run_in_executor(self._short, _short_list, short)
+        if body is not None:
+            await encoded_answer(body)(scope, receive, send)
+            return
         listing = Listing(self._directory, path, cancel, recursive=recursive)
-        if not recursive:
-            loop = asyncio.get_running_loop()
-            body = await loop.run_in_executor(self._short, _short_list, listing)
-            if body is not None:
-                await encoded_answer(body)(scope, receive, send)
-                return
         await while_connected(
             receive,
             answer_or_break_off(
@@ -105,5 +108,8 @@ class ListRoute:
 def _short_list(listing: Listing) -> bytes | None:
     """A whole list; ``None`` if it is not short."""
     blocks = listing.blocks()
-    first = next(blocks)
-    return first if next(blocks, None) is None else None
+    try:
+        first = next(blocks)
+        return first if next(blocks, None) is None else None
+    except TooLongError:
+        return None

@@ -84,6 +84,13 @@ class _Client:
             self._watch.cancel()
 
 
+def _is_job(query: bytes) -> bool:
+    if not query:
+        return False
+    waits = parse_qs(query.decode("latin-1")).get("wait", ["true"])[-1]
+    return waits.lower() in ("false", "0", "no")
+
+
 class NewRoute:
     """Answers requests for changes; ``threads`` carry them out.
 
@@ -118,8 +125,7 @@ class NewRoute:
         client = _Client(receive)
         self._running.add(client.cancel)
         loop = asyncio.get_running_loop()
-        waits = parse_qs(scope["query_string"].decode("latin-1")).get("wait", ["true"])[-1]
-        answer = self._accept if waits.lower() in ("false", "0", "no") else self._begin
+        answer = self._accept if _is_job(scope["query_string"]) else self._begin
         # Most requests end before; but a body must be read at once.
         timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, client.watch)
         try:
