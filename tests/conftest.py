@@ -5,7 +5,9 @@ conformance suite, which must stand here to be known.
 from __future__ import annotations
 
 import os
+import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     top = Path(__file__).parent
     ranks = {name: rank for rank, name in enumerate(DIRECTORIES)}
     items.sort(key=lambda item: ranks[item.path.relative_to(top).parts[0]])
+
+
+@pytest.fixture
+def removed_by_us() -> Iterator[Path]:
+    """A directory for mounts and for deep trees, which pytest can't remove.
+
+    So it is not among those that pytest makes, even if the test fails or is killed.
+    """
+    from gobbler.fs.removal import remove_tree  # noqa: PLC0415 - only now that variables are unset
+
+    made = tempfile.mkdtemp(prefix="gobbler-tests-")
+    yield Path(made)
+    for point in reversed(_mounts_below(made)):
+        subprocess.run(["umount", "--lazy", point], check=True)
+    remove_tree(made)
+
+
+def _mounts_below(top: str) -> list[str]:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    points = [line.split()[1].encode().decode("unicode_escape") for line in lines]
+    return sorted(point for point in points if point.startswith(f"{top}/"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

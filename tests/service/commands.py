@@ -8,17 +8,20 @@ the interpreter starts (its locale, a terminal) needs ``python -m gobbler``.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
 import json
 import os
 import pkgutil
+import pty
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,6 +44,7 @@ class Forked:
     """The process from which commands are forked, one after the other."""
 
     def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.settimeout(PATIENCE)
         with theirs:
@@ -70,20 +74,56 @@ class Forked:
             "umask": umask,
         }
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            data = json.dumps(given).encode()
-            socket.send_fds(self._socket, [data], [out.fileno(), err.fileno()])
-            code = int(self._socket.recv(100))
+            code = self._await(given, [out.fileno(), err.fileno()])
             said = []
             for file in (out, err):
                 file.seek(0)
                 said.append(file.read().decode(errors="replace"))
         return subprocess.CompletedProcess(given["words"], code, *said)
 
+    def run_at(
+        self, terminal: int, words: Sequence[object], *, environment: Mapping[str, str]
+    ) -> int:
+        """Run ``gobbler`` with an open terminal for all that it prints; its exit code.
+
+        Somebody else has to read at the other end meanwhile.
+        """
+        texts = [str(word) for word in words]
+        given = {"words": texts, "environment": dict(environment), "cwd": "/"}
+        return self._await({**given, "user": None, "umask": 0o022}, [terminal, terminal])
+
+    def _await(self, given: dict[str, object], output: list[int]) -> int:
+        with self._one_at_a_time:
+            socket.send_fds(self._socket, [json.dumps(given).encode()], output)
+            return int(self._socket.recv(100))
+
 
 @functools.cache
 def forked() -> Forked:
     """The one of this process."""
     return Forked()
+
+
+def on_terminal(*words: object, **environment: str) -> tuple[int, str]:
+    """Run a command on a terminal; its exit code and what the terminal gets."""
+    controller, terminal = pty.openpty()
+    shown: list[bytes] = []
+    reader = threading.Thread(target=_read_all, args=(controller, shown))
+    reader.start()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment}
+    try:
+        code = forked().run_at(terminal, words, environment=environment)
+    finally:
+        os.close(terminal)
+        reader.join()
+        os.close(controller)
+    return code, b"".join(shown).decode("utf-8", "surrogateescape")
+
+
+def _read_all(controller: int, shown: list[bytes]) -> None:
+    with contextlib.suppress(OSError):  # the other end is closed
+        while piece := os.read(controller, 65536):
+            shown.append(piece)
 
 
 def _load() -> None:

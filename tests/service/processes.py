@@ -7,7 +7,6 @@ import functools
 import http.client
 import json
 import os
-import pty
 import pwd
 import secrets
 import shutil
@@ -276,30 +275,6 @@ class Running:
         connection = http.client.HTTPConnection(self.root.removeprefix("http://"), timeout=60)
         connection.request("POST", self.url.removeprefix(self.root) + f"/new/{name}")
         return connection
-
-
-def on_terminal(*words: object, **environment: str) -> tuple[int, str]:
-    """Run a command on a terminal; its exit code and what the terminal gets."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gobbler", *map(str, words)],
-        stdin=subprocess.DEVNULL,
-        stdout=terminal,
-        stderr=terminal,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "200", **environment},
-    )
-    os.close(terminal)
-    shown = b""
-    while True:
-        try:
-            piece = os.read(controller, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not piece:
-            break
-        shown += piece
-    os.close(controller)
-    return process.wait(timeout=60), shown.decode("utf-8", "surrogateescape")
 
 
 def descendants(process: int) -> set[int]:

@@ -283,15 +283,30 @@ def start_task(*words: object, **options: object) -> subprocess.Popen[str]:
     )
 
 
+TASKS = """
+import os, sys
+from gobbler.client import Client
+url, cache, at, kind, number = sys.argv[1:]
+for _ in range(int(number)):
+    if os.fork() == 0:
+        break
+else:
+    ended = [os.wait()[1] for _ in range(int(number))]
+    sys.exit(any(ended))
+client = Client(url, cache=cache, force_remote=True)
+found = client.fetch_directory(at) if kind == "directory" else client.fetch_file(f"{at}/{kind}")
+os.write(1, f"{found}\\n".encode())  # at once: eight write here
+"""
+
+
 @pytest.mark.parametrize("kind", ["directory", "foo", "large"])
 def test_eight_tasks_fetch_it_once(published, proxy, tmp_path, kind):
-    tasks = [start_task(proxy.url, tmp_path / "cache", published, kind) for _ in range(8)]
-    for task in tasks:
-        task.stdin.write("go\n")
-        task.stdin.flush()
-    results = [task.communicate(timeout=120) for task in tasks]
-    assert {err for _, err in results} == {""}
-    assert len({out for out, _ in results}) == 1
+    words = [proxy.url, str(tmp_path / "cache"), published, kind, "8"]
+    command = [sys.executable, "-c", TASKS, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = done.stdout.splitlines()
+    assert (len(found), set(found)) == (8, {found[0]})
     assert proxy.count("..manifest") == 1
     if kind == "directory":
         assert proxy.count("/archive/") == 1

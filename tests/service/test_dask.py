@@ -21,11 +21,11 @@ from gobbler.cluster.dask import DaskExecutor, check_cluster
 from gobbler.errors import Misconfigured
 
 from .clusters import NEVER, DaskCluster, makes_files_below
+from .commands import on_terminal
 from .processes import (
     Place,
     Running,
     account,
-    on_terminal,
     public_place,
     run_as,
     upload_of,

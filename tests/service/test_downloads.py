@@ -20,6 +20,12 @@ COUNT = MIN_FILES * 3
 
 
 @pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For a mount."""
+    return removed_by_us
+
+
+@pytest.fixture
 def versions(client, project, tmp_path) -> str:
     """Two versions of many small files and a large one, the second mostly links."""
     source = tmp_path / "many"

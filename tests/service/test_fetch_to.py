@@ -21,6 +21,12 @@ USER, OTHER = "gtada", "gtmallory"
 
 
 @pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For mounts, and a deep tree."""
+    return removed_by_us
+
+
+@pytest.fixture
 def published(client, project, source) -> str:
     client.upload(project, "a", "1", source)
     return f"{project}/a/1"

@@ -30,6 +30,12 @@ def asked(service: Running) -> tuple[int, dict[str, Any]]:
 
 
 @pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For mounts."""
+    return removed_by_us
+
+
+@pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 

@@ -20,6 +20,12 @@ COUNT = 30
 
 
 @pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For a mount."""
+    return removed_by_us
+
+
+@pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """Staging on a small disk of its own."""
     tmp_path.chmod(0o755)

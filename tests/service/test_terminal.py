@@ -16,7 +16,7 @@ from gobbler.client import Asset, Client, Job, Project, Version, VersionPath
 from gobbler.client.errors import error_from_answer
 from gobbler.client.testing import TestService
 
-from .processes import on_terminal
+from .commands import on_terminal
 
 HOSTILE = "\u202etxt.exe\u2066\x9b31m"
 """Characters that are valid in a name of the registry, but for the last."""
@@ -151,26 +151,43 @@ def closed_pipe() -> int:
     return writer
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        *(["--help"], ["ls", "--help"], ["--version"], ["ls"], ["ls", "--json"], ["info"]),
-        *(["completion", "bash"], ["config", "show"], ["cache", "ls", "--json"]),
-        *(["show", "{p}"], ["tree", "{p}"], ["cat", "{p}/a/1/foo"], ["fetch", "{p}/a/1"]),
-        *(["jobs", "ls", "--json"], ["usage"], ["diff", "{p}/a/1", "{p}/a/1", "--json"]),
-    ],
-    ids=" ".join,
+PRINTING = (["ls", "--help"], ["ls"], ["info"], ["ls", "--json"], ["cat", "{p}/a/1/foo"])
+"""Help, a table, facts, a document and bytes: all that commands print, they print as these do."""
+
+OTHERS = (
+    *(["--help"], ["--version"], ["completion", "bash"], ["config", "show"]),
+    *(["cache", "ls", "--json"], ["show", "{p}"], ["tree", "{p}"], ["fetch", "{p}/a/1"]),
+    *(["jobs", "ls", "--json"], ["usage"], ["diff", "{p}/a/1", "{p}/a/1", "--json"]),
 )
-def test_output_that_nobody_reads(
-    service: TestService, client: Client, project: str, source: Path, words: list[str]
-) -> None:
+
+
+@pytest.fixture
+def environment(service: TestService) -> dict[str, str]:
+    return {**os.environ, "GOBBLER_URL": service.url}
+
+
+@pytest.fixture
+def with_a_version(client: Client, project: str, source: Path) -> str:
     client.upload(project, "a", "1", source)
-    command = [word.format(p=project) for word in words]
-    environment = {**os.environ, "GOBBLER_URL": service.url}
+    return project
+
+
+@pytest.mark.parametrize("words", [*PRINTING, *OTHERS], ids=" ".join)
+def test_output_that_nobody_reads(
+    environment: dict[str, str], with_a_version: str, words: list[str]
+) -> None:
     pipe = closed_pipe()
+    command = [word.format(p=with_a_version) for word in words]
     done = gobbler(*command, stdout=pipe, env=environment)
     os.close(pipe)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize("words", PRINTING, ids=" ".join)
+def test_output_that_can_not_be_written(
+    environment: dict[str, str], with_a_version: str, words: list[str]
+) -> None:
+    command = [word.format(p=with_a_version) for word in words]
     done = gobbler(*command, env=environment, preexec_fn=lambda: os.close(1))  # as with `>&-`
     assert done.returncode == 1
     assert done.stderr == b"error: could not write the output: Bad file descriptor\n"
@@ -181,9 +198,8 @@ def test_output_that_nobody_reads(
 
 
 def test_a_change_succeeds_whether_or_not_somebody_reads_of_it(
-    service: TestService, client: Client, project: str, source: Path
+    environment: dict[str, str], client: Client, project: str, source: Path
 ) -> None:
-    environment = {**os.environ, "GOBBLER_URL": service.url}
     with open("/dev/full", "wb") as full:
         for number, options in enumerate(
             [
@@ -202,8 +218,9 @@ def test_a_change_succeeds_whether_or_not_somebody_reads_of_it(
 
 
 @pytest.mark.parametrize("stream", [0, 2])
-def test_other_streams_may_be_closed(service: TestService, project: str, stream: int) -> None:
-    environment = {**os.environ, "GOBBLER_URL": service.url}
+def test_other_streams_may_be_closed(
+    environment: dict[str, str], project: str, stream: int
+) -> None:
     options = {"stdout": subprocess.PIPE, "preexec_fn": lambda: os.close(stream)}
     done = gobbler("ls", env=environment, **options)
     assert (done.returncode, project.encode() in done.stdout) == (0, True)

@@ -69,6 +69,12 @@ def mounted(kind: str, directory: Path, *, inodes: int = 1024) -> Iterator[Disk]
         subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
+@pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For mounts."""
+    return removed_by_us
+
+
 @pytest.fixture(params=["tmpfs", "ext4"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     with mounted(request.param, tmp_path) as made:

@@ -54,6 +54,12 @@ REMOVALS = {
 }
 
 
+@pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For mounts."""
+    return removed_by_us
+
+
 @pytest.fixture(params=["tmpfs", "ext4"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
     with mounted(request.param, tmp_path, inodes=INODES) as made:

@@ -1,4 +1,4 @@
-"""A web server with the answers that a test wants: complete, broken or hostile."""
+"""For several tests: a web server that answers as a test wants, and pools of processes."""
 
 from __future__ import annotations
 
@@ -133,3 +133,9 @@ class ActingService:
 def acting_service(web: Web) -> Callable[..., ActingService]:
     """Make a service of a staging directory, with the status and body of its answers."""
     return partial(ActingService, web)
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the processes of a pool import the tests, where they are not forks of this one."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))

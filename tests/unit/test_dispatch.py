@@ -135,6 +135,7 @@ def test_every_batch_has_its_result(pool: Executor, width: int) -> None:
     assert list(run_all(pool, width, double, (), **observed(), give_up=nothing)) == []
 
 
+@pytest.mark.usefixtures("importable")
 def test_it_runs_on_processes_too() -> None:
     with ProcessPoolExecutor(2) as executor:
         results = run_all(executor, 2, absolute, range(-9, 0), **observed(), give_up=nothing)

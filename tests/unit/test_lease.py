@@ -111,6 +111,29 @@ def test_a_lease_is_held_by_the_process_that_acquired_it(path: str) -> None:
     ours.close()
 
 
+def test_who_is_superseded_leaves_the_lease_to_its_successor(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = acquire(path)
+    assert former is not None
+    assert not former.is_taken_over()
+    monkeypatch.setattr(lease, "try_lock", lambda *_: True)
+    monkeypatch.setattr(lease, "is_expired", lambda *_, **__: True)
+    other = msgspec.structs.replace(this_process(), namespace="pid:[1]")
+    monkeypatch.setattr(lease, "this_process", lambda: other)
+    successor = lease.take_over(path)
+    assert successor is not None
+    assert not successor.is_taken_over()
+    successor.write_holder()
+    assert former.is_taken_over()
+    former.release()
+    assert os.path.exists(path)
+    assert not successor.is_taken_over()
+    assert not successor.is_lost()
+    successor.release()
+    assert not os.path.exists(path)
+
+
 @pytest.fixture(params=["holds it", "removed it"])
 def rival(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Another party locks a file between its creation and our lock; which files it had."""

@@ -172,7 +172,9 @@ def test_null_and_unknown_fields_are_taken_as_absent(
         (b"", Manifest, "is damaged"),
         (b"[]", Latest, "is damaged"),
         (b'{"version": "\xff"}', Latest, "is damaged"),
-        (b'{"x": ' + b"[" * 100_000, Latest, "nested too deeply"),
+        (b'{"x": ' + b"[" * 64, Latest, "nested too deeply"),
+        (b'{"x": %s%s, "version": "1"}' % (b"[" * 64, b"]" * 64), Latest, "nested too deeply"),
+        (b'{"a": {"x": ' + b"[" * 10_000_000, Manifest, "nested too deeply"),
     ],
 )
 def test_what_is_damaged_is_reported_with_the_file_and_the_place(

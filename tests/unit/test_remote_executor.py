@@ -294,6 +294,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(str(tmp_path / "staging"), str(tmp_path / "registry"), frozenset())
 
 
+@pytest.mark.usefixtures("importable")
 def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
     with AnyExecutor(
         ProcessPoolExecutor(1), conditions_of(settings.staging, settings.registry)

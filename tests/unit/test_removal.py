@@ -12,6 +12,12 @@ from gobbler.fs import removal
 from gobbler.fs.removal import is_older, remove, remove_tree
 
 
+@pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For deep trees."""
+    return removed_by_us
+
+
 def write_before_it_goes(monkeypatch: pytest.MonkeyPatch, directory: Path, times: int) -> None:
     """The first ``times`` times that ``directory`` is about to be removed, a new file is in it."""
     real = os.rmdir

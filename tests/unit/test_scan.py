@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,12 @@ from gobbler.transfer.scan import LONGEST_PATH, OPEN_LEVELS, scan
 from gobbler.transfer.stat_pool import Directory
 
 from .strategies import file_names
+
+
+@pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For deep trees."""
+    return removed_by_us
 
 
 @pytest.fixture(params=["local", "slow"], autouse=True)
@@ -171,13 +176,6 @@ def test_a_hard_link_to_the_file_of_somebody_else_is_odd(tmp_path: Path) -> None
             os.link(tmp_path / name, tmp_path / f"{name}-too")
     assert set(look(tmp_path, owner=54_321).invalid) == {"theirs", "theirs-too"}
     assert set(look(tmp_path, owner=None).invalid) == set()
-
-
-@pytest.fixture(autouse=True)
-def _no_deep_tree_stays(tmp_path: Path) -> Iterator[None]:
-    """Else pytest removes it, by recursion."""
-    yield
-    subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
 
 
 def deepen(top: Path, name: str, levels: int) -> None:

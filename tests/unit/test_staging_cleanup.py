@@ -25,6 +25,12 @@ LATER = time.time() + 30 * DAY
 
 
 @pytest.fixture
+def tmp_path(removed_by_us: Path) -> Path:
+    """For a mount, and a deep tree."""
+    return removed_by_us
+
+
+@pytest.fixture
 def staging(tmp_path: Path) -> Path:
     made = tmp_path / "staging"
     made.mkdir()

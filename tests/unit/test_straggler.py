@@ -343,10 +343,10 @@ def is_stopped(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
+@pytest.mark.usefixtures("importable")
 def test_a_stopped_process_of_a_pool_does_not_hold_the_request(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent))  # the pool imports this module
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         process = pool.submit(os.getpid).result(60)
         monkeypatch.setattr(

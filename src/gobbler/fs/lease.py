@@ -191,9 +191,10 @@ A released lease whose file could not be removed is not among them, though it na
 class Lease:
     """A lease that this process holds; made by :func:`acquire` and :func:`take_over`."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, content: bytes) -> None:
         self.path = path
         self._descriptor = descriptor
+        self._content = content
         self._next_renewal = 0.0
         self._file = _file(descriptor)
         _held.add(self._file)
@@ -221,14 +222,21 @@ class Lease:
         """Whether another process took the lease for expired, and removed its file."""
         return _is_removed(self._descriptor)
 
+    def is_taken_over(self) -> bool:
+        """Whether another process took the lease for expired, and named itself as the holder."""
+        with with_path(self.path):
+            return os.pread(self._descriptor, _HOLDER_LIMIT, 0) != self._content
+
     def write_holder(self) -> None:
         """Name this process as the holder, after :func:`take_over`."""
+        self._content = encode_holder(this_process())
         with with_path(self.path):
             os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, encode_holder(this_process()), 0)
+            os.pwrite(self._descriptor, self._content, 0)
 
     def expire(self) -> None:
         """Expire the lease at once, though this process lives on. Its lock stays held."""
+        self._content = b""
         with with_path(self.path):
             os.ftruncate(self._descriptor, 0)
 
@@ -238,12 +246,13 @@ class Lease:
         os.close(self._descriptor)
 
     def release(self) -> None:
-        """End the lease by removing its file.
+        """End the lease by removing its file, unless another process has taken it over.
 
         A file that can't be removed stays as an expired lease, for the next process to take over.
         """
         try:
-            os.unlink(self.path)
+            if not self.is_taken_over():
+                os.unlink(self.path)
         except FileNotFoundError:
             return  # another process took the lease for expired
         except OSError as error:
@@ -266,8 +275,9 @@ def acquire(path: str) -> Lease | None:
         # hold the lock now, or have removed the file already.
         with with_path(path):
             if try_lock(descriptor, fcntl.LOCK_EX) and not _is_removed(descriptor):
-                write_all(descriptor, encode_holder(this_process()))
-                return Lease(path, descriptor)
+                content = encode_holder(this_process())
+                write_all(descriptor, content)
+                return Lease(path, descriptor, content)
     except BaseException:
         remove_quietly(path)
         os.close(descriptor)
@@ -312,7 +322,7 @@ def take_over(
             if try_lock(descriptor, fcntl.LOCK_EX) and (
                 _was_released_here(descriptor) or is_expired(descriptor, now, silence=silence)
             ):
-                return Lease(path, descriptor)
+                return Lease(path, descriptor, os.pread(descriptor, _HOLDER_LIMIT, 0))
     except BaseException:
         os.close(descriptor)
         raise

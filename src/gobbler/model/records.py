@@ -17,9 +17,12 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from gobbler.errors import Code, Fault, Refused, quoted, shortened
+from gobbler.model.json_structure import MAX_DEPTH, depth_exceeds
 from gobbler.model.names import VersionKey
 
 T = TypeVar("T")
+
+TOO_DEEP = "it is nested too deeply"
 
 Size = Annotated[int, Meta(ge=0)]
 """A number of bytes."""
@@ -201,6 +204,9 @@ def decode(data: bytes, kind: type[T], where: str) -> T:
 
     Raises :class:`~gobbler.errors.Fault` that names the file and the place in it.
     """
+    # A manifest may be large, and the interpreter has a limit as well.
+    if kind not in (Manifest, Links) and depth_exceeds(data, MAX_DEPTH):
+        raise Fault(f"{where} is damaged: {TOO_DEEP}", code=Code.DAMAGED_RECORD)
     try:
         record: T = _tolerant(data, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -235,7 +241,7 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
     names it.
     """
     if isinstance(error, RecursionError):
-        return "it is nested too deeply"
+        return TOO_DEEP
     text = shortened(str(error))
     arguments = getattr(kind, "__args__", None)
     if "$[...]" not in text or not arguments:
