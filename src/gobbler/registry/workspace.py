@@ -160,7 +160,7 @@ def _make(directory: str) -> Workspace:
             remove_quietly(lease.path)
             lease.close()
             raise
-        lease.close()
+        lease.release()  # it may still be there, if it could only not be looked at
 
 
 def _take_over(path: str) -> Workspace | None:
