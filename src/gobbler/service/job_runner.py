@@ -13,7 +13,7 @@ import msgspec
 
 from gobbler.actions import remarks
 from gobbler.actions.context import Requester
-from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
+from gobbler.errors import Cancelled, CancelledByOwner, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
 from gobbler.fs.reserve import is_full, with_reserve
@@ -298,5 +298,5 @@ class JobRunner:
         self._spool.remove(record.job, attempt)
 
 
-def _cancelled() -> Cancelled:
-    return Cancelled(CANCELLED, hint="Nothing was changed.")
+def _cancelled() -> CancelledByOwner:
+    return CancelledByOwner(CANCELLED, hint="Nothing was changed.")
