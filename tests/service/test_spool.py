@@ -62,7 +62,7 @@ def test_publishing_approving_and_deleting_without_http(staffed: Place) -> None:
     assert ask(staffed, None, "delete_version", first)["http_status"] == 200
     assert not (staffed.registry / "p/a/1").exists()
     assert staffed.read("p/..usage") == {"total": 0}
-    assert staffed.incoming() == []
+    wait_for("nothing that is left behind", lambda: not staffed.incoming())
 
 
 def test_the_example_of_the_guide(staffed: Place) -> None:
