@@ -13,6 +13,7 @@ Missing      404           5  a project, asset, version or file is not there
 Fault        500           1  the service or its filesystem failed
 Unreachable  -             6  no service answered
 Cancelled    500         130  stopped on request; nothing was changed
+  by owner   409         130  the same, because the owner of the job wanted it
 ===========  ====  =========  ==================================================
 
 Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all codes.
@@ -267,6 +268,12 @@ class Cancelled(GobblerError):
 
     exit_code = 130
     default_code = Code.CANCELLED
+
+
+class CancelledByOwner(Cancelled):
+    """The job was cancelled by its owner, or an administrator (HTTP 409): nothing has failed."""
+
+    status = 409
 
 
 _BY_ERRNO = {

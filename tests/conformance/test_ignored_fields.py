@@ -76,3 +76,12 @@ def test_a_project_without_an_owner_is_warned_about(service: Service, project: s
 def test_an_asset_needs_no_owner_of_its_own(service: Service, project: str) -> None:
     payload = naming(f"{project}/asset", permissions={"owners": []})
     assert service.succeed("set_permissions", payload) == {"status": "SUCCESS"}
+
+
+def test_an_asset_that_loses_its_last_owner_is_warned_about(service: Service, project: str) -> None:
+    where = f"{project}/owned"
+    service.succeed("set_permissions", naming(where, permissions={"owners": [ALICE]}))
+    answer = service.succeed("set_permissions", naming(where, permissions={"owners": []}))
+    assert "nobody owns the asset" in answer["warnings"][0]
+    answer = service.succeed("set_permissions", naming(where, permissions={"owners": []}))
+    assert answer == {"status": "SUCCESS"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.client import staging as staging_module
 from gobbler.client.errors import NotThere
 from gobbler.client.notices import LeftOut
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
@@ -251,3 +253,27 @@ def test_a_path_that_is_led_elsewhere_meanwhile_leads_no_file_there(source, stag
         assert (staging / at.name / "one").read_text() == "one"
         assert (staging / at.name / "sub" / "deep" / "two").stat().st_size == 3_000_000
     assert trap.exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_few_small_files_need_threads_only_where_each_takes_long(
+    tmp_path, staging, monkeypatch, seconds
+):
+    (tmp_path / "few").mkdir()
+    for name in ("a", "b", "c"):
+        (tmp_path / "few" / name).write_text(name)
+    left = []
+
+    def for_each(task, items, concurrent):
+        left.extend(items)
+        real(task, items, concurrent)
+
+    real = staging_module.for_each
+    monkeypatch.setattr(staging_module, "for_each", for_each)
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(staging_module.time, "monotonic", lambda: next(clock))
+    with stage(tmp_path / "few", staging, concurrent=4) as at:
+        assert {path.name: path.read_text() for path in (staging / at.name).iterdir()} == {
+            name: name for name in ("a", "b", "c")
+        }
+    assert len(left) == (2 if seconds else 0)

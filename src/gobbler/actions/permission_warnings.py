@@ -19,11 +19,13 @@ def permission_warnings(
     """The field ``warnings`` of the answer, or no field.
 
     They are about new owners and uploaders without an account on this host, and about a project
-    without an owner.
+    or an asset that has lost its last owner.
     """
     found: list[str] = []
     if asked.owners == () and not is_asset:
         found.append("nobody owns the project now; only administrators can change it")
+    elif asked.owners == () and before.owners:
+        found.append("nobody owns the asset now; only owners of the project can change it")
     elif asked.owners and len(without_account(asked.owners, LOOKUP_SECONDS)) == len(
         dict.fromkeys(asked.owners)
     ):

@@ -57,13 +57,15 @@ def cancellable(cancel: CancelToken) -> Iterator[None]:
 
 
 @contextmanager
-def locked(path: str, *, exclusive: bool, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+def locked(path: str, *, exclusive: bool, timeout: float | None = None) -> Iterator[None]:
     """Hold the lock file ``path`` during the block; the file is made if it is missing.
 
-    Raises :class:`~gobbler.errors.Fault` with the code ``lock-timeout`` after ``timeout`` seconds,
+    Raises :class:`~gobbler.errors.Fault` with the code ``lock-timeout`` after ``timeout`` seconds
+    (:data:`LOCK_TIMEOUT`),
     ``FileNotFoundError`` if the directory does not exist, and
     :class:`~gobbler.errors.Cancelled` within :func:`cancellable`.
     """
+    timeout = LOCK_TIMEOUT if timeout is None else timeout
     deadline = time.monotonic() + timeout
     queue = _enter_queue(path)
     try:

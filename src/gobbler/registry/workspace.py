@@ -125,7 +125,8 @@ class Workspace:
 def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Iterator[Workspace]:
     """Make a workspace, or with ``name`` a resumable one; the end of the block removes it.
 
-    With ``resume``, a resumable workspace keeps the files of an earlier process. Raises
+    With ``resume``, a resumable workspace keeps the files of an earlier process, or of an attempt
+    that did not get a lock in time. Raises
     :class:`WorkspaceInUse` if another process works in it.
     """
     incoming = f"{registry}/{INCOMING}"

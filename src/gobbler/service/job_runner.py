@@ -13,7 +13,7 @@ import msgspec
 
 from gobbler.actions import remarks
 from gobbler.actions.context import Requester
-from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
+from gobbler.errors import Cancelled, CancelledByOwner, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
 from gobbler.fs.reserve import is_full, with_reserve
@@ -25,7 +25,7 @@ from gobbler.model.jobs import (
     job_answer,
     progress_after,
 )
-from gobbler.model.records import format_time
+from gobbler.model.records import format_time, parse_time
 from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
@@ -40,6 +40,9 @@ REPORT_INTERVAL = 0.5
 RETRY_PAUSE = 1.0
 """Seconds before a job that could not begin or be answered is retried."""
 
+BUSY_SECONDS = 86_400.0
+"""Seconds after its first attempt at which a job fails that finds a lock held each time."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +56,7 @@ class JobMonitor:
         self.lease = lease
         self.attempt = attempt
         self.is_abandoned = False
+        self.busy_since: str | None = None
         self._spool = spool
         self._record = record
         self._begun = time.monotonic()
@@ -98,6 +102,11 @@ class JobMonitor:
                     msgspec.structs.replace(self.state, progress=progress)
                 )
 
+    def has_waited_long(self) -> bool:
+        """Whether the job was begun first so long ago that it is not given back again."""
+        since = None if self.busy_since is None else parse_time(self.busy_since)
+        return since is not None and (now() - since).total_seconds() >= BUSY_SECONDS
+
     def _regain(self) -> None:
         """Acquire the lease again: something has removed it, perhaps with the whole spool."""
         with suppress(OSError):  # the next check tries again
@@ -133,8 +142,11 @@ class JobRunner:
         self._spool = spool
         self._monitors: dict[str, JobMonitor] = {}
 
-    def run(self, lease: Lease, record: JobRecord, attempt: int) -> None:
-        """Run the job of ``record`` for the ``attempt``-th time, answer it, and release it."""
+    def run(self, lease: Lease, record: JobRecord, attempt: int) -> bool:
+        """Run the job of ``record`` for the ``attempt``-th time, answer it, and release it.
+
+        Returns whether it is answered, or another worker's. Otherwise it is to be tried again.
+        """
         state = msgspec.structs.replace(
             record.state(), state="running", started=format_time(now()), attempts=attempt
         )
@@ -142,27 +154,29 @@ class JobRunner:
         monitor = JobMonitor(self._spool, lease, token, record, state)
         self._monitors[record.job] = monitor
         try:
-            self._run(record, monitor, attempt)
+            return self._run(record, monitor, attempt)
         except Superseded:
             monitor.attempt.withdraw()
             logger.info("job %s: another worker has taken it over", quoted(record.job))
+            return True
         except (OSError, GobblerError) as error:
             # A change that was made is not made again: the next attempt only answers it.
-            self._give_back(record, attempt, error)
+            self._give_back(record, monitor, attempt, error)
         except Exception as error:
             logger.exception("job %s: unexpected error", quoted(record.job))
-            self._give_back(record, attempt, error)
+            self._give_back(record, monitor, attempt, error)
         finally:
             del self._monitors[record.job]
             monitor.lease.release()
+        return False
 
-    def _run(self, record: JobRecord, monitor: JobMonitor, attempt: int) -> None:
+    def _run(self, record: JobRecord, monitor: JobMonitor, attempt: int) -> bool:
         started = time.monotonic()
         if self._spool.answers.has(record.job):
             # The worker was killed right after it had answered.
             self._spool.answers.complete(record.state())
             self._end(record, monitor, attempt)
-            return
+            return True
         reserves = self._service.reserves_for(action_of(record.name))
         with_reserve(
             reserves,
@@ -170,19 +184,22 @@ class JobRunner:
                 lambda: self._spool.records.has_begun(record.job, attempt)
             ),
         )
+        monitor.busy_since = self._busy_since(record)
         if not self._spool.records.is_cancelled(record.job):
             self._show(monitor.state)
         answer = monitor.attempt.earlier_answer()
         if answer is None:
             outcome = self._outcome(record, attempt, monitor)
-            if outcome.error is not None and is_retried(outcome.error):
-                self._give_back(record, attempt, outcome.error)
-                return
+            error = outcome.error
+            if error is not None and is_retried(error) and not monitor.has_waited_long():
+                self._give_back(record, monitor, attempt, error)
+                return False
             answer = job_answer(outcome.body, outcome.status)
             found = answer
             with_reserve(reserves, lambda: monitor.attempt.answer(found))
             self._requests.log_job(record.name, record.user, outcome, started, record.data)
         self._deliver(record, monitor, attempt, answer)
+        return True
 
     def _show(self, state: JobState) -> None:
         """Let users read that the job runs, if there is room for that."""
@@ -192,11 +209,31 @@ class JobRunner:
             if not is_full(error):
                 raise
 
-    def _give_back(self, record: JobRecord, attempt: int, error: Exception) -> None:
+    def _give_back(
+        self, record: JobRecord, monitor: JobMonitor, attempt: int, error: Exception
+    ) -> None:
+        """Let the job wait, without counting this attempt; its state says what for."""
         logger.warning("could not begin or answer job %s; retrying: %s", quoted(record.job), error)
+        started = monitor.state.started
+        state = msgspec.structs.replace(
+            record.state(),
+            started=started if monitor.busy_since is None else monitor.busy_since,
+            attempts=attempt - 1,
+            progress=JobProgress(waits_for=str(error)),
+        )
+        with suppress(OSError):  # a full disk, perhaps
+            self._spool.answers.write_state(state)
         time.sleep(RETRY_PAUSE)
         with suppress(OSError):  # then it is answered, or has one attempt less
             self._spool.records.give_back(record.job, attempt)
+
+    def _busy_since(self, record: JobRecord) -> str | None:
+        """When the job was begun first, if it was given back since; its state says so."""
+        try:
+            state = self._spool.answers.state(record.job, with_answer=False)
+        except GobblerError:
+            return None
+        return state.started if state.state == "waiting" else None
 
     def abandon(self, record: JobRecord, attempt: int) -> None:
         """Leave a running job to the next worker, without counting this attempt.
@@ -261,5 +298,5 @@ class JobRunner:
         self._spool.remove(record.job, attempt)
 
 
-def _cancelled() -> Cancelled:
-    return Cancelled(CANCELLED, hint="Nothing was changed.")
+def _cancelled() -> CancelledByOwner:
+    return CancelledByOwner(CANCELLED, hint="Nothing was changed.")

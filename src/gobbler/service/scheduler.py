@@ -85,10 +85,11 @@ class Lane:
 class _Retry(NamedTuple):
     failures: int
     due: float
+    is_hurried: bool = False
 
 
 class _Retries:
-    """Jobs that could not begin, and when each is tried again."""
+    """Jobs that could not begin, or were given back, and when each is tried again."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, str]] = []
@@ -96,18 +97,28 @@ class _Retries:
 
     def add(self, job: str) -> None:
         """Try a job again, later each time."""
-        failures = self._jobs[job].failures if job in self._jobs else 0
-        pause = min(FIRST_RETRY * 2.0 ** min(failures, 16), LONGEST_RETRY)
-        retry = self._jobs[job] = _Retry(failures + 1, time.monotonic() + pause)
+        former = self._jobs.get(job, _Retry(0, 0.0))
+        pause = min(FIRST_RETRY * 2.0 ** min(former.failures, 16), LONGEST_RETRY)
+        due = time.monotonic() + pause
+        retry = self._jobs[job] = _Retry(former.failures + 1, due, former.is_hurried)
         heapq.heappush(self._due, (retry.due, job))
 
     def forget(self, job: str) -> None:
-        """A job has begun, or has gone."""
+        """A job has gone, or is another worker's."""
         self._jobs.pop(job, None)
 
-    def must_wait(self, job: str) -> bool:
-        """Whether it is too early to try a job again. An attempt changes files, as others do."""
-        return job in self._jobs and self._jobs[job].due > time.monotonic()
+    def must_wait(self, job: str, *, hurried: bool) -> bool:
+        """Whether it is too early to try a job again. An attempt changes files, as others do.
+
+        The first time that it is ``hurried``, it may be tried at once.
+        """
+        retry = self._jobs.get(job)
+        if retry is None:
+            return False
+        if hurried and not retry.is_hurried:
+            self._jobs[job] = retry._replace(due=0.0, is_hurried=True)
+            return False
+        return retry.due > time.monotonic()
 
     def due(self) -> list[str]:
         """Take the jobs that are to be tried now."""
@@ -139,6 +150,7 @@ class Scheduler:
         self._quick, self._long = self._lanes = (Lane(QUICK_SLOTS), Lane(slots))
         self._running: dict[str, Begun] = {}
         self._ended: dict[str, float] = {}
+        self._given_back: list[str] = []
         self._changed = threading.Condition()
         self._retries = _Retries()
         self._stopped = False
@@ -197,6 +209,8 @@ class Scheduler:
             known = [job for job, ended in self._ended.items() if ended < self._backlog.as_of]
             for job in known:
                 del self._ended[job]
+            while self._given_back:
+                self._retries.add(self._given_back.pop())
             ours = {*self._running, *self._ended}
         for job in touched.union(known, self._retries.due()):
             self._place(job, ours)
@@ -217,12 +231,14 @@ class Scheduler:
             lane.turns.discard(job)
         waiting = None if job in ours else self._backlog.waiting(job)
         if waiting is None:
-            self._retries.forget(job)
+            if job not in ours:
+                self._retries.forget(job)
             self._problems.pop(job, None)
             return
-        if self._retries.must_wait(job):
+        is_cancelled = self._backlog.is_cancelled(job)
+        if self._retries.must_wait(job, hurried=is_cancelled):
             return
-        is_quick = _is_quick(waiting) or self._backlog.is_cancelled(job)
+        is_quick = _is_quick(waiting) or is_cancelled
         (self._quick if is_quick else self._long).turns.add(waiting)
 
     def take(self, lane: Lane) -> bool:
@@ -268,11 +284,10 @@ class Scheduler:
         try:
             thread.start()
         except BaseException:  # no more threads, perhaps: the job waits again
-            self._end(lane, begun)
+            self._end(lane, begun, is_settled=False)
             self._runner.abandon(begun.record, begun.attempt)
             begun.lease.release()
             raise
-        self._retries.forget(job)
         return True
 
     def _begin(self, waiting: Waiting) -> Begun | None:
@@ -316,20 +331,22 @@ class Scheduler:
         return None if record is None else Begun(lease, record, next_attempt(attempts))
 
     def _run(self, lane: Lane, begun: Begun) -> None:
-        record = begun.record
+        record, is_settled = begun.record, False
         try:
-            self._runner.run(begun.lease, record, begun.attempt)
+            is_settled = self._runner.run(begun.lease, record, begun.attempt)
         except Exception:
             logger.exception("the thread of job %s failed", quoted(record.job))
         finally:
-            self._end(lane, begun)
+            self._end(lane, begun, is_settled=is_settled)
 
-    def _end(self, lane: Lane, begun: Begun) -> None:
-        """Note that a job does not run here any more."""
+    def _end(self, lane: Lane, begun: Begun, *, is_settled: bool) -> None:
+        """Note that a job does not run here any more, and is tried again unless it is settled."""
         job = begun.record.job
         with self._changed:
             del lane.threads[job], lane.owners[job], self._running[job]
             self._ended[job] = time.monotonic()
+            if not is_settled:
+                self._given_back.append(job)
             self._changed.notify_all()
         self._backlog.wake()
 
