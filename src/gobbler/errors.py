@@ -113,6 +113,10 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    EXECUTOR_BROKEN = (
+        "executor-broken",
+        "A process of the executor was killed, so it takes no more work; a job goes on elsewhere.",
+    )
     BUSY = "busy", "Too many requests run and wait already; send the request again later."
     STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
     UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
