@@ -283,6 +283,10 @@ def fail(batch: object, progress: Progress) -> list[IngestedFile]:
     raise ZeroDivisionError("in the batch")
 
 
+def interrupt(batch: object, progress: Progress) -> list[IngestedFile]:
+    raise KeyboardInterrupt
+
+
 def die(batch: object, progress: Progress) -> list[IngestedFile]:
     os._exit(1)
 
@@ -310,6 +314,9 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
         failed = executor.submit(fail, "this", NoProgress()).exception(60)
         assert isinstance(failed, Fault)
         assert "ZeroDivisionError: in the batch" in failed.reason
+        interrupted = executor.submit(interrupt, "this", NoProgress()).exception(60)
+        assert isinstance(interrupted, Fault)
+        assert interrupted.code == Code.EXECUTOR_BROKEN
         died = executor.submit(die, "this", NoProgress()).exception(60)
         assert isinstance(died, Fault)
         assert died.code == Code.EXECUTOR_BROKEN

@@ -141,7 +141,8 @@ def _hand_on(inner: Future[Any], outer: Future[Any]) -> None:
 def _as_fault(error: BaseException) -> BaseException:
     if isinstance(error, GobblerError | OSError):
         return error
-    if isinstance(error, BrokenExecutor):
+    # Ctrl-C in a terminal also interrupts the processes of a pool.
+    if isinstance(error, BrokenExecutor) or not isinstance(error, Exception):
         return _broken(error)
     fault = Fault(
         f"a remote executor failed: {type(error).__name__}: {' '.join(str(error).split())}",
@@ -152,17 +153,17 @@ def _as_fault(error: BaseException) -> BaseException:
     return fault
 
 
-def _broken(error: RuntimeError) -> Fault:
+def _broken(error: BaseException) -> Fault:
     """The error of an executor that runs no batch any more."""
     name, text = type(error).__name__, " ".join(str(error).split())
-    if not isinstance(error, BrokenExecutor):
+    if isinstance(error, RuntimeError) and not isinstance(error, BrokenExecutor):
         return Fault(
             f"the executor takes no more work: {name}: {text}",
             code=Code.EXECUTOR_BROKEN,
             hint="Make a new executor, and keep it open for as long as it is used.",
         )
     fault = Fault(
-        f"the executor is broken, since one of its processes was killed or ended ({name})",
+        f"the executor is broken, since one of its processes was stopped or killed ({name})",
         code=Code.EXECUTOR_BROKEN,
         hint="The kernel kills processes when memory is short: `journalctl -k` or `dmesg` tells. "
         "Allow more memory, or use fewer processes. Then start again with a new executor.",
