@@ -13,6 +13,7 @@ Missing      404           5  a project, asset, version or file is not there
 Fault        500           1  the service or its filesystem failed
 Unreachable  -             6  no service answered
 Cancelled    500         130  stopped on request; nothing was changed
+  by owner   409         130  the same, because the owner of the job wanted it
 ===========  ====  =========  ==================================================
 
 Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all codes.
@@ -112,6 +113,10 @@ class Code(str, enum.Enum):
     WORKSPACE_IN_USE = "workspace-in-use", "Another process still works on the same job."
     WORKER_DIED = "worker-died", "The job began several times, and its worker died each time."
     EXECUTOR_FAILED = "executor-failed", "An executor could not run a batch."
+    EXECUTOR_BROKEN = (
+        "executor-broken",
+        "A process of the executor was killed, so it takes no more work; a job goes on elsewhere.",
+    )
     BUSY = "busy", "Too many requests run and wait already; send the request again later."
     STOPPING = "stopping", "The service stops; it has not begun the request, or rolled it back."
     UNHEALTHY = "unhealthy", "The service can't use the registry, staging or the spool now."
@@ -267,6 +272,12 @@ class Cancelled(GobblerError):
 
     exit_code = 130
     default_code = Code.CANCELLED
+
+
+class CancelledByOwner(Cancelled):
+    """The job was cancelled by its owner, or an administrator (HTTP 409): nothing has failed."""
+
+    status = 409
 
 
 _BY_ERRNO = {

@@ -168,7 +168,7 @@ def test_it_is_followed_to_its_end(service: Service, project: str, accounts: Non
             successful(cancel(service, job))
     assert kinds[-2:] == ["running", "cancelled"]
     assert sorted(sizes)[-1] < 32 << 30, "it advances within one file"
-    assert state["answer"]["http_status"] == 500
+    assert (state["answer"]["http_status"], state["answer"]["code"]) == (409, "cancelled")
     assert "cancelled" in state["answer"]["reason"]
     assert not (service.registry / project / "asset").exists()
     assert [kind for kind, _ in events(service, job)] == ["cancelled"]

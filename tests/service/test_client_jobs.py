@@ -17,7 +17,7 @@ from gobbler.cli import main
 from gobbler.client import Client, RequestFailed
 from gobbler.client.errors import TooSlow
 from gobbler.client.testing import TestService
-from gobbler.errors import Missing, Refused
+from gobbler.errors import Cancelled, Code, Missing, Refused
 
 _numbers = itertools.count(1)
 
@@ -120,8 +120,10 @@ def test_a_job_that_was_cancelled_leaves_nothing(either: Client, asset: tuple[st
     with pytest.raises(TooSlow, match="did not end"):
         job.wait(timeout=0.01)
     assert job.cancel().state == "cancelled"
-    with pytest.raises(RequestFailed, match="cancelled"):
+    with pytest.raises(RequestFailed, match="cancelled") as caught:
         job.wait()
+    assert isinstance(caught.value, Cancelled)
+    assert (caught.value.exit_code, caught.value.code) == (130, Code.CANCELLED)
     assert not either.asset(*asset).exists() or not either.asset(*asset).versions()
     with pytest.raises(Refused, match="ended already"):
         job.cancel()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gobbler.client import Client
-from gobbler.errors import Forbidden, Refused
+from gobbler.errors import Code, Fault, Forbidden, Refused
 from gobbler.service.context import InProcess
 from gobbler.service.settings import Settings
 from gobbler.transfer import dispatch as execute
@@ -83,42 +85,97 @@ def test_who_is_no_administrator_is_none_in_process(public_place: Place) -> None
         site.carry_out("create_project", {"project": "p"})
 
 
-WORKER = """
-import multiprocessing, sys
-from concurrent.futures import ProcessPoolExecutor
-from gobbler.service.settings import Settings
-from gobbler.service.worker_process import work
+class Killed(Counting):
+    """Kills a process of the pool before one of its batches, as the kernel may at any moment."""
 
-if __name__ == "__main__":
-    staging, registry, admin = sys.argv[1:]
+    def __init__(self, pool: ProcessPoolExecutor, batch: int) -> None:
+        super().__init__(pool)
+        self._pool, self._batch = pool, batch
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if self.count == self._batch:
+            os.kill(next(iter(self._pool._processes)), signal.SIGKILL)
+        return super().submit(fn, *args, **kwargs)
+
+
+def test_a_pool_that_is_broken_says_so_and_changes_nothing(public_place: Place) -> None:
+    place = public_place
+    source = place.stage({f"f{i}": str(i).encode() for i in range(200)})
+    settings = settings_of(place, own_name())
+    with processes() as pool, InProcess(settings, Killed(pool, 5)) as site:
+        site.carry_out("create_project", {"project": "p"})
+        for _ in range(2):  # it stays broken
+            with pytest.raises(Fault, match="is broken") as caught:
+                site.carry_out("upload", {**VERSION, "source": source})
+            assert caught.value.code == Code.EXECUTOR_BROKEN
+            assert "memory" in caught.value.hint
+    assert not place.incoming()
+    assert not (place.registry / "p/a/1").exists()
+    with processes() as pool, InProcess(settings, pool) as site:
+        site.carry_out("upload", {**VERSION, "source": source})
+
+
+WORKER = """
+if __name__ == "__main__":  # the processes of the pool load this file, too
+    import sys
+    from gobbler.service.settings import Settings
+    from gobbler.service.worker_process import work
+    from tests.service.test_in_process import Killed, processes
+
+    staging, registry, admin, batch = sys.argv[1:]
     settings = Settings(staging, registry, frozenset([admin]), jobs=2)
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
-        work(settings, executor=executor)
+    with processes() as pool:
+        work(settings, executor=Killed(pool, int(batch)) if batch != "never" else pool)
 """
 
 
-def test_a_worker_with_an_executor_of_ones_own(public_place: Place) -> None:
+class Worker:
+    """A worker with a pool of its own, of which a process is killed before a batch, or never."""
+
+    def __init__(self, place: Place, batch: str) -> None:
+        self.log = place.top / f"log-{batch}"
+        script = place.top / "worker.py"
+        script.write_text(WORKER)
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, script, place.staging, place.registry, own_name(), batch],
+                stderr=output,
+                env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            )
+
+    def __enter__(self) -> Worker:
+        wait_for("a worker that works", lambda: "carries out the jobs" in self.log.read_text())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def test_a_worker_whose_pool_breaks_ends_and_the_next_one_goes_on(public_place: Place) -> None:
     place = public_place
-    script = place.top / "worker.py"
-    script.write_text(WORKER)
     source = place.staging / place.stage({f"f{i}": b"x" * 3000 for i in range(2000)})
-    log = place.top / "log"
-    with log.open("wb") as output:
-        worker = subprocess.Popen(
-            [sys.executable, script, place.staging, place.registry, own_name()],
-            stderr=output,
-            env={**os.environ},
-        )
-    try:
-        client = Client(staging=place.staging, registry=place.registry)
-        wait_for("a worker that works", lambda: "carries out the jobs" in log.read_text())
-        client.admin.create_project("p")
-        client.upload("p", "a", "1", source)
-        client.admin.validate_version("p", "a", "1")
-        assert len(place.read("p/a/1/..manifest")) == 2000
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(30) == 0, log.read_text()
-        assert "stopped" in log.read_text()
-    finally:
-        worker.kill()
-        worker.wait()
+    client = Client(staging=place.staging, registry=place.registry)
+    with ThreadPoolExecutor(1) as pool:
+        with Worker(place, "5") as worker:
+            client.admin.create_project("p")
+            upload = pool.submit(client.upload, "p", "a", "1", source)
+            assert worker.process.wait(60) == 1, worker.log.read_text()
+            last = worker.log.read_text().splitlines()[-1]
+            assert last.startswith("gobbler.errors.Fault: the executor is broken"), last
+        (state,) = place.staging.glob("..spool/cur/*upload*.state")
+        told = json.loads(state.read_bytes())["progress"]["waits_for"]
+        assert "another worker" in told
+        copies = {
+            path.name: path.stat().st_ino for path in place.registry.glob("..incoming/*/*/tree/f*")
+        }
+        assert copies
+        with Worker(place, "never") as worker:
+            upload.result(60)
+            client.admin.validate_version("p", "a", "1")
+            assert len(place.read("p/a/1/..manifest")) == 2000
+            version = place.registry / "p/a/1"
+            assert copies.items() <= {p.name: p.stat().st_ino for p in version.iterdir()}.items()
+            worker.process.send_signal(signal.SIGTERM)
+            assert worker.process.wait(30) == 0, worker.log.read_text()
+            assert "stopped" in worker.log.read_text()

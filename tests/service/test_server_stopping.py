@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import threading
 import time
@@ -99,19 +100,23 @@ def test_the_supervisor_forks_only_while_it_has_one_thread(place: Place, tmp_pat
 
 
 def test_what_runs_may_finish_within_the_grace_period(place: Place) -> None:
-    with Running(place, "--grace=20") as service:
+    """Also after Ctrl-C in a terminal, which reaches every process."""
+    with Running(place, "--grace=20", "--workers=2") as service:
         service.succeed("create_project", {"project": "p"})
         request = place.write_request("upload", upload_of(place.stage(SMALL)))
         with held(place.registry / "p/..LOCK"):
             connection = service.begin(request)
             wait_for("the version is built", lambda: built(place))
-            service.process.send_signal(signal.SIGTERM)
+            for process in service.processes():
+                os.kill(process, signal.SIGINT)
             time.sleep(1)
             assert service.process.poll() is None
+            assert service.ask("health_check", {}).status_code == 503
         assert connection.getresponse().status == 200
         assert service.process.wait(10) == 0
     assert place.read("p/a/..latest") == {"version": "1"}
     assert place.incoming() == []
+    assert "ERROR" not in service.output()
 
 
 def test_what_does_not_is_put_back_and_reported(place: Place) -> None:

@@ -196,7 +196,7 @@ def test_only_its_owner_or_an_administrator_cancels_a_job(staffed: Place) -> Non
     assert state_of(staffed, long)["state"] == "running"
     assert ask(staffed, ALICE, "cancel_job", {"job": long})["http_status"] == 200
     answer = answer_of(staffed, long)
-    assert (answer["status"], answer["http_status"]) == ("ERROR", 500)
+    assert (answer["status"], answer["http_status"]) == ("ERROR", 409)
     assert "the job was cancelled" in answer["reason"]
     assert state_of(staffed, long)["state"] == "cancelled"
     assert not (staffed.registry / "p/a").exists()

@@ -159,7 +159,7 @@ def test_one_large_file_is_seen_to_advance(hall: Place) -> None:
         assert progress["rate"] > 0
         assert progress["seconds_left"] > 0
         ask(hall, ALICE, "cancel_job", {"job": job})
-        assert answer_of(hall, job)["http_status"] == 500
+        assert answer_of(hall, job)["http_status"] == 409
 
 
 def test_what_does_not_end_within_the_grace_period_waits_for_the_next(

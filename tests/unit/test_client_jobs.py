@@ -9,10 +9,11 @@ from functools import partial
 import msgspec
 import pytest
 
-from gobbler.client.errors import RequestFailed
+from gobbler.client.bulk.run import problems_in
+from gobbler.client.errors import RequestCancelled, RequestFailed, error_from_answer
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, SpoolJobReader, answer_of
-from gobbler.errors import Code
+from gobbler.errors import Cancelled, Code
 from gobbler.model.jobs import JobState
 
 NAME = "0-request-upload-1"
@@ -55,6 +56,7 @@ def test_a_copy_follows_the_same_job(staging, copied):
     ("answer", "code", "status"),
     [
         ({"code": "version-exists", "http_status": 400}, Code.VERSION_EXISTS, 400),
+        ({"code": "cancelled", "http_status": 409}, Code.CANCELLED, 409),
         ({"code": 400}, Code.INVALID_REQUEST, 400),  # of a service before there were codes
         ({}, Code.INTERNAL_ERROR, 500),
     ],
@@ -65,3 +67,15 @@ def test_the_error_of_a_job_is_that_of_a_plain_post(answer, code, status):
         answer_of(state)
     assert (caught.value.code, caught.value.status) == (code, status)
     assert caught.value.fields == {}
+    assert isinstance(caught.value, Cancelled) is (code is Code.CANCELLED)
+
+
+def test_a_job_that_somebody_cancelled_tells_nothing_about_its_target():
+    """Its version would count as damaged."""
+    with pytest.raises(RequestCancelled):
+        problems_in(error_from_answer(409, {"reason": "no", "code": "cancelled"}))
+    assert problems_in(error_from_answer(400, {"reason": "no"})) == ("no",)
+
+
+def test_a_conflict_that_another_service_finds_is_no_cancellation():
+    assert not isinstance(error_from_answer(409, {"reason": "no"}), Cancelled)

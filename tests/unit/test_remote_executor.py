@@ -16,7 +16,7 @@ import pytest
 
 from gobbler.cluster import remote_executor
 from gobbler.cluster.remote_executor import AnyExecutor, conditions_of, run_there
-from gobbler.errors import Cancelled, Fault, GobblerError, Refused
+from gobbler.errors import Cancelled, Code, Fault, GobblerError, Refused
 from gobbler.fs import hash as hashing
 from gobbler.model.progress import NeverCancelled, NoProgress, Progress
 from gobbler.registry.registry import Registry
@@ -283,6 +283,10 @@ def fail(batch: object, progress: Progress) -> list[IngestedFile]:
     raise ZeroDivisionError("in the batch")
 
 
+def interrupt(batch: object, progress: Progress) -> list[IngestedFile]:
+    raise KeyboardInterrupt
+
+
 def die(batch: object, progress: Progress) -> list[IngestedFile]:
     os._exit(1)
 
@@ -310,9 +314,25 @@ def test_errors_arrive_as_what_they_are(settings: Settings) -> None:
         failed = executor.submit(fail, "this", NoProgress()).exception(60)
         assert isinstance(failed, Fault)
         assert "ZeroDivisionError: in the batch" in failed.reason
+        interrupted = executor.submit(interrupt, "this", NoProgress()).exception(60)
+        assert isinstance(interrupted, Fault)
+        assert interrupted.code == Code.EXECUTOR_BROKEN
         died = executor.submit(die, "this", NoProgress()).exception(60)
         assert isinstance(died, Fault)
-        assert "a remote executor failed: BrokenProcessPool" in died.reason
+        assert died.code == Code.EXECUTOR_BROKEN
+        assert "memory" in died.hint
+        with pytest.raises(Fault, match="is broken") as again:
+            executor.submit(refuse, "this", NoProgress())
+        assert again.value.answer() == died.answer()
+
+
+def test_an_executor_that_was_shut_down_is_no_failure_of_the_service(settings: Settings) -> None:
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    executor = AnyExecutor(pool, conditions_of(settings.staging, settings.registry))
+    with pytest.raises(Fault, match="takes no more work") as caught:
+        executor.submit(refuse, "this", NoProgress())
+    assert caught.value.code == Code.EXECUTOR_BROKEN
 
 
 def test_what_is_given_up_need_not_be_waited_for(settings: Settings) -> None:

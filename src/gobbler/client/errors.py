@@ -24,7 +24,16 @@ from typing import ClassVar
 
 import requests
 
-from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable, quoted
+from gobbler.errors import (
+    CancelledByOwner,
+    Code,
+    Forbidden,
+    GobblerError,
+    Missing,
+    Refused,
+    Unreachable,
+    quoted,
+)
 from gobbler.model.names import VersionKey
 
 
@@ -54,6 +63,10 @@ class RequestForbidden(RequestFailed, Forbidden):
 
 class RequestMissing(RequestFailed, Missing):
     """The service answered 404: something that the request names is not there."""
+
+
+class RequestCancelled(RequestFailed, CancelledByOwner):
+    """The job was cancelled, by its owner or an administrator; nothing was changed."""
 
 
 class RequestUnavailable(RequestFailed, Unreachable):
@@ -118,7 +131,9 @@ def request_failed(
 
     Its code is ``code`` or, if that is ``None``, the one that belongs to the status.
     """
-    kind = _BY_STATUS.get(status, RequestFailed)
+    # Other services may answer 409 to something else.
+    is_cancelled = code == Code.CANCELLED
+    kind = RequestCancelled if is_cancelled else _BY_STATUS.get(status, RequestFailed)
     return kind(reason, code=code, hint=hint, fields=fields)
 
 

@@ -21,7 +21,7 @@ from gobbler.client.errors import TooSlow, error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.notices import StillRunning, Waiting, notify, notify_of_answer, notify_once
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_SHORT_PAUSE, next_poll_pause
-from gobbler.errors import Cancelled, GobblerError, Missing, printable
+from gobbler.errors import CancelledByOwner, GobblerError, Missing, printable
 from gobbler.fs.clock import now, time_at
 from gobbler.fs.heartbeat import BEAT_SECONDS, HeartbeatReader
 from gobbler.fs.open import READ, closing, read_all
@@ -295,7 +295,7 @@ class Job:
 
 def cancelled_state(job: str) -> JobState:
     """The state of a job that nobody began, and whose owner has withdrawn it."""
-    time, error = format_time(now()), Cancelled(CANCELLED)
+    time, error = format_time(now()), CancelledByOwner(CANCELLED)
     answer = job_answer(error.answer(), error.status)
     action = action_of(split_job(job)[1]) or ""
     return JobState(job, action, "", "cancelled", time, finished=time, answer=answer)

@@ -12,7 +12,13 @@ import pickle
 import pwd
 import socket
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, InvalidStateError, ThreadPoolExecutor
+from concurrent.futures import (
+    BrokenExecutor,
+    Executor,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+)
 from typing import Any
 
 from gobbler import __version__
@@ -94,11 +100,17 @@ class AnyExecutor(RemoteExecutor):
         self._conditions = conditions
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as its base does
-        """Submit ``fn`` with its batch and its progress."""
+        """Submit ``fn`` with its batch and its progress.
+
+        Raises :class:`~gobbler.errors.Fault` if the executor is broken or shut down.
+        """
         batch, progress = args
         work = pickle.dumps((fn, batch, progress), pickle.HIGHEST_PROTOCOL)
         outer: Future[Any] = Future()
-        inner = self._executor.submit(run_there, self._conditions, work, **kwargs)
+        try:
+            inner = self._executor.submit(run_there, self._conditions, work, **kwargs)
+        except RuntimeError as error:
+            raise _broken(error) from error
 
         def cancelled(future: Future[Any]) -> None:
             if future.cancelled():
@@ -129,10 +141,32 @@ def _hand_on(inner: Future[Any], outer: Future[Any]) -> None:
 def _as_fault(error: BaseException) -> BaseException:
     if isinstance(error, GobblerError | OSError):
         return error
+    # Ctrl-C in a terminal also interrupts the processes of a pool.
+    if isinstance(error, BrokenExecutor) or not isinstance(error, Exception):
+        return _broken(error)
     fault = Fault(
         f"a remote executor failed: {type(error).__name__}: {' '.join(str(error).split())}",
         code=Code.EXECUTOR_FAILED,
         hint=f"Check that its processes run, and that they have gobbler {__version__}.",
+    )
+    fault.__cause__ = error
+    return fault
+
+
+def _broken(error: BaseException) -> Fault:
+    """The error of an executor that runs no batch any more."""
+    name, text = type(error).__name__, " ".join(str(error).split())
+    if isinstance(error, RuntimeError) and not isinstance(error, BrokenExecutor):
+        return Fault(
+            f"the executor takes no more work: {name}: {text}",
+            code=Code.EXECUTOR_BROKEN,
+            hint="Make a new executor, and keep it open for as long as it is used.",
+        )
+    fault = Fault(
+        f"the executor is broken, since one of its processes was stopped or killed ({name})",
+        code=Code.EXECUTOR_BROKEN,
+        hint="The kernel kills processes when memory is short: `journalctl -k` or `dmesg` tells. "
+        "Allow more memory, or use fewer processes. Then start again with a new executor.",
     )
     fault.__cause__ = error
     return fault

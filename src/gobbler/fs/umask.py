@@ -17,7 +17,7 @@ ADVICE = "Set another one first: `umask 022` in the shell, os.umask(0o022) in Py
 def umask() -> int | None:
     """The umask of this process; ``None`` if unknown."""
     # Setting the umask, the other way to read it, would disturb other threads.
-    with suppress(OSError, ValueError), open("/proc/self/status", encoding="ascii") as lines:
+    with suppress(OSError, ValueError), open("/proc/self/status", encoding="utf-8") as lines:
         for line in lines:
             if line.startswith("Umask:"):
                 return int(line.split()[1], 8)

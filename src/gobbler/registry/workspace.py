@@ -92,6 +92,16 @@ def is_retried(error: Exception) -> bool:
     return isinstance(error, GobblerError) and error.code in codes
 
 
+def is_resumed(error: Exception) -> bool:
+    """Whether what was made until ``error`` is of use to another attempt."""
+    return is_retried(error) or ends_worker(error)
+
+
+def ends_worker(error: Exception) -> bool:
+    """Whether the process where ``error`` arose can do no more work, so another one goes on."""
+    return isinstance(error, GobblerError) and error.code == Code.EXECUTOR_BROKEN
+
+
 class Workspace:
     """A workspace that this process holds; made by :func:`new_workspace`.
 
@@ -135,7 +145,7 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
         yield workspace
     except GobblerError as error:
         # What has been copied is not copied again.
-        workspace.keep = workspace.keep or (workspace.is_resumable and is_retried(error))
+        workspace.keep = workspace.keep or (workspace.is_resumable and is_resumed(error))
         raise
     finally:
         _end(workspace)
@@ -161,7 +171,7 @@ def _make(directory: str) -> Workspace:
             remove_quietly(lease.path)
             lease.close()
             raise
-        lease.close()
+        lease.release()  # it may still be there, if it could only not be looked at
 
 
 def _take_over(path: str) -> Workspace | None:

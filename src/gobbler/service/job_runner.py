@@ -13,7 +13,7 @@ import msgspec
 
 from gobbler.actions import remarks
 from gobbler.actions.context import Requester
-from gobbler.errors import Cancelled, Code, Fault, GobblerError, quoted
+from gobbler.errors import Cancelled, CancelledByOwner, Code, Fault, GobblerError, quoted
 from gobbler.fs.clock import now
 from gobbler.fs.lease import Lease
 from gobbler.fs.reserve import is_full, with_reserve
@@ -29,7 +29,7 @@ from gobbler.model.records import format_time, parse_time
 from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
-from gobbler.registry.workspace import WorkspaceInUse, is_retried
+from gobbler.registry.workspace import WorkspaceInUse, ends_worker, is_retried
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool
@@ -42,6 +42,8 @@ RETRY_PAUSE = 1.0
 
 BUSY_SECONDS = 86_400.0
 """Seconds after its first attempt at which a job fails that finds a lock held each time."""
+
+WAITS_FOR_WORKER = "waiting for another worker: the executor of the one that had begun is broken"
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +143,8 @@ class JobRunner:
         self._service = requests.service
         self._spool = spool
         self._monitors: dict[str, JobMonitor] = {}
+        self.broken: GobblerError | None = None
+        """Why this process can run no more jobs, if that is so."""
 
     def run(self, lease: Lease, record: JobRecord, attempt: int) -> bool:
         """Run the job of ``record`` for the ``attempt``-th time, answer it, and release it.
@@ -194,6 +198,9 @@ class JobRunner:
             if error is not None and is_retried(error) and not monitor.has_waited_long():
                 self._give_back(record, monitor, attempt, error)
                 return False
+            if error is not None and ends_worker(error):
+                self._leave(record, attempt, error)
+                return False
             answer = job_answer(outcome.body, outcome.status)
             found = answer
             with_reserve(reserves, lambda: monitor.attempt.answer(found))
@@ -226,6 +233,16 @@ class JobRunner:
         time.sleep(RETRY_PAUSE)
         with suppress(OSError):  # then it is answered, or has one attempt less
             self._spool.records.give_back(record.job, attempt)
+
+    def _leave(self, record: JobRecord, attempt: int, error: GobblerError) -> None:
+        """Leave the job to another process. The attempt counts, as if this process had died."""
+        logger.error("could not go on with job %s: %s", quoted(record.job), error.message)
+        self.broken = error
+        state = msgspec.structs.replace(
+            record.state(), attempts=attempt, progress=JobProgress(waits_for=WAITS_FOR_WORKER)
+        )
+        with suppress(OSError):  # a full disk, perhaps
+            self._spool.answers.write_state(state)
 
     def _busy_since(self, record: JobRecord) -> str | None:
         """When the job was begun first, if it was given back since; its state says so."""
@@ -298,5 +315,5 @@ class JobRunner:
         self._spool.remove(record.job, attempt)
 
 
-def _cancelled() -> Cancelled:
-    return Cancelled(CANCELLED, hint="Nothing was changed.")
+def _cancelled() -> CancelledByOwner:
+    return CancelledByOwner(CANCELLED, hint="Nothing was changed.")

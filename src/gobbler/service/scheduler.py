@@ -156,8 +156,16 @@ class Scheduler:
         self._stopped = False
         self._problems: dict[str, str] = {}
 
+    @property
+    def broken(self) -> GobblerError | None:
+        """Why this process can run no more jobs, if that is so."""
+        return self._runner.broken
+
     def run(self) -> None:
-        """Run jobs until :meth:`stop`. No exception ends it."""
+        """Run jobs until :meth:`stop`, or until this process is :attr:`broken`.
+
+        No exception ends it.
+        """
         while not self._stopped:
             try:
                 pause = self._turn()
@@ -337,6 +345,7 @@ class Scheduler:
         except Exception:
             logger.exception("the thread of job %s failed", quoted(record.job))
         finally:
+            self._stopped = self._stopped or self.broken is not None
             self._end(lane, begun, is_settled=is_settled)
 
     def _end(self, lane: Lane, begun: Begun, *, is_settled: bool) -> None:

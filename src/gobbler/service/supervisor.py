@@ -313,6 +313,9 @@ def _load(
     ``listener`` is the descriptor of a socket of systemd, if there is one.
     ``inherited`` is the supervisor's end of the pipe ``stopping``, if this process was forked.
     """
+    # Ctrl-C in a terminal reaches all processes: the supervisor stops this one in time. Threads
+    # that are made from now on inherit the mask.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     if inherited is not None:
         inherited.close()
     die_with(supervisor)

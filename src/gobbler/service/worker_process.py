@@ -65,7 +65,9 @@ def work(
     the same version of gobbler, and see the same directories. Without one, they run in threads
     or on the cluster that ``settings`` name.
 
-    Raises :class:`~gobbler.errors.Misconfigured` if the directories don't allow it.
+    Raises :class:`~gobbler.errors.Misconfigured` if the directories don't allow it, and
+    :class:`~gobbler.errors.Fault` with the code ``executor-broken`` once ``executor`` is broken:
+    another worker, or the next one with a new executor, goes on with the jobs.
     """
     os.umask(0o022)
     logging.config.dictConfig(log_config(form, debug=debug))
@@ -119,15 +121,21 @@ def _run(
     try:
         ready()  # only now: a reader of the log may send a signal
         scheduler.run()
-        ended.wait()
+        if scheduler.broken is None:
+            ended.wait()
+        else:
+            heartbeat.stop()
+            idle = scheduler.stop(settings.grace)
     finally:
         signals.close()
     if not idle:
         logger.warning("stopped; another worker will resume the jobs that were running")
         # Their threads can't be stopped, and need not be: it is like any other crash.
         logging.shutdown()
-        os._exit(0)
+        os._exit(0 if scheduler.broken is None else 1)
     logger.info("stopped")
+    if scheduler.broken is not None:
+        raise scheduler.broken
 
 
 def _run_below(

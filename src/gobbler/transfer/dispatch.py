@@ -22,7 +22,7 @@ from gobbler.model.progress import (
     tell_waiting,
 )
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Workspace
+from gobbler.registry.workspace import Workspace, ends_worker
 from gobbler.transfer.concurrency_tuner import ConcurrencyTuner, amount
 from gobbler.transfer.run_directory import (
     RunResult,
@@ -203,8 +203,10 @@ def run_all(
                 if late is not None and (twin := late.end(future)) is not None:
                     running.pop(twin, None)
                     twin.cancel()
-    except BaseException:
-        give_up()
+    except BaseException as error:
+        # A broken executor runs nothing that must end, and the next attempt uses what is whole.
+        if not isinstance(error, Exception) or not ends_worker(error):
+            give_up()
         for future in running:
             future.cancel()
         is_remote = isinstance(executor, RemoteExecutor)

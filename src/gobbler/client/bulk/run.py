@@ -14,7 +14,12 @@ from typing import Generic, Protocol, TypeVar
 
 from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.bulk.targets import BulkService, exists
-from gobbler.client.errors import RequestFailed, RequestForbidden, RequestMissing
+from gobbler.client.errors import (
+    RequestCancelled,
+    RequestFailed,
+    RequestForbidden,
+    RequestMissing,
+)
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.client.registry_walk import SkippedEntry
 from gobbler.client.retry import call_with_retries
@@ -174,10 +179,10 @@ class BulkRequester:
 def problems_in(error: RequestFailed) -> tuple[str, ...]:
     """The problems of the target of a request.
 
-    Raises ``error`` if it is not about the target: if no service answered, or the user may not send
-    such requests.
+    Raises ``error`` if it is not about the target: if no service answered, the user may not send
+    such requests, or somebody has cancelled this one.
     """
-    if isinstance(error, RequestForbidden | Unreachable):
+    if isinstance(error, RequestForbidden | RequestCancelled | Unreachable):
         raise error
     return tuple(error.problems) or (error.reason,)
 
