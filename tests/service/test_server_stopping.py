@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import Place, Running, is_alive, upload_of, wait_for
+from .processes import ENDLESS, Place, Running, is_alive, upload_of, wait_for
 
 GIB = 1 << 30
 
@@ -192,7 +192,7 @@ def running(place: Place) -> Iterator[Running]:
     archive = place.top / "archive"
     archive.mkdir()
     with (archive / "large").open("wb") as handle:
-        handle.truncate(200 * GIB)
+        handle.truncate(ENDLESS)
     (place.top / "whitelist").write_text(f"{archive}\n")
     with Running(place, f"--whitelist={place.top}/whitelist") as service:
         service.succeed("create_project", {"project": "p"})
