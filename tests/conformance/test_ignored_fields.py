@@ -40,6 +40,17 @@ def test_ignored_fields_are_named(
     assert stored["uploaders"] == [{"id": ALICE} for _ in permissions.get("uploaders", ())]
 
 
+def test_what_only_a_project_has_is_named(service: Service, project: str) -> None:
+    uploaders = [{"id": ALICE, "asset": "asset"}, {"id": ALICE}, {"id": ALICE, "asset": "other"}]
+    given = {"uploaders": uploaders, "global_write": False}
+    answer = service.succeed("set_permissions", naming(f"{project}/asset", permissions=given))
+    assert answer == {
+        "status": "SUCCESS",
+        "ignored": ["$.permissions.uploaders[2].asset", "$.permissions.global_write"],
+    }
+    assert service.read(f"{project}/asset/..permissions")["uploaders"] == [{"id": ALICE}] * 3
+
+
 def test_an_upload_names_them_too(service: Service, project: str) -> None:
     payload = service.upload_of(f"{project}/a/1", {"f": b"f"}, on_probaton=True)
     answer = service.succeed("upload", payload)

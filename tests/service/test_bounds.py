@@ -8,9 +8,10 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,7 +64,9 @@ def build(place: Place) -> None:
 def deaf(serving: Running, target: str) -> socket.socket:
     """A client that asks for ``target``, and reads nothing."""
     where = urlsplit(serving.url)
-    asking = socket.create_connection((where.hostname, where.port))
+    asking = socket.socket()
+    asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # else it buffers megabytes
+    asking.connect((where.hostname, where.port))
     asking.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     return asking
 
@@ -95,18 +98,43 @@ def test_clients_that_do_not_read_cost_little(serving: Running, targets: tuple[s
     assert len(again.content) == 64 * MIB
 
 
-def test_who_does_not_read_gives_way_to_who_does(public_place: Place) -> None:
+@contextmanager
+def sipping(clients: list[socket.socket]) -> Iterator[None]:
+    """Each of ``clients`` takes some 10 kB a second during the block."""
+    ended = threading.Event()
+
+    def sip() -> None:
+        while not ended.wait(0.1):
+            for client in clients:
+                with suppress(OSError):
+                    client.recv(1024, socket.MSG_DONTWAIT)
+
+    thread = threading.Thread(target=sip)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_who_takes_little_gives_way_to_who_takes_much(public_place: Place) -> None:
     """One client has 32 places for archives; without this, the next one gets 503."""
-    build(public_place)
+    version = public_place.registry / "p/a/1"
+    version.mkdir(parents=True)
+    (public_place.registry / "p/..permissions").write_text("{}")
+    with (version / "large").open("wb") as large:
+        large.truncate(64 * MIB)
     # A tenth of the time in which who waits must get a place.
     constants = {"gobbler.service.transfers:STALLED_WHEN_CROWDED": 1.0}
     with Running(public_place, constants=constants) as serving, ExitStack() as open_clients:
-        deaf_ones = [deaf(serving, "/archive/p/a/1.tar") for _ in range(32)]
-        for client in deaf_ones:
+        slow = [deaf(serving, "/archive/p/a/1.tar") for _ in range(32)]
+        for client in slow:
             open_clients.enter_context(client)
-        for client in deaf_ones:
+        for client in slow:
             client.settimeout(60)
             client.recv(1, socket.MSG_PEEK)  # it has its place once there is an answer
+        open_clients.enter_context(sipping(slow))
         got = requests.get(f"{serving.url}/archive/p/a/1.tar", timeout=60)
         assert (got.status_code, len(got.content) > 64 * MIB) == (200, True)
         wait_for("the others", lambda: "broke off a transfer" in serving.output())

@@ -244,6 +244,15 @@ def test_cat_of_no_file(run, published, address, code):
     assert err.startswith("error: ")
 
 
+@pytest.mark.parametrize("content", [b"", b"BA", b"BARS"])
+@pytest.mark.parametrize("remote", [(), ("--remote",)])
+def test_cat_of_a_damaged_file(service, run, published, content, remote):
+    Path(service.registry, published, "a", "1", "foo").write_bytes(content)
+    code, out, err = run("cat", f"{published}/a/1/foo", *remote)
+    assert (code, out) == (1, "")
+    assert f"{len(content)} bytes instead of 3" in err
+
+
 def test_clone(run, as_json, service, published, tmp_path):
     target = tmp_path / "next"
     assert run("clone", f"{published}/a/@latest", target) == (0, f"{target}\n", "")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import json
 import os
 import pickle
@@ -17,7 +19,7 @@ import pytest
 import requests
 from urllib3.util import Retry
 
-from gobbler.client import http
+from gobbler.client import http, patience
 from gobbler.client.config import InvalidConfiguration
 from gobbler.client.errors import (
     BrokenOff,
@@ -160,6 +162,70 @@ def test_nobody_there():
     assert isinstance(caught.value, Unreachable)
     assert str(caught.value) == f"no service answers at {url}: Connection refused"
     assert caught.value.exit_code == 6
+
+
+DRIPPING = {
+    "the status": b"",
+    "the headers": b"HTTP/1.1 200 OK\r\nX-",
+    "what comes before the status": b"HTTP/1.1 100 Continue\r\nX-",
+    "the body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n",
+    "the parts of the body": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "the error": b"HTTP/1.1 500 Oh\r\nContent-Length: 100000000\r\n\r\n",
+}
+"""What a service sends at once before it sends a byte now and then."""
+
+
+@pytest.mark.parametrize("begin", DRIPPING.values(), ids=DRIPPING)
+@pytest.mark.parametrize("ask", [lambda at: at.read("a"), lambda at: at.post("/new/a")])
+def test_a_service_that_drips_holds_no_client(monkeypatch, begin, ask):
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+    monkeypatch.setattr("gobbler.client.patience.PATIENCE", 0.02)
+    monkeypatch.setattr("gobbler.client.patience.SLOWEST", 1e9)
+    dripped = b"1\r\n1\r\n" if b"chunked" in begin else b"1"
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(begin)
+            gone = threading.Event()
+            with contextlib.suppress(OSError):
+                while not gone.wait(0.005):
+                    self.wfile.write(dripped)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        with pytest.raises(TooSlow):
+            ask(Http(f"http://127.0.0.1:{server.server_address[1]}"))
+        server.shutdown()
+
+
+class Drops(io.RawIOBase):
+    """What arrives byte by byte, each after an hour, and may keep up with ``speed``."""
+
+    def __init__(self, clock, speed):
+        self.clock, self.speed = clock, speed
+
+    def readinto(self, buffer):
+        self.clock[0] += 3600
+        count = min(len(buffer), max(1, self.speed * 3600))
+        buffer[:count] = bytes(count)
+        return count
+
+
+@pytest.mark.parametrize("slower", [False, True])
+def test_only_waiting_after_the_first_byte_needs_a_speed(monkeypatch, slower):
+    clock = [0.0]
+    monkeypatch.setattr(patience.time, "monotonic", lambda: clock[0])
+    speed = int(patience.SLOWEST) // 2 if slower else int(patience.SLOWEST)
+    arrival = patience.Arrival(Drops(clock, speed))
+    assert arrival.read(1) == b"\0"  # after an hour
+    clock[0] += 100_000  # the client does something else
+    if slower:
+        with pytest.raises(TimeoutError):
+            arrival.read(10_000_000)
+    else:
+        assert sum(len(arrival.read(10_000_000)) for _ in range(10)) == 36_000 * speed
 
 
 @pytest.mark.parametrize(

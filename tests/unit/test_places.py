@@ -15,7 +15,9 @@ from gobbler.service.transfers import (
     BUDGET,
     LARGEST_PART,
     PARTS_HELD,
+    SLOWEST_WHEN_CROWDED,
     SMALLEST_PART,
+    Check,
     part_size,
 )
 
@@ -38,6 +40,15 @@ def test_who_has_fewest_places_is_next_then_who_was_served_longest_ago() -> None
     for user in ("ada", "ada", "ada", "bob", "eve"):
         order += table.leave(user)
     assert order == ["bob0", "eve0", "ada0", "bob1", "eve1"]
+
+
+def test_a_place_is_wanted_only_by_who_would_get_it() -> None:
+    table: PlaceTable[str, int] = PlaceTable(Shares(places=8, each=2))
+    for user in ("ada", "ada", "bob"):
+        assert table.take(user)
+    assert table.wait("ada", 1), "she has her share"
+    assert table.is_wanted("ada")
+    assert not table.is_wanted("bob"), "his place does not help her"
 
 
 def test_only_so_much_may_wait() -> None:
@@ -67,14 +78,16 @@ def test_places_are_never_lost_or_given_twice(steps: list[tuple[str, str]]) -> N
                 waiting.append((user, number))
         elif step == "leave" and user in running:
             running.remove(user)
-            for work in table.leave(user):
+            is_wanted = table.is_wanted(user)
+            begun = table.leave(user)
+            assert is_wanted == bool(begun)
+            for work in begun:
                 waiting.remove(work)
                 running.append(work[0])
         elif step == "withdraw" and waiting and table.withdraw(*(waiting[0][0], waiting[0])):
             waiting.pop(0)
         assert len(running) <= shares.places
         assert all(running.count(each) <= shares.each for each in running)
-        assert table.is_crowded == bool(waiting)
     for user in tuple(running):
         for work in table.leave(user):
             waiting.remove(work)
@@ -95,10 +108,10 @@ def test_who_waits_too_long_is_refused_and_who_leaves_takes_no_place() -> None:
         assert (caught.value.status, caught.value.code) == (503, Code.BUSY)
         waiting = asyncio.ensure_future(places.wait("bob"))
         await asyncio.sleep(0)
-        assert places.is_crowded
+        assert places.is_wanted("ada")
         waiting.cancel()
         await asyncio.wait({waiting})
-        assert not places.is_crowded
+        assert not places.is_wanted("ada")
         places.leave("ada")
         async with places.one("bob"):
             assert not places.take("eve")
@@ -130,3 +143,14 @@ def test_parts_together_never_take_more_than_the_budget() -> None:
     assert sizes[0] == LARGEST_PART
     assert sizes[-1] == SMALLEST_PART
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_transfer_goes_on_while_its_client_takes_enough() -> None:
+    before = Check(waited=5.0, taken=100)
+    slowest = SLOWEST_WHEN_CROWDED
+    assert Check(5.0, 100).goes_on(None, slowest), "there is nothing to compare with"
+    assert Check(10.0, 101 + 5 * slowest).goes_on(before, slowest)
+    assert not Check(10.0, 100 + 5 * slowest - 1).goes_on(before, slowest)
+    assert Check(10.0, 101).goes_on(before, 0), "slow clients are in nobody's way"
+    assert not Check(10.0, 100).goes_on(before, 0)
+    assert not Check(10.0, None).goes_on(before, 0)

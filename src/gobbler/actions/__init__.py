@@ -28,7 +28,7 @@ from gobbler.fs.clock import now
 from gobbler.fs.lock import cancellable
 from gobbler.fs.reserve import with_reserve
 from gobbler.model import requests
-from gobbler.model.ignored import ignored_fields
+from gobbler.model.ignored import MAX_IGNORED, ignored_fields
 from gobbler.model.progress import CancelToken, Progress
 from gobbler.model.requests import action_of, decode_request
 from gobbler.rules.permissions import may_spoof
@@ -81,8 +81,8 @@ def carry_out(
 ) -> dict[str, object]:
     """Carry out the request in the file called ``name`` with the content ``data``.
 
-    Returns the fields of the answer; ``ignored`` are fields of the request that the service does
-    not know. Raises :class:`~gobbler.errors.GobblerError` when the request
+    Returns the fields of the answer; ``ignored`` are fields of the request that have no
+    meaning. Raises :class:`~gobbler.errors.GobblerError` when the request
     is wrong, not allowed or fails. Then nothing has changed.
 
     With ``workspace_name``, the name of a resumable workspace, you can call it again after the
@@ -117,5 +117,8 @@ def carry_out(
 
 def remarks(name: str, data: bytes) -> dict[str, object]:
     """The fields of an answer that tell what the service ignores in a valid request."""
-    ignored = ignored_fields(data, ACTIONS[action_of(name) or ""].request)
-    return {"ignored": ignored} if ignored else {}
+    kind = ACTIONS[action_of(name) or ""].request
+    ignored = ignored_fields(data, kind)
+    if kind is requests.SetPermissions:
+        ignored += decode_request(data, requests.SetPermissions).without_meaning()
+    return {"ignored": ignored[:MAX_IGNORED]} if ignored else {}

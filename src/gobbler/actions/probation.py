@@ -39,7 +39,7 @@ def approve_probation(context: RequestContext, request: Approve) -> dict[str, ob
     if reviewed is not None:
         _check_review(registry, key, reviewed)
     with context.new_workspace() as workspace:
-        journal = _prepare_approval(context, workspace, key, summary)
+        journal = _prepare_approval(context, workspace, key, summary, state[0].mtime_ns)
         flush_tree(workspace.path, durability)
         with changing_asset(registry, key.of_asset):
             existing_version(registry, request)
@@ -86,12 +86,15 @@ def _check_review(registry: Registry, key: VersionKey, reviewed: str) -> None:
 
 
 def _prepare_approval(
-    context: RequestContext, workspace: Workspace, key: VersionKey, summary: Summary
+    context: RequestContext,
+    workspace: Workspace,
+    key: VersionKey,
+    summary: Summary,
+    published: int,
 ) -> Journal:
     journal = Journal(context.service.registry, workspace, marked=True)
     journal.write("summary", encode(replace(summary, on_probation=False)), key.summary)
-    # It orders versions that finished within the same second.
-    published = os.stat(context.service.registry.path(key.summary)).st_mtime_ns
+    # The time of the file orders versions that finished within the same second.
     with with_path(journal.inside("summary")):
         os.utime(journal.inside("summary"), ns=(published, published))
     journal.prepare(

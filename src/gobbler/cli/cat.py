@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from typing import BinaryIO
+
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.client import Client
+from gobbler.client import Client, Version
 from gobbler.client.address import parse
 from gobbler.client.client import resolve_latest
+from gobbler.client.expected import mismatch, size_problem
 from gobbler.errors import Code, Refused, quoted
+from gobbler.model.names import has_internal
 
 
 @click.command()
@@ -35,4 +40,17 @@ def command(client: Client, address: str) -> None:
             hint=f"List files: gobbler ls {place}".rstrip(),
         )
     with open(client.fetch_file(str(place)), "rb") as file:
+        if client.connection.local is not None and not has_internal(place.path):
+            _check_size(version, place.path, file)
         terminal.print_content(file)
+
+
+def _check_size(version: Version, path: str, file: BinaryIO) -> None:
+    """Raise :class:`~gobbler.client.expected.ContentMismatch` if ``file`` is damaged, by its size.
+
+    In the registry itself, nobody has compared it with the manifest before.
+    """
+    entry = version.manifest().get(path)
+    size = os.fstat(file.fileno()).st_size
+    if entry is not None and entry.size != size:
+        raise mismatch(version.key.file(path), size_problem(size, entry))

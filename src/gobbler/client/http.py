@@ -19,10 +19,12 @@ import msgspec
 import requests
 from requests import exceptions
 from requests.adapters import HTTPAdapter
+from urllib3 import ProxyManager
 from urllib3.connection import HTTPConnection
 from urllib3.util import Retry
 
 from gobbler.client.errors import BrokenOff, NoAnswer, error_from_answer, request_failed
+from gobbler.client.patience import limit_waiting
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
 from gobbler.client.service_url import check_url, is_loopback, shown_url
 from gobbler.client.transport_errors import NOT_A_SERVICE, raising_ours
@@ -54,11 +56,17 @@ _KEEPALIVE = [
 
 
 class _Adapter(HTTPAdapter):
-    """Pooled connections that notice when a host vanishes during a long upload."""
+    """Pooled connections that notice when a host vanishes, or is as good as silent."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
         options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
         super().init_poolmanager(*args, socket_options=options, **kwargs)
+        limit_waiting(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:  # noqa: ANN401
+        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
+        limit_waiting(manager)
+        return manager
 
 
 @functools.cache

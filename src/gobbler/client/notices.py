@@ -85,7 +85,7 @@ def notify_of_umask() -> None:
 def notify_of_answer(answer: Mapping[str, object]) -> None:
     """Warn the caller of what the service remarks in the answer to a request."""
     for place in _texts(answer.get("ignored")):
-        notify(f"the service does not know {place}, and ignored it", Ignored)
+        notify(f"the service ignored {place}, which has no meaning there", Ignored)
     for remark in _texts(answer.get("warnings")):
         notify(remark, Doubtful)
 

@@ -52,7 +52,9 @@ def new_permissions(
     except Refused as error:
         raise RequestRefused(error.reason, code=error.code, hint=error.hint) from None
     if asset is not None and global_write:
-        notify("global_write has no meaning for an asset: the service ignores it", Ignored)
+        notify("global_write has no meaning for an asset, and is ignored", Ignored)
+    if asset is not None:
+        global_write = None
     return NewPermissions(
         UNSET if owners is None else tuple(owners),
         UNSET if uploaders is None else tuple(uploaders),

@@ -19,7 +19,7 @@ class Success(Struct, frozen=True):
     status: Literal["SUCCESS"]
     ignored: Annotated[
         tuple[str, ...] | UnsetType,
-        Meta(description="Fields of the request that the service does not know, by their places."),
+        Meta(description="Fields of the request that have no meaning there, by their places."),
     ] = UNSET
 
 

@@ -100,6 +100,22 @@ class SetPermissions(Struct, frozen=True):
     ] = None
     spoof: Spoof = None
 
+    def without_meaning(self) -> list[str]:
+        """The places of fields that only the permissions of a project have.
+
+        In those of an asset, an entry for another asset applies to this one.
+        """
+        if self.asset is None:
+            return []
+        found = [
+            f"$.permissions.uploaders[{number}].asset"
+            for number, entry in enumerate(self.permissions.uploaders or ())
+            if entry.asset not in (None, self.asset)
+        ]
+        if self.permissions.global_write is not None:
+            found.append("$.permissions.global_write")
+        return found
+
 
 class OfVersion(Struct, frozen=True):
     """A request about one version: ``reindex_version``, ``validate_version``."""

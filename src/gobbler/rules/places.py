@@ -51,10 +51,9 @@ class PlaceTable(Generic[U, W]):
         self._served: dict[U, int] = {}
         self._turn = itertools.count()
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether anybody waits."""
-        return self._count > 0
+    def is_wanted(self, user: U) -> bool:
+        """Whether somebody waits who would get the place that ``user`` gives back."""
+        return any(self._may_take(other, given_back_by=user) for other in self._waiting)
 
     def take(self, user: U) -> bool:
         """Take a place now, if ``user`` may."""
@@ -99,11 +98,13 @@ class PlaceTable(Generic[U, W]):
             self._shrink(next_user)
         return found
 
-    def _may_take(self, user: U) -> bool:
-        taken = self._taken.get(user, 0)
+    def _may_take(self, user: U, given_back_by: U | None = None) -> bool:
+        taken, free = self._taken.get(user, 0), self._free
+        if given_back_by is not None:
+            taken, free = taken - (user == given_back_by), free + 1
         if taken == 0:
-            return self._free > 0
-        return taken < self.shares.each and self._free > self.shares.reserved
+            return free > 0
+        return taken < self.shares.each and free > self.shares.reserved
 
     def _next(self) -> U | None:
         able = [user for user in self._waiting if self._may_take(user)]

@@ -26,10 +26,10 @@ class Places(Generic[U]):
         self._table: PlaceTable[U, asyncio.Future[None]] = PlaceTable(shares)
         self._lock = threading.Lock()
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether anybody waits for a place."""
-        return self._table.is_crowded
+    def is_wanted(self, user: U) -> bool:
+        """Whether somebody waits who would get the place that ``user`` gives back."""
+        with self._lock:
+            return self._table.is_wanted(user)
 
     def take(self, user: U) -> bool:
         """Take a place for ``user`` if one is free for that user now."""

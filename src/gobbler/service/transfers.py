@@ -6,16 +6,18 @@ therefore depends on how many others are under way: together, parts larger than 
 no more than :data:`BUDGET`, and one client gets half of that.
 
 A client has a share of the places for transfers. Whoever finds none waits for a moment. A client
-that takes nothing is given up: its connection is broken off.
+that takes nothing is given up: its connection is broken off. So is one that takes little while
+others wait for its place, since one user may hold all places of a proxy that many use.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -36,6 +38,9 @@ STALLED_AFTER = 120.0
 
 STALLED_WHEN_CROWDED = 10.0
 """The same while others wait for a place."""
+
+SLOWEST_WHEN_CROWDED = 32 * 1024
+"""Bytes that a client must take for each second that it is waited for while others wait."""
 
 BUDGET = 96 * 1024 * 1024
 """Bytes of memory for parts beyond the smallest size, in one HTTP worker."""
@@ -78,13 +83,34 @@ def client_of(scope: Scope) -> str:
     return client[0] if client else ""
 
 
+class Check(NamedTuple):
+    """What was seen of a transfer: for how long it was waited for, and what its client has taken.
+
+    ``taken``: bytes; ``None`` if the kernel does not say.
+    """
+
+    waited: float
+    taken: int | None
+
+    def goes_on(self, before: Check | None, slowest: float) -> bool:
+        """Whether the client has taken something since ``before``, and not less than ``slowest``.
+
+        That is a number of bytes a second.
+        """
+        if before is None:
+            return True
+        if self.taken is None or before.taken is None:
+            return False
+        return self.taken - before.taken > slowest * (self.waited - before.waited)
+
+
 class Transfer:
     """One body on its way to a client."""
 
     def __init__(
         self,
         transfers: Transfers,
-        places: Places[str],
+        places: Sequence[Places[str]],
         send: Send,
         client: str,
         ends: Ends,
@@ -93,26 +119,41 @@ class Transfer:
         self._transfers = transfers
         self._sent = 0
         self.part_size = size
-        self.places = places
+        self._places = places
         self.client = client
         self.ends = ends
         self.task = asyncio.current_task()
         self.waits_since: float | None = None
-        self.checked: float = 0.0
-        self.taken: int | None = None
+        self.checked: Check | None = None
+        self._waited = 0.0
         self._send = send
         self._time = asyncio.get_running_loop().time
 
     @property
-    def patience(self) -> float:
-        """Seconds without progress after which it is given up."""
-        return STALLED_WHEN_CROWDED if self.places.is_crowded else STALLED_AFTER
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for one of its places."""
+        return any(places.is_wanted(self.client) for places in self._places)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the service has waited for the client."""
+        since = self.waits_since
+        return self._waited + (0.0 if since is None else self._time() - since)
+
+    def is_due(self) -> bool:
+        """Whether the service waits, and has waited long enough since the last check."""
+        if self.waits_since is None:
+            return False
+        waited = self.waited - (0.0 if self.checked is None else self.checked.waited)
+        if waited < STALLED_WHEN_CROWDED / 2:
+            return False
+        return waited >= STALLED_AFTER / 2 or self.is_wanted
 
     async def send(self, part: bytes) -> None:
         """Send a part that is not the last one; waits until there is room for it."""
         self.waits_since = self._time()
         await self._send({"type": "http.response.body", "body": part, "more_body": True})
-        self.waits_since = None
+        self._waited, self.waits_since = self.waited, None
         self._sent += len(part)
 
     async def end(self, part: bytes) -> None:
@@ -131,7 +172,7 @@ class Transfer:
                 await self._send({"type": "http.response.body", "body": message, "more_body": True})
             part = part[-1:]
         await self._send({"type": "http.response.body", "body": part})
-        self.waits_since = None
+        self._waited, self.waits_since = self.waited, None
 
     async def send_all(self, next_part: Callable[[], Awaitable[bytes | None]]) -> None:
         """Send what ``next_part`` returns, up to ``None``."""
@@ -178,7 +219,8 @@ class Transfers:
         async with self._places.one(client):
             size = part_size(min(self._free, BUDGET // 2 - self._reserved.get(client, 0)))
             reserved = (size - SMALLEST_PART) * PARTS_HELD
-            transfer = Transfer(self, places or self._places, send, client, ends, size)
+            kept = (self._places,) if places is None else (self._places, places)
+            transfer = Transfer(self, kept, send, client, ends, size)
             self._reserve(client, reserved)
             self._under_way.add(transfer)
             if self._watching is None:
@@ -246,32 +288,27 @@ class Transfers:
             self._watching = None
 
     async def _check(self) -> None:
-        loop = asyncio.get_running_loop()
-        moment = loop.time()
-        # Each is looked at twice: has its client taken anything between the two?
-        suspects = {
-            transfer.ends: transfer
-            for transfer in self._under_way
-            if transfer.waits_since is not None
-            and moment - max(transfer.waits_since, transfer.checked) >= transfer.patience / 2
-        }
+        # Each is looked at twice: what has its client taken between the two?
+        suspects = {each.ends: each for each in self._under_way if each.is_due()}
         if not suspects:
             return
+        loop = asyncio.get_running_loop()
         found = await loop.run_in_executor(None, connections.find, suspects.keys())
         for ends, connection in found.items():
             with connection:
-                transfer, taken = suspects[ends], connections.taken(connection)
+                transfer = suspects[ends]
                 if transfer.waits_since is None or transfer not in self._under_way:
                     continue
-                is_second = transfer.checked > transfer.waits_since
-                if is_second and taken == transfer.taken:
-                    logger.info(
-                        "broke off a transfer to %s, which has taken nothing for %g s",
-                        transfer.client,
-                        moment - transfer.waits_since,
-                    )
-                    connections.break_off(connection)
-                    if transfer.task is not None:
-                        transfer.task.cancel()
-                else:
-                    transfer.checked, transfer.taken = moment, taken
+                check = Check(transfer.waited, connections.taken(connection))
+                slowest = SLOWEST_WHEN_CROWDED if transfer.is_wanted else 0
+                if check.goes_on(transfer.checked, slowest):
+                    transfer.checked = check
+                    continue
+                logger.info(
+                    "broke off a transfer to %s, which has taken too little in %g s",
+                    transfer.client,
+                    check.waited,
+                )
+                connections.break_off(connection)
+                if transfer.task is not None:
+                    transfer.task.cancel()

@@ -31,6 +31,7 @@ from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE, PRIVATE_FILE_MODE
 from gobbler.fs.layout import STAGING_RESERVE
 from gobbler.fs.open import DIRECTORY, closing
+from gobbler.fs.os_errors import with_path
 from gobbler.fs.reserve import Reserve, is_full
 
 FORGET_AFTER = 600.0
@@ -61,7 +62,9 @@ class _Opened:
     def __init__(self, path: str) -> None:
         self.descriptor = os.open(path, DIRECTORY)
         try:
-            if os.fstat(self.descriptor).st_uid != os.geteuid():
+            with with_path(path):
+                owner = os.fstat(self.descriptor).st_uid
+            if owner != os.geteuid():
                 raise Fault(
                     f"{path} belongs to another account",
                     hint="Remove it: the service makes it anew, as its own.",
