@@ -184,6 +184,7 @@ def gone_within_a_second(service: Running, place: Place) -> None:
     wait_for("nothing is left", lambda: place.incoming() == [], 4)
     assert nothing_was_published(place)
     wait_for("it is logged", lambda: "the client went away" in service.output())
+    assert "ERROR" not in service.output()
     service.succeed("health_check", {})
 
 
