@@ -13,7 +13,7 @@ Missing      404           5  a project, asset, version or file is not there
 Fault        500           1  the service or its filesystem failed
 Unreachable  -             6  no service answered
 Cancelled    500         130  stopped on request; nothing was changed
-  by owner   409         130  the same, because the owner of the job wanted it
+  by owner   409         130  the same, because whoever asked for it wanted that
 ===========  ====  =========  ==================================================
 
 Exit code 2 is a wrong command line (``click``'s own). :class:`Code` lists all codes.
@@ -275,7 +275,7 @@ class Cancelled(GobblerError):
 
 
 class CancelledByOwner(Cancelled):
-    """The job was cancelled by its owner, or an administrator (HTTP 409): nothing has failed."""
+    """Who asked for the work, or an administrator, cancelled it (HTTP 409): nothing has failed."""
 
     status = 409
 

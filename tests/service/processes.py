@@ -30,6 +30,9 @@ T = TypeVar("T")
 ATTENTIVE = ("env", "--default-signal=HUP,INT,TERM")
 """Runs a command that heeds signals, even if the tests run with some ignored (``nohup``)."""
 
+ENDLESS = min(400 << 30, shutil.disk_usage(tempfile.gettempdir()).total // 4)
+"""Bytes of a sparse file that nobody copies to its end; more than the disk has are refused."""
+
 PATIENCE = 30.0
 """Seconds that anything may take."""
 

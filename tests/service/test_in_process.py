@@ -86,7 +86,7 @@ def test_who_is_no_administrator_is_none_in_process(public_place: Place) -> None
 
 
 class Killed(Counting):
-    """Kills a process of the pool before one of its batches, as the kernel may at any moment."""
+    """Kills a process of the pool before it sends a batch, as the kernel may at any moment."""
 
     def __init__(self, pool: ProcessPoolExecutor, batch: int) -> None:
         super().__init__(pool)
@@ -95,6 +95,7 @@ class Killed(Counting):
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         if self.count == self._batch:
             os.kill(next(iter(self._pool._processes)), signal.SIGKILL)
+            wait_for("the pool notices", lambda: self._pool._broken)
         return super().submit(fn, *args, **kwargs)
 
 
@@ -152,30 +153,30 @@ class Worker:
         self.process.wait()
 
 
+@pytest.mark.filterwarnings("ignore::gobbler.client.notices.Waiting")  # while workers start
 def test_a_worker_whose_pool_breaks_ends_and_the_next_one_goes_on(public_place: Place) -> None:
     place = public_place
     source = place.staging / place.stage({f"f{i}": b"x" * 3000 for i in range(2000)})
     client = Client(staging=place.staging, registry=place.registry)
-    with ThreadPoolExecutor(1) as pool:
-        with Worker(place, "5") as worker:
-            client.admin.create_project("p")
-            upload = pool.submit(client.upload, "p", "a", "1", source)
-            assert worker.process.wait(60) == 1, worker.log.read_text()
-            last = worker.log.read_text().splitlines()[-1]
-            assert last.startswith("gobbler.errors.Fault: the executor is broken"), last
-        (state,) = place.staging.glob("..spool/cur/*upload*.state")
-        told = json.loads(state.read_bytes())["progress"]["waits_for"]
-        assert "another worker" in told
-        copies = {
-            path.name: path.stat().st_ino for path in place.registry.glob("..incoming/*/*/tree/f*")
-        }
-        assert copies
-        with Worker(place, "never") as worker:
-            upload.result(60)
-            client.admin.validate_version("p", "a", "1")
-            assert len(place.read("p/a/1/..manifest")) == 2000
-            version = place.registry / "p/a/1"
-            assert copies.items() <= {p.name: p.stat().st_ino for p in version.iterdir()}.items()
-            worker.process.send_signal(signal.SIGTERM)
-            assert worker.process.wait(30) == 0, worker.log.read_text()
-            assert "stopped" in worker.log.read_text()
+    with Worker(place, "7") as worker:  # three are sent at first, and three more at most
+        client.admin.create_project("p")
+        job = client.submit("p", "a", "1", source)
+        assert worker.process.wait(60) == 1, worker.log.read_text()
+        last = worker.log.read_text().splitlines()[-1]
+        assert last.startswith("gobbler.errors.Fault: the executor is broken"), last
+    assert job.state().state == "waiting"
+    told = json.loads((place.staging / f"..spool/cur/{job.name}.state").read_bytes())
+    assert "another worker" in told["progress"]["waits_for"]
+    copies = {
+        path.name: path.stat().st_ino for path in place.registry.glob("..incoming/*/*/tree/f*")
+    }
+    assert copies
+    with Worker(place, "never") as worker:
+        job.wait(timeout=60)
+        client.admin.validate_version("p", "a", "1")
+        assert len(place.read("p/a/1/..manifest")) == 2000
+        version = place.registry / "p/a/1"
+        assert copies.items() <= {p.name: p.stat().st_ino for p in version.iterdir()}.items()
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(30) == 0, worker.log.read_text()
+        assert "stopped" in worker.log.read_text()

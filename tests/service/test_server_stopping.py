@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .processes import Place, Running, is_alive, upload_of, wait_for
+from .processes import ENDLESS, Place, Running, is_alive, upload_of, wait_for
 
 GIB = 1 << 30
 
@@ -184,6 +184,7 @@ def gone_within_a_second(service: Running, place: Place) -> None:
     wait_for("nothing is left", lambda: place.incoming() == [], 4)
     assert nothing_was_published(place)
     wait_for("it is logged", lambda: "the client went away" in service.output())
+    assert "ERROR" not in service.output()
     service.succeed("health_check", {})
 
 
@@ -192,7 +193,7 @@ def running(place: Place) -> Iterator[Running]:
     archive = place.top / "archive"
     archive.mkdir()
     with (archive / "large").open("wb") as handle:
-        handle.truncate(200 * GIB)
+        handle.truncate(ENDLESS)
     (place.top / "whitelist").write_text(f"{archive}\n")
     with Running(place, f"--whitelist={place.top}/whitelist") as service:
         service.succeed("create_project", {"project": "p"})

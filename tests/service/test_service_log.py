@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from .processes import Place, Running, identity, interpreter, public_place, upload_of, wait_for
+from .processes import (
+    ENDLESS,
+    Place,
+    Running,
+    identity,
+    interpreter,
+    public_place,
+    upload_of,
+    wait_for,
+)
 from .spools import ALICE, SERVICE, Workers, ask, drop, hall, submit, uid_of
 
 __all__ = ["hall", "public_place"]
@@ -82,7 +91,7 @@ def test_lists_of_jobs_name_what_they_are_about(hall: Place) -> None:
         owned = {"project": "p", "permissions": {"owners": [ALICE]}}
         assert ask(hall, None, "create_project", owned)["status"] == "SUCCESS"
         uid = uid_of(ALICE)
-        source = hall.stage({"large": 32 << 30}, uid)
+        source = hall.stage({"large": ENDLESS}, uid)
         requests = [(uid, f"request-upload-{n}", upload_of(source, f"v{n}")) for n in range(2)]
         jobs = drop(hall, requests)
         listed = lambda: {  # noqa: E731

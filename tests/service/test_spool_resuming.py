@@ -13,7 +13,7 @@ from subprocess import Popen
 
 import pytest
 
-from .processes import Place, public_place, upload_of, wait_for
+from .processes import ENDLESS, Place, public_place, upload_of, wait_for
 from .spools import (
     ALICE,
     BOB,
@@ -41,7 +41,7 @@ PART = 40 << 20
 def large(hall: Place) -> str:
     """A source of Alice's with files that are batches of their own, and one without an end."""
     files: dict[str, bytes | int] = {f"part{number:02}": PART for number in range(PARTS)}
-    return hall.stage({**files, "z-endless": 400 * GIB}, uid_of(ALICE))
+    return hall.stage({**files, "z-endless": ENDLESS}, uid_of(ALICE))
 
 
 def start(hall: Place, workers: Workers) -> None:
@@ -143,7 +143,7 @@ def test_one_large_file_goes_on_where_it_was(hall: Place) -> None:
 def test_one_large_file_is_seen_to_advance(hall: Place) -> None:
     with Workers(hall, user=SERVICE) as workers:
         start(hall, workers)
-        source = hall.stage({"large": 400 * GIB}, uid_of(ALICE))
+        source = hall.stage({"large": ENDLESS}, uid_of(ALICE))
         job = submit(hall, ALICE, "upload", upload_of(source))
         seen: set[int] = set()
 
@@ -153,9 +153,9 @@ def test_one_large_file_is_seen_to_advance(hall: Place) -> None:
 
         wait_for("progress within a file", advanced)
         progress = state_of(hall, job)["progress"]
-        assert progress["bytes_expected"] == 400 * GIB
+        assert progress["bytes_expected"] == ENDLESS
         assert (progress["files"], progress["files_expected"]) == (0, 1)
-        assert 0 < progress["bytes"] < 400 * GIB
+        assert 0 < progress["bytes"] < ENDLESS
         assert progress["rate"] > 0
         assert progress["seconds_left"] > 0
         ask(hall, ALICE, "cancel_job", {"job": job})
@@ -198,7 +198,7 @@ def test_nobody_waits_for_another_users_jobs(hall: Place) -> None:
     with Workers(hall, "--jobs=3", "--concurrency=1", user=SERVICE) as workers:
         start(hall, workers)
         alice = uid_of(ALICE)
-        endless = hall.stage({f"endless{n}": 400 * GIB for n in range(3)}, alice)
+        endless = hall.stage({f"endless{n}": ENDLESS for n in range(3)}, alice)
         long = [submit(hall, ALICE, "upload", upload_of(endless, f"v{n}")) for n in range(5)]
         running = lambda: [j for j in long if state_of(hall, j).get("state") == "running"]  # noqa: E731
         wait_for("her jobs run", lambda: len(running()) == 2)

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gobbler.errors import Cancelled, Code
 from gobbler.fs import lease
 from gobbler.fs.lease import EXPIRY_SECONDS, Holder, encode_holder, this_process
 from gobbler.registry import workspace
@@ -240,3 +241,20 @@ def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.Monk
         Path(made.tree).mkdir()
     assert seen == [False]
     assert isinstance(made, Workspace)
+
+
+def test_whoever_was_taken_over_is_told_so(registry: str) -> None:
+    def work() -> None:
+        with new_workspace(registry) as made:
+            os.rename(made.path, f"{registry}/former")
+            os.mkdir(made.tree)
+
+    with pytest.raises(Cancelled, match="another process has taken the work over") as caught:
+        work()
+    assert caught.value.code == Code.CONTENTION
+
+
+def test_a_file_that_is_missing_elsewhere_is_reported_as_it_is(registry: str) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere"), new_workspace(registry):
+        os.stat(f"{registry}/nowhere")
+    assert left(registry) == []

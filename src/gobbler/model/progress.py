@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from gobbler.errors import Cancelled, Code
+from gobbler.errors import Cancelled, CancelledByOwner, Code
 
 
 class Progress(Protocol):
@@ -110,7 +110,9 @@ class CancelFlag:
     def check(self) -> None:
         """Raise :class:`~gobbler.errors.Cancelled` once the flag is set."""
         if self._is_set:
-            raise Cancelled(self._reason, code=self._code, hint=self._hint)
+            # Whoever sends a request and leaves has cancelled it: nothing has failed.
+            kind = CancelledByOwner if self._code is Code.CLIENT_GONE else Cancelled
+            raise kind(self._reason, code=self._code, hint=self._hint)
 
 
 class ProgressCounter:

@@ -36,12 +36,13 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from gobbler.errors import Code, Fault, GobblerError
+from gobbler.errors import Cancelled, Code, Fault, GobblerError
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
 from gobbler.fs.removal import remove_tree, remove_tree_quietly
 from gobbler.model.names import INCOMING
+from gobbler.rules.ended_attempt import is_resumed
 
 logger = logging.getLogger(__name__)
 
@@ -86,20 +87,16 @@ class WorkspaceInUse(Fault):
         )
 
 
-def is_retried(error: Exception) -> bool:
-    """Whether a job that ends with ``error`` begins again: others use what it needs."""
-    codes = (Code.WORKSPACE_IN_USE, Code.LOCK_TIMEOUT)
-    return isinstance(error, GobblerError) and error.code in codes
+def workspace_gone(path: str) -> Cancelled:
+    """The error of whoever works in a directory that another process has taken over, or removed.
 
-
-def is_resumed(error: Exception) -> bool:
-    """Whether what was made until ``error`` is of use to another attempt."""
-    return is_retried(error) or ends_worker(error)
-
-
-def ends_worker(error: Exception) -> bool:
-    """Whether the process where ``error`` arose can do no more work, so another one goes on."""
-    return isinstance(error, GobblerError) and error.code == Code.EXECUTOR_BROKEN
+    After a cancellation, the dispatching process raises the error that cancelled its batches.
+    """
+    return Cancelled(
+        f"{path} is gone: another process has taken the work over",
+        code=Code.CONTENTION,
+        hint="This one was silent for so long that it counted as dead.",
+    )
 
 
 class Workspace:
@@ -147,6 +144,10 @@ def new_workspace(registry: str, name: str = "", *, resume: bool = False) -> Ite
         # What has been copied is not copied again.
         workspace.keep = workspace.keep or (workspace.is_resumable and is_resumed(error))
         raise
+    except FileNotFoundError as error:
+        if exists(workspace.path):
+            raise
+        raise workspace_gone(workspace.path) from error
     finally:
         _end(workspace)
 

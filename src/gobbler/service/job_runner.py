@@ -29,7 +29,8 @@ from gobbler.model.records import format_time, parse_time
 from gobbler.model.requests import action_of
 from gobbler.registry.attempt import Attempt, Superseded
 from gobbler.registry.recovery import recover_workspace, remove_workspace
-from gobbler.registry.workspace import WorkspaceInUse, ends_worker, is_retried
+from gobbler.registry.workspace import WorkspaceInUse
+from gobbler.rules.ended_attempt import ends_worker, is_retried
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.spool.job_store import MAX_ATTEMPTS, JobRecord
 from gobbler.spool.spool import Spool

@@ -25,12 +25,13 @@ from gobbler.fs.hash import copy_and_hash, hash_file, same_content
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
+from gobbler.registry.workspace import workspace_gone
 from gobbler.rules.resumption import LeftCopy, Use, use_of
 from gobbler.transfer import piece_record
 from gobbler.transfer.copy_state import FLUSHED, CopyState, SourceState
 from gobbler.transfer.large_copy import CopyMade, LargeCopy
 from gobbler.transfer.piece_record import PartialCopy
-from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory, workspace_gone
+from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 from gobbler.transfer.staged_source import StagedSource
 from gobbler.transfer.verifier import Unusable

@@ -22,7 +22,8 @@ from gobbler.model.progress import (
     tell_waiting,
 )
 from gobbler.registry.registry import Registry
-from gobbler.registry.workspace import Workspace, ends_worker
+from gobbler.registry.workspace import Workspace
+from gobbler.rules.ended_attempt import ends_worker
 from gobbler.transfer.concurrency_tuner import ConcurrencyTuner, amount
 from gobbler.transfer.run_directory import (
     RunResult,

@@ -24,23 +24,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gobbler.errors import Cancelled, Code
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import Durability, flush_tree
 from gobbler.fs.open import closing, open_directory
 from gobbler.fs.removal import remove_tree
-from gobbler.registry.workspace import Workspace
+from gobbler.registry.workspace import Workspace, workspace_gone
 
 RUN_DIRECTORIES_PREFIX = "apart-"
 
 MOVERS = 8
 """Threads that rename files into place."""
-
-
-def workspace_gone(path: str) -> Cancelled:
-    """The error of a batch whose directory is gone."""
-    # After a cancellation the dispatching process raises the error that cancelled it instead.
-    return Cancelled(f"{path} is gone: another process removed it", code=Code.CONTENTION)
 
 
 class RunResult(NamedTuple):

@@ -18,7 +18,7 @@ from contextlib import suppress
 from gobbler.fs.atomic_write import FILE_MODE
 from gobbler.fs.open import READ, closing
 from gobbler.model.progress import NoProgress, ProgressCounter
-from gobbler.transfer.run_directory import workspace_gone
+from gobbler.registry.workspace import workspace_gone
 
 REPORT_SECONDS = 0.5
 """Seconds between two reports of a run."""
