@@ -57,6 +57,15 @@ def everything_below(top: Path) -> set[str]:
     }
 
 
+def test_what_needs_proc_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scratch, "DESCRIPTORS", str(world.top / "missing"))
+    found = [
+        each for each in examine(world.staging.path, world.registry.path) if each.verdict is FAULT
+    ]
+    assert {each.where for each in found} == {"staging", "registry", "both"}
+    assert all("/proc is not mounted" in each.sentence for each in found)
+
+
 def test_good_directories_are_fit_and_stay_as_they_are(world: World) -> None:
     for path, mode in (*world.staging.own, *world.registry.own):
         os.mkdir(path)
