@@ -102,3 +102,17 @@ def test_options_that_exclude_utf_8_are_an_error_and_no_loop(latin: Path) -> Non
     done = run({"LC_ALL": LATIN, "LOCPATH": str(latin)}, "-E", "-m", "gobbler", "--version")
     assert done.returncode != 0
     assert b"PYTHONUTF8=1" in done.stderr
+
+
+@pytest.mark.parametrize("python", ["/nonexistent", "", None])
+def test_a_python_that_can_not_be_started_again_is_told(
+    latin: Path, public_place: Place, python: str | None
+) -> None:
+    here = {"LC_ALL": LATIN, "LOCPATH": str(latin)}
+    program = f"import sys; sys.executable = {python!r}; from gobbler.cli import main; main()"
+    both = (f"--registry={public_place.registry}", f"--staging={public_place.staging}")
+    read = run(here, "-c", program, "ls", both[0])
+    assert (read.returncode, b"file names are not UTF-8" in read.stderr) == (0, True), read.stderr
+    served = run(here, "-c", program, "serve", *both)
+    assert served.returncode != 0
+    assert b"PYTHONUTF8=1" in served.stderr

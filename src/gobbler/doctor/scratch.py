@@ -17,6 +17,8 @@ from gobbler.fs.removal import is_older, remove, remove_tree_quietly
 from gobbler.model.names import INCOMING
 
 PREFIX = "..doctor-"
+DESCRIPTORS = "/proc/self/fd"
+"""Where the kernel lists the open files of this process."""
 ABANDONED_AFTER = 3600.0
 """Seconds after which the next run removes the scratch directory of a killed one."""
 
@@ -35,6 +37,8 @@ def scratch_directory(place: Place) -> Iterator[str]:
     In the registry it is inside ``..incoming`` if that exists, like a version in preparation. The
     path goes through the open directory, so nobody can swap a directory on the way.
     """
+    if not os.path.isdir(DESCRIPTORS):
+        raise FileNotFoundError(errno.ENOENT, "/proc is not mounted here, and all probes need it")
     with closing(enter_directory(_parent_of(place))) as parent:
         with suppress(PermissionError):  # to list staging, which the service may not need
             _remove_abandoned(_parent_of(place))
@@ -48,7 +52,7 @@ def scratch_directory(place: Place) -> Iterator[str]:
                         f"a new directory there belongs to {user_name(owner)}: the mount or the "
                         f"file server maps accounts, or somebody replaced the directory",
                     )
-                yield f"/proc/self/fd/{directory}"
+                yield f"{DESCRIPTORS}/{directory}"
 
 
 @contextmanager

@@ -8,6 +8,7 @@ UTF-8 mode ignores the locale, but can't be switched on later.
 from __future__ import annotations
 
 import codecs
+import contextlib
 import os
 import sys
 
@@ -37,15 +38,19 @@ def check_utf8() -> None:
 def ensure_utf8() -> None:
     """Start this program again in UTF-8 mode if it is not in it, and its locale is not UTF-8.
 
-    Returns if file names are UTF-8. Raises :class:`~gobbler.errors.Misconfigured` if the new
-    process can't be in that mode, because its options exclude it.
+    Returns if file names are UTF-8, or this Python can't be started again: it may be built into
+    another program. Raises :class:`~gobbler.errors.Misconfigured` if the new process can't be in
+    that mode, because its options exclude it.
     """
     if is_utf8():
         os.environ.pop(_TRIED, None)
         return
     if _TRIED in os.environ:
         check_utf8()
+    if not sys.executable:
+        return
     environment = {**os.environ, VARIABLE: "1", _TRIED: "1"}
     # The arguments become the bytes again that the shell gave.
     words = [sys.executable, *sys.orig_argv[1:]]
-    os.execve(sys.executable, words, environment)  # noqa: S606 - it is this very program
+    with contextlib.suppress(OSError):
+        os.execve(sys.executable, words, environment)  # noqa: S606 - it is this very program

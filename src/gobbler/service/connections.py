@@ -8,7 +8,9 @@ for another one.
 from __future__ import annotations
 
 import os
+import resource
 import socket
+import stat
 import struct
 import time
 from collections.abc import Collection, Iterator
@@ -20,6 +22,9 @@ TCP_NOTSENT_LOWAT = 25
 
 UNSENT = 256 * 1024
 """Bytes that the kernel queues for a client beyond what is on its way to it."""
+
+MOST_DESCRIPTORS = 1 << 16
+"""How many descriptors are tried where the kernel does not list them."""
 
 _BYTES_ACKED = struct.Struct("=Q")
 _AT = 120
@@ -97,14 +102,21 @@ def port_of(descriptor: int) -> int:
 
 def _sockets() -> Iterator[socket.socket]:
     """All TCP sockets of this process, each as a descriptor of its own."""
-    with os.scandir("/proc/self/fd") as entries:
-        numbers = [int(entry.name) for entry in entries]
-    for number in numbers:
+    for number in _descriptors():
         with suppress(OSError):  # closed meanwhile
-            if not os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+            if not stat.S_ISSOCK(os.fstat(number).st_mode):
                 continue
             copy = socket.socket(fileno=os.dup(number))
             if copy.family in (socket.AF_INET, socket.AF_INET6):
                 yield copy
             else:
                 copy.close()
+
+
+def _descriptors() -> Collection[int]:
+    """The numbers of all open descriptors of this process, and perhaps others."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except FileNotFoundError:  # `/proc` is not mounted
+        most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return range(MOST_DESCRIPTORS if most < 0 else min(most, MOST_DESCRIPTORS))
