@@ -271,3 +271,24 @@ def test_clone(run, as_json, service, published, tmp_path):
     (target / "foo").write_text("new")
     uploaded = as_json("upload", target, f"{published}/a/5")
     assert uploaded["stored"] == {"files": 1, "bytes": 3}
+
+
+@pytest.mark.parametrize("look", [("probation", "list"), ("show",)], ids=lambda words: words[-1])
+def test_what_took_the_place_of_what_was_shown_is_not_approved(
+    run, client, project, source, tmp_path, look
+):
+    client.upload(project, "a", "1", source, probation=True)
+    at = f"{project}/a/1"
+    assert run(*look, project if look[-1] == "list" else at)[0] == 0
+    client.version(at).reject()
+    evil = tmp_path / "evil"
+    evil.mkdir()
+    (evil / "x").write_text("nobody saw this")
+    client.upload(project, "a", "1", evil, probation=True)
+    code, _, err = run("probation", "approve", at)
+    assert code != 0
+    assert "not the one that was reviewed" in err
+    assert client.version(at).summary().on_probation
+    assert run("show", at)[0] == 0
+    assert run("probation", "approve", at)[0] == 0
+    assert not client.version(at).summary().on_probation

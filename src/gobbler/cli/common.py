@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 from gobbler.cli import terminal
 from gobbler.cli.completion import completed
 from gobbler.cli.signals import stopping_cleanly
-from gobbler.client import Client
+from gobbler.client import Client, Version, shown_digests
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
 from gobbler.client.permissions import parse_uploader
@@ -256,3 +256,10 @@ def named(place: Address) -> dict[str, object]:
     """The names in an address, for JSON documents."""
     parts = {"project": place.project, "asset": place.asset, "version": place.version}
     return {what: name for what, name in parts.items() if name}
+
+
+def shown_digest(client: Client, version: Version) -> str:
+    """The digest of a version on probation, to be shown; an approval then asks for it."""
+    digest = version.review().digest
+    shown_digests.remember(str(client.connection), version.key.path, digest)
+    return digest

@@ -9,7 +9,7 @@ import click
 
 from gobbler.cli import common, terminal
 from gobbler.cli.amounts import below, count, describe, reason_of
-from gobbler.client import Client, Version
+from gobbler.client import Client, Version, shown_digests
 from gobbler.client.address import parse, parse_as
 from gobbler.client.client import resolve_latest
 from gobbler.client.review import Review
@@ -60,7 +60,7 @@ def list_(client: Client, address: str, as_json: bool) -> None:
         if described.get("on_probation", True):
             key = version.key
             names = {"project": key.project, "asset": key.asset, "version": key.version}
-            found.append(names | described | _digest(version))
+            found.append(names | described | _digest(client, version))
     if as_json:
         terminal.print_json({"versions": found})
         return
@@ -77,10 +77,10 @@ def list_(client: Client, address: str, as_json: bool) -> None:
     terminal.print_table(["version", "published", "by", "", "digest"], rows)
 
 
-def _digest(version: Version) -> dict[str, Any]:
+def _digest(client: Client, version: Version) -> dict[str, Any]:
     """The digest of a version; under ``problem`` why its records can't be read."""
     try:
-        return {"digest": version.review().digest}
+        return {"digest": common.shown_digest(client, version)}
     except (GobblerError, OSError) as error:
         return {"problem": reason_of(error)}
 
@@ -90,7 +90,8 @@ def _digest(version: Version) -> dict[str, Any]:
 @click.option(
     "--digest",
     metavar="DIGEST",
-    help="Approve only what you reviewed: the digest that 'probation list' and 'show' print.",
+    help="Approve only what has this digest, as 'probation list' and 'show' print it. "
+    "Default: the one that they printed last on this account.",
 )
 @common.spoof
 @common.changes
@@ -104,7 +105,8 @@ def approve(
     shows what it approves.
 
     Its uploader can reject a version and upload another one of the same name, also while you
-    review it. With --digest, the service approves only the version with that digest.
+    review it. So only what 'probation list' or 'show' has shown you last is approved, or what has
+    the given --digest. If you have not looked at it, what is there now is approved.
 
     \b
     Examples:
@@ -115,10 +117,13 @@ def approve(
     version = client.version(place.project, place.asset, place.version)
     shown: dict[str, object] = {}
     lines: list[str] = []
+    if digest is None:
+        digest = shown_digests.last(str(client.connection), str(place))
     if client.connection.can_read:
         with contextlib.suppress(GobblerError):  # the service says what is wrong
             shown, lines = _approved(version.review())
     version.approve(reviewed=digest, spoof=spoof)
+    shown_digests.forget(str(client.connection), str(place))
     if as_json:
         terminal.print_json(common.named(place) | shown)
     else:

@@ -111,7 +111,7 @@ def _asset(client: Client, place: Address) -> dict[str, Any]:
 def _version(client: Client, place: Address) -> dict[str, Any]:
     version = client.version(place.project, place.asset, place.version)
     summary = version.summary()
-    review = {"digest": version.review().digest} if summary.on_probation else {}
+    review = {"digest": common.shown_digest(client, version)} if summary.on_probation else {}
     stored, linked = count(version.manifest())
     return plain(summary) | {
         "on_probation": summary.on_probation,
