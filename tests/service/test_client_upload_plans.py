@@ -31,7 +31,7 @@ def deep(top: Path) -> None:
 
 def another_users(top: Path) -> None:
     """A hard link to a file of somebody else, which only root can make everywhere."""
-    file = top.parent / f"{top.name}-of-another"
+    file = top.parent / f"of-another-{top.name}"  # no copy that a client made
     file.write_text("secret")
     os.chown(file, 65534, 65534)
     os.link(file, top / "theirs")
@@ -46,7 +46,7 @@ def hidden_way(top: Path) -> None:
 
 def by_another_name(top: Path) -> None:
     """An absolute link to a file of the source, as in a home that is itself a link."""
-    home = top.parent / f"{top.name}-home"
+    home = top.parent / f"home-of-{top.name}"
     home.symlink_to(top)
     (top / "homely").symlink_to(home / "sub" / "inner")
 

@@ -30,6 +30,7 @@ class Runner:
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
+        self.broken = None
         self.begun: list[str] = []
         self.may_release: dict[str, threading.Event] = {}
         self.released: dict[str, threading.Event] = {}
