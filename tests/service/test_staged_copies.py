@@ -25,8 +25,12 @@ SERVICE, ALICE = "gtservice", "gtalice"
 
 
 @pytest.fixture(autouse=True)
-def _own_state(tmp_path, monkeypatch):
+def _own_state(request, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    if "service" in request.fixturenames:  # other tests that fail leave copies in its staging
+        staging = Path(request.getfixturevalue("service").staging)
+        for name in left_in(str(staging)):
+            subprocess.run(["rm", "-rf", staging / name], check=True)
 
 
 def left_in(staging: str) -> list[str]:
