@@ -28,7 +28,8 @@ def reader(request, client, remote) -> Client:
     return client if request.param == "local" else remote
 
 
-def test_candidates(reader, published):
+def test_candidates(reader, published, client):
+    client.admin.create_project(f"{published}-other")  # an only project is completed further
     def found(incomplete):
         return candidates(reader, incomplete.replace("P", published))
 

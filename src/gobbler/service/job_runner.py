@@ -97,6 +97,10 @@ class JobMonitor:
             self._regain()
         if self._spool.records.is_cancelled(self.state.job):
             raise _cancelled()
+        self.report()
+
+    def report(self) -> None:
+        """Let users read the progress, if it has changed."""
         progress = self.progress()
         if progress != self._reported and not self.is_abandoned:
             self._reported = progress
@@ -296,6 +300,8 @@ class JobRunner:
         self, record: JobRecord, monitor: JobMonitor, attempt: int, answer: dict[str, object]
     ) -> None:
         """Let the user read the answer, and remove the job."""
+        # Who reads right after the answer was written still finds this state.
+        monitor.report()
         state = msgspec.structs.replace(
             monitor.state,
             state=final_state(answer),
