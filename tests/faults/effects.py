@@ -22,7 +22,7 @@ from types import FrameType, ModuleType
 from typing import Any, NoReturn
 from unittest import mock
 
-from gobbler.fs import flush
+from gobbler.fs import flush, flushers
 
 MAKING = ("mkdir", "rename", "link", "symlink", "write", "open")
 """What a full disk refuses (``open``: where it makes a file)."""
@@ -197,7 +197,8 @@ def intercepted(base: Path, behaviour: Behaviour) -> Iterator[None]:
         mock.patch.object(builtins, "open", counter.wrap("builtins.open", open)),
         mock.patch.object(flush, "_libc", _Libc(counter)),
         # However busy the machine is: threads would make the calls in another order each time.
-        mock.patch.object(flush, "SLOW_FLUSH_SECONDS", math.inf),
+        mock.patch.object(flushers, "SLOW_FLUSH_SECONDS", math.inf),
+        mock.patch.object(flushers, "_slow", set()),
     ):
         yield
 

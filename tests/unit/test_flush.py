@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gobbler.errors import Code, Fault
 from gobbler.fs import flush as flushing
+from gobbler.fs import flushers
 from gobbler.fs.flush import (
     Durability,
     SharedFlush,
@@ -103,7 +106,7 @@ def test_a_small_tree_is_flushed_by_itself_however_many_links_it_has(
     directory: Path, monkeypatch: pytest.MonkeyPatch, slow: bool
 ) -> None:
     if slow:
-        monkeypatch.setattr(flushing, "SLOW_FLUSH_SECONDS", -1.0)
+        monkeypatch.setattr(flushers, "SLOW_FLUSH_SECONDS", -1.0)
     tree = directory / "tree"
     for inner in (f"d{number}" for number in range(100)):
         (tree / inner).mkdir(parents=True)
@@ -130,7 +133,7 @@ def test_a_large_tree_is_flushed_with_its_filesystem(
 def test_a_flush_in_another_thread_fails_the_change(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flushing, "SLOW_FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(flushers, "SLOW_FLUSH_SECONDS", -1.0)
     (directory / "one").touch()
     (directory / "two").touch()
     real = os.fsync
@@ -144,3 +147,35 @@ def test_a_flush_in_another_thread_fails_the_change(
     with pytest.raises(OSError, match="Input/output") as caught:
         flush_tree(str(directory), Durability.FULL)
     assert caught.value.filename == str(directory / "two")
+
+
+def test_a_device_is_slow_until_its_flushes_are_fast_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Memory must not stay slow because of one moment when this process had to wait."""
+    monkeypatch.setattr(flushers, "_slow", slow := set[int]())
+    monkeypatch.setattr(flushers, "SLOW_FLUSH_SECONDS", -1.0)
+    flushers.flush_together([lambda: None] * 3, 1)
+    assert slow == {1}
+    monkeypatch.setattr(flushers, "SLOW_FLUSH_SECONDS", 3600.0)
+    flushers.flush_together([lambda: None] * 3, 1)
+    assert slow == set()
+
+
+def test_a_slow_device_gets_its_flushes_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flushers, "_slow", {1})
+    together = threading.Barrier(4)
+    flushers.flush_together([lambda: together.wait(10) and None] * 4, 1)
+    assert not together.broken
+
+
+def test_without_threads_one_thread_flushes_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(flushers, "_slow", {1})
+    monkeypatch.setattr(flushers, "_threads", None)
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    flushed: list[int] = []
+    flushers.flush_together([partial(flushed.append, number) for number in range(5)], 1)
+    assert sorted(flushed) == list(range(5))

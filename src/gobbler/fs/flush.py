@@ -16,13 +16,12 @@ import enum
 import errno
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from gobbler.errors import Code, Fault, quoted
+from gobbler.fs.flushers import flush_together
 from gobbler.fs.open import closing
 from gobbler.fs.os_errors import with_path
 
@@ -185,16 +184,6 @@ A new version of two changed files and a thousand links may have many. The flush
 writes most of the others as well.
 """
 
-SLOW_FLUSH_SECONDS = 0.0003
-"""Seconds of one flush from which the next ones run at the same time: a disk joins them.
-
-Memory takes a hundredth of that. A disk takes several times as long, even a fast one, and twenty
-flushes one after the other take six times as long as together.
-"""
-
-FLUSHERS = 16
-"""Threads that flush at the same time."""
-
 
 def flush_tree(path: str, durability: Durability) -> None:
     """Flush everything below the directory ``path``, and its own entry.
@@ -208,15 +197,8 @@ def flush_tree(path: str, durability: Durability) -> None:
         flush_filesystem(path, durability)
         return
     files, directories = few
-    with ExitStack() as opened:
-        calls: list[Callable[[], None]] = []
-        for file in files:
-            # Once all data is on its way, one commit of the filesystem's journal serves all.
-            with suppress(FileNotFoundError):
-                descriptor = opened.enter_context(closing(_open(file, _FILE)))
-                write_out(descriptor, 0, 0, wait=False)
-                calls.append(partial(_fsync_opened, descriptor, file))
-        _flush_each(calls, [*reversed(directories), os.path.dirname(path)])
+    parent = os.path.dirname(path)
+    _flush_each(files, [*reversed(directories), parent], within=parent)
 
 
 def flush_paths(
@@ -232,7 +214,7 @@ def flush_paths(
     if len(files) > FEW_FILES or len(directories) > FEW_DIRECTORIES:
         flush_filesystem(within, durability)
         return
-    _flush_each([partial(_fsync, file, _FILE) for file in files], directories)
+    _flush_each(files, directories, within=within)
 
 
 def _few_below(top: str) -> tuple[list[str], list[str]] | None:
@@ -251,19 +233,19 @@ def _few_below(top: str) -> tuple[list[str], list[str]] | None:
     return sorted(files), directories
 
 
-def _flush_each(files: Sequence[Callable[[], None]], directories: Iterable[str]) -> None:
-    calls: list[Callable[[], None]] = [
-        *files,
-        *(partial(_fsync, directory, os.O_DIRECTORY) for directory in directories),
-    ]
-    for number, call in enumerate(calls):
-        started = time.monotonic()
-        call()
-        if time.monotonic() - started > SLOW_FLUSH_SECONDS:
-            with ThreadPoolExecutor(FLUSHERS, thread_name_prefix="flush") as pool:
-                for flushed in [pool.submit(rest) for rest in calls[number + 1 :]]:
-                    flushed.result()
-            return
+def _flush_each(files: Sequence[str], directories: Sequence[str], *, within: str) -> None:
+    if len(files) > 1:
+        # All data is on its way before the first flush waits for its part.
+        for file in files:
+            with suppress(FileNotFoundError), closing(_open(file, _FILE)) as descriptor:
+                write_out(descriptor, 0, 0, wait=False)
+    flush_together(
+        [
+            *(partial(_fsync, file, _FILE) for file in files),
+            *(partial(_fsync, directory, os.O_DIRECTORY) for directory in directories),
+        ],
+        os.stat(within).st_dev,
+    )
 
 
 _FILE = os.O_NOFOLLOW
@@ -278,10 +260,5 @@ def _fsync(path: str, flag: int) -> None:
         descriptor = _open(path, flag)
     except (FileNotFoundError, NotADirectoryError):
         return
-    with closing(descriptor):
-        _fsync_opened(descriptor, path)
-
-
-def _fsync_opened(descriptor: int, path: str) -> None:
-    with with_path(path):
+    with closing(descriptor), with_path(path):
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ which therefore computes both again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -163,18 +163,20 @@ class Journal:
         )
         replace(self._workspace.intent, encode(full), flush=False)
 
-    def flush(self, durability: Durability, *further: str) -> None:
+    def flush(
+        self, durability: Durability, *, made: Sequence[str] = (), changed: Sequence[str] = ()
+    ) -> None:
         """Flush the change after :meth:`commit`.
 
         That is what was written since :meth:`prepare`, and the directories between which the
-        renames went. ``further``: other files that the change wrote since, by their paths in the
-        registry.
+        renames went. ``made`` and ``changed``: other files that were made or changed since, by
+        their paths in the registry.
         """
         path = self._registry.path
-        places = map(path, (*(move.target for move in self._moves), *further))
+        places = map(path, (*(move.target for move in self._moves), *made))
         logs = [path(LOGS)] if self._logs else []
         flush_paths(
-            map(path, (*self._unflushed, *further)),
+            map(path, (*self._unflushed, *made, *changed)),
             [*map(os.path.dirname, places), *logs, self._workspace.path],
             durability,
             within=self._registry.root,

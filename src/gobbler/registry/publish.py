@@ -74,7 +74,7 @@ def publish(
     try:
         with raising_not_durable(f"version {quoted(key.path)}"):
             # The commit has set the time of the summary, and written the latest of a new asset.
-            journal.flush(durability, key.summary, key.of_asset.latest)
+            journal.flush(durability, made=[key.of_asset.latest], changed=[key.summary])
     except Fault:
         workspace.keep = True  # recovery flushes again, and detaches files of the source
         raise
