@@ -38,7 +38,7 @@ FLUSHING = ("fsync", "syncfs")
 
 LOOKING = (
     *("stat", "lstat", "fstat", "scandir", "listdir", "readlink", "access"),
-    *("read", "readv", "pread", "flock", "builtins.open"),
+    *("read", "readv", "pread", "preadv", "flock", "builtins.open"),
 )
 
 KILLED = 137

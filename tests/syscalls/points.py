@@ -40,6 +40,7 @@ ERRORS: dict[str, tuple[str, ...]] = {
     "read": READING,
     "readv": READING,
     "pread64": READING,
+    "preadv2": READING,
     "lseek": ("EIO",),
     "fcntl": ("EMFILE",),
 }

@@ -29,8 +29,8 @@ CHANGING = (
 
 LOOKING = (
     *("open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat"),
-    *("faccessat2", "readlink", "readlinkat", "getdents64", "read", "readv", "pread64", "close"),
-    *("fcntl", "lseek"),
+    *("faccessat2", "readlink", "readlinkat", "getdents64", "read", "readv", "pread64", "preadv2"),
+    *("fcntl", "lseek", "close"),
 )
 
 TRACED = ",".join(f"?{name}" for name in (*CHANGING, *LOOKING))

@@ -86,7 +86,7 @@ def test_every_byte_of_a_source_is_read_once(bench: Bench, monkeypatch: pytest.M
     for path, content in CONTENTS.items():
         (bench.path / path).write_bytes(content)
     count = 0
-    for name in ("read", "readv", "pread"):
+    for name in ("read", "readv", "pread", "preadv"):
         real = getattr(os, name)
 
         def counted(*arguments: object, real: Callable[..., object] = real) -> object:
@@ -272,13 +272,13 @@ def test_any_other_file_is_copied_instead(bench: Bench, why: str) -> None:
 def test_a_batch_ends_when_its_tree_is_gone(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CANCEL_CHECK_SECONDS", 0.0)
     (bench.path / "f").write_bytes(b"x" * (3 * CHUNK))
-    real = os.readv
+    real = os.preadv
 
-    def readv(*arguments: object) -> int:
+    def preadv(*arguments: object) -> int:
         bench.tree.rename(bench.staging / "discarded") if bench.tree.exists() else None
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(os, "readv", readv)
+    monkeypatch.setattr(os, "preadv", preadv)
     with pytest.raises(Cancelled):
         run_batch(bench.batch("f"), NoProgress())
 

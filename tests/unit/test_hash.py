@@ -12,7 +12,9 @@ import pytest
 
 from gobbler.errors import Cancelled
 from gobbler.fs import hash as hashing
-from gobbler.fs.hash import DirectFile, copy_and_hash, hash_file, same_content
+from gobbler.fs.comparison import same_content
+from gobbler.fs.direct_io import DirectFile
+from gobbler.fs.hash import copy_and_hash, hash_file
 from gobbler.model.progress import NoProgress, ProgressCounter
 
 

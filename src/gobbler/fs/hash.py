@@ -1,4 +1,4 @@
-"""Hash, copy and compare open files.
+"""Hash and copy open files.
 
 MD5 is the checksum of the protocol: it identifies content, and no secret depends on it.
 
@@ -8,17 +8,15 @@ that it raises, such as :class:`~gobbler.errors.Cancelled`, ends the work and re
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
-import mmap
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple, Protocol
 
 from gobbler.fs import flush
 from gobbler.fs.atomic_write import write_all
+from gobbler.fs.direct_io import DIRECT_SIZE, DirectFile, pieces_of
 from gobbler.fs.open import read_all
 from gobbler.fs.sparse import HOLES_FROM, copy_parts, may_have_holes
 from gobbler.model.progress import Progress
@@ -27,23 +25,16 @@ FICLONE = 0x40049409
 """``ioctl`` that lets two files share their blocks; see ``ioctl_ficlone(2)``."""
 
 CHUNK = 4 * 1024 * 1024
-"""Bytes that are read at a time. A copy has two chunks in memory."""
+"""Bytes that are read at a time. A copy has three chunks in memory."""
 
 SMALL_CHUNK = 64 * 1024
 """Bytes to read at a time of a smaller file, in case it has grown."""
 
-COMPARED_CHUNK = 256 * 1024
-"""Bytes that are compared at a time."""
+READ_AHEAD_SIZE = 4 * CHUNK
+"""Bytes from which a file is read by another thread than the one that hashes it."""
 
 UNWRITTEN = 16 * CHUNK
 """Bytes of a large file that may wait to be written at a time."""
-
-DIRECT_SIZE = 64 * 1024 * 1024
-"""Bytes from which a file that is written out bypasses the page cache.
-
-A direct write of one chunk runs while the next chunk is hashed. Many files of a few chunks would
-wait for their writes instead.
-"""
 
 
 class Digest(Protocol):
@@ -100,6 +91,15 @@ def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]
     ``expected`` is the size in bytes that a ``stat`` reported; the file may have changed since.
     """
     digest = Md5()
+    if expected >= READ_AHEAD_SIZE:
+        size = os.lseek(source, 0, os.SEEK_CUR)
+        begun = size
+        with pieces_of(source, expected, CHUNK, start=size) as pieces:
+            for piece in pieces:
+                digest.update(piece)
+                size += len(piece)
+                progress.advance(0, len(piece))
+        return size - begun, digest.hexdigest()
     # A buffer goes back to the kernel after use, and all threads wait for that: keep it small.
     view = memoryview(bytearray(min(CHUNK, max(expected, SMALL_CHUNK))))
     size = 0
@@ -131,7 +131,6 @@ def copy_and_hash(
     if expected >= HOLES_FROM and may_have_holes(os.fstat(source)):
         return _copy_sparse(source, target, progress, begun, written, to_disk=write_out)
     if begun is not None:
-        os.lseek(source, begun.size, os.SEEK_SET)
         os.lseek(target, begun.size, os.SEEK_SET)
     elif expected < CHUNK:
         data = read_all(source, expected)
@@ -139,13 +138,13 @@ def copy_and_hash(
             write_all(target, data)
             progress.advance(0, len(data))
             return len(data), md5_of(data)
-        os.lseek(source, 0, os.SEEK_SET)  # the file has grown
+        # The file has grown: copy it from its beginning.
     begun = begun or Begun(0, Md5())
     if write_out:
         write = _writer_to_disk(target, direct=expected >= DIRECT_SIZE)
     else:
         write = lambda part, _: write_all(target, part)  # noqa: E731
-    return _read_and_write(source, write, progress, begun, written)
+    return _read_and_write(source, expected, write, progress, begun, written)
 
 
 def _copy_sparse(
@@ -173,23 +172,9 @@ def _start_writing(target: int, offset: int, count: int) -> None:
         flush.write_out(target, offset - UNWRITTEN, CHUNK, wait=True)
 
 
-def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
-    """Whether two open files hold the same ``size`` bytes and no more."""
-    offset = 0
-    while offset <= size:
-        count = min(COMPARED_CHUNK, size + 1 - offset)
-        part = os.pread(one, count, offset)
-        if part != os.pread(other, count, offset):
-            return False
-        if not part:
-            break
-        offset += len(part)
-        progress.advance(0, len(part))
-    return offset == size
-
-
 def _read_and_write(
     source: int,
+    expected: int,
     write: Callable[[memoryview, int], None],
     progress: Progress,
     begun: Begun,
@@ -197,30 +182,23 @@ def _read_and_write(
 ) -> tuple[int, str]:
     """Read the open file ``source`` to its end; its size and its MD5.
 
-    ``write`` receives each chunk and its offset in another thread, while the next chunk is read
-    and hashed: neither holds the interpreter's lock.
+    Another thread reads the next chunk meanwhile, and one more has ``write`` write this one, at
+    its offset, while it is hashed: none of them holds the interpreter's lock.
     """
     size, digest = begun
-    # Mapped memory begins at a page, as direct writes require.
-    buffers = (mmap.mmap(-1, CHUNK), mmap.mmap(-1, CHUNK))
-    turn = 0
-    writing: Future[None] | None = None
-    with ThreadPoolExecutor(1) as writer:
-        while True:
-            view = memoryview(buffers[turn])
-            count = os.readv(source, [view])
-            if writing is not None:
-                writing.result()
-                if written is not None:
-                    written(size)
-            if count == 0:
-                return size, digest.hexdigest()
-            part = view[:count]
+    with (
+        ThreadPoolExecutor(1, thread_name_prefix="write") as writer,
+        pieces_of(source, expected, CHUNK, start=size) as pieces,
+    ):
+        for part in pieces:
             writing = writer.submit(write, part, size)
             digest.update(part)
-            size += count
-            turn = 1 - turn
-            progress.advance(0, count)
+            size += len(part)
+            progress.advance(0, len(part))
+            writing.result()
+            if written is not None:
+                written(size)
+    return size, digest.hexdigest()
 
 
 def _writer_to_disk(target: int, *, direct: bool) -> Callable[[memoryview, int], None]:
@@ -235,52 +213,3 @@ def _writer_to_disk(target: int, *, direct: bool) -> Callable[[memoryview, int],
             _start_writing(target, offset, len(part))
 
     return write
-
-
-ALIGNMENT = 4096
-"""Bytes; offsets and lengths must be multiples of it. No disk has larger blocks."""
-
-
-class DirectFile:
-    """Appends to an open file ``descriptor`` on the disk, and not in the page cache.
-
-    Copying into the page cache can take longer than hashing the same bytes, and it evicts what
-    others read. ``O_DIRECT`` (see ``open(2)``) avoids both. It requires offsets, lengths and
-    buffers that are multiples of a block; other writes go through the page cache. So do all writes
-    unless the disk is a block device of this host: over a network, each of many small writes would
-    wait for the server.
-    """
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.is_direct = os.major(os.fstat(descriptor).st_dev) != 0 and self._switch(os.O_DIRECT)
-
-    def _switch(self, direct: int) -> bool:
-        flags = fcntl.fcntl(self._descriptor, fcntl.F_GETFL) & ~os.O_DIRECT
-        try:
-            fcntl.fcntl(self._descriptor, fcntl.F_SETFL, flags | direct)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # a filesystem without direct writes
-                raise
-            return False
-        return True
-
-    def write(self, part: memoryview, offset: int) -> None:
-        """Append all of ``part``; ``offset`` is the present size of the file."""
-        while part and self.is_direct:
-            if (offset | len(part)) % ALIGNMENT:
-                self._stop_direct_writes()
-                break
-            try:
-                written = os.write(self._descriptor, part)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                self._stop_direct_writes()  # larger blocks, or no direct writes
-                break
-            offset, part = offset + written, part[written:]
-        write_all(self._descriptor, part)
-
-    def _stop_direct_writes(self) -> None:
-        self._switch(0)
-        self.is_direct = False

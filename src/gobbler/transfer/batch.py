@@ -20,8 +20,9 @@ from typing import NamedTuple
 from gobbler.errors import Code, Refused, quoted
 from gobbler.fs import access
 from gobbler.fs.atomic_write import FILE_MODE
+from gobbler.fs.comparison import same_content
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.hash import copy_and_hash, hash_file, same_content
+from gobbler.fs.hash import copy_and_hash, hash_file
 from gobbler.fs.open import DIRECTORY, READ, closing, exists, kind_of, open_beneath, open_directory
 from gobbler.fs.os_errors import raising_fault
 from gobbler.model.progress import Progress
