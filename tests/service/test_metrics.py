@@ -13,6 +13,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from gobbler.model.progress import Phase
+
 from .processes import Place, Running, upload_of, wait_for
 
 
@@ -49,6 +51,11 @@ def test_requests_files_and_bytes_are_counted(place: Place) -> None:
         assert found["gobbler_requests_total", "unknown,refused"] == 1
         assert found["gobbler_request_duration_seconds_count", "upload"] == 2
         assert 0 < found["gobbler_request_duration_seconds_sum", "upload"] < 60
+        phases = [found["gobbler_upload_phase_seconds_total", phase.value] for phase in Phase]
+        *done, consuming = phases
+        assert all(seconds > 0 for seconds in done)
+        assert consuming == 0  # nothing was consumed
+        assert sum(phases) < found["gobbler_request_duration_seconds_sum", "upload"]
         assert found["gobbler_processed_files_total", ""] == 2
         assert found["gobbler_processed_bytes_total", ""] == 8
         assert found["gobbler_http_responses_total", "fetch,2xx"] == 20
