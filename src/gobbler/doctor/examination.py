@@ -131,9 +131,7 @@ TRIALS = (
         essential=True,
         between_processes=True,
     ),
-    TrialProbe(
-        "replacing", REGISTRY, _with_contenders(renames.replacing), between_processes=True
-    ),
+    TrialProbe("replacing", REGISTRY, _with_contenders(renames.replacing), between_processes=True),
     TrialProbe("hard links", REGISTRY, _in_directory(renames.hard_links)),
     TrialProbe("copying", REGISTRY, _in_directory(storage.copying_inside)),
     TrialProbe("symbolic links", BOTH, _in_directory(renames.symbolic_links)),
