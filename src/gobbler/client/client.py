@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gobbler.client import source
+from gobbler.client import errors, source
 from gobbler.client.address import AT_LATEST, Address, parse_as
 from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.config import expanded_path
 from gobbler.client.connection import Connection, StrPath
-from gobbler.client.errors import RequestRefused
 from gobbler.client.groups import CacheDirectory, JobList
 from gobbler.client.handle import checked_name, html_of
 from gobbler.client.jobs import Job
@@ -317,7 +316,7 @@ class Client:
                 "names; and then the directory"
             )
         if name == AT_LATEST:
-            raise RequestRefused(
+            raise errors.RequestRefused(
                 f"{AT_LATEST} stands for a version that exists already",
                 code=Code.INVALID_ADDRESS,
                 hint="Name the new version.",

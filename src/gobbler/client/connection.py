@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import msgspec
 
-from gobbler.client import staged_copies
+from gobbler.client import errors, staged_copies
 from gobbler.client.cache.cache import Cache
-from gobbler.client.errors import RequestFailed, request_failed
+from gobbler.client.errors import request_failed
 from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader, cancelled_state
 from gobbler.client.notices import StepFailed, notify_of_answer, notify_once
@@ -189,7 +189,7 @@ class Connection:
         if self._actions is None:
             try:
                 self._actions = frozenset(self.http.get("/", _Root).actions)
-            except RequestFailed:  # a proxy that passes on only what it must
+            except errors.RequestFailed:  # a proxy that passes on only what it must
                 self._actions = frozenset()
         return action in self._actions
 

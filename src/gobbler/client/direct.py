@@ -24,7 +24,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 from typing import NamedTuple
 
 from gobbler import __version__
-from gobbler.client.errors import NoAnswer
+from gobbler.client import errors
 from gobbler.client.patience import ArrivingResponse
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.client.transport_errors import broken_off, no_answer, not_connected, too_slow
@@ -241,7 +241,7 @@ def _asked(
         may_repeat = may_repeat and method == "GET"
         try:
             raw = _sent(connection, method, address.path + target, headers, shown)
-        except NoAnswer:
+        except errors.NoAnswer:
             if not may_repeat:
                 raise
             continue
@@ -252,7 +252,7 @@ def _asked(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _unconnected(shown: str, error: OSError) -> NoAnswer:
+def _unconnected(shown: str, error: OSError) -> errors.NoAnswer:
     return too_slow(shown) if isinstance(error, TimeoutError) else not_connected(shown, error)
 
 

@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterable
 from typing import Protocol
 
-from gobbler.client.errors import RequestRefused
+from gobbler.client import errors
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import Refused, printable
 from gobbler.model.names import check_name
@@ -56,7 +56,7 @@ def checked_name(what: str, name: str) -> str:
     try:
         return check_name(what, name)
     except Refused as error:
-        raise RequestRefused(error.reason, code=error.code, hint=error.hint) from None
+        raise errors.RequestRefused(error.reason, code=error.code, hint=error.hint) from None
 
 
 class _Named(Protocol):

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from gobbler.client import direct
+from gobbler.client import direct, errors
 from gobbler.client.direct import PIECE_BYTES
-from gobbler.client.errors import BrokenOff, NoAnswer, error_from_answer, request_failed
+from gobbler.client.errors import error_from_answer, request_failed
 from gobbler.client.response import Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.client.service_url import check_url, is_loopback, shown_url
@@ -98,7 +98,7 @@ class Http:
                     endpoint, params=params, headers=headers, accept=accept
                 ) as response:
                     return _answer(response, limit, self.shown + endpoint, truncate=truncate)
-            except BrokenOff:
+            except errors.BrokenOff:
                 if attempt == READ_ATTEMPTS:
                     raise
                 time.sleep(read_pause(attempt))
@@ -143,7 +143,7 @@ class Http:
     ) -> Iterator[Response]:
         """The answer to a request for ``target``, which is encoded; never a redirection."""
         if self._offline:
-            raise NoAnswer(
+            raise errors.NoAnswer(
                 f"offline: no request is sent to {self.shown}",
                 code=Code.OFFLINE,
                 hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "

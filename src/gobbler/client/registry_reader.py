@@ -15,10 +15,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import TypeVar
 
+from gobbler.client import errors
 from gobbler.client.address import registry_path
 from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere, RequestFailed, incomplete_version
+from gobbler.client.errors import NotThere, incomplete_version
 from gobbler.client.expected import ContentMismatch, check_complete
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
@@ -339,7 +340,7 @@ _UNUSABLE = (Code.UNWRITABLE, Code.READ_ONLY, Code.DISK_FULL, Code.IO_ERROR)
 
 def is_unusable(error: GobblerError | OSError) -> bool:
     """Whether ``error`` is about the cache, not an answer of the service."""
-    if isinstance(error, RequestFailed | Unreachable | Missing):
+    if isinstance(error, errors.RequestFailed | Unreachable | Missing):
         return False
     return not isinstance(error, GobblerError) or error.code in _UNUSABLE
 

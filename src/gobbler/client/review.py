@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from msgspec import Struct
 
-from gobbler.client.errors import RequestRefused
+from gobbler.client import errors
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.names import VersionKey
@@ -142,7 +142,7 @@ def approved_digest(
     is_other = reader.shown.is_other(key, found) if given is None else given != found.digest
     if is_other:
         reader.forget(key)
-        raise RequestRefused(
+        raise errors.RequestRefused(
             f"version {quoted(key.path)} is not the one that was reviewed: its digest is "
             f"{found.digest}",
             code=Code.NOT_REVIEWED,

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from gobbler.client import errors
 from gobbler.client.address import is_below, listed_name, listed_path
-from gobbler.client.errors import NotThere, RequestFailed
+from gobbler.client.errors import NotThere
 from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.open import kind_of
@@ -89,8 +90,10 @@ def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]
         # Only a part of a version that may be huge.
         try:
             found = source.walk(version.file(directory))
-        except (Missing, RequestFailed):
+        except Missing:
             pass  # a file, no such directory, or no such version: the full listing decides
+        except errors.RequestFailed:
+            pass  # the same, from the Go service
         else:
             return [f"{directory}/{path}" for path in found] or [f"{directory}/"]
     return source.walk(version.path)
