@@ -13,7 +13,6 @@ import codecs
 import contextlib
 import errno
 import functools
-import json
 import os
 import sys
 import warnings
@@ -182,7 +181,7 @@ def is_terminal() -> bool:
 
 def console(*, err: bool = False) -> Console:
     """A console for tables and bars. All text for it must go through :func:`printable`."""
-    from rich.console import Console  # noqa: PLC0415 - see above
+    from rich.console import Console
 
     stream = sys.stderr if err else sys.stdout
     file = getattr(stream, "plain", stream)
@@ -205,7 +204,7 @@ def bar_on(shown: Console) -> Iterator[None]:
 def note(text: str) -> None:
     """Print ``text`` on standard error, above a bar that is there."""
     if _bars and _bars[-1].is_terminal:
-        from rich.text import Text  # noqa: PLC0415 - see above
+        from rich.text import Text
 
         with contextlib.suppress(OSError):
             _bars[-1].print(Text(escaped(text)), soft_wrap=True)
@@ -225,11 +224,13 @@ def json_text(document: object) -> str:
 
     A name that is not UTF-8 has the lone surrogates of :func:`os.fsdecode`, as escapes.
     """
-    import msgspec  # noqa: PLC0415 - most commands print no JSON
+    import msgspec
 
     try:
         text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
     except UnicodeEncodeError:
+        import json
+
         text = json.dumps(msgspec.to_builtins(document), indent=2)
     lines = text.split("\n")
     is_ascii = not is_utf8(sys.stdout)
@@ -287,8 +288,8 @@ def print_table(
         for row in rows:
             click.echo("\t".join(printable(field) for field in row))
         return
-    from rich.table import Table  # noqa: PLC0415 - see above
-    from rich.text import Text  # noqa: PLC0415 - see above
+    from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -306,7 +307,7 @@ def print_table(
 
 def print_rich(renderable: Table | Text) -> None:
     """Print what is styled. All text in it must have gone through :func:`printable`."""
-    from rich.text import Text  # noqa: PLC0415 - see above
+    from rich.text import Text
 
     try:
         console().print(renderable, soft_wrap=isinstance(renderable, Text))
@@ -317,7 +318,7 @@ def print_rich(renderable: Table | Text) -> None:
 def print_with_note(text: str, note: str) -> None:
     """Print a line of which a terminal shows the end, ``note``, dimmed."""
     if note and is_terminal():
-        from rich.text import Text  # noqa: PLC0415 - see above
+        from rich.text import Text
 
         print_rich(Text(escaped(text)).append(escaped(note), "dim"))
     else:

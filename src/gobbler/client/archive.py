@@ -20,10 +20,9 @@ from typing import NamedTuple, Protocol
 
 from gobbler.client import errors
 from gobbler.client.address import listed_path
-from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.http import Http, encoded
-from gobbler.client.response import Response
+from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import Md5

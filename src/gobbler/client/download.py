@@ -12,17 +12,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gobbler.client import errors
-from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
-from gobbler.client.response import Response
+from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
@@ -262,6 +260,8 @@ def validator_of(headers: Mapping[str, str]) -> str:
     if not etag.startswith("W/"):
         return etag
     modified = headers.get("Last-Modified", "")
+    from email.utils import parsedate_to_datetime
+
     try:
         age = parsedate_to_datetime(headers["Date"]) - parsedate_to_datetime(modified)
     except (KeyError, TypeError, ValueError):

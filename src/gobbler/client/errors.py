@@ -103,7 +103,7 @@ def request_failed(
 
     Its code is ``code`` or, if that is ``None``, the one that belongs to the status.
     """
-    from gobbler.client.request_errors import kind_of  # noqa: PLC0415 - see above
+    from gobbler.client.request_errors import kind_of
 
     return kind_of(status, code)(reason, code=code, hint=hint, fields=fields)
 
@@ -158,6 +158,6 @@ def incomplete_version(key: VersionKey, path: str = "") -> Missing:
     code = Code.INCOMPLETE_VERSION
     if path:
         return NotThere(reason, path, code=code, hint=hint)
-    from gobbler.client.request_errors import RequestMissing  # noqa: PLC0415 - see above
+    from gobbler.client.request_errors import RequestMissing
 
     return RequestMissing(reason, code=code, hint=hint)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -71,6 +70,8 @@ def names_of(handles: Iterable[_Named]) -> list[str]:
 
 def html_of(thing: object, what: object, connection: object, *facts: str) -> str:
     """The HTML of ``thing`` for a notebook: escapes all text, and reads nothing."""
+    import html
+
     lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(printable(str(what)))}</code>"]
     lines.append(f"at <code>{html.escape(printable(str(connection)))}</code>")
     lines += [html.escape(printable(fact)) for fact in facts]

@@ -13,7 +13,6 @@ from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Manifest, Summary, decode
 from gobbler.rules.manifest import read_manifest
-from gobbler.rules.review import checked_digest, review_digest
 
 if TYPE_CHECKING:
     from gobbler.client.registry_reader import RegistryReader
@@ -105,6 +104,8 @@ def review(reader: RegistryReader, key: VersionKey) -> Review:
 
 
 def _read(reader: RegistryReader, key: VersionKey) -> Review:
+    from gobbler.rules.review import review_digest
+
     source = reader.connection.source
     for _ in range(READ_ATTEMPTS):
         summary = source.read(key.summary)
@@ -132,6 +133,8 @@ def approved_digest(
     given = None
     if reviewed is not None:
         digest = reviewed.digest if isinstance(reviewed, Review) else reviewed
+        from gobbler.rules.review import checked_digest
+
         given = checked_digest(digest, "`reviewed`")
     try:
         found = _read(reader, key) if reader.connection.can_read else None

@@ -6,7 +6,6 @@ the service. The functions decode what any source reads.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from typing import NamedTuple, Protocol, TypeVar
@@ -36,8 +35,6 @@ from gobbler.model.names import (
 from gobbler.model.records import Latest, Permissions, Usage, decode
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class Listing(NamedTuple):
@@ -241,7 +238,10 @@ class LocalSource:
             except OSError as error:
                 if not directory:
                     raise
-                logger.warning("could not list %s: %s", quoted(f"{path}/{directory}"), error)
+                import logging
+
+                place = quoted(f"{path}/{directory}")
+                logging.getLogger(__name__).warning("could not list %s: %s", place, error)
                 listed = []
             if directory and not listed:
                 found.append(directory)

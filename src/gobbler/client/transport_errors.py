@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from http import client
 
 from gobbler.client import errors
 from gobbler.errors import quoted, shortened
@@ -69,6 +68,8 @@ def cause(error: BaseException) -> str:
 
 
 def _in_words(error: BaseException) -> str | None:
+    from http import client
+
     if isinstance(error, client.IncompleteRead):
         return "the answer ended too early"
     if isinstance(error, client.RemoteDisconnected):
