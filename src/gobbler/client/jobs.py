@@ -222,7 +222,7 @@ class Job:
 
         Raises:
             RequestFailed: The job failed; with the reason of the service.
-            errors.TooSlow: The job did not end within ``timeout`` seconds. It continues.
+            TooSlow: The job did not end within ``timeout`` seconds. It continues.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         report = _ProgressReport(progress or NoProgress())
