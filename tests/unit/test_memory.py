@@ -72,8 +72,5 @@ def test_threads_share_few_heaps() -> None:
         return sum(int(start, 16) % (64 << 20) == 0 for start in starts)
 
     assert heaps("limited") <= 1
-    if (
-        "glibc" in Path("/proc/self/maps").read_text()
-        or "libc.so.6" in Path("/proc/self/maps").read_text()
-    ):
+    if "libc.so.6" in Path("/proc/self/maps").read_text():  # others have no such heaps
         assert heaps("free") > 1
