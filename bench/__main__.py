@@ -55,12 +55,15 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     found: list[Comparison] = []
+    memory: dict[str, int] = {}
+    where = name = ""
     try:
         with ExitStack() as stack:
             session = _session(options, stack)
+            where, name = filesystem(session.top), session.peers[-1].name
             if versus:
-                memory = _print_table(chosen, session, options, found)
-                _record(session, options, found, memory)
+                _print_table(chosen, session, options, found)
+                memory = _print_memory(session, found)
             else:
                 for comparison in _compared(chosen, session, options.runs, thorough=True):
                     found.append(comparison)
@@ -72,6 +75,16 @@ def main() -> int:
         if options.json:
             figures = [row for comparison in found for row in rows(comparison)]
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+        if options.history and found:
+            line = history.line_of(
+                found,
+                commit=options.commit or history.present_commit(),
+                filesystem=where,
+                peer=name,
+                runs=options.runs,
+                memory=memory,
+            )
+            history.record(line)
     return 0
 
 
@@ -158,9 +171,7 @@ def _session(options: argparse.Namespace, stack: ExitStack) -> Session:
         commands = [("full durability", OURS), ("relaxed", f"{OURS} --durability relaxed")]
     elif len(options.peer) + len(options.peer_command) == 1:
         commands = [("ours", OURS)]
-    commands += [
-        (options.name or Path(command.split()[0]).name, command) for command in options.peer_command
-    ]
+    commands += [(Path(command.split()[0]).name, command) for command in options.peer_command]
     peers = []
     for number, (name, command) in enumerate(commands):
         service = StartedService(top / f"service-{number}", name, command)
@@ -169,7 +180,8 @@ def _session(options: argparse.Namespace, stack: ExitStack) -> Session:
     for url, staging, registry in options.peer:
         address = url.rstrip("/")
         pid = listener(address)
-        peers.append(Peer(options.name or address, address, Path(staging), Path(registry), pid))
+        peers.append(Peer(address, address, Path(staging), Path(registry), pid))
+    peers[-1].name = options.name or peers[-1].name
     session = Session(top, peers, options.scale)
     stack.callback(session.finish)
     try:
@@ -196,46 +208,31 @@ def _print_table(
     session: Session,
     options: argparse.Namespace,
     found: list[Comparison],
-) -> dict[str, int]:
-    """Print a row when a case is done; the memory of each side, in bytes."""
-    ours, peer = session.peers[:2]
+) -> None:
+    """Print a row when a case is done, and add the case to ``found``."""
     machine = history.machine()
     print(
         f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']},"
         f" Python {machine['python']}, {filesystem(session.top)}; the least of"
         f" {options.runs} alternating runs, scale {options.scale:g}\n"
     )
-    print(measured.head(ours.name, peer.name), flush=True)
-    cases: dict[str, measured.Case] = {}
+    print(measured.head(*(peer.name for peer in session.peers)), flush=True)
     for comparison in _compared(chosen, session, options.runs, thorough=False):
         found.append(comparison)
-        title = comparison.kind.title
-        cases[title] = history.case_of(comparison)
-        print(measured.row(title, cases[title]), flush=True)
-    sides = {"ours": ours.pid, "peer": peer.pid}
-    memory = {side: resident(pid) for side, pid in sides.items() if pid is not None}
+        print(measured.row(comparison.kind.title, history.case_of(comparison)), flush=True)
+
+
+def _print_memory(session: Session, found: list[Comparison]) -> dict[str, int]:
+    """Print the memory of each side, in bytes, and how far each case is from the least."""
+    sides = zip(("ours", "peer"), session.peers, strict=True)
+    memory = {side: resident(peer.pid) for side, peer in sides if peer.pid is not None}
     print(measured.memory_row(memory))
+    cases = {each.kind.title: history.case_of(each) for each in found}
     if limits := measured.limit_table(cases):
         print(f"\nThe least that the same costs, in milliseconds:\n\n{limits}")
     if phases := measured.phase_table(cases):
         print(f"\nThe phases of ours, in milliseconds:\n\n{phases}")
     return memory
-
-
-def _record(
-    session: Session, options: argparse.Namespace, found: list[Comparison], memory: dict[str, int]
-) -> None:
-    if not options.history:
-        return
-    line = history.line_of(
-        found,
-        commit=options.commit or history.present_commit(),
-        filesystem=filesystem(session.top),
-        peer=session.peers[1].name,
-        runs=options.runs,
-        memory=memory,
-    )
-    history.record(line)
 
 
 if __name__ == "__main__":
