@@ -26,10 +26,12 @@ import argparse
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 from bench import history, report
@@ -40,6 +42,16 @@ from bench.measuring import listener, resident
 from bench.peers import OURS, Peer, StartedService, filled
 from bench.session import LeftOut, Session, filesystem
 from docs.generate import measured
+
+FAILURES = (
+    RuntimeError,
+    AssertionError,
+    OSError,
+    HTTPException,
+    ValueError,  # an answer that is no JSON
+    subprocess.CalledProcessError,
+)
+"""What a service may do in a case: refuse, answer nonsense, or be gone. The other cases go on."""
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -85,7 +97,7 @@ def main() -> int:
                 memory=memory,
             )
             history.record(line)
-    return 0
+    return 1 if session.failed else 0
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -201,6 +213,10 @@ def _compared(
             yield compare(kind, session, runs, thorough=thorough)
         except LeftOut as why:
             print(f"left out, for {why}: {kind.title}", file=sys.stderr)
+        except FAILURES as error:
+            session.failed.append(kind.title)
+            session.reconnect()
+            print(f"left out, for it failed: {kind.title}: {error}", file=sys.stderr)
 
 
 def _print_table(
