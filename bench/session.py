@@ -93,9 +93,14 @@ class Session:
         for path in self.top.glob("bench-*"):
             shutil.rmtree(path, ignore_errors=True)
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether there is no disk."""
+        return filesystem(self.top) in IN_MEMORY
+
     def settle(self) -> None:
         """Flush what earlier runs have left to the disk, which would disturb the next one."""
-        if filesystem(self.top) not in IN_MEMORY:
+        if not self.is_in_memory:
             os.sync()
 
     def reconnect(self) -> None:
@@ -113,6 +118,8 @@ class Session:
             with suppress(OSError, HTTPException):
                 self.to_finish.pop()()
         for peer in self.peers:
+            if peer.command is not None:
+                continue  # it goes with its directories
             for path in peer.staging.glob(f"bench-{os.getpid()}-*"):
                 shutil.rmtree(path, ignore_errors=True)
 
