@@ -67,15 +67,11 @@ def main() -> int:
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
     found: list[Comparison] = []
-    memory: dict[str, int] = {}
-    where = name = ""
     try:
         with ExitStack() as stack:
             session = _session(options, stack)
-            where, name = filesystem(session.top), session.peers[-1].name
             if versus:
                 _print_table(chosen, session, options, found)
-                memory = _print_memory(session, found)
             else:
                 for comparison in _compared(chosen, session, options.runs, thorough=True):
                     found.append(comparison)
@@ -87,16 +83,6 @@ def main() -> int:
         if options.json:
             figures = [row for comparison in found for row in rows(comparison)]
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
-        if options.history and found:
-            line = history.line_of(
-                found,
-                commit=options.commit or history.present_commit(),
-                filesystem=where,
-                peer=name,
-                runs=options.runs,
-                memory=memory,
-            )
-            history.record(line)
     return 1 if session.failed else 0
 
 
@@ -225,7 +211,7 @@ def _print_table(
     options: argparse.Namespace,
     found: list[Comparison],
 ) -> None:
-    """Print a row when a case is done, and add the case to ``found``."""
+    """Print a row when a case is done, and add the case to ``found``; in the end, what remains."""
     machine = history.machine()
     print(
         f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']},"
@@ -236,19 +222,35 @@ def _print_table(
     for comparison in _compared(chosen, session, options.runs, thorough=False):
         found.append(comparison)
         print(measured.row(comparison.kind.title, history.case_of(comparison)), flush=True)
-
-
-def _print_memory(session: Session, found: list[Comparison]) -> dict[str, int]:
-    """Print the memory of each side, in bytes, and how far each case is from the least."""
+        _record([comparison], session, options, {})  # at once: the bench may be killed
     sides = zip(("ours", "peer"), session.peers, strict=True)
     memory = {side: resident(peer.pid) for side, peer in sides if peer.pid is not None}
     print(measured.memory_row(memory))
+    _record([], session, options, memory)
     cases = {each.kind.title: history.case_of(each) for each in found}
     if limits := measured.limit_table(cases):
         print(f"\nThe least that the same costs, in milliseconds:\n\n{limits}")
     if phases := measured.phase_table(cases):
         print(f"\nThe phases of ours, in milliseconds:\n\n{phases}")
-    return memory
+
+
+def _record(
+    found: list[Comparison],
+    session: Session,
+    options: argparse.Namespace,
+    memory: dict[str, int],
+) -> None:
+    if not options.history:
+        return
+    line = history.line_of(
+        found,
+        commit=options.commit or history.present_commit(),
+        filesystem=filesystem(session.top),
+        peer=session.peers[-1].name,
+        runs=options.runs,
+        memory=memory,
+    )
+    history.record(line)
 
 
 if __name__ == "__main__":
