@@ -106,7 +106,9 @@ def resumed(world: World, operation: Operation, workspace: str) -> set[str]:
     recording = Recording([])
     with intercepted(world.base, recording):
         operation.run(world, workspace=workspace)
-    reads = {e.place for e in recording.effects if e.function in ("read", "readv", "pread", "preadv")}
+    reads = {
+        e.place for e in recording.effects if e.function in ("read", "readv", "pread", "preadv")
+    }
     return {path for path in reads if "/tree/" in path and path.endswith(tuple(PLAIN))}
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gobbler.errors import Fault, Refused
+from gobbler.model import records
 from gobbler.model.names import VersionKey
 from gobbler.model.records import (
     Entry,
@@ -32,6 +33,7 @@ from gobbler.model.records import (
     decode,
     decode_manifest,
     encode,
+    encode_parts,
     format_time,
     parse_time,
 )
@@ -70,6 +72,14 @@ def test_a_manifest_reads_as_it_was_written(manifest: Manifest) -> None:
 @given(st.dictionaries(file_names, links, max_size=4))
 def test_links_read_as_they_were_written(found: Links) -> None:
     assert decode(encode(found), Links, "l") == found
+
+
+@pytest.mark.parametrize("entries", [1, 2, 3])
+@given(manifest=manifests)
+def test_parts_of_a_record_are_the_whole(entries: int, manifest: Manifest) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "ENCODED_ENTRIES", entries)
+        assert b"".join(encode_parts(manifest)) == encode(manifest)
 
 
 @given(permissions)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from gobbler.actions.context import RequestContext
@@ -17,7 +17,7 @@ from gobbler.errors import Code, Refused, quoted
 from gobbler.fs.atomic_write import write_new
 from gobbler.fs.flush import flush_paths, flush_tree
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Link, Manifest, encode
+from gobbler.model.records import Link, Manifest, encode_parts
 from gobbler.registry.journal import ANSWER, Intent, Journal
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
@@ -201,13 +201,13 @@ class PreparedChanges:
         for directory in sorted({change.path.rpartition("/")[0] for change in changes}):
             target = key.file(links_file(directory))
             if directory in links:
-                made.names[target] = self._written("links", encode(links[directory]))
+                made.names[target] = self._written("links", encode_parts(links[directory]))
             else:
                 made.without_links.append(target)
-        made.names[key.manifest] = self._written("manifest", encode(new))
+        made.names[key.manifest] = self._written("manifest", encode_parts(new))
         return made
 
-    def _written(self, kind: str, data: bytes) -> str:
+    def _written(self, kind: str, data: Iterator[bytes]) -> str:
         name = self._new_file(kind)
         write_new(self._journal.inside(name), data)
         return name

@@ -16,7 +16,7 @@ from gobbler.errors import Code, Fault, Refused, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE
 from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Entry, Manifest, encode
+from gobbler.model.records import Entry, Manifest, encode_parts
 from gobbler.model.requests import OfVersion
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset
@@ -123,5 +123,5 @@ def _stage(
         if directory not in links:
             journal.remove(target, f"former-links-{number}")
         elif links[directory] != found.links.get(directory):
-            journal.write(f"links-{number}", encode(links[directory]), target)
-    journal.write("manifest", encode(manifest), key.manifest)
+            journal.write(f"links-{number}", encode_parts(links[directory]), target)
+    journal.write("manifest", encode_parts(manifest), key.manifest)

@@ -130,6 +130,7 @@ def _attempt(
             consume=bool(request.consume),
             adopt=adopt,
         )
+        del candidates  # the manifest of a large version takes much memory
         tell_phase(context.progress, Phase.RECORDS)
         manifest = complete(key, plan, ingested.entries)
         assumptions = Assumptions.of(context, key, right, manifest)

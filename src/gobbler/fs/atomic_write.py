@@ -10,7 +10,7 @@ import ctypes
 import errno
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from gobbler.fs.os_errors import raising_fault
 
@@ -20,8 +20,8 @@ PRIVATE_FILE_MODE = 0o600
 PRIVATE_DIRECTORY_MODE = 0o700
 
 
-def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
-    """Create the file ``path`` with the content ``data``. Does *not* flush it.
+def write_new(path: str, data: bytes | Iterator[bytes], *, dir_fd: int | None = None) -> None:
+    """Create the file ``path`` with the content ``data``, or its parts. Does *not* flush it.
 
     Raises ``FileExistsError`` if the file exists.
     """
@@ -29,7 +29,8 @@ def write_new(path: str, data: bytes, *, dir_fd: int | None = None) -> None:
     descriptor = os.open(path, flags, FILE_MODE, dir_fd=dir_fd)
     with raising_fault("write", path):  # includes the close, where network filesystems write
         try:
-            write_all(descriptor, data)
+            for part in (data,) if isinstance(data, bytes) else data:
+                write_all(descriptor, part)
         finally:
             os.close(descriptor)
 

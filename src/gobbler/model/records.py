@@ -10,7 +10,7 @@ JSON is written as UTF-8, indented by four spaces, with the keys of maps in orde
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -197,6 +197,23 @@ def _set(value: T | None) -> T | UnsetType:
 def encode(record: Struct | Manifest | Links) -> bytes:
     """``record`` as JSON, as it is stored in the registry."""
     return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=4)
+
+
+ENCODED_ENTRIES = 10_000
+"""Entries of a map that are encoded at a time."""
+
+
+def encode_parts(record: Manifest | Links) -> Iterator[bytes]:
+    """What :func:`encode` returns, in parts: all of it may take more memory than the record."""
+    keys = sorted(record)
+    if len(keys) <= ENCODED_ENTRIES:
+        yield encode(record)
+        return
+    for start in range(0, len(keys), ENCODED_ENTRIES):
+        part: dict[str, Any] = {key: record[key] for key in keys[start : start + ENCODED_ENTRIES]}
+        # Without its first and last line, which are the braces.
+        yield (b",\n" if start else b"{\n") + encode(part)[2:-2]
+    yield b"\n}"
 
 
 def decode(data: bytes, kind: type[T], where: str) -> T:

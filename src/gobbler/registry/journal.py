@@ -17,7 +17,7 @@ which therefore computes both again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -125,8 +125,8 @@ class Journal:
         """Rename what stands at ``target`` to ``name`` of the workspace."""
         self._append(Move(name, target, out=True), _Rollback.rename)
 
-    def write(self, name: str, data: bytes, target: str) -> None:
-        """Write ``data`` to ``name`` of the workspace, and :meth:`replace` ``target`` by it."""
+    def write(self, name: str, data: bytes | Iterator[bytes], target: str) -> None:
+        """Write ``data`` (or parts) to ``name`` of the workspace; :meth:`replace` ``target``."""
         write_new(self.inside(name), data)
         self.replace(name, target)
         self._unflushed.append(target)

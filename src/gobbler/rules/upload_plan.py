@@ -299,4 +299,4 @@ def complete(key: VersionKey, plan: Plan, copied: Manifest) -> Manifest:
     for path, target in plan.local:
         entry = manifest[target]
         manifest[path] = Entry(entry.size, entry.md5sum, link_to(key, target, manifest))
-    return dict(sorted(manifest.items()))
+    return {path: manifest[path] for path in sorted(manifest)}

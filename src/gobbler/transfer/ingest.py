@@ -21,7 +21,7 @@ from gobbler.fs.open import DIRECTORY, READ, closing
 from gobbler.fs.space import check_space, fits
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.progress import Progress
-from gobbler.model.records import Entry, Link, Manifest, Summary, encode
+from gobbler.model.records import Entry, Link, Manifest, Summary, encode, encode_parts
 from gobbler.registry.workspace import Workspace, WorkspaceInUse
 from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.links import fits_in_text, links_by_directory, symlink_text
@@ -303,8 +303,9 @@ def write_version(
     """
     make_symlinks(tree, key, plan, manifest, width)
     for directory, links in links_by_directory(manifest).items():
-        write_new(f"{tree}/{directory}/{LINKS}" if directory else f"{tree}/{LINKS}", encode(links))
-    write_new(f"{tree}/{MANIFEST}", encode(manifest))
+        place = f"{tree}/{directory}" if directory else tree
+        write_new(f"{place}/{LINKS}", encode_parts(links))
+    write_new(f"{tree}/{MANIFEST}", encode_parts(manifest))
     write_new(f"{tree}/{SUMMARY}", encode(summary))
 
 
