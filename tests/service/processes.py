@@ -24,6 +24,7 @@ import requests
 
 import gobbler
 from gobbler.client.testing import HOST, ReservedPort
+from gobbler.registry.discarded import discarded_trees
 
 T = TypeVar("T")
 
@@ -160,7 +161,10 @@ class Place:
                 os.chown(path, owner, -1)
 
     def incoming(self) -> list[str]:
-        return os.listdir(self.registry / "..incoming")
+        """What is left of changes, discarded trees included."""
+        names = os.listdir(self.registry / "..incoming")
+        trees = discarded_trees(str(self.registry))
+        return [name for name in names if name != "discarded"] + [tree.name for tree in trees]
 
     def read(self, path: str) -> Any:
         return json.loads((self.registry / path).read_bytes())
