@@ -118,7 +118,7 @@ class World:
         """What is left there once the discarded trees are removed."""
         remove_discarded(str(self.registry))
         assert discarded_trees(str(self.registry)) == []
-        return sorted({*os.listdir(self.registry / "..incoming")} - {"discarded"})
+        return sorted(os.listdir(self.registry / "..incoming"))
 
     def published(self) -> Snapshot:
         """All that readers of the registry see; locks and work in progress are not theirs."""

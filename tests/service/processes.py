@@ -24,7 +24,6 @@ import requests
 
 import gobbler
 from gobbler.client.testing import HOST, ReservedPort
-from gobbler.registry.discarded import discarded_trees
 
 T = TypeVar("T")
 
@@ -130,7 +129,7 @@ def run_as(
     """The arguments of a subprocess that is ``gobbler serve`` with ``flags``.
 
     ``constants``: values for others than those of its code, by module and name with a colon
-    between them. HTTP workers that it starts later don't have these.
+    between them.
     """
     python, environment = interpreter(user)
     start = ["-m", "gobbler"]
@@ -161,10 +160,7 @@ class Place:
                 os.chown(path, owner, -1)
 
     def incoming(self) -> list[str]:
-        """What is left of changes, discarded trees included."""
-        names = os.listdir(self.registry / "..incoming")
-        trees = discarded_trees(str(self.registry))
-        return [name for name in names if name != "discarded"] + [tree.name for tree in trees]
+        return os.listdir(self.registry / "..incoming")
 
     def read(self, path: str) -> Any:
         return json.loads((self.registry / path).read_bytes())

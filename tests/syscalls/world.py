@@ -90,12 +90,8 @@ class World:
 
     def strays(self) -> list[str]:
         """Files that nobody needs: in the making, of a strange name, or with a second name."""
-        incoming = self.registry / "..incoming"
         wait_for_removals(str(self.registry))
-        found = [f"..incoming/{name}" for name in os.listdir(incoming) if name != "discarded"]
-        found += [
-            f"..incoming/discarded/{tree.name}" for tree in discarded_trees(str(self.registry))
-        ]
+        found = [f"..incoming/{name}" for name in os.listdir(self.registry / "..incoming")]
         for directory, names, files in os.walk(self.registry):
             for name in (*names, *files):
                 path = os.path.join(directory, name)

@@ -18,6 +18,7 @@ from gobbler.registry.discarded import (
     Freed,
     discard,
     discarded_trees,
+    is_discarded,
     make_room,
     remove_discarded,
     size_of_discarded,
@@ -32,12 +33,14 @@ def registry(tmp_path: Path) -> str:
 
 
 def made(registry: str, name: str = "w") -> str:
-    """A workspace with a tree of two files, one of which is a link to a file outside."""
+    """A workspace with a tree of many files, one of which is a link to a file outside."""
     tree = Path(registry, "..incoming", name, "tree/d")
     tree.mkdir(parents=True)
     (tree / "f").write_text("x")
     Path(registry, "kept").write_text("kept")
     (tree / "link").symlink_to(f"{registry}/kept")
+    for number in range(discarded.FEW_ENTRIES - 3):
+        (tree / str(number)).touch()
     return f"{registry}/..incoming/{name}"
 
 
@@ -49,7 +52,7 @@ def test_a_tree_is_set_aside_and_its_space_is_known(registry: str) -> None:
     discard(made(registry), Freed("weather", 4096))
     discard(made(registry, "v"), Freed("other", 7))
     discard(made(registry, "u"))
-    assert incoming(registry) == ["discarded"]
+    assert all(map(is_discarded, incoming(registry)))
     assert [tree.size for tree in discarded_trees(registry)] == [4096, 7, 0]
     assert size_of_discarded(registry, "weather") == 4096
     assert size_of_discarded(registry, "none") == 0
@@ -58,10 +61,9 @@ def test_a_tree_is_set_aside_and_its_space_is_known(registry: str) -> None:
     assert Path(registry, "kept").read_text() == "kept"
 
 
-def test_files_alone_are_removed_at_once(registry: str) -> None:
-    path = Path(registry, "..incoming/w")
-    path.mkdir()
-    (path / "log").write_text("x")
+def test_a_few_files_are_removed_at_once(registry: str) -> None:
+    path = Path(made(registry))
+    (path / "tree/d/f").unlink()
     discard(str(path))
     assert incoming(registry) == []
 
@@ -69,7 +71,7 @@ def test_files_alone_are_removed_at_once(registry: str) -> None:
 def test_it_is_removed_at_once_where_space_is_short(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discarded, "is_short", lambda path: path == registry)
+    monkeypatch.setattr(discarded, "is_short", lambda path: path.startswith(registry))
     discard(made(registry))
     assert incoming(registry) == []
 
@@ -92,10 +94,16 @@ def test_it_is_removed_at_once_by_who_draws_on_the_reserve(registry: str) -> Non
     assert not reserve.is_drawn_on()
 
 
-def test_it_is_removed_at_once_if_it_can_not_be_set_aside(registry: str) -> None:
-    Path(registry, "..incoming/discarded").write_text("in the way")
-    discard(made(registry))
-    assert incoming(registry) == ["discarded"]
+def test_it_is_removed_at_once_if_it_can_not_be_renamed(
+    registry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(old: str, new: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), old, None, new)
+
+    path = made(registry)
+    monkeypatch.setattr(os, "rename", fail)
+    discard(path)
+    assert incoming(registry) == []
 
 
 def test_whoever_was_taken_over_discards_nothing(registry: str) -> None:
@@ -120,11 +128,11 @@ def test_the_remover_removes_what_no_other_is_at(registry: str) -> None:
     for name in "ab":
         discard(made(registry, name))
     taken, free = discarded_trees(registry)
-    held = os.open(f"{discarded.directory_of(registry)}/{taken.name}", DIRECTORY)
+    held = os.open(f"{registry}/..incoming/{taken.name}", DIRECTORY)
     fcntl.flock(held, fcntl.LOCK_EX)
     Remover(registry, counted.append).remove_all()
     assert discarded_trees(registry) == [taken]
-    assert sum(counted) == 4, "two directories and two files of the other one"
+    assert sum(counted) == discarded.FEW_ENTRIES + 1, "two directories and the files in them"
     os.close(held)
     Remover(registry).remove_all()
     assert discarded_trees(registry) == []
@@ -181,8 +189,7 @@ def test_nothing_on_another_filesystem_is_removed(
     discard(made(registry))
     real = os.fstat
     entered = {
-        os.stat(directory / "d").st_ino
-        for directory in Path(discarded.directory_of(registry)).glob("*/tree")
+        os.stat(directory / "d").st_ino for directory in Path(registry, "..incoming").glob("*/tree")
     }
 
     def fstat(descriptor: int) -> os.stat_result:
@@ -196,27 +203,27 @@ def test_nothing_on_another_filesystem_is_removed(
     Remover(registry).remove_all()
     monkeypatch.undo()
     (tree,) = discarded_trees(registry)
-    assert Path(discarded.directory_of(registry), tree.name, "tree/d/f").read_text() == "x"
+    assert Path(registry, "..incoming", tree.name, "tree/d/f").read_text() == "x"
 
 
-def test_a_running_remover_sees_what_comes_and_survives_the_loss_of_the_directory(
+def test_a_running_remover_removes_what_is_there_and_what_comes_and_nothing_else(
     registry: str,
 ) -> None:
-    threading.Thread(target=Remover(registry).run, daemon=True).start()
-
     def wait_until_none() -> None:
-        deadline = time.monotonic() + 20
-        while discarded_trees(registry) or len(incoming(registry)) != 1:
+        deadline = time.monotonic() + 60
+        while discarded_trees(registry):
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
-    wait_until_none()
+    kept = made(registry, "a workspace")
     discard(made(registry))
+    threading.Thread(target=Remover(registry).run, daemon=True).start()
     wait_until_none()
-    os.rename(discarded.directory_of(registry), f"{registry}/lost")
-    wait_until_none()
-    discard(made(registry))
-    wait_until_none()
+    for _ in range(3):
+        discard(made(registry))
+        wait_until_none()
+    assert incoming(registry) == [os.path.basename(kept)]
+    assert len(os.listdir(f"{kept}/tree/d")) == discarded.FEW_ENTRIES - 1
 
 
 def test_space_is_short_by_bytes_or_by_inodes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def left(registry: str) -> list[str]:
     """What is left once the discarded trees are removed."""
     remove_discarded(registry)
     assert discarded_trees(registry) == []
-    return sorted({*os.listdir(f"{registry}/..incoming")} - {"discarded"})
+    return sorted(os.listdir(f"{registry}/..incoming"))
 
 
 def recovered(registry: str) -> list[int]:

@@ -2,33 +2,35 @@
 
 ::
 
-    ..incoming/discarded/
-        {unique}                        of a change that was given up
-        {unique}-{project}-{bytes}      of a removal: a digest of the project, and a size in hex
+    ..incoming/
+        {unique}.discarded                      of a change that was given up
+        {unique}-{project}-{bytes}.discarded    of a removal: a digest of the project, and a size
+                                                in hexadecimal digits
 
 To remove ten thousand files takes longer than the removal of a version itself, which is a rename.
-So a workspace that has such a tree at its end is renamed to a name here, and the request is
-answered. The files go later, see :mod:`gobbler.registry.remover`.
+So a workspace that has many files at its end gets such a name, and the request is answered. The
+files go later, see :mod:`gobbler.registry.remover`.
 
-A tree here has no lease, and nobody works in it: any process may remove it, or a part of it, and
-several may do so at the same time.
+A discarded tree has no lease, and nobody works in it: any process may remove it, or a part of it,
+and several may do so at the same time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from typing import NamedTuple
 
-from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE
 from gobbler.fs.removal import remove_tree, remove_tree_quietly
 from gobbler.fs.reserve import is_drawn_on
 from gobbler.fs.space import fits, is_short
 from gobbler.model.names import INCOMING
 from gobbler.registry.unique_name import unique_name
 
-DISCARDED = f"{INCOMING}/discarded"
+DISCARDED_SUFFIX = ".discarded"
+
+FEW_ENTRIES = 64
+"""Number of files and directories up to which a tree is removed at once."""
 
 
 class Freed(NamedTuple):
@@ -51,65 +53,58 @@ class DiscardedTree(NamedTuple):
     @classmethod
     def called(cls, name: str) -> DiscardedTree:
         """The tree with this name."""
-        parts = name.split("-")
+        parts = name.removesuffix(DISCARDED_SUFFIX).split("-")
         try:
             return cls(name, parts[2], int(parts[3], 16))
         except (IndexError, ValueError):
             return cls(name, "", 0)
 
 
-def directory_of(registry: str) -> str:
-    """The directory of the discarded trees of the ``registry``; it may be missing."""
-    return f"{registry}/{DISCARDED}"
-
-
 def discard(path: str, freed: Freed | None = None) -> None:
     """Remove the directory ``path`` below ``..incoming``, which no other process uses.
 
-    Files right in it are removed at once. If it has directories, all of it is set aside, and
-    removed later; but at once where space is short: then somebody waits for it. Raises ``OSError``:
-    ``FileNotFoundError`` if there is no such directory.
+    A tree of many files gets a name by which it is removed later; but at once where space is
+    short: then somebody waits for it. Raises ``OSError``: ``FileNotFoundError`` if there is no
+    such directory.
     """
-    registry = path.rpartition(f"/{INCOMING}/")[0]
-    with os.scandir(path) as entries:
-        found = list(entries)
-    if any(entry.is_dir(follow_symlinks=False) for entry in found):
-        if is_drawn_on() or is_short(registry) or not _set_aside(registry, path, freed):
-            remove_tree(path)
+    incoming = path[: path.rindex(f"/{INCOMING}/")] + f"/{INCOMING}"
+    if not _has_many(path) or is_drawn_on() or is_short(incoming):
+        remove_tree(path)
         return
-    for entry in found:
-        with suppress(FileNotFoundError):
-            os.unlink(entry.path)
-    os.rmdir(path)
-
-
-def _set_aside(registry: str, path: str, freed: Freed | None) -> bool:
-    """Rename ``path`` to a name among the discarded trees; ``False`` if that can't be done."""
     name = unique_name()
     if freed is not None:
         name += f"-{_digest(freed.project)}-{freed.size:x}"
-    target = f"{directory_of(registry)}/{name}"
     try:
-        try:
-            os.rename(path, target)
-        except FileNotFoundError:
-            with suppress(FileExistsError):
-                os.mkdir(directory_of(registry), PRIVATE_DIRECTORY_MODE)
-            os.rename(path, target)
+        os.rename(path, f"{incoming}/{name}{DISCARDED_SUFFIX}")
     except FileNotFoundError:
         raise
-    except OSError:
-        return False
-    return True
+    except OSError:  # a full disk, perhaps
+        remove_tree(path)
+
+
+def _has_many(path: str) -> bool:
+    """Whether there are more than :data:`FEW_ENTRIES` below ``path``."""
+    directories, count = [path], 0
+    for directory in directories:  # which grows meanwhile
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                count += 1
+                if count > FEW_ENTRIES:
+                    return True
+                if entry.is_dir(follow_symlinks=False):
+                    directories.append(entry.path)
+    return False
+
+
+def is_discarded(name: str) -> bool:
+    """Whether ``name``, in ``..incoming``, is that of a discarded tree."""
+    return name.endswith(DISCARDED_SUFFIX)
 
 
 def discarded_trees(registry: str) -> list[DiscardedTree]:
     """The trees that are still to be removed, oldest first."""
-    try:
-        names = os.listdir(directory_of(registry))
-    except FileNotFoundError:
-        return []
-    return [DiscardedTree.called(name) for name in sorted(names)]
+    names = os.listdir(f"{registry}/{INCOMING}")
+    return [DiscardedTree.called(name) for name in sorted(filter(is_discarded, names))]
 
 
 def make_room(registry: str, needed: int) -> None:
@@ -117,13 +112,13 @@ def make_room(registry: str, needed: int) -> None:
     for tree in discarded_trees(registry):
         if fits(registry, needed):
             return
-        remove_tree_quietly(f"{directory_of(registry)}/{tree.name}")
+        remove_tree_quietly(f"{registry}/{INCOMING}/{tree.name}")
 
 
 def remove_discarded(registry: str) -> None:
     """Remove all discarded trees, as far as possible."""
     for tree in discarded_trees(registry):
-        remove_tree_quietly(f"{directory_of(registry)}/{tree.name}")
+        remove_tree_quietly(f"{registry}/{INCOMING}/{tree.name}")
 
 
 def size_of_discarded(registry: str, project: str) -> int:

@@ -14,14 +14,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from gobbler.fs.atomic_write import PRIVATE_DIRECTORY_MODE
 from gobbler.fs.directory_watch import DirectoryWatch
-from gobbler.fs.layout import make_directory
 from gobbler.fs.lock import try_lock
 from gobbler.fs.open import DIRECTORY, closing
 from gobbler.fs.removal import remove_slowly
 from gobbler.fs.space import is_short
-from gobbler.registry.discarded import directory_of, discarded_trees
+from gobbler.model.names import INCOMING
+from gobbler.registry.discarded import discarded_trees, is_discarded
 
 WORK_SECONDS = 0.02
 """Seconds of work after which the remover rests as long as it has worked."""
@@ -31,6 +30,9 @@ STEPS = 16
 
 LONGEST_REST = 1.0
 """Seconds of the longest rest."""
+
+SETTLE_SECONDS = 0.05
+"""Seconds after a change of ``..incoming`` before the remover looks: every change makes several."""
 
 LOOK_SECONDS = 60.0
 """Seconds after which it looks for trees that nothing has told it of, or that it had to leave."""
@@ -46,25 +48,21 @@ class Remover:
 
     def __init__(self, registry: str, count: Callable[[int], None] = lambda _: None) -> None:
         self._registry = registry
+        self._incoming = f"{registry}/{INCOMING}"
         self._count = count
         self._told: set[str] = set()
 
     def run(self) -> None:
         """Remove what is there, and what comes; never returns. Raises ``OSError``."""
-        path = directory_of(self._registry)
-        watch = DirectoryWatch([path])
+        watch = DirectoryWatch([self._incoming])
         next_look = time.monotonic()
         while True:
-            make_directory(path, PRIVATE_DIRECTORY_MODE)
-            try:
-                has_changed = any(watch.refresh().values())
-            except FileNotFoundError:  # something has just removed the directory, or replaced it
-                has_changed = True
-            if has_changed or time.monotonic() >= next_look:
+            changed = watch.refresh()[self._incoming]
+            if any(map(is_discarded, changed)) or time.monotonic() >= next_look:
                 self.remove_all()
                 next_look = time.monotonic() + LOOK_SECONDS
             else:
-                watch.wait(LOOK_SECONDS)
+                watch.wait(LOOK_SECONDS, settle=SETTLE_SECONDS)
 
     def remove_all(self) -> None:
         """Remove the trees that are there. Logs once what stays."""
@@ -74,7 +72,7 @@ class Remover:
                 self._told.add(tree.name)
                 logger.warning(
                     "could not remove all of %s, and try again: %s",
-                    f"{directory_of(self._registry)}/{tree.name}",
+                    f"{self._incoming}/{tree.name}",
                     error,
                 )
 
@@ -83,7 +81,7 @@ class Remover:
         pace = _Pace(self._registry)
         try:
             with (
-                closing(os.open(directory_of(self._registry), DIRECTORY)) as directory,
+                closing(os.open(self._incoming, DIRECTORY)) as directory,
                 closing(os.open(name, DIRECTORY, dir_fd=directory)) as tree,
             ):
                 with suppress(OSError):  # a filesystem that locks no directories

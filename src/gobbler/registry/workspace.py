@@ -14,7 +14,7 @@
                 former-{random}/    that of an earlier attempt
         {name}.done     the answer of a resumable workspace whose change was committed
         {name}.draft    one record: see :mod:`gobbler.registry.draft`
-        discarded/      see :mod:`gobbler.registry.discarded`
+        {unique}.discarded  see :mod:`gobbler.registry.discarded`
 
 A workspace ends with the process that made it: when its lease has expired, it is *abandoned*, and
 recovery removes it.
