@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from gobbler.client import source
+from gobbler.client import errors, source
 from gobbler.client.connection import Connection
-from gobbler.client.errors import RequestMissing, RequestRefused
 from gobbler.client.notices import LeftOut, NothingNew, NotKept, notify
 from gobbler.errors import Code, GobblerError, Missing, quoted
 from gobbler.model.names import VersionKey, is_internal
@@ -38,6 +38,45 @@ def check_allowed(connection: Connection, key: VersionKey, spoof: str | None) ->
         raise problem
 
 
+LITTLE_FILES = 100
+LITTLE_BYTES = 1 << 20
+"""Files, and their bytes, up to which a copy takes no longer than to ask the service."""
+
+LONG_SECONDS = 0.05
+"""Seconds of a scan after which the service is asked before it goes on."""
+
+
+class Preflight:
+    """Asks a service whether it allows an upload: before much is copied, or a scan takes long.
+
+    A small upload is refused by the service itself in the same instant. Also a
+    :class:`~gobbler.model.progress.CancelToken` of the scan. Its methods raise what
+    :func:`check_allowed` raises.
+    """
+
+    def __init__(self, connection: Connection, key: VersionKey, spoof: str | None) -> None:
+        self._connection = connection
+        self._key = key
+        self._spoof = spoof
+        self._has_asked = False
+        self._began = time.monotonic()
+
+    def check(self) -> None:
+        """Ask once the scan takes long."""
+        if time.monotonic() - self._began > LONG_SECONDS:
+            self._ask()
+
+    def before_copy(self, scan: Scan) -> None:
+        """Ask, unless there is little to copy."""
+        if len(scan.files) > LITTLE_FILES or sum(scan.files.values()) > LITTLE_BYTES:
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._has_asked:
+            self._has_asked = True
+            check_allowed(self._connection, self._key, self._spoof)
+
+
 def check_version(connection: Connection, key: VersionKey) -> None:
     """Raise if the project of ``key`` is missing, or the version is there already."""
     problem = _problem(connection, key)
@@ -50,7 +89,7 @@ def _problem(connection: Connection, key: VersionKey) -> GobblerError | None:
     try:
         assets = source.names(registry, key.project)
     except Missing:
-        return RequestMissing(
+        return errors.RequestMissing(
             f"project {quoted(key.project)} does not exist",
             code=Code.PROJECT_NOT_FOUND,
             hint="List the projects: gobbler ls",
@@ -61,7 +100,7 @@ def _problem(connection: Connection, key: VersionKey) -> GobblerError | None:
         versions = []  # deleted at this moment
     if key.version not in versions:
         return None
-    return RequestRefused(
+    return errors.RequestRefused(
         f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
         code=Code.VERSION_EXISTS,
         hint="Choose another name for the new version.",

@@ -1,9 +1,8 @@
 """A real service in a process of its own, for tests, tutorials and trials; and a free port for it.
 
-Between finding a free port and listening there, another process may take it. Services that share
-a port with others of their kind (``SO_REUSEPORT``, see ``socket(7)``) get no error then: half of
-the requests go to the wrong one. So a process that needs a port first binds the UDP port of the
-same number, which can't be shared, and which the kernel releases when the process ends.
+Between finding a free port and listening there, another process may take it. So a process that
+needs a port first binds the UDP port of the same number, which can't be shared, and which the
+kernel releases when the process ends.
 """
 
 from __future__ import annotations
@@ -21,8 +20,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 
+from gobbler.client import errors
 from gobbler.client.connection import StrPath
-from gobbler.client.errors import RequestFailed
 from gobbler.client.http import Http
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.source import ServiceInfo
@@ -207,8 +206,8 @@ class TestService:
                     f"the service ended with {self._process.returncode}:\n{self.output()}",
                     hint="Correct what the output of the service shows, above.",
                 )
-            # OSError: no process listens yet. RequestFailed: another one does.
-            with contextlib.suppress(RequestFailed, OSError):
+            # OSError: no process listens yet. errors.RequestFailed: another one does.
+            with contextlib.suppress(errors.RequestFailed, OSError):
                 socket.create_connection((HOST, self.port), 1).close()
                 if _same(http.get("/info", ServiceInfo).staging, self.staging):
                     return
