@@ -246,9 +246,61 @@ def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by 
     return msgspec.json.decode(data, type=kind)
 
 
+DECODED_BYTES = 4 * 1024 * 1024
+"""Bytes of a manifest that are decoded at a time."""
+
+_END_OF_ENTRY = b"\n    },"
+"""Ends an entry of a manifest, as services write it; inside of an entry, there are more spaces."""
+
+
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Read a manifest. Raises :class:`~gobbler.errors.Fault` like :func:`decode`."""
+    if len(data) > DECODED_BYTES:
+        try:
+            return _decode_parts(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # written in another way, or damaged: find out what, and where
     return decode(data, dict[str, Entry], where)
+
+
+def _decode_parts(data: bytes) -> Manifest:
+    """Read a large manifest part by part; what its links have in common is there once.
+
+    Raises an error unless each part is a whole number of entries.
+    """
+    manifest: Manifest = {}
+    names: dict[str, str] = {}
+    decoder = msgspec.json.Decoder(dict[str, Entry])
+    view = memoryview(data)
+    begin = 0
+    while begin < len(data):
+        cut = data.find(_END_OF_ENTRY, begin + DECODED_BYTES)
+        end = len(data) if cut < 0 else cut + len(_END_OF_ENTRY) - 1
+        part = b"".join((b"{" if begin else b"", view[begin:end], b"" if cut < 0 else b"}"))
+        entries = decoder.decode(part)
+        if not entries:
+            raise msgspec.DecodeError("a comma without an entry after it")
+        for path, entry in entries.items():
+            link = entry.link
+            manifest[path] = (
+                entry
+                if link is None
+                else Entry(entry.size, entry.md5sum, _sharing(path, link, names))
+            )
+        begin = end + 1  # after the comma
+    return manifest
+
+
+def _sharing(path: str, link: Link, names: dict[str, str]) -> Link:
+    """The same ``link`` of the file ``path``, with strings that are in memory already."""
+    one = names.setdefault
+    return Link(
+        one(link.project, link.project),
+        one(link.asset, link.asset),
+        one(link.version, link.version),
+        path if link.path == path else link.path,
+        None if link.ancestor is None else _sharing(path, link.ancestor, names),
+    )
 
 
 def describe(error: Exception, data: bytes, kind: object) -> str:
