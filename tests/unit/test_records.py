@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gobbler.errors import Fault, Refused
@@ -80,6 +81,48 @@ def test_parts_of_a_record_are_the_whole(entries: int, manifest: Manifest) -> No
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(records, "ENCODED_ENTRIES", entries)
         assert b"".join(encode_parts(manifest)) == encode(manifest)
+
+
+@given(manifest=manifests)
+def test_a_large_manifest_reads_as_a_small_one(manifest: Manifest) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "DECODED_BYTES", 1)
+        read = decode_manifest(encode(manifest), "m")
+        assert read == manifest
+        assert list(read) == sorted(manifest)
+        assert decode_manifest(msgspec.json.encode(manifest), "m") == manifest
+
+
+@given(manifest=manifests, at=st.floats(0, 1), length=st.integers(0, 8), put=st.binary(max_size=3))
+@example({"a": Entry(1, MD5), "b": Entry(1, MD5)}, 0.99, 0, b",")
+def test_a_damaged_large_manifest_is_read_as_a_small_one(
+    manifest: Manifest, at: float, length: int, put: bytes
+) -> None:
+    data = encode(manifest)
+    begin = int(at * len(data))
+    damaged = data[:begin] + put + data[begin + length :]
+
+    def outcome(read: Callable[[], Manifest]) -> Manifest | str:
+        try:
+            return read()
+        except Fault as error:
+            return error.reason
+
+    whole = outcome(lambda: decode(damaged, dict[str, Entry], "m"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(records, "DECODED_BYTES", 1)
+        assert outcome(lambda: decode_manifest(damaged, "m")) == whole
+
+
+def test_links_of_a_large_manifest_share_their_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million links would take twice the memory otherwise."""
+    key = VersionKey("p", "a", "1")
+    data = encode({path: Entry(1, MD5, Link.to(key, path)) for path in ("some", "other")})
+    monkeypatch.setattr(records, "DECODED_BYTES", 1)
+    read = decode_manifest(data, "m")
+    links = [entry.link for entry in read.values() if entry.link is not None]
+    assert len({id(link.project) for link in links}) == 1
+    assert all(any(link.path is path for path in read) for link in links)
 
 
 @given(permissions)

@@ -263,8 +263,20 @@ def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by 
     return msgspec.json.decode(data, type=kind)
 
 
+DECODED_BYTES = 4 * 1024 * 1024
+"""Bytes of a manifest that are decoded at a time."""
+
+_END_OF_ENTRY = b"\n    },"
+"""Ends an entry of a manifest, as services write it; inside of an entry, there are more spaces."""
+
+
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Read a manifest. Raises :class:`~gobbler.errors.Fault` like :func:`decode`."""
+    if len(data) > DECODED_BYTES:
+        try:
+            return _decode_parts(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass  # written in another way, or damaged: find out what, and where
     return decode(data, Manifest, where)
 
 
@@ -276,6 +288,45 @@ def _manifest(data: bytes) -> Manifest:
     if not is_valid or "".join(sums).encode().translate(None, _CHECKSUM_DIGITS):
         msgspec.json.decode(data, type=_CheckedManifest)  # raises the error, with the place
     return manifest
+
+
+def _decode_parts(data: bytes) -> Manifest:
+    """Read a large manifest part by part; what its links have in common is there once.
+
+    Raises an error unless each part is a whole number of entries.
+    """
+    manifest: Manifest = {}
+    names: dict[str, str] = {}
+    view = memoryview(data)
+    begin = 0
+    while begin < len(data):
+        cut = data.find(_END_OF_ENTRY, begin + DECODED_BYTES)
+        end = len(data) if cut < 0 else cut + len(_END_OF_ENTRY) - 1
+        part = b"".join((b"{" if begin else b"", view[begin:end], b"" if cut < 0 else b"}"))
+        entries = _manifest(part)
+        if not entries:
+            raise msgspec.DecodeError("a comma without an entry after it")
+        for path, entry in entries.items():
+            link = entry.link
+            manifest[path] = (
+                entry
+                if link is None
+                else Entry(entry.size, entry.md5sum, _sharing(path, link, names))
+            )
+        begin = end + 1  # after the comma
+    return manifest
+
+
+def _sharing(path: str, link: Link, names: dict[str, str]) -> Link:
+    """The same ``link`` of the file ``path``, with strings that are in memory already."""
+    one = names.setdefault
+    return Link(
+        one(link.project, link.project),
+        one(link.asset, link.asset),
+        one(link.version, link.version),
+        path if link.path == path else link.path,
+        None if link.ancestor is None else _sharing(path, link.ancestor, names),
+    )
 
 
 def describe(error: Exception, data: bytes, kind: object) -> str:
