@@ -85,8 +85,6 @@ LEAST_PROCESSOR = 0.1
 def compare(kind: type[Case], session: Session, runs: int, *, thorough: bool) -> Comparison:
     """Run a case. ``thorough``: also its yardstick, and count memory and system calls."""
     cases = kind.sides(session)
-    # A service that was started for the bench goes with its directories.
-    session.to_finish += [case.finish for case in cases if case.peer.command is None]
     result = Comparison(kind, [Side(case) for case in cases])
     with closing(kind.rounds(cases, 1 if kind.by_name else runs)) as rounds:
         for _ in rounds:
