@@ -18,6 +18,7 @@ import pwd
 import shlex
 import stat
 from collections.abc import Callable
+from typing import Any
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
 from gobbler.fs.os_errors import with_path
@@ -301,8 +302,9 @@ Opener = Callable[[int, str, int], int]
 
 
 @functools.cache
-def _how(flags: int, resolve: int) -> _OpenHow:
-    return _OpenHow(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve)
+def _how(flags: int, resolve: int) -> Any:  # noqa: ANN401 - what byref returns has no name
+    """A pointer that a call of C takes as it is: this is done for each file that is read."""
+    return ctypes.byref(_OpenHow(flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0, resolve))
 
 
 def _find_syscall() -> Callable[..., int]:

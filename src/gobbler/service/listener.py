@@ -11,6 +11,9 @@ import socket
 
 from gobbler.errors import Code, Misconfigured
 
+BACKLOG = 4096
+"""Connections that wait to be accepted."""
+
 FIRST_DESCRIPTOR = 3
 """The first socket that systemd hands over."""
 
@@ -40,15 +43,23 @@ def inherited_socket() -> socket.socket | None:
     return found
 
 
-def stop_accepting(descriptor: int) -> None:
-    """Let this process accept no more connections from the socket ``descriptor``.
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at ``host`` and ``port``; connections wait until it accepts them.
 
-    Those that come wait in the kernel for the next service. The HTTP server knows the socket by
-    its number only; from now on, that is the number of a socket to which nobody connects.
+    Raises :class:`~gobbler.errors.Misconfigured`.
     """
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
-        deaf.setblocking(False)
-        os.dup2(deaf.fileno(), descriptor, inheritable=False)
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Whoever has reserved the port for this service keeps it bound.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind((host, port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise Misconfigured(f"could not listen at {host}, port {port}: {error.strerror}") from None
+    made.setblocking(False)
+    return made
 
 
 def _listens(found: socket.socket) -> bool:
