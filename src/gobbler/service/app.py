@@ -66,9 +66,14 @@ def constant_answers(settings: Settings) -> dict[str, Answer]:
 
 
 class _Endpoint(NamedTuple):
-    """How requests for paths below one name are counted, and which paths there are."""
+    """How requests for paths below one name are counted, and what answers them.
+
+    ``methods`` are for all paths that begin with ``route``; ``find`` looks up any other path.
+    """
 
     cells: HttpCells
+    route: str
+    methods: Methods
     find: Callable[[str], Methods | None]
 
 
@@ -131,16 +136,15 @@ class Application:
             "links": {"GET": LinksRoute(service, links, transfers)},
         }
         self._endpoints = {
-            f"{prefix}/{name}": _Endpoint(metrics.http_cells(name), exact.get)
+            f"{prefix}/{name}": _Endpoint(
+                metrics.http_cells(name), f"{prefix}/{name}/", below.get(name, {}), exact.get
+            )
             for name in ENDPOINTS
             if name != OTHER
         }
-        for name, methods in below.items():
-            find = partial(_below, f"{prefix}/{name}/", methods)
-            self._endpoints[f"{prefix}/{name}"] = _Endpoint(metrics.http_cells(name), find)
-        cells, route = metrics.http_cells("jobs"), f"{prefix}/jobs/"
-        self._endpoints[f"{prefix}/jobs"] = _Endpoint(cells, partial(self._job, route))
-        self._other = _Endpoint(metrics.http_cells(OTHER), exact.get)
+        jobs = self._endpoints[f"{prefix}/jobs"]
+        self._endpoints[f"{prefix}/jobs"] = jobs._replace(find=partial(self._job, jobs.route))
+        self._other = _Endpoint(metrics.http_cells(OTHER), "", {}, exact.get)
 
     def stop(self, *, refusing: bool) -> None:
         """Say that the service stops; if ``refusing``, answer new requests with 503."""
@@ -155,20 +159,11 @@ class Application:
         exchange.cells = endpoint.cells
         if self._refuses and path not in self._watched:
             exchange.answer(stopping())
-        else:
-            respond(exchange, self._find(endpoint, exchange))
-
-    def _find(self, endpoint: _Endpoint, exchange: Exchange) -> Route:
-        """What answers a request."""
-        method = exchange.method
-        methods = endpoint.find(exchange.path)
-        if methods is not None:
-            route = methods.get("GET" if method == "HEAD" else method)
-            if route is not None:
-                return route
-        if method == "OPTIONS":
-            return _options
-        return _constantly(_no_route(exchange, methods))["GET"]
+            return
+        methods: Methods | None = endpoint.methods
+        if not methods or not path.startswith(endpoint.route):
+            methods = endpoint.find(path)
+        respond(exchange, _chosen(exchange, methods))
 
     def _job(self, route: str, path: str) -> Methods | None:
         """The routes for the path of a job, or of its events."""
@@ -224,8 +219,16 @@ def _report(exchange: Exchange, error: GobblerError) -> None:
         exchange.answer(failure(error))
 
 
-def _below(route: str, methods: Methods, path: str) -> Methods | None:
-    return methods if path.startswith(route) else None
+def _chosen(exchange: Exchange, methods: Methods | None) -> Route:
+    """What answers a request."""
+    method = exchange.method
+    if methods is not None:
+        route = methods.get("GET" if method == "HEAD" else method)
+        if route is not None:
+            return route
+    if method == "OPTIONS":
+        return _options
+    return _constantly(_no_route(exchange, methods))["GET"]
 
 
 def _constantly(answer: Answer) -> Methods:

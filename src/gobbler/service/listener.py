@@ -51,7 +51,8 @@ def listen(host: str, port: int) -> socket.socket:
     made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Whoever has reserved the port for this service keeps it bound.
+        # The kernel shares connections out to all sockets at the port, one for each worker. And
+        # whoever has reserved the port for this service keeps it bound.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         made.bind((host, port))
         made.listen(BACKLOG)

@@ -56,13 +56,17 @@ class _NotCachedError(Exception):
 
 
 class RegistryFiles:
-    """Opens the files of the registry ``registry``; paths are relative to it."""
+    """Opens the files of the registry ``registry``; paths are relative to it.
+
+    ``is_local``: no server is asked for them.
+    """
 
     def __init__(self, registry: str, whitelist: tuple[str, ...]) -> None:
         self._registry = registry
         self._whitelist = whitelist
         self._open = opener()
-        self._open_cached = cached_opener() if _is_local(registry) else None
+        self.is_local = _is_local(registry)
+        self._open_cached = cached_opener() if self.is_local else None
         self.directory = open_directory(registry)
 
     def open(self, path: str, beneath: Beneath | None = None) -> Opened:

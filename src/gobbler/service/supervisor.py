@@ -86,9 +86,12 @@ def serve(
             check_cluster(settings.dask)
         allow_many_files()
         recover_after_crash(settings)
-        listener = inherited or listen(settings.host, settings.port)
+        if inherited is None:
+            listeners = [listen(settings.host, settings.port) for _ in range(settings.workers)]
+        else:
+            listeners = [inherited] * settings.workers
         outlives = inherited is not None
-        supervisor = Supervisor(settings, form, config, listener, debug=debug, outlives=outlives)
+        supervisor = Supervisor(settings, form, config, listeners, debug=debug, outlives=outlives)
         supervisor.run(on_start)
     logger.info("stopped")
 
@@ -101,12 +104,13 @@ class Supervisor:
         settings: Settings,
         form: LogFormat,
         config: dict[str, Any],
-        listener: socket.socket,
+        listeners: list[socket.socket],
         *,
         debug: bool,
         outlives: bool,
     ) -> None:
-        limit(listener, STALLED_AFTER)
+        for listener in listeners:
+            limit(listener, STALLED_AFTER)
         self._settings = settings
         self._outlives = outlives
         self._metrics = Metrics(settings.workers + SPARE_ROWS)
@@ -116,9 +120,9 @@ class Supervisor:
         stopping, self._running = multiprocessing.Pipe(duplex=False)
         self._jobs = WorkerProcess(settings, form, self._metrics, debug=debug)
         task = WorkerTask(
-            settings, self._metrics, listener, outlives, stopping, os.getpid(), config
+            settings, self._metrics, listeners[0], outlives, stopping, os.getpid(), config
         )
-        self._http = HttpWorkers(task, self._running, settings.workers)
+        self._http = HttpWorkers(task, self._running, listeners)
 
     def run(self, on_start: Callable[[], None]) -> None:
         """Serve until a signal, then stop all processes; ``on_start`` is called in between."""

@@ -13,7 +13,7 @@ import socket
 from asyncio.trsock import TransportSocket
 from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -67,7 +67,8 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()
         self._current: Exchange | None = None
-        self._in_message = self._is_paused = self._is_ending = self._is_advancing = False
+        self._is_in_head = self._in_body = False
+        self._is_paused = self._is_ending = self._is_advancing = False
         self._is_reading = True
         self._room: asyncio.Future[None] | None = None
         self._target = b""
@@ -84,9 +85,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(0)
+        self._transport = cast("asyncio.Transport", transport)  # it is one by its methods
+        self._transport.set_write_buffer_limits(0)
         peer = transport.get_extra_info("peername")
         self.client = peer[0] if isinstance(peer, tuple) else ""
         self.deadline = self.server.loop.time() + HEAD_WITHIN
@@ -113,7 +113,12 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(isinstance(error.__context__, _TooLargeError))
         except _TooLargeError:
             self._refuse(is_too_large=True)
-        self._advance()
+        if self._waiting:
+            self._advance()
+        elif not (self._current or self._is_in_head or self._in_body or self._is_paused):
+            # A request has begun.
+            self._is_in_head = True
+            self.deadline = self.server.loop.time() + HEAD_WITHIN
 
     def _feed_rest(self, data: memoryview) -> None:
         """Go on with HTTP/1.1, as the client does when the answer does not say otherwise."""
@@ -151,14 +156,6 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the parser tells.
 
-    def on_message_begin(self) -> None:
-        """Begin a request."""
-        self._target, self._headers = b"", []
-        self._head_size = self._silent = 0
-        self._in_message = True
-        if self._current is None:
-            self.deadline = self.server.loop.time() + HEAD_WITHIN
-
     def on_url(self, url: bytes) -> None:
         """Take a part of the request's target."""
         self._target += url
@@ -178,6 +175,7 @@ class Connection(asyncio.BufferedProtocol):
         if len(self._waiting) >= MOST_WAITING:
             raise _TooLargeError
         self._silent = 0
+        self._is_in_head, self._in_body = False, True
         parser, target = self._parser, self._target
         method = parser.get_method().decode()
         if target[:1] != b"/":
@@ -192,6 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             or any(name == b"expect" for name, _ in self._headers)
         ):
             exchange.closes = True
+        self._headers = []  # trailers are none of its headers
         self._waiting.append(exchange)
 
     def on_body(self, body: bytes) -> None:
@@ -201,8 +200,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_message_complete(self) -> None:
         """End a request."""
-        self._in_message = False
-        if self.is_idle and not self._is_ending:
+        self._in_body = False
+        self._target, self._headers = b"", []
+        self._head_size = self._silent = 0
+        if self._current is None and not self._waiting and not self._is_ending:
             self._be_patient()
 
     # What exchanges do.
@@ -229,7 +230,8 @@ class Connection(asyncio.BufferedProtocol):
             self._close()
         else:
             self._be_patient()
-            self._advance()
+            if not self._is_advancing:
+                self._advance()
 
     def abort(self) -> None:
         """Break the connection off at once."""
@@ -266,7 +268,10 @@ class Connection(asyncio.BufferedProtocol):
         self._is_advancing = True
         while self._current is None and self._waiting and not self._is_paused:
             self._current = self._waiting.popleft()
-            self.server.answer(self._current)
+            if self._current.refusal is None:
+                self.server.handler(self._current)
+            else:
+                self._current.answer(self._current.refusal)
         self._is_advancing = False
         if self.is_lost:
             return
@@ -280,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         patience = IDLE_WHEN_CROWDED if self.server.is_crowded else IDLE_AFTER
         if self._is_paused or self._waiting:
             patience = STALLED_AFTER
-        elif self._in_message:
+        elif self._in_body:
             patience = BODY_WITHIN
         self.deadline = self.server.loop.time() + patience
 
@@ -308,7 +313,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_ending = True
         self._waiting.clear()
         loop = self.server.loop
-        if self._in_message and not self.is_lost:
+        if (self._in_body or self._is_in_head) and not self.is_lost:
             # A connection that is closed with something unread is reset, and its client may
             # lose the answer.
             self.deadline = loop.time() + LINGER

@@ -88,13 +88,12 @@ class Exchange:
             length = len(body)
         if self.method == "HEAD":
             body = b""
-        first = self._first_lines(status)
         if status not in WITHOUT_BODY:
             head = b"%bcontent-length: %d\r\n" % (head, length)
-        if self.cells is not None:
-            self.cells.counters.add_alone(self.cells.size, len(body))
+        first = self._first_lines(status, len(body))
         self._connection.write(b"%b%b\r\n%b" % (first, head, body))
-        self._complete()
+        self.is_complete = True
+        self._connection.answered(self)
 
     def begin(self, status: int, head: bytes, length: int | None) -> None:
         """Begin an answer whose body follows in parts: ``length`` bytes, or nobody knows yet.
@@ -109,7 +108,7 @@ class Exchange:
         else:
             self._chunked = True
             head += b"transfer-encoding: chunked\r\n"
-        self._head = b"%b%b\r\n" % (self._first_lines(status), head)
+        self._head = b"%b%b\r\n" % (self._first_lines(status, 0), head)
 
     async def send(self, part: bytes) -> None:
         """Send a part of the body; returns when the kernel has all of it."""
@@ -149,7 +148,8 @@ class Exchange:
         self._send_head()
         if self._chunked and self.method != "HEAD":
             self._connection.write(b"0\r\n\r\n")
-        self._complete()
+        self.is_complete = True
+        self._connection.answered(self)
 
     def abort(self) -> None:
         """Break the connection off: the client notices that the answer is incomplete."""
@@ -175,18 +175,18 @@ class Exchange:
         elif self.task is not None:
             self.task.cancel()
 
-    def _first_lines(self, status: int) -> bytes:
-        """The status line and the headers that the server adds."""
+    def _first_lines(self, status: int, size: int) -> bytes:
+        """The status line and the headers that the server adds; counts the answer, and ``size``."""
         self.has_begun = True
         if self.cells is not None:
-            self.cells.counters.add_alone(self.cells.responses[status // 100 - 1])
+            self.cells.answered(status, size)
         server = self._connection.server
         if self.closes or server.closes_connections:
             self.closes = True
-            return b"%b%bconnection: close\r\n" % (STATUS_LINES[status], server.date())
+            return b"%b%bconnection: close\r\n" % (STATUS_LINES[status], server.date_line)
         if self.is_http_1_0:
-            return b"%b%bconnection: keep-alive\r\n" % (STATUS_LINES[status], server.date())
-        return STATUS_LINES[status] + server.date()
+            return b"%b%bconnection: keep-alive\r\n" % (STATUS_LINES[status], server.date_line)
+        return STATUS_LINES[status] + server.date_line
 
     def _send_head(self) -> None:
         if self._head:
@@ -196,10 +196,6 @@ class Exchange:
     def _count(self, size: int) -> None:
         if self.cells is not None:
             self.cells.counters.add_alone(self.cells.size, size)
-
-    def _complete(self) -> None:
-        self.is_complete = True
-        self._connection.answered(self)
 
 
 def decoded(raw: bytes) -> str:

@@ -22,7 +22,7 @@ BUFFER_SIZE = 64 * 1024
 """Bytes that are read from a connection at a time."""
 
 WATCH_INTERVAL = 1.0
-"""Seconds between two looks at the deadlines of connections."""
+"""Seconds between two looks at the deadlines of connections, and at the clock."""
 
 NO_DESCRIPTORS_PAUSE = 0.5
 """Seconds after which the server tries again to accept when the process has no descriptor left."""
@@ -35,7 +35,7 @@ class HttpServer:
 
     ``handler`` is called with each exchange. It answers at once, or begins a task that does, and
     raises nothing. Other processes may accept from the same socket. ``is_crowded``: most of the
-    connections that this process keeps are in use.
+    connections that this process keeps are in use. ``date_line``: the header with the present time.
     """
 
     def __init__(self, listener: socket.socket, handler: Callable[[Exchange], object]) -> None:
@@ -43,12 +43,12 @@ class HttpServer:
         self.closes_connections = self.is_crowded = False
         self.buffer = memoryview(bytearray(BUFFER_SIZE))
         self._listener = listener
-        self._handler = handler
+        self.handler = handler
         self._connections: set[Connection] = set()
         self._accepting: set[asyncio.Task[object]] = set()
         self._is_open = self._is_listening = False
         self._empty = asyncio.Event()
-        self._second, self._date = 0, b""
+        self.date_line = _date_line()
         self._watching = self.loop.create_task(self._watch())
 
     def open(self) -> None:
@@ -81,22 +81,7 @@ class HttpServer:
         for connection in tuple(self._connections):
             connection.abort()
 
-    def date(self) -> bytes:
-        """The header with the present time."""
-        second = int(time.time())
-        if second != self._second:
-            self._second = second
-            self._date = f"date: {formatdate(second, usegmt=True)}\r\n".encode()
-        return self._date
-
     # For connections.
-
-    def answer(self, exchange: Exchange) -> None:
-        """Answer a request, or begin to."""
-        if exchange.refusal is None:
-            self._handler(exchange)
-        else:
-            exchange.answer(exchange.refusal)
 
     def joined(self, connection: Connection) -> None:
         """Keep a connection that was made."""
@@ -152,8 +137,14 @@ class HttpServer:
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(WATCH_INTERVAL)
+            await asyncio.sleep(WATCH_INTERVAL - time.time() % WATCH_INTERVAL)
+            self.date_line = _date_line()
             now = self.loop.time()
             for connection in tuple(self._connections):
                 if 0.0 < connection.deadline < now:
                     connection.expire()
+
+
+def _date_line() -> bytes:
+    """The header with the present time."""
+    return f"date: {formatdate(time.time(), usegmt=True)}\r\n".encode()

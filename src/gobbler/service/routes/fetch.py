@@ -18,7 +18,7 @@ import os
 import posixpath
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from gobbler.errors import Code, Refused, quoted
@@ -26,6 +26,7 @@ from gobbler.model.names import LOGS, is_internal
 from gobbler.service.http.answer import Answer, lines
 from gobbler.service.http.exchange import Exchange
 from gobbler.service.range_requests import Decision, FileState, decide
+from gobbler.service.recent_files import RecentFiles
 from gobbler.service.registry_files import Opened, RegistryFiles, not_there, registry_path
 from gobbler.service.responses import ALWAYS, SANDBOX, answer_or_break_off, json_answer
 from gobbler.service.transfers import Transfers
@@ -48,28 +49,13 @@ Read = Callable[[int, int, int], "bytes | None"]
 """Reads from a descriptor a number of bytes at an offset; ``None``: not all are in the cache."""
 
 
-class OpenFile:
-    """A file that is being sent, and how; the caller closes it."""
+class Found(NamedTuple):
+    """A file, and how it is sent; ``body``: ``None`` if the content must still be read."""
 
-    __slots__ = ("body", "decision", "descriptor", "length", "state")
-
-    def __init__(
-        self, opened: Opened, conditions: Mapping[str, str], *, has_body: bool, read: Read
-    ) -> None:
-        descriptor, status = opened
-        self.descriptor = descriptor
-        self.state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        self.decision = decide(conditions, self.state)
-        count = self.length = self.decision.stop - self.decision.start
-        self.body: bytes | None = None
-        if not has_body or self.decision.status == 304 or count == 0:
-            self.body = b""
-        elif count <= ONE_MESSAGE:
-            self.body = read(descriptor, count, self.decision.start)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self.descriptor)
+    descriptor: int
+    state: FileState
+    decision: Decision
+    body: bytes | None
 
 
 class FetchRoute:
@@ -86,6 +72,7 @@ class FetchRoute:
         self._route = route
         self._threads = threads
         self._transfers = transfers
+        self._recent = RecentFiles(files.directory) if files.is_local else None
         self._read_cached: Read = _read_cached
         mimetypes.init()  # not in the event loop: it reads files
 
@@ -101,38 +88,45 @@ class FetchRoute:
         }
         has_body = exchange.method != "HEAD"
         path = self._path(exchange.raw_path)
-        file = self._open_cached(path, conditions, has_body=has_body)
-        if file is not None:
-            file.close()
-            if (answer := _whole(file, path)) is not None:
-                exchange.answer(answer)
-                return None
-        return self._open_and_send(exchange, path, conditions, has_body=has_body)
+        found = self._find_now(path, conditions, has_body)
+        if found is not None and (answer := _whole(found, path)) is not None:
+            exchange.answer(answer)
+            return None
+        return self._open_and_send(exchange, path, conditions, has_body)
+
+    def _find_now(self, path: str, conditions: Mapping[str, str], has_body: bool) -> Found | None:
+        """The file at ``path``, already closed again, if that needs no waiting."""
+        recent = self._recent
+        if recent is not None and (known := recent.get(path)) is not None:
+            return _known(*known, conditions, has_body)
+        opened = self._files.open_cached(path)
+        if opened is None:
+            return None
+        try:
+            found = _found(opened, path, conditions, has_body, self._read_now)
+        finally:
+            os.close(opened.descriptor)
+        status = opened.status
+        if recent is not None and found.body is not None and len(found.body) == status.st_size:
+            recent.keep(path, status, found.body)
+        return found
 
     async def _open_and_send(
-        self, exchange: Exchange, path: str, conditions: Mapping[str, str], *, has_body: bool
+        self, exchange: Exchange, path: str, conditions: Mapping[str, str], has_body: bool
     ) -> None:
-        opening = self._threads.submit(self._open, path, conditions, has_body=has_body)
+        opening = self._threads.submit(self._open, path, conditions, has_body)
         try:
-            file = await asyncio.wrap_future(opening)
+            found = await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
         try:
-            if (answer := _whole(file, path)) is not None:
+            if (answer := _whole(found, path)) is not None:
                 exchange.answer(answer)
             else:
-                await self._send(exchange, path, file)
+                await self._send(exchange, path, found)
         finally:
-            self._threads.submit(file.close)
-
-    def _open_cached(
-        self, path: str, conditions: Mapping[str, str], *, has_body: bool
-    ) -> OpenFile | None:
-        opened = self._files.open_cached(path)
-        if opened is None:
-            return None
-        return _opened(opened, path, conditions, has_body=has_body, read=self._read_now)
+            self._threads.submit(os.close, found.descriptor)
 
     def _read_now(self, descriptor: int, count: int, offset: int) -> bytes | None:
         try:
@@ -144,17 +138,24 @@ class FetchRoute:
         self._read_cached = _read
         return _read(descriptor, count, offset)
 
-    def _open(self, path: str, conditions: Mapping[str, str], *, has_body: bool) -> OpenFile:
-        return _opened(self._files.open(path), path, conditions, has_body=has_body, read=_read)
+    def _open(self, path: str, conditions: Mapping[str, str], has_body: bool) -> Found:
+        opened = self._files.open(path)
+        try:
+            return _found(opened, path, conditions, has_body, _read)
+        except BaseException:
+            os.close(opened.descriptor)
+            raise
 
-    async def _send(self, exchange: Exchange, path: str, file: OpenFile) -> None:
+    async def _send(self, exchange: Exchange, path: str, found: Found) -> None:
         """Send a file that is too large for one message, or not in the kernel's cache."""
-        start, stop = file.decision.start, file.decision.stop
+        decision = found.decision
         async with self._transfers.begin(exchange) as transfer:
-            head = _head(file.decision, file.state, path)
-            exchange.begin(file.decision.status, head, file.length)
+            head = _head(decision, found.state, path)
+            exchange.begin(decision.status, head, decision.stop - decision.start)
             await answer_or_break_off(
-                f"send {quoted(path)}", exchange, transfer.send_file(file.descriptor, start, stop)
+                f"send {quoted(path)}",
+                exchange,
+                transfer.send_file(found.descriptor, decision.start, decision.stop),
             )
 
     def _path(self, raw: bytes) -> str:
@@ -165,31 +166,47 @@ class FetchRoute:
         return registry_path(path.removeprefix(self._route))
 
 
-def _opened(
-    opened: Opened, path: str, conditions: Mapping[str, str], *, has_body: bool, read: Read
-) -> OpenFile:
-    try:
-        return OpenFile(opened, conditions, has_body=has_body, read=read)
-    except BaseException as error:
-        os.close(opened.descriptor)
-        if isinstance(error, OSError):
+def _known(
+    status: os.stat_result, content: bytes, conditions: Mapping[str, str], has_body: bool
+) -> Found:
+    state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+    decision = decide(conditions, state)
+    body = content[decision.start : decision.stop] if has_body else b""
+    return Found(-1, state, decision, body)
+
+
+def _found(
+    opened: Opened, path: str, conditions: Mapping[str, str], has_body: bool, read: Read
+) -> Found:
+    descriptor, status = opened
+    state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+    decision = decide(conditions, state)
+    count = decision.stop - decision.start
+    body: bytes | None = None
+    if not has_body or count == 0:
+        body = b""
+    elif count <= ONE_MESSAGE:
+        try:
+            body = read(descriptor, count, decision.start)
+        except OSError as error:
             raise not_there(error, path) from None
-        raise
+    return Found(descriptor, state, decision, body)
 
 
-def _close_opened(opening: Future[OpenFile]) -> None:
+def _close_opened(opening: Future[Found]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        os.close(opening.result().descriptor)
 
 
-def _whole(file: OpenFile, path: str) -> Answer | None:
+def _whole(found: Found, path: str) -> Answer | None:
     """The answer if it is complete; ``None`` if the content must still be read."""
-    decision = file.decision
+    _, state, decision, body = found
     if decision.status in _REFUSALS:
-        return _refusal(decision.status, file.state)
-    if file.body is None:
+        return _refusal(decision.status, state)
+    if body is None:
         return None
-    return Answer(decision.status, _head(decision, file.state, path), file.body, file.length)
+    head = _head(decision, state, path)
+    return Answer(decision.status, head, body, decision.stop - decision.start)
 
 
 def _head(decision: Decision, file: FileState, path: str) -> bytes:
