@@ -9,10 +9,10 @@ from gobbler.service import connections
 
 def test_limits_of_the_listener_are_those_of_its_connections() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        connections.limit(server, 60.0)
+        connections.limit_connections(server)
         with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
             for option, value in (
-                (connections.TCP_USER_TIMEOUT, 60_000),
+                (connections.TCP_USER_TIMEOUT, 120_000),
                 (connections.TCP_NOTSENT_LOWAT, connections.UNSENT),
             ):
                 assert accepted.getsockopt(socket.IPPROTO_TCP, option) == value

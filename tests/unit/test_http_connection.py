@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -326,17 +327,60 @@ def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch: pytest.Monkey
     monkeypatch.setattr(connections, "STALLED_AFTER", 0.01)
     monkeypatch.setattr(servers, "WATCH_INTERVAL", 0.01)
 
+    begun: list[Exchange] = []
+
+    def handle(exchange: Exchange) -> None:
+        begun.append(exchange)
+        exchange.answer(Answer(200, b"", b"x" * 20 * LARGE))
+
     async def run() -> None:
-        async with serving(lambda x: x.answer(Answer(200, b"", b"x" * 20 * LARGE))) as port:
+        async with serving(handle) as port:
             with socket.create_connection(("127.0.0.1", port)) as client:
                 client.sendall(request("/"))
-                await asyncio.sleep(0.3)
-                client.setblocking(False)
+                while not begun or not begun[0]._connection.is_lost:
+                    await asyncio.sleep(0.001)
                 size = 0
                 with suppress(ConnectionError):
                     while found := client.recv(LARGE):
                         size += len(found)
                 assert size < 20 * LARGE
+
+    asyncio.run(asyncio.wait_for(run(), PATIENCE))
+
+
+@pytest.mark.parametrize("size", [5, 20 * LARGE])
+def test_a_thread_answers_itself(size: int) -> None:
+    body = b"x" * size
+
+    def handle(exchange: Exchange) -> None:
+        answer = Answer(200, b"", body)
+        threading.Thread(target=exchange.answer_in_thread, args=(answer,)).start()
+
+    answers, rest = talk(request("/") * 3, 3, handle)
+    assert [answer.body == body for answer in answers] == [True] * 3
+    assert rest == b""
+    (answer,), rest = talk(request("/", headers={"connection": "close"}) * 2, 1, handle)
+    assert (answer.headers["connection"], rest) == ("close", b"")
+
+
+def test_a_thread_that_answers_a_client_that_left_writes_to_nobody_else() -> None:
+    async def run() -> None:
+        begun: list[Exchange] = []
+        async with serving(begun.append) as port:
+            async with connected(port) as (_, writer):
+                writer.write(request("/"))
+                while not begun:
+                    await asyncio.sleep(0.001)
+            while not begun[0].is_complete:
+                await asyncio.sleep(0.001)
+            async with connected(port) as (reader, writer):  # it may get the same descriptor
+                writer.write(request("/"))
+                while len(begun) < 2:
+                    await asyncio.sleep(0.001)
+                begun[0].answer_in_thread(Answer(200, b"", b"for another"))
+                await asyncio.sleep(0.01)
+                begun[1].answer(Answer(200, b"", b"its own"))
+                assert (await received(reader)).body == b"its own"
 
     asyncio.run(asyncio.wait_for(run(), PATIENCE))
 

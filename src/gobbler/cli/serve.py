@@ -278,8 +278,8 @@ def command(
 
     You can write long options with one dash, too.
     """
-    # Here, because loading the HTTP server is slow, and --help does not need it.
-    from gobbler.service.supervisor import serve  # noqa: PLC0415
+    # Here, because that is slow, and --help does not need it.
+    from gobbler.service.launch import serve  # noqa: PLC0415
 
     full = dataclasses.replace(
         settings,

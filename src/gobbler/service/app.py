@@ -1,7 +1,7 @@
 """The HTTP application of one HTTP worker: which endpoint answers a request.
 
-The answers to ``GET /``, ``/info`` and ``/openapi.json`` are made once, when the service starts,
-so they need no filesystem.
+The answers to ``GET /``, ``/info`` and ``/openapi.json`` are made once, so they need no filesystem:
+the last one when somebody first asks, since it takes longer than the whole start.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from gobbler import __version__
 from gobbler.actions import ACTIONS
 from gobbler.errors import Code, GobblerError, shortened
 from gobbler.fs.clock import FilesystemClock
-from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.health import Health
 from gobbler.service.http.answer import Answer, lines
@@ -51,8 +50,8 @@ Methods = Mapping[str, Route]
 """What answers the requests for one path, by their method; ``HEAD`` goes with ``GET``."""
 
 
-def constant_answers(settings: Settings) -> dict[str, Answer]:
-    """The answers of a service with these ``settings`` that never change, by their path."""
+def constant_routes(settings: Settings) -> dict[str, Methods]:
+    """Routes with the answers of a service with these ``settings`` that never change, by path."""
     prefix = settings.prefix
     root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
     info = {"staging": settings.staging, "registry": settings.registry}
@@ -60,9 +59,31 @@ def constant_answers(settings: Settings) -> dict[str, Answer]:
         f"{prefix}/": root,
         **({prefix: root} if prefix else {}),
         f"{prefix}/info": info,
-        f"{prefix}{openapi.ROUTE}": openapi.description(prefix),
     }
-    return {path: json_answer(value) for path, value in answers.items()}
+    return {
+        **{path: _constantly(json_answer(value)) for path, value in answers.items()},
+        f"{prefix}{OPENAPI}": {"GET": _Description(prefix)},
+    }
+
+
+class _Description:
+    """The description of the endpoints, made when it is first asked for."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._answer: Answer | None = None
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        if self._answer is None:
+            from gobbler.service import openapi  # noqa: PLC0415 - see above
+
+            self._answer = json_answer(openapi.description(self._prefix))
+        exchange.answer(self._answer)
+
+
+OPENAPI = "/openapi.json"
+"""Where the description of the endpoints is."""
 
 
 class _Endpoint(NamedTuple):
@@ -126,7 +147,7 @@ class Application:
             },
             f"{prefix}/metrics": {"GET": MetricsRoute(metrics, health, queue, probing)},
             f"{prefix}/list": {"GET": ListRoute(files.directory, transfers)},
-            **{path: _constantly(answer) for path, answer in constant_answers(settings).items()},
+            **constant_routes(settings),
         }
         fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
         below: dict[str, Methods] = {

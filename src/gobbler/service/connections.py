@@ -10,6 +10,9 @@ TCP_USER_TIMEOUT = 18
 TCP_NOTSENT_LOWAT = 25
 """Options of ``tcp(7)`` that older releases of Python do not name."""
 
+STALLED_AFTER = 120.0
+"""Seconds without progress after which a connection or a transfer is given up."""
+
 UNSENT = 256 * 1024
 """Bytes that the kernel queues for a client beyond what is on its way to it."""
 
@@ -25,14 +28,14 @@ class Readable(Protocol):
         """An option of ``buflen`` bytes."""
 
 
-def limit(listener: socket.socket, stalled_after: float) -> None:
-    """Set limits for all connections that ``listener`` accepts from now on.
+def limit_connections(listener: socket.socket) -> None:
+    """Set limits for all connections to ``listener``.
 
-    The kernel then breaks a connection off when its client has taken nothing for ``stalled_after``
-    seconds, and does not queue more than it needs. It sends answers without waiting for more.
+    The kernel breaks a connection off when its client has taken nothing for
+    :data:`STALLED_AFTER` seconds, and does not queue more than it needs. It sends answers without
+    waiting for more.
     """
-    milliseconds = int(stalled_after * 1000)
-    listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds)
+    listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(STALLED_AFTER * 1000))
     listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

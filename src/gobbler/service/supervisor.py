@@ -1,48 +1,35 @@
-"""The processes of a service: a supervisor, HTTP workers, and a worker process for jobs.
+"""The processes of a service: a supervisor, HTTP workers, and a worker process for the rest.
 
-The supervisor recovers what a crash left behind, starts the other processes, replaces those
-that die, and stops them: it waits for running requests to finish, then cancels them, then
-kills. If the supervisor itself is killed, the kernel kills the others with it.
+The supervisor recovers what a crash left behind, forks the other processes, replaces those that
+die, and stops them: it waits for running requests to finish, then cancels them, then kills. If the
+supervisor itself is killed, the kernel kills the others with it.
 
-The supervisor forks only while it has a single thread: a lock that another thread holds at that
-moment would stay locked in the child for ever. So it forks the first HTTP workers before it
-starts any thread. Every later process is spawned, that is, it executes a new interpreter.
+It has a single thread and does nothing else, so it can fork at any time: no lock is held that a
+child would inherit. What it has loaded and never changes is in memory once, for all processes.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import gc
 import logging
-import logging.config
 import multiprocessing
 import os
 import signal
 import socket
-import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from multiprocessing.connection import wait
 
 from gobbler import __version__
-from gobbler.cluster.dask import check_cluster
-from gobbler.service.cleanup import recover_after_crash, start_background_tasks
-from gobbler.service.connections import limit
-from gobbler.service.http.connection import STALLED_AFTER
-from gobbler.service.http_worker import WorkerTask
-from gobbler.service.http_workers import KILL_AFTER, HttpWorkers
-from gobbler.service.listener import inherited_socket, listen
-from gobbler.service.log_format import LogFormat, log_config
+from gobbler.fs.memory import limit_arenas
+from gobbler.service.child_process import ChildProcess, wait_for
+from gobbler.service.cleanup import recover_changes
+from gobbler.service.http_worker import HTTP_KILL_AFTER, HttpWorkers
 from gobbler.service.metrics.metrics import Metrics
-from gobbler.service.port_guard import alone_at, check_address, in_use
-from gobbler.service.settings import (
-    Settings,
-    check_accounts,
-    check_directories,
-    check_index,
-    warn_about_root,
-)
+from gobbler.service.settings import Settings
 from gobbler.service.stop_signals import StopSignals, ignores_hangup
-from gobbler.service.worker_process import WorkerProcess, allow_many_files
+from gobbler.service.worker_process import JOBS_KILL_AFTER, run_below
 
 LINGER = 0.5
 """Seconds in which a request may come over a connection that was accepted before the stop."""
@@ -51,122 +38,70 @@ DRAIN_POLL = 0.02
 """Seconds between two looks at what a stopping service still answers."""
 
 SPARE_ROWS = 8
-"""Processes that count beside the HTTP workers: supervisor, job worker, successors."""
+"""Processes that count beside the HTTP workers: supervisor, worker process, successors."""
 
 logger = logging.getLogger(__name__)
 
 
-def serve(
-    settings: Settings,
-    form: LogFormat,
-    *,
-    debug: bool,
-    on_start: Callable[[], None] = lambda: None,
-) -> None:
-    """Run the service until SIGTERM or SIGINT; ``on_start`` is called once it has started.
-
-    Raises :class:`~gobbler.errors.Misconfigured` if it can't start.
-    """
-    os.umask(0o022)
-    config = log_config(form, debug=debug)
-    logging.config.dictConfig(config)
-    warn_about_root()
-    check_directories(settings)
-    check_index(settings)
-    inherited = inherited_socket()
-    if inherited is not None:
-        host, port = inherited.getsockname()[:2]
-        settings = dataclasses.replace(settings, host=host, port=port)
-    with alone_at(settings.host, settings.port) as alone:
-        if not alone:
-            raise in_use(settings.host, settings.port)
-        if inherited is None:
-            check_address(settings.host, settings.port)
-        if settings.dask:
-            check_cluster(settings.dask)
-        allow_many_files()
-        recover_after_crash(settings)
-        if inherited is None:
-            listeners = [listen(settings.host, settings.port) for _ in range(settings.workers)]
-        else:
-            listeners = [inherited] * settings.workers
-        outlives = inherited is not None
-        supervisor = Supervisor(settings, form, config, listeners, debug=debug, outlives=outlives)
-        supervisor.run(on_start)
-    logger.info("stopped")
-
-
 class Supervisor:
-    """Runs the processes of one service, and stops them on SIGTERM, SIGINT or SIGHUP."""
+    """Runs the processes of one service, and stops them on SIGTERM, SIGINT or SIGHUP.
 
-    def __init__(
-        self,
-        settings: Settings,
-        form: LogFormat,
-        config: dict[str, Any],
-        listeners: list[socket.socket],
-        *,
-        debug: bool,
-        outlives: bool,
-    ) -> None:
-        for listener in listeners:
-            limit(listener, STALLED_AFTER)
+    All HTTP workers accept from ``listener``, which is ``outlived`` by a socket of systemd: who
+    connects while the service stops waits for the next one.
+    """
+
+    def __init__(self, settings: Settings, listener: socket.socket, *, outlived: bool) -> None:
         self._settings = settings
-        self._outlives = outlives
+        self._listener = listener
+        self._outlived = outlived
         self._metrics = Metrics(settings.workers + SPARE_ROWS)
-        self._signals: StopSignals
-        # HTTP workers learn from the end of this pipe that the service stops. It also closes if
-        # the supervisor dies.
+        # HTTP workers learn from the end of this pipe that the service stops.
         stopping, self._running = multiprocessing.Pipe(duplex=False)
-        self._jobs = WorkerProcess(settings, form, self._metrics, debug=debug)
-        task = WorkerTask(
-            settings, self._metrics, listeners[0], outlives, stopping, os.getpid(), config
+        workers = HttpWorkers(
+            settings, self._metrics, listener, (stopping, self._running), outlived=outlived
         )
-        self._http = HttpWorkers(task, self._running, listeners)
+        self._http = [
+            ChildProcess(f"HTTP worker {number}", partial(workers.new, number), replaced_for=5)
+            for number in range(1, settings.workers + 1)
+        ]
+        self._worker = ChildProcess("the worker process", self._new_worker)
+
+    def _new_worker(self) -> multiprocessing.process.BaseProcess:
+        return multiprocessing.get_context("fork").Process(
+            target=run_below,
+            args=(
+                self._settings,
+                self._metrics,
+                os.getpid(),
+                (self._running, self._listener),
+            ),
+            name="gobbler worker",
+        )
 
     def run(self, on_start: Callable[[], None]) -> None:
-        """Serve until a signal, then stop all processes; ``on_start`` is called in between."""
-        ignores = ignores_hangup()
-        self._signals = StopSignals(ignores_hangup=ignores)
-        try:
-            self._http.fork()
-            self._start_others(on_start)
-            self._http.keep()
-            self._http.stop(int(self._settings.grace) + KILL_AFTER)
-        finally:
-            self._jobs.stop()
-            self._jobs.wait()
+        """Serve until a signal, then stop all processes.
 
-    def _stop(self, number: signal.Signals) -> None:
-        self._running.close()
-        logger.info("%s: stopping", number.name)
-        self._jobs.stop()
-        self._close_when_idle()
-
-    def _close_when_idle(self) -> None:
-        """Stop the HTTP workers once nothing is answered any more, or the grace period is over."""
-        deadline = time.monotonic() + self._settings.grace
-        if self._outlives:
-            time.sleep(LINGER)
-        while self._metrics.http_in_flight() and time.monotonic() < deadline:
-            time.sleep(DRAIN_POLL)
-        self._http.end()
-
-    def _start_others(self, on_start: Callable[[], None]) -> None:
-        """Start threads and the worker process, now that all HTTP workers are forked."""
+        Raises :class:`~gobbler.errors.Fault` if an HTTP worker dies again and again.
+        """
+        recover_changes(self._settings)
         self._metrics.join()
-        is_stopped = self._signals.has_arrived()
-        self._signals.on_first(self._stop)
-        if is_stopped:
-            return
+        limit_arenas()
+        # What is loaded by now lives on: no collection has to look at it, or write to its pages.
+        gc.collect()
+        gc.freeze()
+        signals = StopSignals(ignores_hangup=ignores_hangup())
+        try:
+            self._start(on_start)
+            number = self._keep(signals)
+            logger.info("%s: stopping", number.name)
+        finally:
+            self._stop()
+            signals.close()
+
+    def _start(self, on_start: Callable[[], None]) -> None:
         settings = self._settings
-        # A directory server may take long, and nobody waits for what is only a warning.
-        threading.Thread(
-            target=check_accounts, args=[settings], name="accounts", daemon=True
-        ).start()
-        start_background_tasks(settings, self._metrics)
-        if settings.jobs:
-            self._jobs.start()
+        for child in (*self._http, self._worker):
+            child.start()
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         logger.info(
             "gobbler %s serves the registry %s with staging %s at http://%s:%d%s",
@@ -178,3 +113,40 @@ class Supervisor:
             settings.prefix,
         )
         on_start()
+
+    def _keep(self, signals: StopSignals) -> signal.Signals:
+        """Replace processes that die, until a signal arrives."""
+        children = (*self._http, self._worker)
+        while (number := signals.first()) is None:
+            now = time.monotonic()
+            for child in children:
+                child.keep(now)
+            due = min(child.due for child in children)
+            sentinels = [child.sentinel for child in children if child.sentinel is not None]
+            left = None if due == float("inf") else max(0.0, due - time.monotonic())
+            wait([signals.descriptor, *sentinels], left)
+        return number
+
+    def _stop(self) -> None:
+        """Let running requests finish within the grace period, then end all processes."""
+        begun = time.monotonic()
+        grace = self._settings.grace
+        self._running.close()
+        self._worker.terminate()
+        if self._outlived:
+            time.sleep(LINGER)
+        while self._metrics.http_in_flight() and time.monotonic() < begun + grace:
+            time.sleep(DRAIN_POLL)
+        for child in self._http:
+            child.terminate()
+        _end(self._http, time.monotonic() + int(grace) + HTTP_KILL_AFTER)
+        self._listener.close()  # who comes now is refused at once
+        _end([self._worker], begun + grace + JOBS_KILL_AFTER)
+
+
+def _end(children: Sequence[ChildProcess], deadline: float) -> None:
+    """Wait until these processes have ended; kill those that have not at ``deadline``."""
+    for child in wait_for(children, deadline):
+        logger.warning("killing %s, which does not stop", child.name)
+        child.kill()
+    wait_for(children, time.monotonic() + HTTP_KILL_AFTER)

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import threading
 from asyncio.trsock import TransportSocket
 from collections import deque
 from contextlib import suppress
@@ -19,6 +21,7 @@ from urllib.parse import urlsplit
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from gobbler.errors import Code, GobblerError, Refused
+from gobbler.service.connections import STALLED_AFTER
 from gobbler.service.http.exchange import Exchange
 from gobbler.service.responses import failure, json_answer
 
@@ -42,9 +45,6 @@ IDLE_AFTER = 75.0
 
 IDLE_WHEN_CROWDED = 5.0
 """The same while most of the connections that a worker keeps open are in use."""
-
-STALLED_AFTER = 120.0
-"""Seconds after which a connection is broken off that takes no more of an answer."""
 
 LINGER = 2.0
 """Seconds in which a client that was refused may still send, so that it can read why."""
@@ -70,6 +70,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_in_head = self._in_body = False
         self._is_paused = self._is_ending = self._is_advancing = False
         self._is_reading = True
+        self._sending = threading.Lock()
         self._room: asyncio.Future[None] | None = None
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -213,6 +214,21 @@ class Connection(asyncio.BufferedProtocol):
         if not self.is_lost:
             self._transport.write(data)
 
+    def send_now(self, data: bytes) -> bytes:
+        """Send ``data`` from any thread, as far as the kernel takes it now; returns the rest.
+
+        What was written before must have left this process.
+        """
+        with self._sending:
+            if self.is_lost:
+                return b""
+            try:
+                return data[os.write(self._transport.get_extra_info("socket").fileno(), data) :]
+            except BlockingIOError:
+                return data
+            except OSError:
+                return b""  # the client has left, as the event loop is about to notice
+
     async def drained(self) -> None:
         """Wait until the kernel has all that was written."""
         while self._is_paused and not self.is_lost:
@@ -297,6 +313,7 @@ class Connection(asyncio.BufferedProtocol):
     def _refuse(self, is_too_large: bool) -> None:
         """Answer something that is no request, after the requests before it, and close."""
         self._is_ending = True
+        self._in_body = True  # whatever follows is dropped like one
         reason = "this is no HTTP request that the service understands"
         refused: GobblerError = Refused(reason, code=Code.INVALID_REQUEST)
         answer = failure(refused)
@@ -327,7 +344,8 @@ class Connection(asyncio.BufferedProtocol):
     def _forget_client(self) -> None:
         if self.is_lost:
             return
-        self.is_lost = True
+        with self._sending:  # the socket may be closed as soon as this method returns
+            self.is_lost = True
         self._waiting.clear()
         self._is_ending = True
         current, self._current = self._current, None

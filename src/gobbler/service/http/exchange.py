@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from asyncio.trsock import TransportSocket
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote_to_bytes
 
@@ -83,6 +84,32 @@ class Exchange:
 
     def answer(self, answer: Answer) -> None:
         """Send a whole answer."""
+        data, size = self._encoded(answer)
+        if self.cells is not None:
+            self.cells.answered(answer.status, size)
+        self._connection.write(data)
+        self.is_complete = True
+        self._connection.answered(self)
+
+    def answer_in_thread(self, answer: Answer) -> None:
+        """Send a whole answer from any thread: the client need not wait for the event loop.
+
+        Nothing else may answer this request, except :meth:`abort`.
+        """
+        data, size = self._encoded(answer)
+        rest = self._connection.send_now(data)
+        self.call_in_loop(self._has_answered, answer.status, size, rest)
+
+    def _has_answered(self, status: int, size: int, rest: bytes) -> None:
+        if self.cells is not None:
+            self.cells.answered(status, size)
+        if rest:
+            self._connection.write(rest)
+        self.is_complete = True
+        self._connection.answered(self)
+
+    def _encoded(self, answer: Answer) -> tuple[bytes, int]:
+        """All bytes of an answer, and the number of those that are its body."""
         status, head, body, length = answer
         if length is None:
             length = len(body)
@@ -90,10 +117,7 @@ class Exchange:
             body = b""
         if status not in WITHOUT_BODY:
             head = b"%bcontent-length: %d\r\n" % (head, length)
-        first = self._first_lines(status, len(body))
-        self._connection.write(b"%b%b\r\n%b" % (first, head, body))
-        self.is_complete = True
-        self._connection.answered(self)
+        return b"%b%b\r\n%b" % (self._first_lines(status), head, body), len(body)
 
     def begin(self, status: int, head: bytes, length: int | None) -> None:
         """Begin an answer whose body follows in parts: ``length`` bytes, or nobody knows yet.
@@ -108,7 +132,9 @@ class Exchange:
         else:
             self._chunked = True
             head += b"transfer-encoding: chunked\r\n"
-        self._head = b"%b%b\r\n" % (self._first_lines(status, 0), head)
+        if self.cells is not None:
+            self.cells.answered(status, 0)
+        self._head = b"%b%b\r\n" % (self._first_lines(status), head)
 
     async def send(self, part: bytes) -> None:
         """Send a part of the body; returns when the kernel has all of it."""
@@ -161,6 +187,11 @@ class Exchange:
         """Answer in a task, which is cancelled when the client leaves; see :meth:`when_gone`."""
         self.task = self._connection.server.loop.create_task(work)
 
+    def call_in_loop(self, act: Callable[..., object], *arguments: object) -> None:
+        """Call ``act`` soon in the event loop; from any thread."""
+        with suppress(RuntimeError):  # it has ended, and nobody waits for an answer
+            self._connection.server.loop.call_soon_threadsafe(act, *arguments)
+
     def when_gone(self, act: Callable[[], object]) -> None:
         """Call ``act`` when the client leaves before it is answered, instead of cancelling."""
         self._gone = act
@@ -175,11 +206,9 @@ class Exchange:
         elif self.task is not None:
             self.task.cancel()
 
-    def _first_lines(self, status: int, size: int) -> bytes:
-        """The status line and the headers that the server adds; counts the answer, and ``size``."""
+    def _first_lines(self, status: int) -> bytes:
+        """The status line and the headers that the server adds."""
         self.has_begun = True
-        if self.cells is not None:
-            self.cells.answered(status, size)
         server = self._connection.server
         if self.closes or server.closes_connections:
             self.closes = True

@@ -10,7 +10,7 @@ from concurrent.futures import Executor
 from gobbler.service.health import Health, PartHealth
 from gobbler.service.http.answer import Answer, lines
 from gobbler.service.http.exchange import Exchange
-from gobbler.service.metrics.exposition import Measured, exposition
+from gobbler.service.metrics.measured import Measured
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.responses import ALWAYS, SANDBOX
@@ -48,6 +48,9 @@ class MetricsRoute:
 
     def _text(self, accept: str) -> Text:
         measured = self._measure()
+        # Few services are asked, and what this imports is large.
+        from gobbler.service.metrics.exposition import exposition  # noqa: PLC0415
+
         return exposition(self._metrics.values(), measured, accept)
 
     def _measure(self) -> list[Measured]:

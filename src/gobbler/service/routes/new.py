@@ -8,13 +8,15 @@ With ``?wait=false`` the request becomes a job of the spool instead.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
 from gobbler.actions.context import Requester
-from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted, shortened
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import LARGE_REQUEST_BYTES, SEND_AGAIN
@@ -38,6 +40,9 @@ QUICK_THREADS = 32
 """Number of request files that are read at a time, before anybody needs a place."""
 
 THREADS = SHARES.places + LARGE_SHARES.places + QUICK_THREADS
+
+
+logger = logging.getLogger(__name__)
 
 
 class _Taken(NamedTuple):
@@ -84,8 +89,8 @@ class NewRoute:
         for cancel in tuple(self._running):
             cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)
 
-    async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request."""
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request: the thread that carries it out does."""
         cancel, gone = CancelFlag(), asyncio.Event()
 
         def leave() -> None:
@@ -94,15 +99,38 @@ class NewRoute:
 
         exchange.when_gone(leave)
         self._running.add(cancel)
-        loop = asyncio.get_running_loop()
+        exchange.count_in_flight(1)
         begin = self._accept if _is_job(exchange.query) else self._begin
+        self._threads.submit(self._work, exchange, cancel, gone, begin, exchange.raw_path, cancel)
+
+    def _work(
+        self,
+        exchange: Exchange,
+        cancel: CancelFlag,
+        gone: asyncio.Event,
+        work: Callable[..., Answer | _Taken],
+        *arguments: object,
+    ) -> None:
+        """Answer with what ``work`` returns; in a thread."""
         try:
-            answer = await loop.run_in_executor(self._threads, begin, exchange.raw_path, cancel)
-            if isinstance(answer, _Taken):
-                answer = await self._wait(answer, cancel, gone)
-        finally:
-            self._running.discard(cancel)
-        exchange.answer(answer)
+            answer = work(*arguments)
+        except Exception:
+            logger.exception("%s %s failed", exchange.method, shortened(exchange.path))
+            answer = failure(GobblerError("the service failed; see its log"))
+        if isinstance(answer, _Taken):
+            exchange.call_in_loop(self._queue, exchange, cancel, gone, answer)
+            return
+        exchange.answer_in_thread(answer)
+        exchange.call_in_loop(self._end, exchange, cancel)
+
+    def _end(self, exchange: Exchange, cancel: CancelFlag) -> None:
+        self._running.discard(cancel)
+        exchange.count_in_flight(-1)
+
+    def _queue(
+        self, exchange: Exchange, cancel: CancelFlag, gone: asyncio.Event, taken: _Taken
+    ) -> None:
+        exchange.run(self._wait(exchange, cancel, gone, taken))
 
     def _begin(self, raw: bytes, cancel: CancelFlag) -> Answer | _Taken:
         """Take a request, and carry it out if there is a place for it now."""
@@ -115,7 +143,9 @@ class NewRoute:
             return taken
         return self._carry_out(taken, cancel)
 
-    async def _wait(self, taken: _Taken, cancel: CancelFlag, gone: asyncio.Event) -> Answer:
+    async def _wait(
+        self, exchange: Exchange, cancel: CancelFlag, gone: asyncio.Event, taken: _Taken
+    ) -> None:
         """Carry out a request when it is its turn, unless its client has ``gone`` before."""
         file = taken.file
         turn = asyncio.ensure_future(self._places_of(file).wait(file.uid))
@@ -130,9 +160,11 @@ class NewRoute:
                 cancel.check()
             turn.result()
         except GobblerError as error:
-            return self._answer(taken.name, file.user, failed(error), taken.started, file.data)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._carry_out, taken, cancel)
+            refusal = self._answer(taken.name, file.user, failed(error), taken.started, file.data)
+            exchange.answer(refusal)
+            self._end(exchange, cancel)
+            return
+        self._threads.submit(self._work, exchange, cancel, gone, self._carry_out, taken, cancel)
 
     def _places_of(self, file: RequestFile) -> Places[int]:
         return self._large if len(file.data) > LARGE_REQUEST_BYTES else self._places
