@@ -145,7 +145,9 @@ class Application:
             f"{prefix}/health": {
                 "GET": HealthRoute(health, probing, lambda: self._is_stopping),
             },
-            f"{prefix}/metrics": {"GET": MetricsRoute(metrics, health, queue, probing)},
+            f"{prefix}/metrics": {
+                "GET": MetricsRoute(metrics, health, queue, probing, settings.registry)
+            },
             f"{prefix}/list": {"GET": ListRoute(files.directory, transfers)},
             **constant_routes(settings),
         }

@@ -1,13 +1,15 @@
 """``GET /list``: the content of a directory of the registry.
 
-Short lists are made at once. All others begin anew with places and threads of their own, so that
-nobody waits for them who asks for something small.
+Short lists are made at once. All others go on with places and threads of their own, so that nobody
+waits for them who asks for something small.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from gobbler.errors import quoted
 from gobbler.model.progress import CancelFlag
@@ -16,7 +18,7 @@ from gobbler.service.block_reader import BlockReader
 from gobbler.service.http.exchange import Exchange
 from gobbler.service.places import Places
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_list import Listing, TooLongError
+from gobbler.service.registry_list import BLOCK_SIZE, Listing
 from gobbler.service.responses import JSON_HEAD, answer_or_break_off, encoded_answer
 from gobbler.service.transfers import Transfers
 
@@ -51,16 +53,19 @@ class ListRoute:
         recursive = exchange.parameter("recursive", "false").lower() in ("true", "1")
         path = registry_path(exchange.parameter("path", ""))
         cancel = CancelFlag()
-        short = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
+        listing = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(self._short, _short_list, short)
+        body = await loop.run_in_executor(self._short, _short_list, listing)
         if body is not None:
             exchange.answer(encoded_answer(body))
             return
-        listing = Listing(self._directory, path, cancel, recursive=recursive)
-        await answer_or_break_off(
-            f"list {quoted(path)}", exchange, self._answer(listing, cancel, exchange)
-        )
+        try:
+            await answer_or_break_off(
+                f"list {quoted(path)}", exchange, self._answer(listing, cancel, exchange)
+            )
+        finally:
+            with suppress(ValueError):  # a thread that closes it is just at it
+                listing.close()
 
     async def _answer(self, listing: Listing, cancel: CancelFlag, exchange: Exchange) -> None:
         async with self._places.one(exchange.client):
@@ -88,10 +93,11 @@ class ListRoute:
 
 
 def _short_list(listing: Listing) -> bytes | None:
-    """A whole list; ``None`` if it is not short."""
-    blocks = listing.blocks()
-    try:
-        first = next(blocks)
-        return first if next(blocks, None) is None else None
-    except TooLongError:
+    """A whole list; ``None`` if it is not short: then it pauses, and goes on where it is."""
+    listing.block_size = sys.maxsize
+    whole = next(listing.blocks())
+    if not whole:
+        listing.block_size = BLOCK_SIZE
         return None
+    listing.close()
+    return whole
