@@ -244,6 +244,42 @@ def test_a_service_that_can_not_start_takes_no_connection(place: Place, problem:
     assert taken == 0
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "0<&- 1>&-"])
+def test_it_serves_whatever_standard_stream_is_closed(place: Place, closed: str) -> None:
+    with ReservedPort() as port:
+        command = run_as(None, *directories(place), f"--port={port.number}")
+        command["args"] = ["bash", "-c", f'exec "$@" {closed}', "bash", *command["args"]]
+        process = subprocess.Popen(stderr=subprocess.PIPE, text=True, **command)
+        try:
+            wait_for("it serves", lambda: answer(f"http://127.0.0.1:{port.number}/info"))
+        finally:
+            process.terminate()
+            said = process.communicate()[1]
+    assert process.returncode == 0
+    assert "error" not in said
+
+
+BEFORE_THE_FORK = """
+import gc
+from gobbler.service import child_process
+def start(self):
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000, flush=True)
+    raise SystemExit
+child_process.ChildProcess.start = start
+from gobbler.__main__ import run
+run()
+"""
+
+
+def test_processes_collect_garbage_but_not_in_what_they_share(place: Place) -> None:
+    with ReservedPort() as port:
+        command = run_as(None, *directories(place), f"--port={port.number}")
+        python, *_, serve = command["args"][:4]
+        command["args"] = [python, "-c", BEFORE_THE_FORK, serve, *command["args"][4:]]
+        ended = subprocess.run(capture_output=True, text=True, timeout=30, **command)
+    assert ended.stdout == "True True\n", ended.stderr
+
+
 def test_an_http_worker_that_always_dies_ends_the_service_with_a_reason(place: Place) -> None:
     broken = {
         "gobbler.service.http_worker:SWITCH_INTERVAL": -1.0,  # Python refuses it

@@ -8,6 +8,7 @@ taken that gets no answer.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import logging.config
 import os
@@ -32,9 +33,18 @@ def serve(
 
     Raises :class:`~gobbler.errors.Misconfigured` if it can't start.
     """
+    gc.disable()  # of what is loaded, nothing becomes garbage; the supervisor enables it
+    try:
+        _serve(settings, form, debug=debug, on_start=on_start)
+    finally:
+        gc.enable()
+
+
+def _serve(
+    settings: Settings, form: LogFormat, *, debug: bool, on_start: Callable[[], None]
+) -> None:
     os.umask(0o022)
-    config = log_config(form, debug=debug)
-    logging.config.dictConfig(config)
+    logging.config.dictConfig(log_config(form, debug=debug))
     warn_about_root()
     inherited = inherited_socket()
     if inherited is not None:
@@ -54,7 +64,5 @@ def serve(
         # Only now, since it takes most of the time of a start.
         from gobbler.service.supervisor import Supervisor  # noqa: PLC0415
 
-        Supervisor(settings, config, listener, outlived=inherited is not None, debug=debug).run(
-            on_start
-        )
+        Supervisor(settings, listener, outlived=inherited is not None).run(on_start)
     logger.info("stopped")
