@@ -30,6 +30,7 @@ def reader(request, client, remote) -> Client:
 
 def test_candidates(reader, published, client):
     client.admin.create_project(f"{published}-other")  # an only project is completed further
+
     def found(incomplete):
         return candidates(reader, incomplete.replace("P", published))
 

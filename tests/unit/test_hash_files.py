@@ -11,7 +11,7 @@ import pytest
 
 from gobbler.errors import Fault
 from gobbler.model.progress import NoProgress
-from gobbler.transfer.hash_files import HashBatch, Hashed, run_hash_batch
+from gobbler.transfer.hash_batch import HashBatch, Hashed, run_hash_batch
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import (
     DEFAULT_DIRECTORY,
     Settings,
+    default_processes,
     default_settings,
     read_spoofing,
     read_whitelist,
@@ -94,6 +95,13 @@ _OPTIONS = (
         help="Batches of files that an HTTP worker, or a job of the spool, copies at a time.",
     ),
     click.option(
+        "--processes",
+        show_default="number of processors; 0 with one, with --dask or a slow filesystem",
+        type=click.IntRange(0, 64),
+        help="Local processes that an HTTP worker, or the worker of the spool, starts while it has "
+        "many small files; 0 for threads only.",
+    ),
+    click.option(
         "--index",
         metavar="FILE",
         help="Index of all manifests, which makes the search for links fast. The service creates "
@@ -128,6 +136,11 @@ _OPTIONS = (
 
 def _concurrency(registry: str, dask: str) -> int:
     return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
+
+
+def _processes(registry: str, dask: str) -> int:
+    # Where each call waits for a server, many threads get more done than a few processes.
+    return 0 if dask or has_high_latency(registry) else default_processes()
 
 
 def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
@@ -179,6 +192,7 @@ def _with_settings(function: Command) -> Command:
         durability: str,
         grace: float,
         concurrency: int | None,
+        processes: int | None,
         index: str | None,
         dedup: str,
         dask: str,
@@ -205,6 +219,7 @@ def _with_settings(function: Command) -> Command:
             durability=Durability(durability),
             grace=grace,
             concurrency=concurrency or _concurrency(registry, dask),
+            processes=_processes(registry, dask) if processes is None else processes,
             index=os.path.abspath(index) if index else None,
             dedup=Dedup(dedup),
             dask=dask,

@@ -35,6 +35,7 @@ from granian.server.mp import WorkerProcess as HttpWorker
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
+from gobbler.fs.parent_process import die_with
 from gobbler.service.app import Application
 from gobbler.service.cleanup import recover_after_crash, start_background_tasks
 from gobbler.service.connections import break_off_all, limit_listener, port_of
@@ -51,7 +52,7 @@ from gobbler.service.settings import (
 )
 from gobbler.service.stop_signals import StopSignals, ignores_hangup
 from gobbler.service.transfers import STALLED_AFTER
-from gobbler.service.worker_process import WorkerProcess, allow_many_files, die_with
+from gobbler.service.worker_process import WorkerProcess, allow_many_files
 
 HEADER_TIMEOUT = 10_000
 """Milliseconds in which a client must have sent its headers."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import logging.config
 import multiprocessing
@@ -21,6 +20,7 @@ from multiprocessing.process import BaseProcess
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.fs.heartbeat import Heartbeat
+from gobbler.fs.parent_process import die_with
 from gobbler.model.jobs import CUR, SPOOL, WORKERS
 from gobbler.service.cleanup import (
     keep_index,
@@ -46,8 +46,6 @@ JOBS_KILL_AFTER = 10.0
 
 RESTART_PAUSE = 1.0
 """Seconds before a worker process that died is replaced."""
-
-PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
@@ -208,13 +206,6 @@ class WorkerProcess:
         if self._thread.is_alive() and self._process is not None:
             self._process.kill()
             self._thread.join(JOBS_KILL_AFTER)
-
-
-def die_with(parent: int) -> None:
-    """Make the kernel kill this process as soon as its ``parent`` is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the call
 
 
 def allow_many_files() -> None:

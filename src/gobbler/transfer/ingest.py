@@ -27,6 +27,7 @@ from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.links import fits_in_text, links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
+    POOLED,
     Batch,
     BatchProgress,
     DedupCandidate,
@@ -35,7 +36,7 @@ from gobbler.transfer.batch import (
     run_batch,
     run_batch_in_run_directory,
 )
-from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, make_files, weigh
 from gobbler.transfer.hash_files import hash_kept
 from gobbler.transfer.resume import Earlier, remove_rest, resume, resume_notes
 from gobbler.transfer.staged_source import StagedSource
@@ -143,7 +144,8 @@ def _ingested(
         run_batch_in_run_directory,
         batches,
         dispatcher.workspace.tree,
-        is_light(plan.copies),
+        weigh(plan.copies),
+        POOLED,
     )
     with resume_notes(dispatcher.workspace, earlier) as note:
         for ingested in make_files(dispatcher, files, is_expected=True):
@@ -176,7 +178,7 @@ def _linked(
         dispatcher,
         run_confirm_batch,
         _confirm_batches(dispatcher, entries, links),
-        light=is_light({path: entries[path].size for path in links}),
+        weight=weigh({path: entries[path].size for path in links}),
     )
     linked = {}
     for path in confirmed:
