@@ -23,8 +23,8 @@ test: .venv/installed  ## run all tests, several files at a time
 faults: .venv/installed  ## kill the service, and make calls fail, at every system call (ARGS="--step 5 ...")
 	$(BIN)/python -m tests.syscalls $(ARGS)
 
-bench: .venv/installed  ## time it against yardsticks (ARGS="--scale 0.1 --case upload ...")
-	$(BIN)/python -m bench $(ARGS)
+bench: .venv/installed  ## time it against yardsticks, or PEER="COMMAND" (ARGS="--scale 0.1 ...")
+	$(BIN)/python -m bench $(if $(PEER),--peer-command '$(PEER)') $(ARGS)
 
 docs: .venv/installed  ## write docs/reference from the code
 	$(BIN)/python -m docs.generate

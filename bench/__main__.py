@@ -1,4 +1,4 @@
-"""``make bench``: time what a service does against yardsticks, or two services against each other.
+"""``make bench``: time what a service does against yardsticks, or against another service.
 
 Runs of all sides take turns, so that a slow moment of the machine hits all of them; the
 minimum is what counts. Files are created at very uneven speed on small virtual machines:
@@ -6,11 +6,18 @@ look at processor seconds and system calls as well.
 
 ::
 
-    make bench                                     # our service, started here
+    make bench                                     # our service against yardsticks
     make bench ARGS="--case small --scale 0.1"     # try some cases quickly
-    python -m bench --peer URL STAGING REGISTRY --peer URL STAGING REGISTRY
+    make bench PEER="other -staging {staging} -registry {registry} -admin {user} -port {port}"
+    python -m bench --peer URL STAGING REGISTRY    # one that runs already
 
-A peer is a service that runs here with the present user as administrator.
+With a peer it prints a table: the times of both, how many times as fast ours is, and the goal.
+The bench starts the command of a peer itself, with ``{staging}``, ``{registry}``, ``{port}`` and
+``{user}`` filled in. A peer that runs already must run on this machine, and have the present user
+as its administrator. With two peers, the first takes the place of ours.
+
+Interrupted, it stops what it has started and removes what it has made. ``--history`` adds a whole
+table to ``docs/performance.jsonl``.
 """
 
 from __future__ import annotations
@@ -18,48 +25,63 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import statistics
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-from bench.cases import CASES, Case
-from bench.measuring import Sample, measured, system_calls, watching
-from bench.peers import OurService, Peer
+from bench import history, report
+from bench.cases import CASES, TABLE, Case
+from bench.comparison import Comparison, compare, rows
+from bench.limit import Limit
+from bench.measuring import listener, resident
+from bench.peers import OURS, Peer, StartedService, filled
+from bench.session import LeftOut, Session, filesystem
+from docs.generate import measured
+
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 
 def main() -> int:
     """Run the cases that the command line asks for."""
     options = _options()
-    chosen = list(_chosen(options.case))
+    versus = bool(options.peer or options.peer_command)
+    chosen = list(_chosen(options.case, TABLE if versus else CASES))
     if not chosen:
         print(f"no case is called {' or '.join(options.case)}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(dir=options.directory, prefix="gobbler-bench-") as top:
-        Path(top).chmod(0o755)
-        services = [] if options.peer else _ours(Path(top))
-        peers = [service.peer for service in services] + [
-            Peer(url, url.rstrip("/"), Path(staging), Path(registry))
-            for url, staging, registry in options.peer
-        ]
-        results = []
-        made: list[Case] = []
-        try:
-            for kind in chosen:
-                results += _compare(kind, peers, options, made)
-        finally:
-            for case in made:
-                case.finish()
-            for service in services:
-                service.stop()
-    if options.json:
-        Path(options.json).write_text(json.dumps(results, indent=2) + "\n")
+    signal.signal(signal.SIGTERM, _interrupt)
+    found: list[Comparison] = []
+    try:
+        with ExitStack() as stack:
+            session = _session(options, stack)
+            if versus:
+                memory = _print_table(chosen, session, options, found)
+                _record(session, options, found, memory)
+            else:
+                for comparison in _compared(chosen, session, options.runs, thorough=True):
+                    found.append(comparison)
+                    report.print_case(comparison)
+    except KeyboardInterrupt:
+        print("interrupted: the other cases are left out", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        if options.json:
+            figures = [row for comparison in found for row in rows(comparison)]
+            Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
     return 0
 
 
-def _chosen(words: list[str]) -> Iterator[type[Case]]:
-    for case in CASES:
+def _interrupt(number: int, frame: object) -> None:
+    del number, frame
+    raise KeyboardInterrupt
+
+
+def _chosen(words: list[str], among: tuple[type[Case], ...]) -> Iterator[type[Case]]:
+    for case in among:
         if not any(word in case.title for word in words) if words else case.by_name:
             continue
         if case.needs and shutil.which(case.needs) is None:
@@ -73,9 +95,11 @@ def _options() -> argparse.Namespace:
         prog="python -m bench", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--case", action="append", default=[], help="words of a title; repeatable")
-    parser.add_argument("--runs", type=int, default=5, help="runs of each side (5)")
+    parser.add_argument("--runs", type=int, help="runs of each side (5; 4 with a peer)")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the data (1)")
-    parser.add_argument("--directory", help="where staging and registry are made")
+    parser.add_argument(
+        "--directory", help="where staging and registry are made, such as /dev/shm or on a disk"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures there, too")
     parser.add_argument(
         "--peer",
@@ -83,121 +107,135 @@ def _options() -> argparse.Namespace:
         action="append",
         default=[],
         metavar=("URL", "STAGING", "REGISTRY"),
-        help="measure this service instead of one that is started; repeatable",
+        help="compare with this service, which runs already; repeatable",
     )
-    return parser.parse_args()
+    parser.add_argument(
+        "--peer-command",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="compare with the service that this starts: {staging}, {registry}, {port}, {user}",
+    )
+    parser.add_argument(
+        "--original",
+        type=Path,
+        default=Path("build/original/bin/python"),
+        metavar="PYTHON",
+        help="an interpreter that has the original client (build/original/bin/python)",
+    )
+    parser.add_argument("--history", action="store_true", help="add the table to the history")
+    parser.add_argument("--name", default="", help="what the history calls the peer")
+    parser.add_argument(
+        "--commit", default="", help="what the history calls our side, if it is another checkout"
+    )
+    options = parser.parse_args()
+    versus = len(options.peer) + len(options.peer_command)
+    if options.history and (options.scale != 1 or not versus):
+        parser.error("--history is for a table of full scale: give a peer, and no --scale")
+    if versus > 2:
+        parser.error("a table has two sides: give one or two peers")
+    for command in options.peer_command:
+        try:
+            filled(command, staging="", registry="", port=0)
+        except ValueError as error:
+            parser.error(str(error))
+    options.runs = options.runs or (4 if versus else 5)
+    return options
 
 
-def _ours(top: Path) -> list[OurService]:
-    return [
-        OurService(top, "full durability"),
-        OurService(top, "relaxed", "--durability", "relaxed"),
-    ]
-
-
-def _compare(
-    kind: type[Case], peers: list[Peer], options: argparse.Namespace, made: list[Case]
-) -> list[dict[str, object]]:
-    cases = [kind(peer, options.scale) for peer in peers]
-    made += cases
-    samples: list[list[Sample]] = [[] for _ in cases]
-    yard: list[Sample] = []
-    calls: list[dict[str, int] | None] = [None for _ in cases]
-    memory = [0 for _ in cases]
-    for number in range(1 if kind.by_name else options.runs):
-        for index, case in enumerate(cases):
-            case.before()
-            if kind.by_name and case.peer.pid is not None:
-                with watching(case.peer.pid) as seen:
-                    samples[index].append(measured(case.work, case.peer.pid))
-                memory[index] = max(seen)
-            else:
-                samples[index].append(measured(case.work, case.peer.pid))
-            case.after()
-        if kind.yardstick is not Case.yardstick:
-            yard.append(measured(cases[number % len(cases)].yardstick, None))
-    for index, case in enumerate(cases):
-        if case.peer.pid is not None and kind.yardstick is not Case.yardstick:
-            case.before()
-            calls[index] = system_calls(case.work, case.peer.pid)
-            case.after()
-            with watching(case.peer.pid) as seen:
-                case.before()
-                case.work()
-                case.after()
-            memory[index] = max(seen)
-    found = [
-        _row(case, ingested, yard, counted, most)
-        for case, ingested, counted, most in zip(cases, samples, calls, memory, strict=True)
-    ]
-    _print(kind, cases, found, yard)
-    return found
-
-
-def _row(
-    case: Case,
-    ingested: list[Sample],
-    yard: list[Sample],
-    calls: dict[str, int] | None,
-    memory: int,
-) -> dict[str, object]:
-    walls = [sample.wall for sample in ingested]
-    used = [sample.processor for sample in ingested if sample.processor is not None]
-    row: dict[str, object] = {
-        "case": case.title,
-        "peer": case.peer.name,
-        "unit": case.unit,
-        "amount": case.amount,
-        "seconds": min(walls),
-        "median": statistics.median(walls),
-        "rate": case.amount / min(walls),
-        "processor": min(used) if used else None,
-    }
-    if yard:
-        row["yardstick"] = case.yardstick_title
-        row["wall_ratio"] = min(walls) / min(sample.wall for sample in yard)
-        least = min(sample.processor or 0.0 for sample in yard)
-        if used and least:
-            row["processor_ratio"] = min(used) / least
-    if memory:
-        row["memory"] = memory
-    if calls is not None:
-        row["calls_each"] = sum(calls.values()) / case.amount
-        row["calls"] = dict(sorted(calls.items(), key=lambda item: -item[1])[:8])
-    row.update(case.found)
-    return row
-
-
-def _print(
-    kind: type[Case], cases: list[Case], rows: list[dict[str, object]], yard: list[Sample]
-) -> None:
-    print(f"\n{kind.title}")
-    for case, row in zip(cases, rows, strict=True):
-        line = f"  {row['peer']:16} {row['seconds']:8.3f} s (median {row['median']:.3f})"
-        line += f" {row['rate']:12,.0f} {row['unit']}/s"
-        if row["processor"] is not None:
-            line += f" {row['processor']:7.2f} s of processor"
-        print(line)
-        more = [
-            f"{name} {row[key]:.2f}"
-            for key, name in (
-                ("wall_ratio", "time by yardstick"),
-                ("processor_ratio", "processor by yardstick"),
-                ("calls_each", f"calls for each of the {row['unit']}"),
+def _session(options: argparse.Namespace, stack: ExitStack) -> Session:
+    """The services, and the place for all data, which ``stack`` removes."""
+    top = Path(
+        stack.enter_context(
+            tempfile.TemporaryDirectory(
+                dir=options.directory, prefix="gobbler-bench-", ignore_cleanup_errors=True
             )
-            if key in row
-        ]
-        if "memory" in row:
-            more.append(f"memory {int(str(row['memory'])) / 1e6:.0f} MB")
-        more += [f"{name} {value:.2f}" for name, value in case.found.items()]
-        if more:
-            print(f"  {'':16} {', '.join(more)}")
-    if yard:
-        least = min(sample.wall for sample in yard)
-        used = min(sample.processor or 0.0 for sample in yard)
-        name = rows[0]["yardstick"]
-        print(f"  {name!s:16} {least:8.3f} s{'':>28} {used:7.2f} s of processor")
-    sys.stdout.flush()
+        )
+    )
+    top.chmod(0o755)
+    commands: list[tuple[str, str]] = []
+    if not options.peer and not options.peer_command:
+        commands = [("full durability", OURS), ("relaxed", f"{OURS} --durability relaxed")]
+    elif len(options.peer) + len(options.peer_command) == 1:
+        commands = [("ours", OURS)]
+    commands += [
+        (options.name or Path(command.split()[0]).name, command) for command in options.peer_command
+    ]
+    peers = []
+    for number, (name, command) in enumerate(commands):
+        service = StartedService(top / f"service-{number}", name, command)
+        stack.callback(service.stop)
+        peers.append(service.peer)
+    for url, staging, registry in options.peer:
+        address = url.rstrip("/")
+        pid = listener(address)
+        peers.append(Peer(options.name or address, address, Path(staging), Path(registry), pid))
+    session = Session(top, peers, options.scale)
+    stack.callback(session.finish)
+    try:
+        session.limit = Limit(top)
+    except RuntimeError as error:
+        print(f"left out, the distance to a C program: {error}", file=sys.stderr)
+    if options.original.exists():
+        session.original = options.original.absolute()
+    return session
+
+
+def _compared(
+    chosen: list[type[Case]], session: Session, runs: int, *, thorough: bool
+) -> Iterator[Comparison]:
+    for kind in chosen:
+        try:
+            yield compare(kind, session, runs, thorough=thorough)
+        except LeftOut as why:
+            print(f"left out, for {why}: {kind.title}", file=sys.stderr)
+
+
+def _print_table(
+    chosen: list[type[Case]],
+    session: Session,
+    options: argparse.Namespace,
+    found: list[Comparison],
+) -> dict[str, int]:
+    """Print a row when a case is done; the memory of each side, in bytes."""
+    ours, peer = session.peers[:2]
+    machine = history.machine()
+    print(
+        f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']},"
+        f" Python {machine['python']}, {filesystem(session.top)}; the least of"
+        f" {options.runs} alternating runs, scale {options.scale:g}\n"
+    )
+    print(measured.head(ours.name, peer.name), flush=True)
+    cases: dict[str, measured.Case] = {}
+    for comparison in _compared(chosen, session, options.runs, thorough=False):
+        found.append(comparison)
+        title = comparison.kind.title
+        cases[title] = history.case_of(comparison)
+        print(measured.row(title, cases[title]), flush=True)
+    sides = {"ours": ours.pid, "peer": peer.pid}
+    memory = {side: resident(pid) for side, pid in sides.items() if pid is not None}
+    print(measured.memory_row(memory))
+    if limits := measured.limit_table(cases):
+        print(f"\nThe least that the same costs, in milliseconds:\n\n{limits}")
+    if phases := measured.phase_table(cases):
+        print(f"\nThe phases of ours, in milliseconds:\n\n{phases}")
+    return memory
+
+
+def _record(
+    session: Session, options: argparse.Namespace, found: list[Comparison], memory: dict[str, int]
+) -> None:
+    if not options.history:
+        return
+    line = history.line_of(
+        found,
+        commit=options.commit or history.present_commit(),
+        filesystem=filesystem(session.top),
+        peer=session.peers[1].name,
+        runs=options.runs,
+        memory=memory,
+    )
+    history.record(line)
 
 
 if __name__ == "__main__":

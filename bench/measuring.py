@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -71,6 +72,46 @@ def resident(pid: int) -> int:
             text = Path(f"/proc/{process}/smaps_rollup").read_text()
             total += int(re.findall(r"^Pss:\s+(\d+)", text, re.M)[0]) * 1024
     return total
+
+
+def listener(url: str) -> int | None:
+    """The process that leads those that listen at the port of ``url``, if one is seen here."""
+    port = urlsplit(url).port or 80
+    inodes = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with suppress(OSError):
+            for line in Path(table).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == _LISTENS and int(fields[1].rpartition(":")[2], 16) == port:
+                    inodes.add(f"socket:[{fields[9]}]")
+    found = [
+        int(process)
+        for process in os.listdir("/proc")
+        if process.isdigit() and _opened(process) & inodes
+    ]
+    if not found:
+        return None
+    leader = os.getpgid(min(found))
+    return leader if leader not in (0, os.getpgid(0)) and alive(leader) else min(found)
+
+
+def _opened(process: str) -> set[str]:
+    """What the descriptors of a process lead to; nothing if it is none, or another user's."""
+    found = set()
+    with suppress(OSError):
+        for name in os.listdir(f"/proc/{process}/fd"):
+            with suppress(OSError):  # it was closed
+                found.add(os.readlink(f"/proc/{process}/fd/{name}"))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    return Path(f"/proc/{pid}").exists()
+
+
+_LISTENS = "0A"
+"""The state ``TCP_LISTEN`` in ``/proc/net/tcp``."""
 
 
 @contextmanager

@@ -40,12 +40,11 @@ print(json.dumps({"seconds": wall, "processor": time.process_time() - used, "fil
 UPLOAD = """
 import json, os, sys, time
 import pygobbler
-url, staging, registry, source, fresh = sys.argv[1:]
-asset = os.path.basename(fresh)
+url, staging, registry, source, project, asset = sys.argv[1:]
 used, begun = time.process_time(), time.perf_counter()
-pygobbler.upload_directory("p", asset, "1", source, staging=staging, url=url)
+pygobbler.upload_directory(project, asset, "1", source, staging=staging, url=url)
 wall = time.perf_counter() - begun
-with open(f"{registry}/p/{asset}/1/..manifest") as manifest:
+with open(f"{registry}/{project}/{asset}/1/..manifest") as manifest:
     files = len(json.load(manifest))
 print(json.dumps({"seconds": wall, "processor": time.process_time() - used, "files": files}))
 """
@@ -109,8 +108,9 @@ def _compare(
     for turn in range(1, given.rounds + 1):
         for name, python in pythons.items():
             # Not removed in between: some filesystems take long to reuse what was freed.
-            fresh = str(top / f"{what}-{name}-{turn}")
-            words = [service.url, service.staging, service.registry, str(top / "source"), fresh]
+            fresh = f"{what}-{name}-{turn}"
+            target = [str(top / fresh)] if program is FETCH else ["p", fresh]
+            words = [service.url, service.staging, service.registry, str(top / "source"), *target]
             used = processor_seconds(serving)
             done = subprocess.run(
                 [python, "-c", program, *words], check=False, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""The services that are measured: ours, started here, or any that already runs."""
+"""The services that are measured: one that a command starts here, or any that already runs."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import http.client
 import itertools
 import json
 import os
+import shlex
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,13 +19,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from gobbler.client.testing import TestService
+from gobbler.client.testing import HOST, STOP_SECONDS, ReservedPort, make_directories
+from gobbler.fs.open import user_name
 
 _numbers = itertools.count(1)
 
 
 IDLE = 5.0
 """Seconds after which a connection is opened again: services close idle ones."""
+
+ANSWER_SECONDS = 900.0
+"""Seconds within which a request must be answered; no case takes nearly as long."""
 
 
 class Connection:
@@ -30,7 +38,9 @@ class Connection:
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._prefix = parts.path
-        self._connection = http.client.HTTPConnection(parts.hostname or "", parts.port)
+        self._connection = http.client.HTTPConnection(
+            parts.hostname or "", parts.port, timeout=ANSWER_SECONDS
+        )
         self._used = float("-inf")
 
     def post(self, path: str) -> bytes:
@@ -54,13 +64,17 @@ class Connection:
 
 @dataclass
 class Peer:
-    """A service of the protocol. ``pid``: its first process, where it is known."""
+    """A service of the protocol.
+
+    ``pid``: its first process, and ``command``: what starts one like it, where they are known.
+    """
 
     name: str
     url: str
     staging: Path
     registry: Path
     pid: int | None = None
+    command: str | None = None
     connection: Connection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +82,7 @@ class Peer:
 
     def again(self) -> Peer:
         """The same service, over another connection: one is for one thread."""
-        return Peer(self.name, self.url, self.staging, self.registry, self.pid)
+        return Peer(self.name, self.url, self.staging, self.registry, self.pid, self.command)
 
     def ask(self, action: str, **fields: object) -> dict[str, object]:
         """Have a request carried out; the answer. Raises if it is an error."""
@@ -120,21 +134,86 @@ class Peer:
             self.ask("delete_project", project=project)
 
 
-class OurService:
+OURS = (
+    "{python} -m gobbler serve --staging {staging} --registry {registry} --port {port}"
+    " --admin {user}"
+)
+"""The command of our service, of the interpreter that runs the bench."""
+
+
+class StartedService:
+    """A service that ``command`` starts with directories of its own in ``top``.
+
+    ``{staging}``, ``{registry}``, ``{port}``, ``{user}`` and ``{python}`` in the command are filled
+    in. It has answered a request when the constructor returns.
+
+    Raises ``RuntimeError``: the command ended, or nothing answered within ``seconds``.
+    """
+
+    def __init__(self, top: Path, name: str, command: str, *, seconds: float = 30.0) -> None:
+        self._top = top
+        self._port = ReservedPort()
+        top.mkdir()
+        top.chmod(0o755)
+        staging, registry = make_directories(str(top))
+        words = filled(command, staging=staging, registry=registry, port=self._port.number)
+        self._log = (top / "log").open("wb")
+        self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C ends the bench, which then stops it in good order
+        )
+        url = f"http://{HOST}:{self._port.number}"
+        try:
+            self._await(url, name, time.monotonic() + seconds)
+        except BaseException:
+            self.stop()
+            raise
+        self.peer = Peer(name, url, Path(staging), Path(registry), self._process.pid, command)
+
+    def _await(self, url: str, name: str, deadline: float) -> None:
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                log = (self._top / "log").read_text(errors="replace")[-2000:]
+                raise RuntimeError(f"{name} ended with {self._process.returncode}:\n{log}")
+            with suppress(OSError, http.client.HTTPException):
+                Connection(url).get("/info")
+                return
+            time.sleep(0.001)
+        raise RuntimeError(f"{name} did not answer at {url}")
+
+    def stop(self) -> None:
+        """End it, and remove its directories. Safe to call again."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        self._log.close()
+        self._port.release()
+        shutil.rmtree(self._top, ignore_errors=True)
+
+
+def filled(command: str, **values: object) -> list[str]:
+    """The words of ``command``, with ``values``, the user and the interpreter filled in.
+
+    Raises ``ValueError`` if it asks for anything else, or for no port.
+    """
+    known = {**values, "user": user_name(os.geteuid()), "python": sys.executable}
+    if "{port}" not in command:
+        raise ValueError("the command of a service must have {port}")
+    try:
+        return [word.format(**known) for word in shlex.split(command)]
+    except (KeyError, IndexError) as error:
+        raise ValueError(f"the command of a service has an unknown {{{error.args[0]}}}") from None
+
+
+class OurService(StartedService):
     """Our service, started for the benchmarks below ``top``."""
 
     def __init__(self, top: Path, name: str, *arguments: str) -> None:
-        self._top = top / name.replace(" ", "-")
-        for directory, mode in (("staging", 0o1777), ("registry", 0o755)):
-            (self._top / directory).mkdir(parents=True)
-            (self._top / directory).chmod(mode)
-        staging, registry = self._top / "staging", self._top / "registry"
-        self._service = TestService(staging, registry, extra_args=arguments)
-        process = self._service._process
-        assert process is not None
-        self.peer = Peer(name, self._service.url, staging, registry, process.pid)
-
-    def stop(self) -> None:
-        """End it and remove what it has made."""
-        self._service.stop()
-        shutil.rmtree(self._top, ignore_errors=True)
+        super().__init__(top / name.replace(" ", "-"), name, " ".join([OURS, *arguments]))

@@ -6,9 +6,12 @@ Each case is made for one peer. ``before`` prepares a run, ``work`` is what is m
 
 from bench.cases.base import Case
 from bench.cases.changing import (
+    DeleteVersion,
     NewProjects,
     NewProjectsFromMany,
     Publications,
+    RefreshLatest,
+    RefreshUsage,
     Reroute,
     RerouteChain,
     SmallChanges,
@@ -18,19 +21,55 @@ from bench.cases.changing import (
 )
 from bench.cases.large import DuringAnUpload, Million, RerouteInMany
 from bench.cases.reading import ArchiveLarge, ArchiveSmall, FetchLarge, FetchSmall, ListFiles
-from bench.cases.uploading import Again, Clone, Consume, LargeFile, Reindex, SmallFiles, Validate
-
-CASES: tuple[type[Case], ...] = (
-    SmallFiles,
+from bench.cases.starting import (
+    BusyDisk,
+    ClientUpload,
+    ClientUploadLarge,
+    FirstAnswer,
+    List,
+    Version,
+)
+from bench.cases.uploading import (
+    Again,
+    AgainAll,
+    Clone,
+    Consume,
+    ConsumeSmall,
+    LargeAgain,
     LargeFile,
+    Reindex,
+    SmallFiles,
+    Validate,
+)
+
+TABLE: tuple[type[Case], ...] = (
+    SmallFiles,
+    AgainAll,
     Again,
     Clone,
+    ConsumeSmall,
+    LargeFile,
+    LargeAgain,
     Consume,
     Validate,
     Reindex,
     ListFiles,
+    RefreshLatest,
+    DeleteVersion,
+    RefreshUsage,
     FetchSmall,
     FetchLarge,
+    FirstAnswer,
+    Version,
+    List,
+    BusyDisk,
+    ClientUpload,
+    ClientUploadLarge,
+)
+"""What two services are compared by; each has a goal."""
+
+CASES: tuple[type[Case], ...] = (
+    *TABLE,
     ArchiveLarge,
     ArchiveSmall,
     SmallRequests,
@@ -47,4 +86,4 @@ CASES: tuple[type[Case], ...] = (
     RerouteInMany,
 )
 
-__all__ = ["CASES", "Case"]
+__all__ = ["CASES", "TABLE", "Case"]

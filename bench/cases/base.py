@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from bench.measuring import Sample, measured
 from bench.peers import Peer
-
-numbers = itertools.count(1)
+from bench.session import Session, numbers, staged
 
 
 class Case:
@@ -29,28 +27,54 @@ class Case:
     """Takes so long that it runs only where ``--case`` names it, and once."""
     needs = ""
     """A command without which it is left out."""
-    work: Callable[[], None]
+    goal: ClassVar[float | None] = None
+    """How many times as fast as the peer it shall be."""
+    within: ClassVar[float | None] = None
+    """Seconds that it shall take at most. A case of the table has one of the two."""
+    is_typical = False
+    """The median of all runs counts, not the least: what is measured is how others disturb it."""
+    on_quiet_disk = True
+    """What was written before is flushed before each run."""
+    work: Callable[[], object]
 
-    def __init__(self, peer: Peer, scale: float) -> None:
+    def __init__(self, peer: Peer, session: Session) -> None:
         self.peer = peer
-        self.scale = scale
+        self.session = session
         self.project = peer.project()
         self.found: dict[str, float] = {}
         self.prepare()
 
+    @classmethod
+    def sides(cls, session: Session) -> list[Case]:
+        """The case for each side of a comparison, ours first: by default, for each service.
+
+        Raises :class:`~bench.session.LeftOut`.
+        """
+        return [cls(peer, session) for peer in session.peers]
+
+    @classmethod
+    def rounds(cls, cases: Sequence[Case], runs: int) -> Generator[None, None, None]:
+        """One item for each time that all sides run."""
+        del cases
+        yield from iter([None] * runs)
+
     def scaled(self, number: int) -> int:
         """``number``, made smaller for a quick look."""
-        return max(1, int(number * self.scale))
+        return self.session.scaled(number)
 
     def staged(self) -> Path:
         """A path in staging where nothing stands."""
-        return self.peer.staging / f"bench-{os.getpid()}-{next(numbers)}"
+        return staged(self.peer)
 
     def prepare(self) -> None:
         """What all runs need."""
 
     def before(self) -> None:
         """What one run needs."""
+
+    def measure(self) -> Sample:
+        """What ``work`` costs."""
+        return measured(self.work, self.peer.pid)
 
     def after(self) -> None:
         """Clear away what is large after a run.
@@ -62,11 +86,13 @@ class Case:
     def yardstick(self) -> None:
         """What it is compared with."""
 
+    def least(self) -> list[str] | None:
+        """The words for the C program that does the least for the same; see ``least.c``."""
+        return None
+
     def finish(self) -> None:
         """Clear away, once all cases are done."""
         self.peer.remove(self.project)
-        for path in self.peer.staging.glob(f"bench-{os.getpid()}-*"):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def run(*words: object) -> None:
@@ -84,3 +110,6 @@ def seconds(work: Callable[[], object]) -> float:
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
+
+
+__all__ = ["Case", "md5sum", "numbers", "run", "seconds"]

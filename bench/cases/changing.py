@@ -41,6 +41,22 @@ class SmallRequests(Case):
         peer.ask("health_check")
 
 
+class RefreshLatest(SmallRequests):
+    """``refresh_latest`` of an asset with one version, which changes nothing."""
+
+    title = "300 small requests (`refresh_latest`), one after the other"
+    goal = 1.2
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(300)
+        source = data.small_files(self.staged(), 1, 100)
+        self.peer.upload(f"{self.project}/asset/1", source)
+
+    def one(self, peer: Peer, client: int) -> None:
+        del client
+        peer.ask("refresh_latest", project=self.project, asset="asset")
+
+
 class SmallRequestsFromMany(SmallRequests):
     """The same from 16 clients at a time."""
 
@@ -157,3 +173,38 @@ class RerouteChain(Case):
     def work(self) -> None:
         doomed = {"project": self.project, "asset": self.asset, "version": "0"}
         self.peer.ask("reroute_links", to_delete=[doomed])
+
+
+class DeleteVersion(Case):
+    """A version of 10,000 files of 4 KiB, that no other links to."""
+
+    title = "delete a version of 10,000 files"
+    goal = 2.0
+
+    def prepare(self) -> None:
+        self.amount = self.scaled(10_000)
+        self.source = self.session.small_files(self.peer)
+
+    def before(self) -> None:
+        self.asset = f"asset-{next(numbers)}"
+        self.peer.upload(f"{self.project}/{self.asset}/1", self.source)
+
+    def work(self) -> None:
+        self.peer.ask("delete_version", project=self.project, asset=self.asset, version="1")
+
+
+class RefreshUsage(Case):
+    """``refresh_usage`` of a project of five versions of 10,000 files, four of them of links."""
+
+    title = "refresh_usage"
+    unit = "entries"
+    goal = 2.0
+
+    def prepare(self) -> None:
+        source = self.session.small_files(self.peer)
+        self.amount = 5 * self.scaled(10_000)
+        for version in "12345":
+            self.peer.upload(f"{self.project}/asset/{version}", source)
+
+    def work(self) -> None:
+        self.peer.ask("refresh_usage", project=self.project)

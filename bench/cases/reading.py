@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from typing import ClassVar
 
 from bench import data
 from bench.cases.base import Case, run
@@ -16,16 +17,16 @@ def get(url: str) -> None:
 class ListFiles(Case):
     """``/list`` of a version of 10,000 files, recursive."""
 
-    title = "/list of 10,000 files, recursive"
+    title = "recursive list of 10,000"
+    goal = 2.0
     unit = "entries"
     yardstick_title = "find"
     needs = "curl"
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
-        source = data.small_files(self.staged(), self.amount, 16)
         self.address = f"{self.project}/asset/1"
-        self.peer.upload(self.address, source)
+        self.peer.upload(self.address, self.session.small_files(self.peer))
 
     def work(self) -> None:
         get(f"{self.peer.url}/list?path={self.address}&recursive=true")
@@ -37,7 +38,8 @@ class ListFiles(Case):
 class FetchSmall(Case):
     """``/fetch`` of a file of 4 KiB, over and over, over 16 connections."""
 
-    title = "/fetch of 4 KiB, 16 connections"
+    title = "GET of 4 KiB, 16 connections"
+    goal = 1.1
     unit = "GETs"
     needs = "h2load"  # of Debian's nghttp2-client
 
@@ -56,15 +58,16 @@ class FetchSmall(Case):
 class FetchLarge(Case):
     """``/fetch`` of one file of 1 GiB."""
 
-    title = "/fetch of 1 GiB"
+    title = "GET of 1 GiB"
+    goal: ClassVar[float | None] = 1.0
     unit = "MB"
     yardstick_title = "cat"
     needs = "curl"
 
     def prepare(self) -> None:
-        size = self.scaled(1024) << 20
-        self.amount = size // 10**6
-        self.peer.upload(f"{self.project}/asset/1", data.one_file(self.staged(), size))
+        source = self.session.large_file(self.peer)
+        self.amount = (source / "file").stat().st_size // 10**6
+        self.peer.upload(f"{self.project}/asset/1", source)
 
     def work(self) -> None:
         get(f"{self.peer.url}/fetch/{self.project}/asset/1/file")
@@ -77,6 +80,7 @@ class ArchiveLarge(FetchLarge):
     """The same file in an archive."""
 
     title = "/archive of 1 GiB"
+    goal = None
     yardstick_title = "tar"
 
     def work(self) -> None:
@@ -94,5 +98,4 @@ class ArchiveSmall(ArchiveLarge):
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
-        source = data.small_files(self.staged(), self.amount, 4096)
-        self.peer.upload(f"{self.project}/asset/1", source)
+        self.peer.upload(f"{self.project}/asset/1", self.session.small_files(self.peer))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -22,22 +23,29 @@ class Upload(Case):
 
     def after(self) -> None:
         if self.unit == "MB":
-            project, asset, _ = self.address.split("/")
-            self.peer.ask("delete_asset", project=project, asset=asset)
+            self._delete_asset()
+
+    def _delete_asset(self) -> None:
+        project, asset, _ = self.address.split("/")
+        self.peer.ask("delete_asset", project=project, asset=asset)
+
+    def least(self) -> list[str] | None:
+        return ["copy", str(self.source), str(self.session.place())]
 
 
 class SmallFiles(Upload):
     """10,000 files of 4 KiB, for the first time."""
 
-    title = "first upload, 4 KiB files"
+    title = "first upload, 10,000 files of 4 KiB"
     yardstick_title = "cp -r and md5sum"
+    goal = 2.5
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
-        self.source = data.small_files(self.staged(), self.amount, 4096)
+        self.source = self.session.small_files(self.peer)
 
     def yardstick(self) -> None:
-        copy = self.staged()
+        copy = self.session.place()
         run("cp", "-r", self.source, copy)
         md5sum(copy)
 
@@ -48,21 +56,38 @@ class LargeFile(Upload):
     title = "first upload, one file of 1 GiB"
     unit = "MB"
     yardstick_title = "md5sum"
+    goal = 2.2
 
     def prepare(self) -> None:
-        size = self.scaled(1024) << 20
-        self.amount = size // 10**6
-        self.source = data.one_file(self.staged(), size)
+        self.source = self.session.large_file(self.peer)
+        self.amount = (self.source / "file").stat().st_size // 10**6
 
     def yardstick(self) -> None:
         run("md5sum", self.source / "file")
 
 
-class Again(Case):
-    """The same 10,000 files again but for one: all linked to the latest version."""
+class AgainAll(SmallFiles):
+    """The same 10,000 files again, right after the first upload: all linked to it."""
 
-    title = "the same again, one file changed"
-    yardstick_title = "cp -r and md5sum"
+    title = "the same again, all deduplicated"
+    goal = 2.0
+
+    def prepare(self) -> None:
+        super().prepare()
+        self.peer.upload(f"{self.project}/asset/0", self.source)
+
+    def before(self) -> None:
+        self.address = f"{self.project}/asset/{next(numbers)}"
+
+    def least(self) -> list[str] | None:
+        first = self.peer.registry / self.project / "asset/0"
+        return ["compare", str(self.source), str(self.session.place()), str(first)]
+
+
+class Again(AgainAll):
+    """The same again but for one file."""
+
+    title = "the same, one changed"
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
@@ -70,20 +95,36 @@ class Again(Case):
         self.peer.upload(f"{self.project}/asset/0", self.source)
 
     def before(self) -> None:
-        self.version = str(next(numbers))
-        (self.source / "d0/f0").write_text(self.version)
+        super().before()
+        (self.source / "d0/f0").write_text(self.address)
 
-    def work(self) -> None:
-        self.peer.upload(f"{self.project}/asset/{self.version}", self.source)
+    def least(self) -> list[str] | None:
+        return None  # that of "all deduplicated"
 
-    yardstick = SmallFiles.yardstick
+
+class LargeAgain(LargeFile):
+    """The same file of 1 GiB again, right after its first upload."""
+
+    title = "1 GiB again, deduplicated"
+    goal = 3.0
+
+    def before(self) -> None:
+        super().before()
+        self.peer.upload(self.address, self.source)
+        self.first = self.peer.registry / self.address
+        self.address = self.address[:-1] + "2"
+
+    def least(self) -> list[str] | None:
+        # The version is gone by now; its content is that of the source.
+        return ["compare", str(self.source), str(self.session.place()), str(self.source)]
 
 
 class Clone(Upload):
     """A directory of 10,000 links into the registry."""
 
-    title = "upload of a clone, registry links"
+    title = "clone of 10,000 links"
     unit = "links"
+    goal = 2.0
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
@@ -92,47 +133,67 @@ class Clone(Upload):
         self.peer.upload(address, first)
         self.source = data.clone(self.staged(), self.peer.registry / address)
 
+    def least(self) -> list[str] | None:
+        return ["clone", str(self.source), str(self.session.place())]
 
-class Consume(Upload):
-    """A file of 1 GiB that belongs to the service and may be moved."""
 
-    title = "consume of 1 GiB of the service's own"
-    unit = "MB"
+class ConsumeSmall(SmallFiles):
+    """10,000 files of 4 KiB that belong to the service and may be moved."""
+
+    title = "`consume` of 10,000 small files"
     yardstick_title = "md5sum"
+    goal = 2.0
 
     def prepare(self) -> None:
-        self.size = self.scaled(1024) << 20
-        self.amount = self.size // 10**6
-        self.reference = data.one_file(self.staged(), self.size)
+        super().prepare()
+        self.reference = self.source
 
     def before(self) -> None:
         super().before()
         self.source = self.staged()
         shutil.copytree(self.reference, self.source)
-        (self.source / "file").chmod(0o644)
+        for path in self.source.rglob("*"):
+            path.chmod(0o755 if path.is_dir() else 0o644)
 
     def work(self) -> None:
         self.peer.upload(self.address, self.source, consume=True)
 
-    def after(self) -> None:
-        super().after()
-        shutil.rmtree(self.source)
-
     def yardstick(self) -> None:
-        run("md5sum", self.reference / "file")
+        md5sum(self.reference)
+
+    def least(self) -> list[str] | None:
+        links = self.session.place()
+        shutil.copytree(self.reference, links, copy_function=os.link)
+        return ["consume", str(links), str(self.session.place())]
+
+
+class Consume(ConsumeSmall):
+    """A file of 1 GiB that belongs to the service and may be moved."""
+
+    title = "`consume` of 1 GiB"
+    unit = "MB"
+    goal = 1.1
+
+    def prepare(self) -> None:
+        self.reference = self.session.large_file(self.peer)
+        self.amount = (self.reference / "file").stat().st_size // 10**6
+
+    def after(self) -> None:
+        self._delete_asset()
+        shutil.rmtree(self.source)
 
 
 class Validate(Case):
     """A version of 10,000 files of 4 KiB."""
 
-    title = "validate, 4 KiB files"
+    title = "validate 10,000"
     action = "validate_version"
     yardstick_title = "md5sum"
+    goal = 2.0
 
     def prepare(self) -> None:
         self.amount = self.scaled(10_000)
-        source = data.small_files(self.staged(), self.amount, 4096)
-        self.peer.upload(f"{self.project}/asset/1", source)
+        self.peer.upload(f"{self.project}/asset/1", self.session.small_files(self.peer))
 
     def work(self) -> None:
         self.peer.ask(self.action, project=self.project, asset="asset", version="1")
@@ -140,9 +201,12 @@ class Validate(Case):
     def yardstick(self) -> None:
         md5sum(self.peer.registry / self.project / "asset/1")
 
+    def least(self) -> list[str] | None:
+        return ["hash", str(self.peer.registry / self.project / "asset/1")]
+
 
 class Reindex(Validate):
     """The same, created again."""
 
-    title = "reindex, 4 KiB files"
+    title = "reindex 10,000"
     action = "reindex_version"

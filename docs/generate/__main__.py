@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs.generate import commands, errors, http, python, settings
+from docs.generate import commands, errors, http, measured, python, settings, speed
 
-REFERENCE = Path(__file__).parents[1] / "reference"
+DOCS = Path(__file__).parents[1]
+REFERENCE = DOCS / "reference"
 
 PAGES: dict[str, Callable[[], str]] = {
     "commands.md": commands.page,
@@ -20,24 +21,31 @@ PAGES: dict[str, Callable[[], str]] = {
 
 NOTE = "<!-- Generated from the code by `make docs`. Don't edit this page. -->\n\n"
 
+MEASURED_PAGE, GRAPH = DOCS / "performance.md", DOCS / "assets" / "speed.svg"
+
 
 def main(arguments: list[str]) -> int:
     """Write the pages, or compare them with ``--check``. Returns the exit code."""
     if arguments not in ([], ["--check"]):
         print("usage: python -m docs.generate [--check]", file=sys.stderr)
         return 2
-    pages = {name: NOTE + page().strip() + "\n" for name, page in PAGES.items()}
+    pages = {REFERENCE / name: NOTE + page().strip() + "\n" for name, page in PAGES.items()}
+    lines = measured.read()
+    pages[MEASURED_PAGE] = speed.with_figures(MEASURED_PAGE.read_text(), lines)
+    pages[GRAPH] = speed.graph(lines)
     if not arguments:
         REFERENCE.mkdir(exist_ok=True)
-        for name, text in pages.items():
-            (REFERENCE / name).write_text(text)
+        for path, text in pages.items():
+            path.write_text(text)
         return 0
-    there = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
+    there = {path: path.read_text() for path in REFERENCE.glob("*.md")}
+    there |= {path: path.read_text() for path in (MEASURED_PAGE, GRAPH) if path.exists()}
     stale = sorted(
-        name for name in pages.keys() | there.keys() if pages.get(name) != there.get(name)
+        path for path in pages.keys() | there.keys() if pages.get(path) != there.get(path)
     )
-    for name in stale:
-        print(f"docs/reference/{name} is outdated. Run: make docs", file=sys.stderr)
+    for path in stale:
+        name = path.relative_to(DOCS.parent)
+        print(f"{name} is outdated. Run: make docs", file=sys.stderr)
     return 1 if stale else 0
 
 

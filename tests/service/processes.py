@@ -129,7 +129,7 @@ def run_as(
     """The arguments of a subprocess that is ``gobbler serve`` with ``flags``.
 
     ``constants``: values for others than those of its code, by module and name with a colon
-    between them. HTTP workers that it starts later don't have these.
+    between them.
     """
     python, environment = interpreter(user)
     start = ["-m", "gobbler"]

@@ -18,7 +18,7 @@ from .processes import Place, Running, is_alive, wait_for
 from .spools import Workers
 
 STOPS_WITHIN = 20.0
-"""Seconds; the scheduler and the supervisor sleep for longer than that."""
+"""Seconds; the scheduler sleeps for longer than that."""
 
 
 @pytest.fixture
@@ -49,10 +49,11 @@ def test_a_worker_ends_on_a_signal_that_does_not_wake_it(place: Place) -> None:
         assert "stopped" in workers.output()
 
 
-def test_a_service_ends_on_a_signal_that_does_not_wake_it(place: Place) -> None:
+def test_the_supervisor_has_no_thread_that_could_get_a_signal_instead(place: Place) -> None:
     with Running(place) as service:
         processes = service.processes()
-        send_past_main(service.process.pid, signal.SIGINT)
+        assert len(os.listdir(f"/proc/{service.process.pid}/task")) == 1
+        service.process.send_signal(signal.SIGINT)
         assert service.process.wait(STOPS_WITHIN) == 0
         wait_for("its processes end", lambda: not any(map(is_alive, processes)))
     assert "Traceback" not in service.output()

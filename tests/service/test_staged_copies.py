@@ -53,7 +53,7 @@ url, staging, project, source, when = sys.argv[1:]
 def die(*arguments, **options):
     os.kill(os.getpid(), signal.SIGKILL)
 if when == "copying":
-    checksums.Checksums.add = checksums.Checksums.compute = die
+    checksums.Checksums.add = checksums.Checksums.compute = checksums.Checksums.keep = die
 client = Client(url, staging=staging)
 if when == "waiting":
     request = client.connection.request

@@ -173,6 +173,7 @@ def nothing_is_copied(monkeypatch: pytest.MonkeyPatch) -> None:
         raise Copied
 
     monkeypatch.setattr("gobbler.client.staging._fill", fill)
+    monkeypatch.setattr("gobbler.client.preflight.LITTLE_FILES", 0)
 
 
 @pytest.mark.usefixtures("nothing_is_copied")

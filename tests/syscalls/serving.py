@@ -58,7 +58,7 @@ class Service:
         self._supervisor = nursery().start(["serve", *flags], self.output)
         try:
             wait_for(self._answers)
-            self.worker = _forked_from(self._supervisor)
+            self.worker = _http_worker_of(self._supervisor)
             self._others = _threads(self.worker)
             # Refused by its name, before any other check; but a thread was started for it.
             self.send("POST", "/new/warm-up")
@@ -191,8 +191,8 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.005)
 
 
-def _forked_from(process: int) -> int:
-    """The only child that runs what ``process`` itself does."""
+def _http_worker_of(process: int) -> int:
+    """The only child that answers HTTP requests."""
     found: list[int] = []
 
     def look() -> bool:
@@ -202,7 +202,11 @@ def _forked_from(process: int) -> int:
             for task in Path(f"/proc/{process}/task").iterdir()
             for child in _text(task / "children").split()
         }
-        found[:] = [child for child in children if _command(child) == _command(process)]
+        found[:] = [
+            child
+            for child in children
+            if _text(Path(f"/proc/{child}/comm")).startswith("gobbler-http")
+        ]
         return len(found) == 1
 
     wait_for(look)
@@ -214,13 +218,6 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError:
         return ""  # the thread has ended
-
-
-def _command(process: int) -> bytes:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def _threads(process: int) -> set[int]:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from gobbler.service.app import READ_THREADS, Application
+from gobbler.service.metrics import exposition
 from gobbler.service.registry_files import RegistryFiles
-from gobbler.service.routes import metrics
 from gobbler.service.settings import Settings, check_directories
 
 
@@ -99,7 +99,7 @@ def test_hundreds_who_ask_for_metrics_share_a_text_and_leave_the_event_loop_alon
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     makers: list[str] = []
-    real = metrics.exposition
+    real = exposition.exposition
 
     def counted(*arguments: Any) -> tuple[bytes, str]:
         makers.append(threading.current_thread().name)
@@ -113,7 +113,7 @@ def test_hundreds_who_ask_for_metrics_share_a_text_and_leave_the_event_loop_alon
         kinds = [b"*/*", b"application/openmetrics-text;version=%d;escaping=x" % 1]
         return set(await asyncio.gather(*(read(kinds[i % 2]) for i in range(200))))
 
-    monkeypatch.setattr(metrics, "exposition", counted)
+    monkeypatch.setattr(exposition, "exposition", counted)
     assert {(status, kind.split(b";")[0]) for status, kind in asyncio.run(run())} == {
         (200, b"text/plain"),
         (200, b"application/openmetrics-text"),

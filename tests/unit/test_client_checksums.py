@@ -190,6 +190,13 @@ def test_a_file_that_grows_is_refused(
             with (tmp_path / "source" / "log").open("ab") as file:
                 file.write(b"more")
 
+    def read(descriptor: int, count: int) -> bytes:
+        data = real(descriptor, count)
+        Growing().advance(0, 0)
+        return data
+
+    real = os.read
+    monkeypatch.setattr(staged_file.os, "read", read)  # a small file is read at once
     with (
         Checksums(1) as checksums,
         pytest.raises(Fault, match=r"log.* changed while it was copied"),

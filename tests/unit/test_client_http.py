@@ -19,7 +19,7 @@ import pytest
 import requests
 from urllib3.util import Retry
 
-from gobbler.client import http, patience
+from gobbler.client import direct, http, patience, session
 from gobbler.client.config import InvalidConfiguration
 from gobbler.client.errors import (
     BrokenOff,
@@ -35,6 +35,20 @@ from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.ranges import FileChanged, Ranges
 from gobbler.client.source import ServiceInfo
 from gobbler.errors import Code, Forbidden, GobblerError, Missing, Refused, Unreachable
+
+
+@pytest.fixture(autouse=True, params=["direct", "session"])
+def way(request, monkeypatch):
+    """Both ways to a service have to do the same."""
+    if request.param == "session":
+        monkeypatch.setattr(direct, "plain_address", lambda _: None)
+    return request.param
+
+
+def repeat_at_once(monkeypatch):
+    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+    monkeypatch.setattr(direct, "read_pause", lambda _: 0)
+    monkeypatch.setattr(http, "read_pause", lambda _: 0)
 
 
 @pytest.mark.parametrize(
@@ -178,7 +192,7 @@ DRIPPING = {
 @pytest.mark.parametrize("begin", DRIPPING.values(), ids=DRIPPING)
 @pytest.mark.parametrize("ask", [lambda at: at.read("a"), lambda at: at.post("/new/a")])
 def test_a_service_that_drips_holds_no_client(monkeypatch, begin, ask):
-    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
+    repeat_at_once(monkeypatch)
     monkeypatch.setattr("gobbler.client.patience.PATIENCE", 0.02)
     monkeypatch.setattr("gobbler.client.patience.SLOWEST", 1e9)
     dripped = b"1\r\n1\r\n" if b"chunked" in begin else b"1"
@@ -246,8 +260,7 @@ def test_only_waiting_after_the_first_byte_needs_a_speed(monkeypatch, slower):
     ],
 )
 def test_what_is_no_answer_is_described_in_words(monkeypatch, answer, words):
-    monkeypatch.setattr(Retry, "get_backoff_time", lambda _: 0)
-    monkeypatch.setattr(http, "read_pause", lambda _: 0)
+    repeat_at_once(monkeypatch)
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self):
@@ -370,8 +383,8 @@ def test_a_forked_child_is_free_of_the_locks_of_its_parent(web):
     web.put("/fetch/a", b"12345")
     shared = Http(web.url)
     shared.read("a")
-    session = http._session(os.getpid(), False)
-    pool = session.get_adapter(web.url).poolmanager.connection_from_url(web.url).pool
+    pools = session._session(os.getpid(), False).get_adapter(web.url).poolmanager
+    pool = pools.connection_from_url(web.url).pool
     ranges = Ranges(shared, "a", 5, lambda: "", lambda: None)
     with pool.mutex, ranges._lock:
         assert in_a_child(lambda: shared.read("a") == b"12345")

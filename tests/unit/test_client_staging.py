@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import re
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gobbler.client import staging as staging_module
+from gobbler.client import staged_tree
+from gobbler.client.checksums import Checksums
 from gobbler.client.errors import NotThere
 from gobbler.client.notices import LeftOut
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
@@ -36,13 +38,14 @@ def source(tmp_path: Path) -> Path:
     return made
 
 
-def stage(source, staging, *, ignore_dot=True, concurrent=1, progress=None):
+def stage(source, staging, *, ignore_dot=True, concurrent=1, progress=None, checksums=None):
     return staged(
         str(source),
         StagingDirectory(str(staging)),
         ignore_dot=ignore_dot,
         concurrent=concurrent,
         progress=progress or NoProgress(),
+        checksums=checksums,
     )
 
 
@@ -175,15 +178,21 @@ def test_a_failure_afterwards_leaves_nothing(source, staging):
     assert list(staging.iterdir()) == []
 
 
-def test_a_file_that_grows_meanwhile_is_refused(source, staging):
-    class Growing(NoProgress):
-        def advance(self, files, size):
-            with (source / "one").open("a") as file:
-                file.write("more")
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_file_that_grows_meanwhile_is_refused(source, staging, monkeypatch, seconds):
+    def read(descriptor, count):
+        data = real(descriptor, count)
+        with (source / "one").open("a") as file:
+            file.write("more")
+        return data
 
+    real = os.read
+    monkeypatch.setattr("gobbler.client.staged_file.os.read", read)
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(staged_tree.time, "monotonic", lambda: next(clock))
     with (
-        pytest.raises(Fault, match="changed while it was copied"),
-        stage(source, staging, progress=Growing()),
+        pytest.raises(Fault, match='one" changed while it was copied'),
+        stage(source, staging),
     ):
         pass
     assert list(staging.iterdir()) == []
@@ -256,7 +265,7 @@ def test_a_path_that_is_led_elsewhere_meanwhile_leads_no_file_there(source, stag
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_a_few_small_files_need_threads_only_where_each_takes_long(
+def test_small_files_need_threads_only_where_each_takes_long(
     tmp_path, staging, monkeypatch, seconds
 ):
     (tmp_path / "few").mkdir()
@@ -268,12 +277,71 @@ def test_a_few_small_files_need_threads_only_where_each_takes_long(
         left.extend(items)
         real(task, items, concurrent)
 
-    real = staging_module.for_each
-    monkeypatch.setattr(staging_module, "for_each", for_each)
+    real = staged_tree.for_each
+    monkeypatch.setattr(staged_tree, "for_each", for_each)
     clock = itertools.count(step=seconds)
-    monkeypatch.setattr(staging_module.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(staged_tree.time, "monotonic", lambda: next(clock))
     with stage(tmp_path / "few", staging, concurrent=4) as at:
         assert {path.name: path.read_text() for path in (staging / at.name).iterdir()} == {
             name: name for name in ("a", "b", "c")
         }
     assert len(left) == (2 if seconds else 0)
+
+
+def many(tree: Path) -> dict[str, bytes]:
+    """Make files of all sizes in directories of all sizes."""
+    made = {}
+    for number in range(300):
+        directory = ("", "a", "a/b", "c" * 200)[number % 4]
+        path = f"{directory}/{number}".lstrip("/")
+        made[path] = bytes([number % 256]) * (number * 7 if number % 50 else number * 4000)
+    for path, data in made.items():
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).write_bytes(data)
+    return made
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_every_file_of_many_is_copied_and_hashed(tmp_path, staging, monkeypatch, seconds):
+    (tmp_path / "many").mkdir()
+    made = many(tmp_path / "many")
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(staged_tree.time, "monotonic", lambda: next(clock))
+    with (
+        Checksums(2) as checksums,
+        stage(tmp_path / "many", staging, concurrent=4, checksums=checksums) as at,
+    ):
+        copy = staging / at.name
+        found = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
+        assert found == made.keys()
+        for path, data in made.items():
+            assert (copy / path).read_bytes() == data
+        checksums.begin()
+        assert checksums.result() == {
+            path: (len(data), hashlib.md5(data).hexdigest()) for path, data in made.items()
+        }
+
+
+def test_small_files_are_hashed_at_once_where_memory_is_short(source, staging, monkeypatch):
+    monkeypatch.setattr("gobbler.client.checksums.KEPT_BYTES", 2)
+    with Checksums(1) as checksums, stage(source, staging, checksums=checksums):
+        assert checksums._kept_bytes == 0
+        assert checksums.result()["one"] == (3, hashlib.md5(b"one").hexdigest())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_directory_that_goes_away_meanwhile_is_named(source, staging, monkeypatch, seconds):
+    """It takes the way of each file alone, which says what is wrong."""
+
+    class Removing(NoProgress):
+        def expect(self, files, size):
+            (source / "one").rename(source / "moved")
+
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(staged_tree.time, "monotonic", lambda: next(clock))
+    with (
+        pytest.raises(FileNotFoundError, match=re.escape(str(source / "one"))),
+        stage(source, staging, progress=Removing()),
+    ):
+        pass
+    assert list(staging.iterdir()) == []

@@ -20,7 +20,6 @@ def test_a_connection_is_found_by_its_ends(monkeypatch: pytest.MonkeyPatch, list
         monkeypatch.setattr(os, "listdir", listdir)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        assert connections.limit_listener(port, 60.0)
         with socket.create_connection(("127.0.0.1", port)) as client, server.accept()[0]:
             ends = (*client.getsockname(), port)
             found = connections.find({ends, ("127.0.0.1", 1, port)})

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from gobbler.doctor import examination
 from gobbler.doctor.contenders import Contender
-from gobbler.doctor.examination import Tools, try_out
+from gobbler.doctor.examination import Tools, quick, try_out
 from gobbler.errors import Misconfigured
 from gobbler.service import settings as subject
 from gobbler.service.settings import Settings, check_directories
@@ -145,3 +146,26 @@ def test_a_full_disk_is_reported_but_served(reported, world: World) -> None:
         assert (
             f"the filesystem of the registry directory {world.registry.path} is full" in reported()
         )
+
+
+class Unwanted(Contender):
+    def __init__(self, *_: object) -> None:
+        raise AssertionError("a process was started")
+
+
+def test_processes_compete_only_where_a_server_decides_between_them(
+    reported, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported()  # makes the directories
+    made: list[str] = []
+
+    class Noted(Contender):
+        def __init__(self, directory: str) -> None:
+            made.append(directory)
+            super().__init__(directory)
+
+    assert [f.what for f in quick(world.registry, Tools(Unwanted)) if f.refused] == []
+    monkeypatch.setattr(examination, "reports_all_changes", lambda path: False)
+    found = {finding.what for finding in quick(world.registry, Tools(Noted))}
+    assert {"exclusive creation", "locks"} <= found
+    assert len(made) > 2

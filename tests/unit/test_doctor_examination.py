@@ -207,7 +207,10 @@ def test_a_workplace_that_somebody_swaps_is_not_followed(world: World, tmp_path:
     assert os.listdir(f"{world.staging.path}/away") == ["file"]
 
 
-def test_the_quick_part_reports_what_a_start_must_know(world: World) -> None:
+def test_the_quick_part_reports_what_a_start_must_know(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(examination, "reports_all_changes", lambda path: False)
     found = list(examination.quick(world.registry))
     about = [f.what for f in found]
     for what in ("space", "new files", "rename", "exclusive creation", "locks"):

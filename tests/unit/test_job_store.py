@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 
 from gobbler.errors import Code, Fault, Refused
+from gobbler.fs import lease as leases
 from gobbler.fs.authorship import Authorship
 from gobbler.fs.flush import Durability
 from gobbler.fs.layout import staging_directories
+from gobbler.fs.lock import try_lock
 from gobbler.model.jobs import job_name
 from gobbler.spool import spool as spools
 from gobbler.spool.backlog import Backlog
@@ -46,6 +49,28 @@ def put(spool: Spool, content: bytes = b"{}") -> Path:
 
 def record() -> JobRecord:
     return JobRecord.of(UID, "me", NAME, b"{}")
+
+
+def test_a_process_that_looks_at_a_new_lease_does_no_harm(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def looking(descriptor: int, operation: int) -> bool:
+        """Have another process look whether the job is abandoned, right before it is locked."""
+        if len(looks) == 2:
+            return try_lock(descriptor, operation)
+        other = os.open(spool.records.lock(JOB), os.O_RDONLY)
+        looks.append(other)
+        assert try_lock(other, fcntl.LOCK_SH)
+        is_free = try_lock(descriptor, operation)
+        os.close(other)
+        return is_free
+
+    monkeypatch.setattr(leases, "try_lock", looking)
+    spool.accept(record())
+    assert len(looks) == 2
+    assert spool.answers.state(JOB).state == "waiting"
 
 
 @pytest.fixture

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gobbler.errors import GobblerError
 from gobbler.fs.layout import staging_directories
-from gobbler.service.port_guard import check_address
 from gobbler.service.settings import (
     Misconfigured,
     Settings,
@@ -171,24 +168,6 @@ def test_a_bad_line_in_a_spoof_file_is_refused_with_file_and_number(tmp_path: Pa
 def test_a_spoof_file_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "spoof").write_text("a:b,c\n\nd:*\n")
     assert [user for user, _ in read_spoofing(str(tmp_path / "spoof"))] == ["a", "d"]
-
-
-def test_a_port_in_use_is_reported(tmp_path: Path) -> None:
-    with socket.socket() as ingested:
-        ingested.bind(("127.0.0.1", 0))
-        ingested.listen(1)
-        port = ingested.getsockname()[1]
-        with pytest.raises(Misconfigured, match=f"port {port} .* in use") as caught:
-            check_address("127.0.0.1", port)
-        assert "--port" in caught.value.hint
-    check_address("127.0.0.1", port)
-
-
-def test_an_address_of_another_machine_is_reported() -> None:
-    with pytest.raises(Misconfigured, match=r"203\.0\.113\.1"):
-        check_address("203.0.113.1", 8080)
-    with pytest.raises(GobblerError):
-        check_address("no such host", 8080)
 
 
 def test_without_options_directories_are_made_below_the_current_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import signal
 import threading
 import time
@@ -37,12 +38,19 @@ def test_a_thread_acts_on_a_signal(signals: StopSignals, number: signal.Signals)
 
 
 def test_a_signal_that_came_before_the_thread_counts(signals: StopSignals) -> None:
-    assert not signals.has_arrived()
     os.kill(os.getpid(), signal.SIGTERM)
-    assert signals.has_arrived()
     received: queue.Queue[signal.Signals] = queue.Queue()
     signals.on_first(received.put)
     assert received.get(timeout=PATIENCE) == signal.SIGTERM
+
+
+def test_a_program_can_wait_for_their_descriptor(signals: StopSignals) -> None:
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+        assert signals.first() is None
+        os.kill(os.getpid(), number)
+        assert select.select([signals.descriptor], [], [], PATIENCE)[0] == [signals.descriptor]
+        assert signals.first() == (None if number == signal.SIGUSR1 else number)
 
 
 def test_only_the_first_signal_counts(signals: StopSignals) -> None:
@@ -71,7 +79,7 @@ def test_a_forked_process_ends_and_its_parent_learns_nothing(
     signals: StopSignals, number: signal.Signals
 ) -> None:
     assert ending_of(number) == -number
-    assert not signals.has_arrived()
+    assert signals.first() is None
 
 
 def test_a_signal_right_after_a_fork_is_the_childs_alone(
@@ -86,5 +94,5 @@ def test_a_signal_right_after_a_fork_is_the_childs_alone(
 
     monkeypatch.setattr(StopSignals, "leave_to_default", hit_and_leave)
     assert ending_of(None) == -signal.SIGTERM
-    assert not signals.has_arrived()
+    assert signals.first() is None
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()

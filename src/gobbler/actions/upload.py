@@ -23,6 +23,7 @@ from gobbler.fs.open import let_others_read
 from gobbler.fs.space import capacity
 from gobbler.index.search import dedup_candidates
 from gobbler.model.names import VersionKey
+from gobbler.model.progress import Phase, tell_phase
 from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_time
 from gobbler.model.requests import Upload
 from gobbler.registry.consume import consume_source
@@ -68,6 +69,7 @@ class Outdated(Exception):
 
 def upload(context: RequestContext, request: Upload) -> dict[str, object]:
     """Publish the source as a new version; the answer may have ``warnings``."""
+    tell_phase(context.progress, Phase.IDENTIFY)
     key = VersionKey.checked(request.project, request.asset, request.version)
     requester = context.requester
     source = StagedSource.identify(
@@ -119,6 +121,7 @@ def _attempt(
     # its inode: nobody else can then have it open for writing, or keep it from going.
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with context.new_workspace(resume=True) as workspace:
+        tell_phase(context.progress, Phase.INGEST)
         ingested = ingest_files(
             context.dispatcher(workspace),
             source,
@@ -127,6 +130,7 @@ def _attempt(
             consume=bool(request.consume),
             adopt=adopt,
         )
+        tell_phase(context.progress, Phase.RECORDS)
         manifest = complete(key, plan, ingested.entries)
         assumptions = Assumptions.of(context, key, right, manifest)
         summary = Summary(
@@ -144,6 +148,7 @@ def _attempt(
             source=source.name,
             adopted=adopt,
             check=assumptions.check,
+            progress=context.progress,
         )
         write_version(workspace.tree, key, plan, manifest, summary, width=service.width)
         if workspace.is_resumable:
@@ -151,6 +156,7 @@ def _attempt(
         context.cancel.check()
         publish(registry, service.durability, workspace, publication)
         if request.consume:
+            tell_phase(context.progress, Phase.CONSUME)
             own = [path for path in ingested.fingerprints if manifest[path].link is None]
             consume_source(
                 registry.path(key.path),
@@ -199,6 +205,7 @@ def _plan(
 ) -> Plan:
     """Scan the source, and decide what becomes of each entry."""
     registry = context.service.registry
+    tell_phase(context.progress, Phase.SCAN)
     with source.opened() as directory:
         found = scan(
             directory,
@@ -208,6 +215,7 @@ def _plan(
             longest=longest_published(registry.root, key.path),
             width=context.service.width,
         )
+    tell_phase(context.progress, Phase.PLAN)
     check_scan(found, unreadable=let_others_read(source.path), capacity=capacity(registry.root))
     real = f"{os.path.realpath(source.staging)}/{source.name}"
     root = registry.root

@@ -134,15 +134,6 @@ _OPTIONS = (
 )
 
 
-def _concurrency(registry: str, dask: str) -> int:
-    return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
-
-
-def _processes(registry: str, dask: str) -> int:
-    # Where each call waits for a server, many threads get more done than a few processes.
-    return 0 if dask or has_high_latency(registry) else default_processes()
-
-
 def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
     """The options that name the two directories; without ``default`` they are required."""
     helps = {
@@ -209,6 +200,10 @@ def _with_settings(function: Command) -> Command:
         if staging is None or registry is None:
             missing = "staging" if staging is None else "registry"
             raise click.UsageError(f"Missing option '--{missing}'.")
+        # Where each call waits for a server, many threads get more done than a few processes.
+        waits = bool(dask) or has_high_latency(registry)
+        if processes is None:
+            processes = 0 if waits else default_processes()
         settings = Settings(
             staging=os.path.abspath(staging),
             registry=os.path.abspath(registry),
@@ -218,8 +213,8 @@ def _with_settings(function: Command) -> Command:
             trust_groups=trust_groups,
             durability=Durability(durability),
             grace=grace,
-            concurrency=concurrency or _concurrency(registry, dask),
-            processes=_processes(registry, dask) if processes is None else processes,
+            concurrency=concurrency or (WAITING if waits else max(2, os.cpu_count() or 1)),
+            processes=processes,
             index=os.path.abspath(index) if index else None,
             dedup=Dedup(dedup),
             dask=dask,
@@ -293,8 +288,8 @@ def command(
 
     You can write long options with one dash, too.
     """
-    # Here, because loading the HTTP server is slow, and --help does not need it.
-    from gobbler.service.supervisor import serve  # noqa: PLC0415
+    # Here, because that is slow, and --help does not need it.
+    from gobbler.service.launch import serve  # noqa: PLC0415
 
     full = dataclasses.replace(
         settings,

@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-import requests
-
 from gobbler.client.address import listed_path
+from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.errors import BrokenOff
-from gobbler.client.http import PIECE_BYTES, Http, encoded
+from gobbler.client.http import Http, encoded
+from gobbler.client.response import Response
 from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.hash import Md5
@@ -267,7 +267,7 @@ def _write(untar: Untar, file: Path) -> str:
 
 
 @contextlib.contextmanager
-def _requested(http: Http, path: str, params: dict[str, str]) -> Iterator[requests.Response]:
+def _requested(http: Http, path: str, params: dict[str, str]) -> Iterator[Response]:
     endpoint = "/archive/" + encoded(path) + ".tar"
     with http.stream(endpoint, params=params, accept=(404, 405, 501)) as response:
         content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()

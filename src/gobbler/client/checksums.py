@@ -15,11 +15,19 @@ from typing import NamedTuple
 
 from gobbler.client.parallel import Stop
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.hash import hash_file
+from gobbler.fs.hash import hash_file, md5_of
 from gobbler.model.progress import CancelCheck
 
 WAITING = 32
 """Number of files that may wait to be hashed; each has two open descriptors."""
+
+
+KEPT_BYTES = 64 << 20
+"""Bytes of small files that may wait in memory to be hashed."""
+
+
+THREAD_BYTES = 256 << 10
+"""Bytes that are hashed in less time than a thread takes to start."""
 
 
 class Sent(NamedTuple):
@@ -44,10 +52,35 @@ class Checksums:
         self._places = threading.Semaphore(WAITING)
         self._known: dict[str, Sent] = {}
         self._running: dict[str, Future[Sent]] = {}
+        self._kept: list[tuple[str, bytes]] = []
+        self._kept_bytes = 0
+        self._hashing: Future[None] | None = None
 
     def add(self, path: str, sent: Sent) -> None:
         """Add the checksum of the file ``path``, which is known already."""
         self._known[path] = sent
+
+    def keep(self, path: str, data: bytes) -> None:
+        """Add the checksum of the file ``path``, which has the content ``data``, later.
+
+        See :meth:`begin`. What does not fit into memory besides other files is hashed at once.
+        """
+        if self._kept_bytes + len(data) > KEPT_BYTES:
+            self._known[path] = Sent(len(data), md5_of(data))
+            return
+        self._kept.append((path, data))
+        self._kept_bytes += len(data)
+
+    def begin(self) -> None:
+        """Hash the files that were kept, while this thread waits for something else."""
+        if self._kept_bytes > THREAD_BYTES:
+            self._hashing = self._pool.submit(self._hash_kept)
+
+    def _hash_kept(self) -> None:
+        for path, data in self._kept:
+            self._stop.check()
+            self._known[path] = Sent(len(data), md5_of(data))
+        self._kept = []
 
     def compute(self, path: str, source: int, into: int, fingerprint: Fingerprint) -> bool:
         """Compute the checksum of the file ``path`` below the open directory ``into``.
@@ -72,6 +105,9 @@ class Checksums:
 
     def result(self) -> dict[str, Sent]:
         """All checksums by path, once they are computed; ``OSError`` if a file can't be read."""
+        if self._hashing is not None:
+            self._hashing.result()
+        self._hash_kept()
         return self._known | {path: future.result() for path, future in self._running.items()}
 
     def _close(self, opened: list[int]) -> None:

@@ -16,13 +16,13 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import requests
-
+from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.errors import BrokenOff, NoAnswer
 from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
-from gobbler.client.http import PIECE_BYTES, Http, fetch_endpoint
+from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
+from gobbler.client.response import Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
@@ -214,7 +214,7 @@ class _Receiver:
         condition = self._validator.read_text("latin-1")
         return {"Range": f"bytes={self._file.tell()}-", "If-Range": condition}
 
-    def _remember(self, response: requests.Response) -> None:
+    def _remember(self, response: Response) -> None:
         """Keep the header that identifies this state of the file, if there is one."""
         validator = response.headers.get("ETag", "W/")
         if validator.startswith("W/"):
@@ -229,14 +229,14 @@ class _Receiver:
         self._file.seek(0)
         self._file.truncate()
 
-    def _continues(self, response: requests.Response) -> bool:
+    def _continues(self, response: Response) -> bool:
         found = response.headers.get("Content-Range", "")
         return found.startswith(f"bytes {self._file.tell()}-")
 
-    def _is_complete(self, response: requests.Response) -> bool:
+    def _is_complete(self, response: Response) -> bool:
         return response.headers.get("Content-Range") == f"bytes */{self._file.tell()}"
 
-    def _announced(self, response: requests.Response) -> int | None:
+    def _announced(self, response: Response) -> int | None:
         """The size of the file in bytes, if the response says it."""
         if is_encoded(response):
             return None
@@ -269,6 +269,6 @@ def validator_of(headers: Mapping[str, str]) -> str:
     return modified if age.total_seconds() >= CERTAIN_SECONDS else ""
 
 
-def is_encoded(response: requests.Response) -> bool:
+def is_encoded(response: Response) -> bool:
     """Whether a proxy compressed the body, so that its length is not that of the file."""
     return response.headers.get("Content-Encoding", "identity") != "identity"

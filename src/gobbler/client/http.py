@@ -1,4 +1,4 @@
-"""HTTP: one pool of connections, time limits, and answers as values or errors.
+"""HTTP: time limits, and answers as values or errors.
 
 A read is tried again when the connection breaks, see :mod:`gobbler.client.retry`. A ``POST``
 is never sent twice once it may have reached the service: a request is carried out at most once.
@@ -7,92 +7,32 @@ is never sent twice once it may have reached the service: a request is carried o
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
-import requests
-from requests import exceptions
-from requests.adapters import HTTPAdapter
-from urllib3 import ProxyManager
-from urllib3.connection import HTTPConnection
-from urllib3.util import Retry
 
+from gobbler.client import direct
+from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.errors import BrokenOff, NoAnswer, error_from_answer, request_failed
-from gobbler.client.patience import limit_waiting
-from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE, read_pause
+from gobbler.client.response import Response
+from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.client.service_url import check_url, is_loopback, shown_url
-from gobbler.client.transport_errors import NOT_A_SERVICE, raising_ours
+from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, shortened
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
 """Seconds that a read waits for the next byte."""
-
-POOL_SIZE = 64
-
-PIECE_BYTES = 1 << 17
-"""Bytes to read from a connection at a time; no more are lost when it breaks."""
 
 ANSWER_LIMIT = 1 << 30
 """Largest answer that is kept in memory, in bytes: a manifest or listing of millions of files."""
 
 ERROR_LIMIT = 1 << 20
 """Largest answer with an error, in bytes."""
-
-_KEEPALIVE = [
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4),
-]
-
-
-class _Adapter(HTTPAdapter):
-    """Pooled connections that notice when a host vanishes, or is as good as silent."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - passed on
-        options = [*HTTPConnection.default_socket_options, *_KEEPALIVE]
-        super().init_poolmanager(*args, socket_options=options, **kwargs)
-        limit_waiting(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> ProxyManager:  # noqa: ANN401
-        manager: ProxyManager = super().proxy_manager_for(*args, **kwargs)
-        limit_waiting(manager)
-        return manager
-
-
-@functools.cache
-def _session(process: int, use_environment: bool) -> requests.Session:
-    """The connections of one ``process``: two processes must not use one connection.
-
-    A forked child keeps the session of its parent without using it: to close it, the child would
-    need locks that threads of the parent may have held.
-    """
-    del process
-    session = requests.Session()
-    session.trust_env = use_environment
-    # A file is needed as it is in the registry, and its length is checked.
-    session.headers.update({"Accept-Encoding": "identity", "Accept": "application/json, */*"})
-    retry = Retry(
-        total=READ_ATTEMPTS - 1,
-        backoff_factor=READ_PAUSE,
-        allowed_methods=["GET", "HEAD"],
-        status_forcelist=[502, 503, 504],
-        raise_on_status=False,
-        respect_retry_after_header=False,
-    )
-    adapter = _Adapter(pool_connections=8, pool_maxsize=POOL_SIZE, max_retries=retry)
-    session.mount("http://", adapter)
-    session.mount("https://", adapter)
-    return session
 
 
 class Answer(NamedTuple):
@@ -116,6 +56,7 @@ class Http:
         self._offline = offline
         # A proxy of the site can't reach what runs on this machine.
         self._use_environment = not is_loopback(self.url)
+        self._address = direct.plain_address(self.url)
 
     def __repr__(self) -> str:
         return f"Http({self.shown!r})"
@@ -166,7 +107,7 @@ class Http:
     def post(self, endpoint: str) -> dict[str, Any]:
         """The JSON answer to ``POST endpoint``, however long that takes."""
         url = self.shown + endpoint
-        with self._open("POST", endpoint, timeout=(CONNECT_SECONDS, None)) as response:
+        with self._open("POST", endpoint, seconds=None) as response:
             return _decoded(_answer(response, None, url), dict[str, Any], url)
 
     @contextlib.contextmanager
@@ -177,23 +118,30 @@ class Http:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
-    ) -> Iterator[requests.Response]:
+    ) -> Iterator[Response]:
         """The answer to ``GET endpoint``; read its body within the block.
 
         ``accept`` lists statuses from 300 on that are not errors.
         """
-        with self._open("GET", endpoint, params=params, headers=headers, accept=accept) as response:
+        if params:
+            # Bytes of a name that is not UTF-8 are sent as they are; the service refuses it.
+            endpoint += "?" + urlencode(params, errors="surrogateescape")
+        with self._open(
+            "GET", endpoint, headers=headers, accept=accept, seconds=READ_SECONDS
+        ) as response:
             yield response
 
     @contextlib.contextmanager
     def _open(
         self,
         method: str,
-        endpoint: str,
+        target: str,
         *,
+        headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
-        **options: Any,  # noqa: ANN401 - passed on
-    ) -> Iterator[requests.Response]:
+        seconds: float | None,
+    ) -> Iterator[Response]:
+        """The answer to a request for ``target``, which is encoded; never a redirection."""
         if self._offline:
             raise NoAnswer(
                 f"offline: no request is sent to {self.shown}",
@@ -201,25 +149,54 @@ class Http:
                 hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "
                 "gobbler cache ls",
             )
-        if options.get("params"):
-            options["params"] = {
-                name: value.encode("utf-8", "surrogateescape")
-                for name, value in options["params"].items()
-            }
-        options.setdefault("timeout", (CONNECT_SECONDS, READ_SECONDS))
-        # A redirected POST would turn into a GET and seem to succeed.
-        options["allow_redirects"] = method == "GET"
-        if not self._use_environment:
-            options["verify"] = _certificates()
-        session = _session(os.getpid(), self._use_environment)
-        url = self.url + endpoint
-        with (
-            raising_ours(self.shown),
-            _sent(session, method, url, self.shown, options) as response,
-        ):
+        with contextlib.ExitStack() as opened:
+            response = self._direct(opened, method, target, headers, seconds)
+            if response is None:
+                response = self._through_session(opened, method, target, headers, seconds)
             if response.status_code >= 300 and response.status_code not in accept:
-                raise _failure(response, method, self.shown + endpoint)
+                shown = self.shown + target.partition("?")[0]
+                raise _failure(response, method, shown)
             yield response
+
+    def _direct(
+        self,
+        opened: contextlib.ExitStack,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None,
+        seconds: float | None,
+    ) -> Response | None:
+        """The answer on a direct connection; ``None`` where that can't be had."""
+        if self._address is None or (self._use_environment and direct.environment_applies()):
+            return None
+        asked = direct.answering(
+            self._address, method, target, headers, seconds=seconds, shown=self.shown
+        )
+        response = opened.enter_context(asked)
+        if method == "GET" and response.status_code in direct.REDIRECTIONS:
+            return None
+        return response
+
+    def _through_session(
+        self,
+        opened: contextlib.ExitStack,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None,
+        seconds: float | None,
+    ) -> Response:
+        from gobbler.client import session  # noqa: PLC0415 - slow to import, and few need it
+
+        return opened.enter_context(
+            session.answering(
+                self.url + target,
+                method,
+                headers,
+                use_environment=self._use_environment,
+                seconds=seconds,
+                shown=self.shown,
+            )
+        )
 
 
 def fetch_endpoint(path: str) -> str:
@@ -235,29 +212,7 @@ def encoded(path: str) -> str:
     return quote(path, safe="/", errors="surrogateescape")
 
 
-def _certificates() -> str | bool:
-    """The certificates that ``requests`` itself would take from the environment."""
-    return os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-
-
-def _sent(
-    session: requests.Session, method: str, url: str, shown: str, options: dict[str, Any]
-) -> requests.Response:
-    """The answer to a request, whose body is not read yet."""
-    try:
-        return session.request(method, url, stream=True, **options)
-    except exceptions.RequestException:
-        raise
-    except ValueError as error:  # urllib's own, for a redirection or a proxy
-        raise NoAnswer(
-            f"{shown} redirects to what is no address, or a proxy has none: "
-            f"{shortened(str(error))}",
-            code=Code.INVALID_ANSWER,
-            hint=NOT_A_SERVICE,
-        ) from None
-
-
-def _failure(response: requests.Response, method: str, url: str) -> Exception:
+def _failure(response: Response, method: str, url: str) -> Exception:
     """The error for a response that is not 2xx."""
     status = response.status_code
     content_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -281,15 +236,13 @@ def _failure(response: requests.Response, method: str, url: str) -> Exception:
     return request_failed(status, f"{method} {url} failed: {found}", hint=hint)
 
 
-def _retry_after(response: requests.Response) -> float | None:
+def _retry_after(response: Response) -> float | None:
     """The seconds of the header, as far as they are plain digits; dates are not used."""
     value = response.headers.get("Retry-After", "")
     return float(value) if value.isascii() and value.isdigit() and len(value) < 10 else None
 
 
-def _answer(
-    response: requests.Response, limit: int | None, url: str, *, truncate: bool = False
-) -> Answer:
+def _answer(response: Response, limit: int | None, url: str, *, truncate: bool = False) -> Answer:
     """The answer in a response; an error if its body is longer than ``limit`` bytes.
 
     What a proxy compressed counts as it is when it is unpacked.

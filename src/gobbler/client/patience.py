@@ -11,9 +11,6 @@ import time
 from http.client import HTTPResponse
 from typing import TYPE_CHECKING
 
-from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
-from urllib3.connection import HTTPConnection, HTTPSConnection
-
 if TYPE_CHECKING:
     import socket
 
@@ -62,28 +59,9 @@ class Arrival(io.RawIOBase):
         super().close()
 
 
-class _Response(HTTPResponse):
+class ArrivingResponse(HTTPResponse):
+    """An answer of a connection, which has to keep up a speed."""
+
     def __init__(self, sock: socket.socket, debuglevel: int = 0, method: str | None = None) -> None:
         super().__init__(sock, debuglevel, method)
         self.fp = io.BufferedReader(Arrival(self.fp.detach()))
-
-
-class _Connection(HTTPConnection):
-    response_class = _Response
-
-
-class _SecureConnection(HTTPSConnection):
-    response_class = _Response
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-def limit_waiting(manager: PoolManager) -> None:
-    """Demand a speed of all answers on new connections of ``manager``."""
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -36,6 +37,45 @@ def check_allowed(connection: Connection, key: VersionKey, spoof: str | None) ->
         return  # nothing is certain: the service decides
     if problem is not None:
         raise problem
+
+
+LITTLE_FILES = 100
+LITTLE_BYTES = 1 << 20
+"""Files, and their bytes, up to which a copy takes no longer than to ask the service."""
+
+LONG_SECONDS = 0.05
+"""Seconds of a scan after which the service is asked before it goes on."""
+
+
+class Preflight:
+    """Asks a service whether it allows an upload: before much is copied, or a scan takes long.
+
+    A small upload is refused by the service itself in the same instant. Also a
+    :class:`~gobbler.model.progress.CancelToken` of the scan. Its methods raise what
+    :func:`check_allowed` raises.
+    """
+
+    def __init__(self, connection: Connection, key: VersionKey, spoof: str | None) -> None:
+        self._connection = connection
+        self._key = key
+        self._spoof = spoof
+        self._has_asked = False
+        self._began = time.monotonic()
+
+    def check(self) -> None:
+        """Ask once the scan takes long."""
+        if time.monotonic() - self._began > LONG_SECONDS:
+            self._ask()
+
+    def before_copy(self, scan: Scan) -> None:
+        """Ask, unless there is little to copy."""
+        if len(scan.files) > LITTLE_FILES or sum(scan.files.values()) > LITTLE_BYTES:
+            self._ask()
+
+    def _ask(self) -> None:
+        if not self._has_asked:
+            self._has_asked = True
+            check_allowed(self._connection, self._key, self._spoof)
 
 
 def check_version(connection: Connection, key: VersionKey) -> None:

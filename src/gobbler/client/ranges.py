@@ -9,11 +9,10 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-import requests
-
 from gobbler.client.errors import BrokenOff
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.parallel import ForkSafeLock
+from gobbler.client.response import Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import Code, Fault, quoted
 
@@ -125,7 +124,7 @@ class Ranges:
         return FileChanged(self._path)
 
 
-def _condition(response: requests.Response) -> dict[str, str]:
+def _condition(response: Response) -> dict[str, str]:
     """The headers that bind later requests to the same state of the file."""
     etag = response.headers.get("ETag", "W/")
     if not etag.startswith("W/"):

@@ -25,7 +25,7 @@ from gobbler.client.http import Http
 from gobbler.client.jobs import HttpJobReader, SpoolJobReader
 from gobbler.client.user_directories import state_directory
 from gobbler.errors import Fault, GobblerError, Missing
-from gobbler.fs.atomic_write import replace
+from gobbler.fs.atomic_write import replace, write_new
 from gobbler.fs.lease import Holder, process_start, this_process
 from gobbler.fs.open import DIRECTORY, closing
 from gobbler.fs.removal import remove
@@ -85,7 +85,11 @@ def remember(copy: StagedCopy) -> None:
         if directory is not None:
             os.makedirs(directory, mode=0o700, exist_ok=True)
             record = os.path.join(directory, os.path.basename(copy.path))
-            replace(record, msgspec.json.encode(copy), flush=False)
+            data = msgspec.json.encode(copy)
+            try:
+                write_new(record, data)  # half the calls; a half-written record counts for nothing
+            except FileExistsError:
+                replace(record, data, flush=False)
 
 
 def forget(path: str) -> None:

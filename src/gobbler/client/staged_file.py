@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 
 from gobbler.client.checksums import Checksums, Sent
 from gobbler.client.optional_step import optional_step
@@ -14,7 +15,7 @@ from gobbler.fs.atomic_write import FILE_MODE, write_all
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.flush import write_out
 from gobbler.fs.hash import CHUNK, FICLONE, copy_and_hash, hash_file
-from gobbler.fs.sparse import copy_parts, may_have_holes
+from gobbler.fs.sparse import HOLES_FROM, copy_parts, may_have_holes
 from gobbler.model.progress import CancelCheck, Progress
 
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
@@ -26,8 +27,47 @@ MAKE_READABLE = "make the copy in staging readable for the service"
 READ_TWICE = 1 << 30
 """Largest size in bytes of a file that is likely still in memory for a second read."""
 
+SMALL_FILE = HOLES_FROM
+"""Bytes of a file from which it is not read as a whole, and may have holes."""
+
 _UNSUPPORTED = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM)
 """Errors of ``copy_file_range(2)`` where it can't copy between two files."""
+
+
+class Unusual(Exception):
+    """A small file is to be copied by :func:`send`, which also says what is wrong with it."""
+
+
+def send_small(name: str, source: int, target: int, *, has_mode: bool) -> bytes:
+    """Copy the small file ``name`` from one open directory to another; return its content.
+
+    What :func:`send` does, with the fewest calls. Raises :class:`Unusual`, and has made nothing,
+    unless it is a small file that can be read and does not change meanwhile.
+    """
+    try:
+        reader = os.open(name, _READ, dir_fd=source)
+    except OSError:
+        raise Unusual from None
+    try:
+        before = os.fstat(reader)
+        size = before.st_size
+        if size >= SMALL_FILE or not stat.S_ISREG(before.st_mode):
+            raise Unusual
+        data = os.read(reader, size + 1)
+        after = os.fstat(reader)
+    finally:
+        os.close(reader)
+    if len(data) != size or after.st_mtime_ns != before.st_mtime_ns or after.st_size != size:
+        raise Unusual
+    writer = os.open(name, _MAKE, FILE_MODE, dir_fd=target)
+    try:
+        if not has_mode:
+            with optional_step(MAKE_READABLE):
+                os.fchmod(writer, FILE_MODE)
+        write_all(writer, data)
+    finally:
+        os.close(writer)
+    return data
 
 
 def send(

@@ -5,39 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from gobbler.client import staged_copies
 from gobbler.client.checksums import Checksums
 from gobbler.client.errors import NotThere
-from gobbler.client.optional_step import optional_step
-from gobbler.client.parallel import Stop, for_each
-from gobbler.client.preflight import Taken, tell_what_is_not_kept, tell_what_is_taken
-from gobbler.client.source_links import Follower, moved_links
-from gobbler.client.staged_file import MAKE_READABLE, send
-from gobbler.client.staging_directory import (
-    SERVICE_DIRECTORY_MODE,
-    MadeDirectory,
-    StagingDirectory,
-)
+from gobbler.client.preflight import Preflight, Taken, tell_what_is_not_kept, tell_what_is_taken
+from gobbler.client.source_links import Follower
+from gobbler.client.staged_tree import StagedTree
+from gobbler.client.staging_directory import StagingDirectory
 from gobbler.errors import Code, Refused, quoted
-from gobbler.fs.atomic_write import DIRECTORY_MODE
-from gobbler.fs.hash import CHUNK
 from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
-from gobbler.fs.umask import umask_leaves
-from gobbler.model.progress import NeverCancelled, Progress
+from gobbler.model.progress import CancelToken, NeverCancelled, Progress
 from gobbler.rules.upload_plan import Scan, check_scan
 from gobbler.transfer.scan import LONGEST_PATH, longest_path, scan_source
-
-FEW_FILES = 16
-FEW_BYTES = 1024 * 1024
-"""Files, and their size, up to which a copy is made without threads, which take longer to start."""
-
-SLOW_SECONDS = 0.002
-"""Seconds from which one of these few makes threads worth while: a server takes its time."""
 
 UPLOAD_PREFIX = "upload-"
 """Begin of the names of copies in staging; 20 digits follow."""
@@ -86,6 +69,7 @@ def staged(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    preflight: Preflight | None = None,
     longest: int = LONGEST_PATH,
     capacity: int | None = None,
     concurrent: int,
@@ -98,6 +82,7 @@ def staged(
         staging,
         ignore_dot=ignore_dot,
         follow=follow,
+        preflight=preflight,
         longest=longest,
         capacity=capacity,
     )
@@ -115,6 +100,7 @@ def stage(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    preflight: Preflight | None = None,
     longest: int = LONGEST_PATH,
     capacity: int | None = None,
     concurrent: int,
@@ -126,15 +112,16 @@ def stage(
     Leaves out names that the service ignores, and warns of them: internal ones, and with
     ``ignore_dot`` those that start with a dot. Refuses what the service would refuse, before it
     copies anything. With ``follow``, links that leave the directory are followed: then it is always
-    copied. ``concurrent`` files are copied at a time. ``checksums`` receives the checksums of the
-    copies. ``longest``: bytes of the longest path; ``capacity``: bytes of the filesystem of the
-    registry.
+    copied. ``preflight`` asks whether the upload is allowed. ``concurrent`` files are copied at a
+    time. ``checksums`` receives the checksums of the copies. ``longest``: bytes of the longest
+    path; ``capacity``: bytes of the filesystem of the registry.
     """
     source, found = _planned(
         directory,
         staging,
         ignore_dot=ignore_dot,
         follow=follow,
+        preflight=preflight,
         longest=longest,
         capacity=capacity,
     )
@@ -153,6 +140,7 @@ def _planned(
     *,
     ignore_dot: bool,
     follow: Follower | None,
+    preflight: Preflight | None,
     longest: int,
     capacity: int | None,
 ) -> tuple[Staged, Scan | None]:
@@ -163,8 +151,15 @@ def _planned(
         tell_what_is_taken(directory, Taken.of_directory(directory, ignore_dot=ignore_dot))
         return Staged(os.path.basename(directory), None), None
     found = scan_for_upload(
-        directory, staging.path, ignore_dot=ignore_dot, follow=follow, longest=longest
+        directory,
+        staging.path,
+        ignore_dot=ignore_dot,
+        follow=follow,
+        cancel=preflight,
+        longest=longest,
     )
+    if preflight is not None:
+        preflight.before_copy(found)
     check_scan(found, capacity=capacity)
     tell_what_is_not_kept(found)
     tell_what_is_taken(directory, Taken.of_scan(found))
@@ -186,54 +181,7 @@ def _fill(
 
     staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
     with staging.made_directory(source.name) as made:
-        _fill_made(directory, made, found, concurrent, progress, checksums)
-
-
-def _fill_made(
-    directory: str,
-    made: MadeDirectory,
-    found: Scan,
-    concurrent: int,
-    progress: Progress,
-    checksums: Checksums | None,
-) -> None:
-    """Copy what was ``found`` in ``directory``; everything is made below the open directory."""
-    into = made.descriptor
-    # A default ACL counts instead of the umask. On network filesystems, each chmod is a request.
-    has_modes = made.has_acl or umask_leaves(DIRECTORY_MODE)
-
-    def one(path: str, stop: Stop) -> None:
-        file = found.elsewhere.get(path) or f"{directory}/{path}"
-        send(path, file, into, progress, stop, checksums, has_mode=has_modes)
-        progress.advance(1, 0)
-
-    for path in found.directories:
-        mode = SERVICE_DIRECTORY_MODE if made.has_acl else DIRECTORY_MODE
-        os.mkdir(path, mode, dir_fd=into)
-        if not has_modes:
-            with optional_step(MAKE_READABLE):
-                os.chmod(path, DIRECTORY_MODE, dir_fd=into)
-    for path, text in moved_links(found, os.path.realpath(directory), directory).items():
-        os.symlink(text, path, dir_fd=into)
-    # Large ones first: they are hashed while the others are copied.
-    files = sorted(found.files, key=lambda path: found.files[path] < CHUNK)
-    size = sum(found.files.values())
-    progress.expect(len(files), size)
-    if len(files) <= FEW_FILES and size <= FEW_BYTES:
-        files = files[_count_quick(one, files) :]
-    if files:
-        for_each(one, files, concurrent)
-
-
-def _count_quick(one: Callable[[str, Stop], None], files: Sequence[str]) -> int:
-    """Do ``one`` after the other of ``files`` up to the first that takes long; how many."""
-    stop = Stop()
-    for number, path in enumerate(files, 1):
-        started = time.monotonic()
-        one(path, stop)
-        if time.monotonic() - started > SLOW_SECONDS:
-            return number
-    return len(files)
+        StagedTree(directory, made, found, concurrent, progress, checksums).fill()
 
 
 def scan_for_upload(
@@ -242,6 +190,7 @@ def scan_for_upload(
     *,
     ignore_dot: bool,
     follow: Follower | None = None,
+    cancel: CancelToken | None = None,
     longest: int = LONGEST_PATH,
 ) -> Scan:
     """Scan an absolute ``directory`` as the service does when it publishes it.
@@ -257,7 +206,11 @@ def scan_for_upload(
     in_place = staging is not None and is_in_staging(directory, staging)
     owner = os.stat(directory).st_uid if in_place else None
     return scan_source(
-        directory, ignore_dot=ignore_dot, owner=owner, cancel=NeverCancelled(), longest=longest
+        directory,
+        ignore_dot=ignore_dot,
+        owner=owner,
+        cancel=cancel or NeverCancelled(),
+        longest=longest,
     )
 
 

@@ -1,9 +1,8 @@
 """A real service in a process of its own, for tests, tutorials and trials; and a free port for it.
 
-Between finding a free port and listening there, another process may take it. Services that share
-a port with others of their kind (``SO_REUSEPORT``, see ``socket(7)``) get no error then: half of
-the requests go to the wrong one. So a process that needs a port first binds the UDP port of the
-same number, which can't be shared, and which the kernel releases when the process ends.
+Between finding a free port and listening there, another process may take it. So a process that
+needs a port first binds the UDP port of the same number, which can't be shared, and which the
+kernel releases when the process ends.
 """
 
 from __future__ import annotations

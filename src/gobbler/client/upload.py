@@ -13,7 +13,7 @@ from gobbler.client.checksums import Checksums
 from gobbler.client.connection import Connection, StrPath
 from gobbler.client.jobs import Job
 from gobbler.client.notices import NothingNew, StepFailed, notify
-from gobbler.client.preflight import Taken, check_allowed, check_version, tell_what_is_taken
+from gobbler.client.preflight import Preflight, Taken, check_version, tell_what_is_taken
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.source_links import Follower, follow_links, real_around
 from gobbler.client.staged_file import unreadable
@@ -91,7 +91,6 @@ def upload(
     """Publish ``directory`` as version ``key``; see :meth:`Client.upload`."""
     connection = reader.connection
     directory = os.path.abspath(directory)
-    _preflight(connection, key, directory, options)
     before = _latest_name(reader, key)
     staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     with (
@@ -101,6 +100,7 @@ def upload(
             connection.staging_directory,
             ignore_dot=options.ignore_dot,
             follow=options.follower(connection),
+            preflight=Preflight(connection, key, options.spoof),
             longest=_longest(connection, key),
             capacity=_capacity(connection),
             concurrent=options.concurrent,
@@ -110,6 +110,7 @@ def upload(
     ):
         fields = options.fields(key, prepared)
         _requested(prepared)
+        checksums.begin()
         if publishing is None:
             connection.request("upload", **fields)
         else:
@@ -117,15 +118,6 @@ def upload(
         reader.forget(key)
         if connection.can_read:
             _compare(reader, key, checksums, before)
-
-
-def _preflight(
-    connection: Connection, key: VersionKey, directory: str, options: UploadOptions
-) -> None:
-    """Raise what the service would refuse after a copy; it checks a directory in staging first."""
-    check_source(directory, connection.staging)
-    if options.follow_links or not is_in_staging(directory, connection.staging):
-        check_allowed(connection, key, options.spoof)
 
 
 def _latest_name(reader: RegistryReader, key: VersionKey) -> str | None:
@@ -198,13 +190,13 @@ def start_upload(
 ) -> Job:
     """Request the publication of ``directory``, and return its job; see :meth:`Client.submit`."""
     directory = os.path.abspath(directory)
-    _preflight(connection, key, directory, options)
     staged_copies.remove_unneeded(staged_copies.has_ended_at(connection.url))
     prepared = stage(
         directory,
         connection.staging_directory,
         ignore_dot=options.ignore_dot,
         follow=options.follower(connection),
+        preflight=Preflight(connection, key, options.spoof),
         longest=_longest(connection, key),
         capacity=_capacity(connection),
         concurrent=options.concurrent,

@@ -41,7 +41,7 @@ class Contender(AbstractContextManager["Contender"]):
                 self._end = _run(directory, theirs)
             except PermissionError:
                 # The account that root acts for may not be allowed to run this interpreter.
-                self._end = _fork(directory, theirs)
+                self._end = _fork(directory, theirs, self._ours)
 
     def __exit__(
         self,
@@ -114,17 +114,17 @@ def _end_run(process: subprocess.Popen[bytes]) -> None:
         process.wait(GONE_WITHIN)
 
 
-def _fork(directory: str, theirs: socket.socket) -> Callable[[], None]:
+def _fork(directory: str, theirs: socket.socket, ours: socket.socket) -> Callable[[], None]:
     context = multiprocessing.get_context("fork")
-    process = context.Process(target=_work, args=(directory, theirs))
+    process = context.Process(target=_work, args=(directory, theirs, ours))
     process.start()
     return partial(_end_forked, process)
 
 
-def _work(directory: str, theirs: socket.socket) -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # The parent handles Ctrl-C, and kills this process.
+def _work(directory: str, theirs: socket.socket, ours: socket.socket) -> None:
+    ours.close()  # so that this process ends with its parent, however that ends
+    # The parent handles Ctrl-C, and kills this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.chdir(directory)
     with theirs.makefile("r") as commands, theirs.makefile("w") as answers:
         script.main(commands, answers)

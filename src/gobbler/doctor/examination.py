@@ -16,7 +16,7 @@ from gobbler.doctor import acls, cleanup, host, locks, metadata, modes, mounts, 
 from gobbler.doctor.contenders import Contender, ContenderType
 from gobbler.doctor.findings import Finding, Place, Topic, Verdict
 from gobbler.doctor.scratch import free_path, scratch_directory, subdirectory
-from gobbler.fs.mounts import mount_of
+from gobbler.fs.mounts import mount_of, reports_all_changes
 from gobbler.fs.mounts import read as read_mounts
 
 STAGING, REGISTRY, BOTH = ("staging",), ("registry",), ("staging", "registry")
@@ -57,10 +57,14 @@ class PlaceProbe(_Probe):
 
 @dataclass(frozen=True)
 class TrialProbe(_Probe):
-    """A probe that tries something out; if ``essential``, it also runs before a service starts."""
+    """A probe that tries something out; if ``essential``, it also runs before a service starts.
+
+    If it tries what holds ``between_processes``, it starts some.
+    """
 
     probe: TrialFunction
     essential: bool = False
+    between_processes: bool = False
 
 
 PERMISSIONS = (
@@ -114,10 +118,20 @@ TRIALS = (
     TrialProbe("rename", REGISTRY, _publication, essential=True),
     TrialProbe("rename over", REGISTRY, _in_directory(renames.over_directories), essential=True),
     TrialProbe(
-        "exclusive creation", BOTH, _with_contenders(renames.exclusive_creation), essential=True
+        "exclusive creation",
+        BOTH,
+        _with_contenders(renames.exclusive_creation),
+        essential=True,
+        between_processes=True,
     ),
-    TrialProbe("locks", REGISTRY, _with_contenders(locks.locks), essential=True),
-    TrialProbe("replacing", REGISTRY, _with_contenders(renames.replacing)),
+    TrialProbe(
+        "locks",
+        REGISTRY,
+        _with_contenders(locks.locks),
+        essential=True,
+        between_processes=True,
+    ),
+    TrialProbe("replacing", REGISTRY, _with_contenders(renames.replacing), between_processes=True),
     TrialProbe("hard links", REGISTRY, _in_directory(renames.hard_links)),
     TrialProbe("copying", REGISTRY, _in_directory(storage.copying_inside)),
     TrialProbe("symbolic links", BOTH, _in_directory(renames.symbolic_links)),
@@ -155,7 +169,12 @@ def quick(registry: Place, tools: Tools | None = None) -> Iterator[Finding]:
     room = list(_read_only(registry, ROOM))
     yield from room
     if not _is_full(room):
-        yield from try_out(registry, tools or Tools(), only_essential=True)
+        # The kernel of this host decides between processes in a local filesystem. Only a server,
+        # or a program that stands in for one, may decide wrongly.
+        is_remote = not reports_all_changes(registry.path)
+        yield from try_out(
+            registry, tools or Tools(), only_essential=True, between_processes=is_remote
+        )
 
 
 def examine(staging: str, registry: str, tools: Tools | None = None) -> list[Finding]:
@@ -227,17 +246,27 @@ def _read_only(place: Place, probes: Iterable[PlaceProbe]) -> Iterator[Finding]:
             yield place.topic(each.what).attempt(each.probe, place)
 
 
-def try_out(place: Place, tools: Tools, *, only_essential: bool = False) -> Iterator[Finding]:
+def try_out(
+    place: Place, tools: Tools, *, only_essential: bool = False, between_processes: bool = True
+) -> Iterator[Finding]:
     """The findings of the trials in ``place``, each in an empty directory."""
-    yield from place.topic("probing").attempt_all(_try_out, place, tools, only_essential)
+    trials = [
+        each
+        for each in TRIALS
+        if place.what in each.of
+        and (each.essential or not only_essential)
+        and (between_processes or not each.between_processes)
+    ]
+    yield from place.topic("probing").attempt_all(_try_out, place, tools, trials)
 
 
-def _try_out(topic: Topic, place: Place, tools: Tools, only_essential: bool) -> Iterator[Finding]:
+def _try_out(
+    topic: Topic, place: Place, tools: Tools, trials: Iterable[TrialProbe]
+) -> Iterator[Finding]:
     del topic
     with scratch_directory(place) as directory:
-        for each in TRIALS:
-            if place.what in each.of and (each.essential or not only_essential):
-                yield from place.topic(each.what).attempt_all(_run, each, place, directory, tools)
+        for each in trials:
+            yield from place.topic(each.what).attempt_all(_run, each, place, directory, tools)
 
 
 def _run(

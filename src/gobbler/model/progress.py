@@ -5,6 +5,7 @@ An object may implement both.
 
 from __future__ import annotations
 
+import enum
 from typing import Protocol, runtime_checkable
 
 from gobbler.errors import Cancelled, CancelledByOwner, Code
@@ -41,6 +42,38 @@ def tell_waiting(progress: Progress, note: str) -> None:
     """Tell ``progress`` what the work waits for, if it wants to know."""
     if isinstance(progress, Waiting):
         progress.waits_for(note)
+
+
+class Phase(str, enum.Enum):
+    """The parts of an upload, in their order; each ends when the next one begins."""
+
+    IDENTIFY = "identify"
+    """The names, the source, and whether the user may."""
+    SCAN = "scan"
+    PLAN = "plan"
+    INGEST = "ingest"
+    """Copy, hash and compare the files."""
+    RECORDS = "records"
+    """Check what is linked to; make the links and write the records."""
+    FLUSH = "flush"
+    """Flush the finished tree to disk."""
+    PUBLISH = "publish"
+    """Locks, renames, usage and log, and the flush of these."""
+    CONSUME = "consume"
+
+
+@runtime_checkable
+class Phased(Protocol):
+    """A :class:`Progress` may also hear in which phase the work is."""
+
+    def enters(self, phase: Phase) -> None:
+        """Note that ``phase`` begins; the one before has ended."""
+
+
+def tell_phase(progress: Progress, phase: Phase) -> None:
+    """Tell ``progress`` that ``phase`` begins, if it wants to know."""
+    if isinstance(progress, Phased):
+        progress.enters(phase)
 
 
 class NoProgress:

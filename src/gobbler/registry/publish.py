@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gobbler.errors import Fault, GobblerError, Missing, quoted
 from gobbler.fs.atomic_write import DIRECTORY_MODE, write_new
@@ -21,6 +21,7 @@ from gobbler.fs.open import exists
 from gobbler.fs.os_errors import with_path
 from gobbler.fs.removal import remove_tree
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, AssetKey, VersionKey, project_usage
+from gobbler.model.progress import NoProgress, Phase, Progress, tell_phase
 from gobbler.model.records import Latest, Permissions, Summary, Usage, encode
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
@@ -38,6 +39,7 @@ class Publication:
     ``usage``: bytes that it adds. ``owner``: permissions of a new asset. ``check``: called under
     the locks, right before the commit; an error prevents the commit. ``source``: the directory
     in ``staging`` that it was read from; ``adopted``: files of it may be hard-linked from there.
+    ``progress`` hears of the phases.
     """
 
     key: VersionKey
@@ -48,6 +50,7 @@ class Publication:
     staging: str = ""
     source: str = ""
     adopted: bool = False
+    progress: Progress = field(default_factory=NoProgress)
 
     def intent(self) -> Intent:
         """The facts that recovery needs besides the renames."""
@@ -101,7 +104,9 @@ def _try_to_publish(
     journal.prepare(publication.intent())
     if not publication.summary.on_probation:
         prepare_log(workspace, version_entry("add-version", key, latest=True))
+    tell_phase(publication.progress, Phase.FLUSH)
     flush_tree(workspace.path, durability)
+    tell_phase(publication.progress, Phase.PUBLISH)
     try:
         with _locks(registry, key, in_asset=in_asset):
             if registry.has(key.of_asset.path) != in_asset:

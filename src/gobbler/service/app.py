@@ -1,7 +1,7 @@
 """The HTTP application of one HTTP worker: which endpoint answers a request.
 
-The answers to ``GET /``, ``/info`` and ``/openapi.json`` are made once, when the service starts,
-so they need no filesystem.
+The answers to ``GET /``, ``/info`` and ``/openapi.json`` are made once, so they need no filesystem:
+the last one when somebody first asks, since it takes longer than the whole start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from gobbler import __version__
 from gobbler.actions import ACTIONS
 from gobbler.errors import Code, GobblerError, shortened
 from gobbler.fs.clock import FilesystemClock
-from gobbler.service import openapi
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.health import Health
 from gobbler.service.metrics.metrics import ENDPOINTS, OTHER, HttpCells, Metrics
@@ -46,7 +45,7 @@ from gobbler.spool.request_file import RequestIntake
 from gobbler.spool.spool import Spool
 
 
-def constant_answers(settings: Settings) -> dict[str, Response]:
+def constant_answers(settings: Settings) -> dict[str, ASGIApp]:
     """The answers of a service with these ``settings`` that never change, by their path."""
     prefix = settings.prefix
     root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
@@ -55,9 +54,31 @@ def constant_answers(settings: Settings) -> dict[str, Response]:
         f"{prefix}/": root,
         **({prefix: root} if prefix else {}),
         f"{prefix}/info": info,
-        f"{prefix}{openapi.ROUTE}": openapi.description(prefix),
     }
-    return {path: json_answer(value) for path, value in answers.items()}
+    return {
+        **{path: json_answer(value) for path, value in answers.items()},
+        f"{prefix}{OPENAPI}": _Description(prefix),
+    }
+
+
+class _Description:
+    """The description of the endpoints, made when it is first asked for."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._answer: Response | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if self._answer is None:
+            from gobbler.service import openapi  # noqa: PLC0415 - see above
+
+            self._answer = json_answer(openapi.description(self._prefix))
+        await self._answer(scope, receive, send)
+
+
+OPENAPI = "/openapi.json"
+"""Where the description of the endpoints is."""
 
 
 class _Endpoint(NamedTuple):

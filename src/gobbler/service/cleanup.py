@@ -208,22 +208,30 @@ def _remove(settings: Settings, registry: Registry, key: VersionKey, limit: floa
 
 
 def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> None:
-    """Complete or roll back what a crash left behind. Errors are logged."""
-    limit = time.time() - WRITE_TIMEOUT
+    """Complete or roll back what a crash left behind, and tidy up. Errors are logged."""
+    recover_changes(settings, metrics)
+    _safely_recover(lambda: _tidy_up(settings))
+
+
+def recover_changes(settings: Settings, metrics: Metrics | None = None) -> None:
+    """Complete or roll back interrupted changes of the registry: no other may precede that.
+
+    Errors are logged.
+    """
+    _safely_recover(lambda: _recover_changes(settings, metrics))
+
+
+def _safely_recover(task: Callable[[], object]) -> None:
     try:
-        completed, removed = recover(Registry(settings.registry), settings.durability)
-        Registry(settings.registry).reserve.fill()
-        replay_guard = ReplayGuard(settings.replay_guard)
-        replay_guard.forget_old()
-        replay_guard.prepare()
-        _remove_probes(settings, limit)
-        Spool(settings.staging, settings.durability).recover(limit)
+        task()
     except (GobblerError, OSError) as error:
         logger.error("recovery failed, and is tried again: %s", error)
-        return
     except Exception:
         logger.exception("recovery failed, and is tried again")
-        return
+
+
+def _recover_changes(settings: Settings, metrics: Metrics | None) -> None:
+    completed, removed = recover(Registry(settings.registry), settings.durability)
     if metrics is not None:
         metrics.add("gobbler_recovered_changes", completed, "completed")
         metrics.add("gobbler_recovered_changes", removed, "rolled_back")
@@ -231,6 +239,17 @@ def recover_after_crash(settings: Settings, metrics: Metrics | None = None) -> N
         logger.warning(
             "recovered from a crash: completed %d changes, rolled back %d", completed, removed
         )
+
+
+def _tidy_up(settings: Settings) -> None:
+    """Prepare for a full disk, and remove what else a crash left behind."""
+    limit = time.time() - WRITE_TIMEOUT
+    Registry(settings.registry).reserve.fill()
+    replay_guard = ReplayGuard(settings.replay_guard)
+    replay_guard.forget_old()
+    replay_guard.prepare()
+    _remove_probes(settings, limit)
+    Spool(settings.staging, settings.durability).recover(limit)
 
 
 def _remove_probes(settings: Settings, limit: float) -> None:
@@ -244,8 +263,8 @@ def _remove_probes(settings: Settings, limit: float) -> None:
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
-    """Start cleanup and recovery in threads that end with the process."""
-    for task in (_recover_repeatedly, _clean_up_repeatedly):
+    """Start cleanup, recovery and updates of the index in threads that end with the process."""
+    for task in (_recover_repeatedly, _clean_up_repeatedly, keep_index):
         threading.Thread(
             target=task, args=(settings, metrics), name=task.__name__, daemon=True
         ).start()
@@ -280,7 +299,7 @@ def _recover_repeatedly(settings: Settings, metrics: Metrics) -> None:
             preserve(settings)
             preserved_at = time.monotonic()
 
-    for pause in chain((1, 5, 15), repeat(RECOVERY_INTERVAL)):
+    for pause in chain((0, 1, 5, 15), repeat(RECOVERY_INTERVAL)):
         time.sleep(pause)
         safely(preserve_in_time, "the preservation of the spool")
         safely(partial(recover_after_crash, settings, metrics), "recovery")

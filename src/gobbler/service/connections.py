@@ -12,13 +12,15 @@ import resource
 import socket
 import stat
 import struct
-import time
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 TCP_USER_TIMEOUT = 18
 TCP_NOTSENT_LOWAT = 25
 """Options of ``tcp(7)`` that older releases of Python do not name."""
+
+STALLED_AFTER = 120.0
+"""Seconds without progress after which a transfer is given up."""
 
 UNSENT = 256 * 1024
 """Bytes that the kernel queues for a client beyond what is on its way to it."""
@@ -34,25 +36,15 @@ Ends = tuple[str, int, int]
 """Address and port of a client, and the port of the service that it is connected to."""
 
 
-def limit_listener(port: int, stalled_after: float, patience: float = 10.0) -> bool:
-    """Set limits for all connections to ``port``; waits until this process listens there.
+def limit_connections(listener: socket.socket) -> None:
+    """Set limits for all connections to ``listener``.
 
-    The kernel then breaks a connection off when its client has taken nothing for ``stalled_after``
-    seconds, whatever waits in the server, and does not queue more than it needs. Returns ``False``
-    if nothing listens within ``patience`` seconds.
+    The kernel breaks a connection off when its client has taken nothing for
+    :data:`STALLED_AFTER` seconds, whatever waits in the server, and does not queue more than it
+    needs.
     """
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        for listener in _sockets():
-            with listener, suppress(OSError):
-                is_ours = listener.getsockname()[1] == port
-                if is_ours and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                    milliseconds = int(stalled_after * 1000)
-                    listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, milliseconds)
-                    listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
-                    return True
-        time.sleep(0.01)
-    return False
+    listener.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, int(STALLED_AFTER * 1000))
+    listener.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT)
 
 
 def find(wanted: Collection[Ends]) -> dict[Ends, socket.socket]:
@@ -91,13 +83,6 @@ def break_off_all(port: int) -> None:
             if connection.getsockname()[1] == port:
                 connection.getpeername()  # raises for the listener
                 connection.shutdown(socket.SHUT_RDWR)
-
-
-def port_of(descriptor: int) -> int:
-    """The port of the socket ``descriptor``."""
-    with socket.socket(fileno=os.dup(descriptor)) as copy:
-        port: int = copy.getsockname()[1]
-        return port
 
 
 def _sockets() -> Iterator[socket.socket]:

@@ -34,12 +34,21 @@ from gobbler.registry.registry import Registry
 from gobbler.rules.dedup import Dedup
 from gobbler.rules.permissions import EVERYONE, Spoofable, parse_spoofing
 from gobbler.spool.replay_guard import ReplayGuard
-from gobbler.transfer.local_pool import default_processes
 
 logger = logging.getLogger(__name__)
 
 ACCOUNTS_SECONDS = 5.0
 """Seconds that looking up accounts may take when a service starts."""
+
+
+MOST_PROCESSES = 8
+"""Local processes at most, unless an administrator wants more."""
+
+
+def default_processes() -> int:
+    """As many local processes as processors; 0 for a single one, where threads do as well."""
+    processors = len(os.sched_getaffinity(0))
+    return min(processors, MOST_PROCESSES) if processors > 1 else 0
 
 
 @dataclass(frozen=True)

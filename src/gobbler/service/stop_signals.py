@@ -4,8 +4,8 @@ A handler of Python runs in the main thread, between two of its instructions. If
 after the last of these and before the main thread sleeps in the kernel, or if the kernel gives it
 to another thread, the handler runs only when something else wakes the main thread. And a handler
 must take no lock that the interrupted thread may hold. So the handlers here do nothing; but Python
-writes the number of each signal into a pipe, at the moment when it arrives, and a thread reads
-that.
+writes the number of each signal into a pipe, at the moment when it arrives. A thread reads that, or
+the main thread waits for it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,23 @@ class StopSignals:
         self._former = {number: signal.signal(number, _ignore) for number in wanted}
         _installed.append(self)
 
-    def has_arrived(self) -> bool:
-        """Whether one of them has arrived that no thread has read yet."""
+    @property
+    def descriptor(self) -> int:
+        """It can be read once a signal has arrived: one of these, or any other with a handler."""
+        return self._read
+
+    def first(self) -> signal.Signals | None:
+        """The first of them, if one has arrived; for a program that waits for :attr:`descriptor`.
+
+        Not together with :meth:`on_first`.
+        """
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
-        return bool(poll.poll(0))
+        while poll.poll(0):
+            number = os.read(self._read, 1)[0]
+            if number in self._former:
+                return signal.Signals(number)
+        return None
 
     def on_first(self, act: Callable[[signal.Signals], object]) -> None:
         """Call ``act`` with the first of them, also if it has arrived already; in a thread."""

@@ -23,7 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from gobbler.rules.places import Shares
 from gobbler.service import connections
-from gobbler.service.connections import Ends
+from gobbler.service.connections import STALLED_AFTER, Ends
 from gobbler.service.places import Places
 from gobbler.service.responses import encoded_answer
 
@@ -32,9 +32,6 @@ SHARES = Shares(places=512, each=384, reserved=64, waiting=1024)
 
 PATIENCE = 30.0
 """Seconds that a client waits for a place before it is told to come back later."""
-
-STALLED_AFTER = 120.0
-"""Seconds without progress after which a transfer is given up."""
 
 STALLED_WHEN_CROWDED = 10.0
 """The same while others wait for a place."""

@@ -1,31 +1,29 @@
-"""The process that carries out jobs: alone (``gobbler worker``), or below a supervisor."""
+"""The worker process: it carries out jobs, and what a service does in the background.
+
+It runs alone (``gobbler worker``), or below a supervisor.
+"""
 
 from __future__ import annotations
 
 import logging
 import logging.config
-import multiprocessing
-import multiprocessing.popen_spawn_posix  # see WorkerProcess
-import multiprocessing.resource_tracker
 import os
-import resource
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
-from multiprocessing.context import SpawnContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import Connection, wait
 
 from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.fs.heartbeat import Heartbeat
+from gobbler.fs.open_files import allow_many_files
 from gobbler.fs.parent_process import die_with
 from gobbler.model.jobs import CUR, SPOOL, WORKERS
+from gobbler.service.child_process import name_this_process
 from gobbler.service.cleanup import (
-    keep_index,
-    recover_after_crash,
-    safely,
+    recover_changes,
     start_background_tasks,
 )
 from gobbler.service.context import executor_of, make_service_context
@@ -43,9 +41,6 @@ from gobbler.service.stop_signals import StopSignals, ignores_hangup
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
-
-RESTART_PAUSE = 1.0
-"""Seconds before a worker process that died is replaced."""
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +71,7 @@ def work(
     if settings.dask:
         check_cluster(settings.dask)
     allow_many_files()
-    recover_after_crash(settings)
+    recover_changes(settings)
     metrics = Metrics()  # nobody reads it: a worker alone serves no HTTP
     start_background_tasks(settings, metrics)
     _run(
@@ -100,7 +95,6 @@ def _run(
     # everybody's files wait. A job dispatches one batch more than it runs at a time.
     threads = settings.jobs * (settings.concurrency + 1)
     service = make_service_context(settings, executor_of(settings, threads, given))
-    threading.Thread(target=keep_index, args=(settings, metrics), name="index", daemon=True).start()
     scheduler = Scheduler(service, settings.replay_guard, settings.jobs, metrics)
     ended = threading.Event()
     idle = False
@@ -136,79 +130,33 @@ def _run(
         raise scheduler.broken
 
 
-def _run_below(
-    settings: Settings, form: LogFormat, metrics: Metrics, supervisor: int, *, debug: bool
+def run_below(
+    settings: Settings,
+    metrics: Metrics,
+    supervisor: int,
+    unused: tuple[Connection, socket.socket],
 ) -> None:
+    """Work below the process ``supervisor``, which has forked this one.
+
+    ``unused`` are the supervisor's own: its end of the pipe that tells that the service stops, and
+    the socket at which that listens, where this process would keep clients waiting.
+    """
+    name_this_process("gobbler-worker")
     die_with(supervisor)
+    for each in unused:
+        each.close()
     metrics.join()
-    os.umask(0o022)
-    logging.config.dictConfig(log_config(form, debug=debug))
-    _run(settings, metrics=metrics)
+    # A directory server may take long, and nobody waits for what is only a warning.
+    threading.Thread(target=check_accounts, args=[settings], name="accounts", daemon=True).start()
+    start_background_tasks(settings, metrics)
+    if settings.jobs:
+        _run(settings, metrics=metrics)
+    else:
+        _await_signal()
 
 
-class WorkerProcess:
-    """A process below the supervisor that carries out jobs, and is replaced when it dies."""
-
-    def __init__(
-        self, settings: Settings, form: LogFormat, metrics: Metrics, *, debug: bool
-    ) -> None:
-        self._settings = settings
-        self._metrics = metrics
-        self._form = form
-        self._debug = debug
-        self._process: BaseProcess | None = None
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="keep worker", daemon=True)
-
-    def start(self) -> None:
-        """Start the process, and a thread that replaces it."""
-        self._thread.start()
-
-    def _keep(self) -> None:
-        # The supervisor has threads by now, so the process is spawned, not forked. Imports that
-        # spawning needs stand at the top of this module: this thread must not hold the lock of
-        # an import while another one spawns.
-        context = multiprocessing.get_context("spawn")
-        while not self._stopping.is_set():
-            safely(partial(self._run_once, context), "the start of a worker process")
-            self._stopping.wait(RESTART_PAUSE)
-
-    def _run_once(self, context: SpawnContext) -> None:
-        process = self._process = context.Process(
-            target=_run_below,
-            args=(self._settings, self._form, self._metrics, os.getpid()),
-            kwargs={"debug": self._debug},
-            name="worker",
-        )
-        process.start()
-        if self._stopping.is_set():
-            process.terminate()
-        process.join()
-        if not self._stopping.is_set():
-            logger.error(
-                "the worker process died (exit code %s); starting another one in %g s",
-                process.exitcode,
-                RESTART_PAUSE,
-            )
-
-    def stop(self) -> None:
-        """Ask the process to stop; does not wait for it."""
-        self._stopping.set()
-        process = self._process
-        if process is not None and process.is_alive():
-            process.terminate()
-
-    def wait(self) -> None:
-        """Wait until the process has ended, and kill it if that takes too long."""
-        if self._thread.ident is None:
-            return  # it was never started
-        self._thread.join(self._settings.grace + JOBS_KILL_AFTER)
-        if self._thread.is_alive() and self._process is not None:
-            self._process.kill()
-            self._thread.join(JOBS_KILL_AFTER)
-
-
-def allow_many_files() -> None:
-    """Raise the limit of open files of this process as far as the system allows."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _await_signal() -> None:
+    signals = StopSignals(ignores_hangup=ignores_hangup())
+    while signals.first() is None:
+        wait([signals.descriptor])
+    signals.close()

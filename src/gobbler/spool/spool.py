@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -57,6 +58,11 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 
+LOOK_SECONDS = 5.0
+LOOK_PAUSE = 0.005
+"""Seconds to wait for a process that looks at a lease, and between two attempts."""
+
+
 class Spool:
     """The spool below ``staging``, as the service's account sees it."""
 
@@ -104,9 +110,7 @@ class Spool:
         check_own(self.directories)
 
     def _accept(self, record: JobRecord) -> None:
-        lease = self.acquire(record.job)
-        if lease is None:
-            raise in_progress(record.name)
+        lease = self._acquire_new(record)
         try:
             if self.records.exists(record.job):
                 raise in_progress(record.name)
@@ -120,6 +124,16 @@ class Spool:
                 raise
         finally:
             lease.release()
+
+    def _acquire_new(self, record: JobRecord) -> Lease:
+        """Acquire the lease of a job that has no record yet."""
+        deadline = time.monotonic() + LOOK_SECONDS
+        while (lease := self.acquire(record.job)) is None:
+            # A process that looks whether the job is abandoned has its lock for a moment.
+            if self.records.exists(record.job) or time.monotonic() > deadline:
+                raise in_progress(record.name)
+            time.sleep(LOOK_PAUSE)
+        return lease
 
     def is_abandoned(self, job: str) -> bool:
         """Whether the process that held the lease of ``job`` has died, or has just released it."""

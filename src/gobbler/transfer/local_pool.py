@@ -34,18 +34,9 @@ RETRY_SECONDS = 5.0
 START_RETRY_SECONDS = 60.0
 """Seconds after a pool could not be started in which it is not tried again."""
 
-MOST_BY_DEFAULT = 8
-"""Processes that a pool has at most, unless somebody wants more."""
-
 logger = logging.getLogger(__name__)
 
 _pools: weakref.WeakSet[LocalPool] = weakref.WeakSet()
-
-
-def default_processes() -> int:
-    """As many processes as processors, within limits; 0 for one: threads do as well there."""
-    processors = len(os.sched_getaffinity(0))
-    return min(processors, MOST_BY_DEFAULT) if processors > 1 else 0
 
 
 class LocalPool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -16,18 +15,10 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from gobbler import __version__
+from gobbler.service.metrics.measured import Measured
 from gobbler.service.metrics.metrics import BUCKETS, FAMILIES, Family, Key, Kind
 
 _BUCKET, _SUM = "_bucket", "_sum"
-
-
-class Measured(NamedTuple):
-    """A gauge that is measured when it is asked for: its samples, by the value of its label."""
-
-    name: str
-    help: str
-    label: str
-    samples: Mapping[str, float]
 
 
 def exposition(

@@ -10,13 +10,13 @@ import bisect
 import enum
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
 from gobbler.actions import ACTIONS
 from gobbler.errors import Cancelled, GobblerError
-from gobbler.model.progress import Progress, tell_waiting
+from gobbler.model.progress import Phase, Progress, tell_waiting
 from gobbler.service.metrics.shared_counters import SharedCounters
 
 OTHER = "other"
@@ -76,6 +76,12 @@ FAMILIES = (
         (("action", _ACTIONS), ("le", _LIMITS)),
     ),
     Family(_SUM, Kind.COUNTER, "", (("action", _ACTIONS),)),
+    Family(
+        "gobbler_upload_phase_seconds",
+        Kind.COUNTER,
+        "Seconds that uploads spent in each phase, those that failed included.",
+        (("phase", tuple(phase.value for phase in Phase)),),
+    ),
     Family(
         "gobbler_requests_in_flight",
         Kind.GAUGE,
@@ -147,6 +153,7 @@ _KINDS = [kind for _, kind in _cells()]
 _IN_FLIGHT = _LAYOUT["gobbler_requests_in_flight", ()]
 _FILES = _LAYOUT["gobbler_processed_files", ()]
 _BYTES = _LAYOUT["gobbler_processed_bytes", ()]
+_PHASES = {phase: _LAYOUT["gobbler_upload_phase_seconds", (phase.value,)] for phase in Phase}
 
 
 class Metrics:
@@ -187,10 +194,13 @@ class Metrics:
         """Count a request for a change, or a job, that is being carried out."""
         self._counters.add(_IN_FLIGHT)
 
-    def end_work(self, files: int, size: int) -> None:
-        """Count that it has ended, with what it has processed."""
-        amounts = ((_IN_FLIGHT, -1), (_FILES, files), (_BYTES, size))
-        self._counters.add_each(amounts if files or size else amounts[:1])
+    def end_work(self, files: int, size: int, phases: Mapping[Phase, float]) -> None:
+        """Count that it has ended, with what it has processed, and the seconds of its phases."""
+        amounts = [(_IN_FLIGHT, -1.0)]
+        if files or size:
+            amounts += [(_FILES, files), (_BYTES, size)]
+        amounts += [(_PHASES[phase], seconds) for phase, seconds in phases.items()]
+        self._counters.add_each(amounts)
 
     def values(self) -> dict[Key, float]:
         """The value of each metric, over all processes."""
@@ -241,7 +251,7 @@ def outcome_label(error: GobblerError | None) -> str:
 class CountedProgress:
     """Passes the progress of one request on, and counts it at the end of the ``with`` block.
 
-    Progress may go back for a moment, which a counter must not.
+    Progress may go back for a moment, which a counter must not. One thread at a time enters phases.
     """
 
     def __init__(self, metrics: Metrics, progress: Progress) -> None:
@@ -249,13 +259,17 @@ class CountedProgress:
         self._progress = progress
         self._files = self._size = 0
         self._lock = threading.Lock()
+        self._phases: dict[Phase, float] = {}
+        self._phase: Phase | None = None
+        self._since = 0.0
 
     def __enter__(self) -> CountedProgress:
         self._metrics.begin_work()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._metrics.end_work(max(0, self._files), max(0, self._size))
+        self._end_phase()
+        self._metrics.end_work(max(0, self._files), max(0, self._size), self._phases)
 
     def expect(self, files: int, size: int | None) -> None:
         """Set the total."""
@@ -271,3 +285,14 @@ class CountedProgress:
     def waits_for(self, note: str) -> None:
         """Pass it on."""
         tell_waiting(self._progress, note)
+
+    def enters(self, phase: Phase) -> None:
+        """Measure the phase that ends, and begin the next."""
+        self._end_phase()
+        self._phase = phase
+
+    def _end_phase(self) -> None:
+        now = time.perf_counter()
+        if self._phase is not None:
+            self._phases[self._phase] = self._phases.get(self._phase, 0.0) + now - self._since
+        self._since = now

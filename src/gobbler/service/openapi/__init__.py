@@ -36,8 +36,6 @@ from gobbler.service.openapi.schemas import (
     response,
 )
 
-ROUTE = "/openapi.json"
-
 _ABOUT = """\
 A versioned data registry on a shared filesystem.
 

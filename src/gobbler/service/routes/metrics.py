@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gobbler.service.health import Health, PartHealth
-from gobbler.service.metrics.exposition import Measured, exposition
+from gobbler.service.metrics.measured import Measured
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.responses import ALWAYS, SANDBOX
@@ -49,6 +49,9 @@ class MetricsRoute:
 
     def _text(self, accept: str) -> Text:
         measured = self._measure()
+        # Few services are asked, and what this imports is large.
+        from gobbler.service.metrics.exposition import exposition  # noqa: PLC0415
+
         return exposition(self._metrics.values(), measured, accept)
 
     def _measure(self) -> list[Measured]:

@@ -1,0 +1,126 @@
+"""What all cases of one run share: the services, the data, and a place for both."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPException
+from pathlib import Path
+
+from bench import data
+from bench.limit import Limit
+from bench.peers import Connection, Peer
+from gobbler.fs import mounts
+
+numbers = itertools.count(1)
+
+
+class LeftOut(Exception):
+    """A case that can't be measured here; the message says why."""
+
+
+@dataclass
+class Session:
+    """One run of the bench.
+
+    ``top``: a directory for everything that no service needs. ``peers``: the services, ours first.
+    ``original``: an interpreter that has the original client. ``limit``: the C program, if it could
+    be compiled. ``to_finish``: what clears away after each case, once all are done, for deleting
+    much could slow down what follows.
+    """
+
+    top: Path
+    peers: list[Peer]
+    scale: float = 1.0
+    original: Path | None = None
+    limit: Limit | None = None
+    to_finish: list[Callable[[], None]] = field(default_factory=list)
+    _sources: dict[tuple[str, str], Path] = field(default_factory=dict)
+    _large: dict[int, Path] = field(default_factory=dict)
+
+    def scaled(self, number: int) -> int:
+        """``number``, made smaller for a quick look."""
+        return max(1, int(number * self.scale))
+
+    def small_files(self, peer: Peer) -> Path:
+        """10,000 files of 4 KiB in the staging of ``peer``: the same ones for all cases."""
+
+        def make(path: Path) -> None:
+            data.small_files(path, self.scaled(10_000), 4096)
+
+        return self._shared(peer, "small", make)
+
+    def large_file(self, peer: Peer) -> Path:
+        """A directory with one file of 1 GiB in the staging of ``peer``.
+
+        Peers on one filesystem get hard links to one file, so that memory holds it only once.
+        """
+        size = self.scaled(1024) << 20
+
+        def make(path: Path) -> None:
+            first = self._large.setdefault(size, path)
+            if first != path:
+                path.mkdir()
+                try:
+                    os.link(first / "file", path / "file")
+                except OSError:
+                    shutil.rmtree(path)
+                else:
+                    return
+            data.one_file(path, size)
+
+        return self._shared(peer, "large", make)
+
+    def _shared(self, peer: Peer, kind: str, make: Callable[[Path], None]) -> Path:
+        key = peer.url, kind
+        if key not in self._sources:
+            path = staged(peer)
+            make(path)
+            self._sources[key] = path
+        return self._sources[key]
+
+    def place(self) -> Path:
+        """A path outside of all services where nothing stands."""
+        return self.top / f"bench-{next(numbers)}"
+
+    def remove_places(self) -> None:
+        """Remove what stands there: large files, which would fill a memory filesystem."""
+        for path in self.top.glob("bench-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def settle(self) -> None:
+        """Flush what earlier runs have left to the disk, which would disturb the next one."""
+        if filesystem(self.top) not in IN_MEMORY:
+            os.sync()
+
+    def finish(self) -> None:
+        """Remove all projects, and what stands in the staging directories.
+
+        A service that is gone keeps nobody from clearing away the rest.
+        """
+        for peer in self.peers:
+            peer.connection = Connection(peer.url)  # a request may have been interrupted
+        while self.to_finish:
+            with suppress(OSError, HTTPException):
+                self.to_finish.pop()()
+        for peer in self.peers:
+            for path in peer.staging.glob(f"bench-{os.getpid()}-*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def staged(peer: Peer) -> Path:
+    """A path in the staging of ``peer`` where nothing stands."""
+    return peer.staging / f"bench-{os.getpid()}-{next(numbers)}"
+
+
+def filesystem(path: Path) -> str:
+    """The kind of the filesystem that holds ``path``, such as ``ext4``."""
+    mount = mounts.mount_of(mounts.read(), str(path.resolve()))
+    return mount.kind if mount is not None else "unknown"
+
+
+IN_MEMORY = ("tmpfs", "ramfs")
