@@ -80,11 +80,8 @@ class BatchProgress:
             self._next = now + CANCEL_CHECK_SECONDS
 
 
-class DedupCandidate(NamedTuple):
-    """A file of the latest version: its MD5, and the path of its content on disk."""
-
-    md5sum: str
-    real: str
+DedupCandidate = tuple[str, str]
+"""A file of the latest version: its MD5, and the path of its content on disk."""
 
 
 @dataclass(frozen=True)
@@ -278,8 +275,8 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
                 place.own.drop(path)
         # Comparing is far cheaper than hashing, and it decides: no checksum is needed.
         candidate = batch.candidates.get(path)
-        if candidate is not None and is_same(opened, candidate.real, before.st_size, progress):
-            return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
+        if candidate is not None and is_same(opened, candidate[1], before.st_size, progress):
+            return IngestedFile(path, before.st_size, candidate[0], True, fingerprint)
         if batch.adopt and _adopt(place, before):
             size, md5sum = hash_file(opened, progress, before.st_size)
             state = None

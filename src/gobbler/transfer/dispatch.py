@@ -16,6 +16,7 @@ from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace
 from gobbler.transfer.batch_run import run_all
 from gobbler.transfer.executors import RemoteExecutor, pool_of
+from gobbler.transfer.local_pool import LocalPool
 from gobbler.transfer.pooled_work import PooledWork
 from gobbler.transfer.run_directory import (
     RunResult,
@@ -26,6 +27,9 @@ from gobbler.transfer.run_directory import (
 
 MAX_BATCH_FILES = 1000
 """Largest number of files in a batch."""
+
+MANY_FILES = MAX_BATCH_FILES
+"""Number of files above which a local pool deals with them, if there is one."""
 
 MIN_BATCH_FILES = 16
 """Smallest number of files in a batch, which itself costs as much as about one file."""
@@ -59,6 +63,11 @@ def batch_size(files: int, batches: int) -> int:
     small that its own cost matters.
     """
     return min(MAX_BATCH_FILES, max(MIN_BATCH_FILES, -(-files // batches)))
+
+
+def pooled_batch_size(files: int, pool: LocalPool) -> int:
+    """The number of ``files`` for a batch of a ``pool``."""
+    return batch_size(files, pool.processes * BATCHES_PER_PROCESS)
 
 
 def cut(files: dict[str, int], most: int = MAX_BATCH_FILES) -> Iterator[dict[str, int]]:
@@ -97,9 +106,14 @@ class Weight(enum.Enum):
     MANY = enum.auto()
 
 
+def are_many(files: int) -> bool:
+    """Whether so many files, or links, suit a pool."""
+    return files > MANY_FILES
+
+
 def weigh(files: Mapping[str, int]) -> Weight:
     """The weight of ``files`` (sizes in bytes by path)."""
-    if len(files) > MAX_BATCH_FILES:
+    if are_many(len(files)):
         return Weight.MANY
     return Weight.LIGHT if sum(files.values()) <= LIGHT_BYTES else Weight.HEAVY
 
@@ -142,10 +156,9 @@ class Dispatcher:
         if weight is Weight.LIGHT:
             return cut(files, MIN_BATCH_FILES)
         pool = pool_of(self.executor)
-        slots = self.width * BATCHES_PER_SLOT
         if pool is not None and weight is Weight.MANY:
-            slots = max(slots, pool.processes * BATCHES_PER_PROCESS)
-        return cut(files, batch_size(len(files), slots))
+            return cut(files, pooled_batch_size(len(files), pool))
+        return cut(files, batch_size(len(files), self.width * BATCHES_PER_SLOT))
 
     def check(self) -> None:
         """Renew the lease of the workspace, then check whether the request was cancelled.

@@ -29,6 +29,8 @@ from gobbler.transfer.pool_channel import ChannelClosed, Kind, receive, send
 LOADED = (
     "gobbler.transfer.batch",
     "gobbler.transfer.hash_batch",
+    "gobbler.transfer.link_batch",
+    "gobbler.transfer.consume_batch",
 )
 """The modules with the work. The mother loads them, so that her children need not."""
 
