@@ -244,6 +244,27 @@ def test_a_service_that_can_not_start_takes_no_connection(place: Place, problem:
     assert taken == 0
 
 
+BEFORE_THE_FORK = """
+import gc
+from gobbler.service import child_process
+def start(self):
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000, flush=True)
+    raise SystemExit
+child_process.ChildProcess.start = start
+from gobbler.__main__ import run
+run()
+"""
+
+
+def test_processes_collect_garbage_but_not_in_what_they_share(place: Place) -> None:
+    with ReservedPort() as port:
+        command = run_as(None, *directories(place), f"--port={port.number}")
+        python, *_, serve = command["args"][:4]
+        command["args"] = [python, "-c", BEFORE_THE_FORK, serve, *command["args"][4:]]
+        ended = subprocess.run(capture_output=True, text=True, timeout=30, **command)
+    assert ended.stdout == "True True\n", ended.stderr
+
+
 def test_an_http_worker_that_always_dies_ends_the_service_with_a_reason(place: Place) -> None:
     broken = {
         "gobbler.service.http_worker:SWITCH_INTERVAL": -1.0,  # Python refuses it

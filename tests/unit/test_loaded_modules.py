@@ -12,6 +12,8 @@ import pytest
 SHOW = """
 import atexit, sys
 atexit.register(lambda: print("loaded", *sys.modules, file=sys.stderr))
+import gc
+atexit.register(lambda: print("collects:", gc.isenabled(), file=sys.stderr))
 """
 
 COMMAND = """
@@ -60,9 +62,10 @@ def loaded(program: str, *words: str, **variables: str) -> set[str]:
         text=True,
         env={**environment, "XDG_CONFIG_HOME": "/nowhere", **variables},
     )
-    *said, last = ended.stderr.splitlines()
+    *said, collects, last = ended.stderr.splitlines()
     assert ended.returncode == 0, said
     assert last.startswith("loaded "), said
+    assert collects == "collects: True" or "--version" in words
     return set(last.split())
 
 

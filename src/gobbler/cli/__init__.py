@@ -7,6 +7,7 @@ output, and everything else on standard error.
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -75,6 +76,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"gobbler.cli.{cmd_name.replace('-', '_')}")
+        gc.enable()
         command: click.Command = module.command
         return command
 
