@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -28,6 +29,12 @@ def who(batch: object, progress: Progress) -> int:
 def echo(batch: bytes, progress: Progress) -> bytes:
     """What was sent."""
     return batch
+
+
+def warn(batch: str, progress: Progress) -> int:
+    """Log something."""
+    logging.getLogger("gobbler.test").warning("beware of the %s", batch)
+    return os.getpid()
 
 
 def refuse(batch: object, progress: Progress) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -76,11 +77,12 @@ def sockets(process: int) -> int:
 
 
 def has_started(pool: LocalPool) -> bool:
-    return len(pool._free) + pool._lent == pool.processes
+    return pool.mother is not None and len(children(pool.mother)) == pool.processes
 
 
 @pytest.fixture
-def executor(importable: None) -> Iterator[LocalExecutor]:
+def executor(importable: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalExecutor]:
+    monkeypatch.setattr(local_pool, "RETRY_SECONDS", 3600.0)
     with LocalExecutor(2, processes=2) as executor:
         yield executor
 
@@ -104,6 +106,7 @@ def started(executor: LocalExecutor) -> LocalPool:
 def _shared() -> Iterator[LocalExecutor]:
     with pytest.MonkeyPatch.context() as patch, LocalExecutor(2, processes=2) as executor:
         patch.syspath_prepend(str(TOP))
+        patch.setattr(local_pool, "IDLE_SECONDS", 3600.0)
         yield executor
 
 
@@ -453,6 +456,45 @@ def test_a_batch_of_a_lost_process_fails_in_its_share(pool: LocalPool) -> None:
             future.result()
     finally:
         share.close()
+
+
+def test_a_process_that_dies_before_it_gets_its_next_batch_loses_both(
+    pool: LocalPool, tmp_path: Path
+) -> None:
+    share = PoolShare(pool)
+    try:
+        begun = [share.submit(pooled.wait_until_gone, str(tmp_path), ProgressCounter())]
+        begun.append(share.submit(pooled.wait_until_gone, str(tmp_path), ProgressCounter()))
+        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+        for child in children(mother_of(pool)):
+            os.kill(child, signal.SIGKILL)
+            wait_for(lambda child=child: not is_alive(child))  # type: ignore[misc]
+        assert share.submit(pooled.who, 1, ProgressCounter()) is None
+        for future in begun:
+            assert future is not None
+            assert isinstance(future.exception(timeout=0), ProcessDied)
+    finally:
+        share.close()
+
+
+def test_what_a_process_logs_is_in_the_log_of_the_service(
+    running: LocalExecutor, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert run(running, pooled.warn, ["100 % dog"]) != [os.getpid()]
+    assert [(r.name, r.getMessage()) for r in caplog.records] == [
+        ("gobbler.test", "beware of the 100 % dog")
+    ]
+
+
+def test_threads_do_the_work_of_a_process_that_may_open_no_more_files(
+    running: LocalExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "eventfd", refuse)
+    assert run(running, pooled.who, [1]) == [os.getpid()]
+    assert "Too many open files" in caplog.text
 
 
 def test_waking_a_share_that_is_closed_touches_no_other_descriptor(

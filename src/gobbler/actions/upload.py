@@ -11,7 +11,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gobbler.actions.context import RequestContext
@@ -28,6 +28,7 @@ from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_
 from gobbler.model.requests import Upload
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
+from gobbler.registry.remembered_manifests import RememberedManifests
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight, upload_right
 from gobbler.rules.upload_plan import (
@@ -79,6 +80,8 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
         user=requester.name,
         authorship=context.service.authorship,
     )
+    registry = RememberedManifests(context.service.registry.root)
+    context = replace(context, service=replace(context.service, registry=registry))
     avoided: set[VersionKey] = set()
     for _ in range(UPLOAD_ATTEMPTS):
         try:

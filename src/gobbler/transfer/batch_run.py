@@ -138,6 +138,14 @@ class _Elsewhere(_Running[B, R]):
         tell_waiting(self.progress, "")
 
 
+def _share_of(pool: LocalPool) -> PoolShare | None:
+    try:
+        return PoolShare(pool)
+    except OSError as error:  # this process may open no more files
+        logger.warning("batches run in threads only: %s", error)
+        return None
+
+
 class _Here(_Running[B, R]):
     """Batches that run on this host, once each.
 
@@ -159,7 +167,7 @@ class _Here(_Running[B, R]):
         self._tuner = ConcurrencyTuner(width)
         self._done = 0.0
         self._pooled = pooled
-        self._share = None if pooled is None or pool is None else PoolShare(pool)
+        self._share = None if pooled is None or pool is None else _share_of(pool)
         self._in_pool: dict[Future[Any], B] = {}
         self._held: deque[B] = deque()
         self._next: B | None = None

@@ -62,7 +62,7 @@ def consume(
             pool=pool,
         ):
             shared += paths
-    except (OSError, GobblerError):
+    except (OSError, GobblerError, RuntimeError):  # an executor that was shut down, too
         # The version is published. What still has a name in the source must be separated.
         logger.exception("could not remove all files of the source %s", quoted(source.name))
         shared = list(adopted)

@@ -27,6 +27,7 @@ class Kind(enum.IntEnum):
     PROGRESS = 3
     RESULT = 4
     FAILURE = 5
+    LOG = 6
 
 
 class Message(NamedTuple):

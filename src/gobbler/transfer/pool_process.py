@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import os
 import pickle
 import signal
@@ -95,7 +96,21 @@ def _fork(control: socket.socket, end: socket.socket) -> int:
     return child
 
 
+class _LogSender(logging.Handler):
+    """Sends what is logged here to the service, which has a log of its own form."""
+
+    def __init__(self, end: socket.socket) -> None:
+        super().__init__()
+        self._end = end
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        content = record.name, record.levelno, record.getMessage()
+        send(self._end, Kind.LOG, pickle.dumps(content))
+
+
 def _work(end: socket.socket) -> None:
+    logging.getLogger().addHandler(_LogSender(end))
     with suppress(ChannelClosed):
         while True:
             message = receive(end)

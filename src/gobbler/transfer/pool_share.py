@@ -7,6 +7,7 @@ thread.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import select
@@ -69,6 +70,9 @@ class _Member:
         if message.kind is Kind.PROGRESS:
             counter = self.tasks[0].counter
             counter.files, counter.bytes = content
+        elif message.kind is Kind.LOG:
+            name, level, text = content
+            logging.getLogger(name).log(level, "%s", text)
         elif message.kind is Kind.RESULT:
             self.tasks.popleft().future.set_result(content)
         else:
@@ -109,7 +113,8 @@ class PoolShare:
             try:
                 return member.submit(function, batch, counter).future
             except ChannelClosed:
-                member.tasks.pop()  # it may have died before, while it had nothing to do
+                member.tasks.pop()  # it runs elsewhere
+                member.fail()
                 self._lose(member)
         return None
 
