@@ -426,9 +426,9 @@ def test_two_requests_share_the_processes(running: LocalExecutor) -> None:
     assert pool is not None
     one, other = PoolShare(pool), PoolShare(pool)
     try:
-        begun = [one.submit(pooled.who, 1, ProgressCounter()) for _ in range(4)]
+        begun = [one.submit(pooled.who, 1, ProgressCounter()) for _ in range(2 * pool_share.AHEAD)]
         assert None not in begun
-        assert one.submit(pooled.who, 1, ProgressCounter()) is None, "each has one batch ahead"
+        assert one.submit(pooled.who, 1, ProgressCounter()) is None, "each has enough batches ahead"
         assert other.submit(pooled.who, 1, ProgressCounter()) is None
         while one.is_used:
             one.wait(1)

@@ -1,7 +1,7 @@
 """The share of a pool: the processes that one request uses, and the batches that they run.
 
 The thread that dispatches the batches sends them, waits, and gets the results; no other thread is
-between it and the processes. Each process gets one batch ahead, so that it never waits for that
+between it and the processes. Each process gets some batches ahead, so that it never waits for that
 thread.
 """
 
@@ -23,8 +23,8 @@ from gobbler.model.progress import Progress, ProgressCounter
 from gobbler.transfer.local_pool import LocalPool
 from gobbler.transfer.pool_channel import Channel, ChannelClosed, Kind, Message
 
-AHEAD = 2
-"""Batches that a process has at a time: the one that it runs, and the next one."""
+AHEAD = 3
+"""Batches that a process has at a time: the one that it runs, and the next ones."""
 
 CANCEL_SECONDS = 10.0
 """Seconds in which a process must end cancelled batches; else it is killed."""
