@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gobbler.errors import Code
+from gobbler.registry.discarded import FEW_ENTRIES
 
 from .serving import Service
 from .world import World
@@ -204,6 +206,28 @@ def _files_by_hand(world: World) -> None:
     (version / "..links").unlink()
 
 
+MANY = "p/many/1"
+"""A version on probation of so many files that they are removed after the answer."""
+
+
+def _many_files(world: World) -> None:
+    version = world.registry / MANY
+    version.mkdir(parents=True)
+    names = [f"{number:03d}" for number in range(FEW_ENTRIES + 1)]
+    for name in names:
+        (version / name).write_text(name)
+    entries = {
+        name: {"md5sum": hashlib.md5(name.encode()).hexdigest(), "size": len(name)}
+        for name in names
+    }
+    _wrong(f"{MANY}/..manifest", entries)(world)
+    moment = "2026-11-28T09:00:00+00:00"
+    summary = {"on_probation": True, "upload_finish": moment, "upload_start": moment}
+    _wrong(f"{MANY}/..summary", {**summary, "upload_user_id": "someone"})(world)
+    total = world.recorded("p/..usage")["total"] + sum(map(len, names))
+    _wrong("p/..usage", {"total": total})(world)
+
+
 OPERATIONS = [
     _upload("upload-new", "p/new/1", PLAIN),
     _upload("upload-links", "p/a/4", LINKED),
@@ -224,6 +248,9 @@ OPERATIONS = [
     _permissions("permissions-new-asset", "p/fresh"),
     Operation("approve", "approve_probation", _of("p/a/3"), done=Code.NOT_ON_PROBATION),
     Operation("reject", "reject_probation", _of("p/a/3"), done=Code.VERSION_NOT_FOUND),
+    Operation(
+        "reject-many", "reject_probation", _of(MANY), _many_files, done=Code.VERSION_NOT_FOUND
+    ),
     Operation("delete-project", "delete_project", _of("doomed")),
     Operation("delete-asset", "delete_asset", _of("p/gone")),
     Operation("delete-version", "delete_version", _of("p/gone/2")),

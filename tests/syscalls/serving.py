@@ -106,7 +106,10 @@ class Service:
             pooled = (self._pooled(),) if self.has_pool else ()
             return Target((self.worker, *pooled), follow=True)
         if kind == BATCH:
-            return Target(tuple(self._batchers))
+            # A new service has none yet. Nor does it have the second thread for requests that it
+            # makes when the first is not ready for the next one, and that looks like one of these.
+            followed = Target((self.worker,), follow=True)
+            return Target(tuple(self._batchers)) if self._batchers else followed
         return Target(tuple(_threads(self.worker) - self._others - self._batchers))
 
     def kind(self, thread: int, before: set[int]) -> str:

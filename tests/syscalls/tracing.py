@@ -72,12 +72,22 @@ class Tracer:
         if not target.threads:
             raise RuntimeError("there is no thread to attach to")
         self._output = output
-        chosen = [f"--attach={thread}" for thread in target.threads]
         if target.follow:
             options = ("--follow-forks", *options)
-        command = ["strace", "-y", "-s", "0", "-o", str(output), *chosen, *options]
+        command = ["strace", "-y", "-s", "0", "-o", str(output), *options]
+        threads = target.threads
+        while told := self._attach(command, threads):
+            # A thread that flushed a directory is joined before the kernel has removed it.
+            living = tuple(thread for thread in threads if _lives(thread))
+            if not living or living == threads:
+                raise RuntimeError(f"strace can't be attached: {told}")
+            threads = living
+
+    def _attach(self, command: list[str], threads: tuple[int, ...]) -> str:
+        """Start ``strace`` on ``threads``; what it says if that fails."""
+        chosen = [f"--attach={thread}" for thread in threads]
         self._process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+            [*command, *chosen], stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert self._process.stderr is not None
         for _ in chosen:
@@ -85,7 +95,8 @@ class Tracer:
             if "attached" not in told:
                 self._process.kill()
                 self._process.wait()
-                raise RuntimeError(f"strace can't be attached: {told}{self._process.stderr.read()}")
+                return f"{told}{self._process.stderr.read()}"
+        return ""
 
     def __enter__(self) -> Tracer:
         return self
@@ -116,6 +127,10 @@ class Tracer:
         """The text of the call before which the process was killed."""
         calls = [line for line in self.lines() if "(" in line and "+++" not in line]
         return calls[-1] if calls else ""
+
+
+def _lives(thread: int) -> bool:
+    return Path(f"/proc/{thread}").exists()
 
 
 def traced(target: Target, output: Path) -> Tracer:
