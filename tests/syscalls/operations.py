@@ -35,7 +35,7 @@ class Operation:
 
     ``done``: what the service says when it is asked again for what has been done.
     ``logs_again``: asked again, it is done, and logged, again. ``mends``: what is prepared
-    is wrong, and put right by the request.
+    is wrong, and put right by the request. ``pooled``: a local pool does the batches.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Operation:
     logs_again: bool = False
     mends: bool = False
     foreign: bool = False
+    pooled: bool = False
 
     @property
     def uid(self) -> int | None:
@@ -72,6 +73,14 @@ LINKED: Tree = {
 
 LARGE: Tree = {**CHANGED, "large.bin": b"\1" * (9 << 20), "kept": Path("../../../archive/old.csv")}
 """Too much to be done at once: batches of files go to an executor."""
+
+MANY: Tree = {
+    **PLAIN,
+    "d/y.csv": b"again another",
+    "d/e/new.csv": b"6",
+    **{f"link{n}": Path("../../registry/p/a/1/x.csv") for n in range(3)},
+}
+"""Files that are new, changed, or in version ``p/a/2`` already, and links."""
 
 HASHED = {"project": "hashed", "asset": "a", "version": "1"}
 """A version for which the service has to hash a file on its executor. Nothing changes it."""
@@ -151,7 +160,13 @@ def _staged(tree: Tree, *, foreign: bool = False) -> Callable[[World], None]:
 
 
 def _upload(
-    name: str, address: str, tree: Tree, *, foreign: bool = False, **options: bool
+    name: str,
+    address: str,
+    tree: Tree,
+    *,
+    foreign: bool = False,
+    pooled: bool = False,
+    **options: bool,
 ) -> Operation:
     return Operation(
         name,
@@ -161,6 +176,7 @@ def _upload(
         done=Code.VERSION_EXISTS,
         consumes=options.get("consume", False),
         foreign=foreign,
+        pooled=pooled,
     )
 
 
@@ -254,6 +270,18 @@ OPERATIONS = [
     ),
     Operation(
         "reindex", "reindex_version", _of("p/a/2"), _files_by_hand, logs_again=True, mends=True
+    ),
+    _upload("upload-in-pool", "p/a/4", MANY, pooled=True),
+    _upload("consume-own-in-pool", "p/a/4", PLAIN, consume=True, pooled=True),
+    _upload("consume-other-in-pool", "p/a/4", MANY, consume=True, foreign=True, pooled=True),
+    Operation(
+        "reindex-in-pool",
+        "reindex_version",
+        _of("p/a/2"),
+        _files_by_hand,
+        logs_again=True,
+        mends=True,
+        pooled=True,
     ),
     Operation("reroute", "reroute_links", {"to_delete": [_of("p/a/1")]}),
 ]

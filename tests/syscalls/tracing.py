@@ -2,7 +2,8 @@
 
 ``when=`` counts the calls of one name that one thread makes after it was attached. A request
 is the work of up to three threads: the one that carries it out, one of the executor for
-batches of files, and while a large file is copied, one that writes. So a call is known by
+batches of files, and while a large file is copied, one that writes. Or a process of the local pool
+does its batches. So a call is known by
 its thread, its name, and which one of that name it is there; and only threads of that kind
 are attached when something is to be made of it.
 """
@@ -37,8 +38,11 @@ TRACED = ",".join(f"?{name}" for name in (*CHANGING, *LOOKING))
 """The calls about files; ``?``: those that this kind of machine has not are left out."""
 
 
-REQUEST, BATCH, COPY = "request", "batch", "copy"
-"""Kinds of threads: of requests, of batches of files, of the writing of a large file."""
+REQUEST, BATCH, COPY, POOL = "request", "batch", "copy", "pool"
+"""Kinds of threads: of requests, of batches of files, of the writing of a large file.
+
+``POOL``: that of a process of the local pool.
+"""
 
 
 PATIENCE = 5.0

@@ -82,7 +82,7 @@ Written = Callable[[int], None]
 
 def md5_of(data: bytes) -> str:
     """The MD5 of ``data``."""
-    return Md5(data).hexdigest()
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]:
@@ -92,17 +92,24 @@ def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]
     """
     digest = Md5()
     if expected >= READ_AHEAD_SIZE:
-        size = os.lseek(source, 0, os.SEEK_CUR)
-        begun = size
+        size = begun = os.lseek(source, 0, os.SEEK_CUR)
         with pieces_of(source, expected, CHUNK, start=size) as pieces:
             for piece in pieces:
                 digest.update(piece)
                 size += len(piece)
                 progress.advance(0, len(piece))
         return size - begun, digest.hexdigest()
+    size = 0
+    if expected < SMALL_CHUNK:
+        # More than that is asked for, so no second call is needed to find the end.
+        data = os.read(source, expected + 1)
+        progress.advance(0, len(data))
+        if len(data) == expected:
+            return expected, md5_of(data)
+        size = len(data)
+        digest.update(data)
     # A buffer goes back to the kernel after use, and all threads wait for that: keep it small.
     view = memoryview(bytearray(min(CHUNK, max(expected, SMALL_CHUNK))))
-    size = 0
     while count := os.readv(source, [view]):
         digest.update(view[:count])
         size += count
@@ -133,7 +140,9 @@ def copy_and_hash(
     if begun is not None:
         os.lseek(target, begun.size, os.SEEK_SET)
     elif expected < CHUNK:
-        data = read_all(source, expected)
+        data = os.read(source, expected + 1)
+        if len(data) < expected:
+            data += read_all(source, expected - len(data))
         if len(data) <= expected:
             write_all(target, data)
             progress.advance(0, len(data))
