@@ -10,6 +10,7 @@ JSON is written as UTF-8, indented by four spaces, with the keys of maps in orde
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -27,8 +28,14 @@ TOO_DEEP = "it is nested too deeply"
 Size = Annotated[int, Meta(ge=0)]
 """A number of bytes."""
 
-Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
-"""An MD5 as 32 hexadecimal digits, or nothing (for an empty directory)."""
+Checksum = str
+"""An MD5 as 32 hexadecimal digits, or nothing (for an empty directory).
+
+:func:`decode` checks all of a manifest at once, which takes a tenth of the time of a pattern.
+"""
+
+_CHECKSUM = re.compile(r"([0-9a-f]{32})?")
+_DIGITS = b"0123456789abcdef"
 
 
 class Link(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -226,7 +233,22 @@ def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by 
             loose.upload_finish,
             bool(loose.on_probation),
         )
-    return msgspec.json.decode(data, type=kind)
+    record = msgspec.json.decode(data, type=kind)
+    if kind == Manifest and (path := _wrong_checksum(record)) is not None:
+        raise msgspec.ValidationError(
+            f"Expected an MD5 in 32 hexadecimal digits, or nothing - at `$[{quoted(path)}].md5sum`"
+        )
+    return record
+
+
+def _wrong_checksum(manifest: Manifest) -> str | None:
+    """The path of the first entry whose checksum can't be one."""
+    sums = [entry.md5sum for entry in manifest.values()]
+    text = "".join(sums)
+    lengths = set(map(len, sums))
+    if lengths <= {0, 32} and text.isascii() and not text.encode().translate(None, _DIGITS):
+        return None
+    return next(path for path, entry in manifest.items() if not _CHECKSUM.fullmatch(entry.md5sum))
 
 
 def decode_manifest(data: bytes, where: str) -> Manifest:
@@ -298,4 +320,7 @@ def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
 
 def plain(record: Struct | Manifest) -> dict[str, Any]:
     """``record`` as dicts, lists, text and numbers: for ``pygobbler`` and ``--json``."""
+    if isinstance(record, dict):  # quicker; but it would leave the tuples of other records
+        manifest: dict[str, Any] = msgspec.to_builtins(record)
+        return manifest
     return msgspec.json.decode(msgspec.json.encode(record), type=dict[str, Any])
