@@ -23,7 +23,7 @@ from gobbler.client.jobs import Job
 from gobbler.client.permissions import NewPermissions
 from gobbler.client.project import Project
 from gobbler.client.relations import LinkChange
-from gobbler.client.review import Review
+from gobbler.client.shown_versions import Review
 from gobbler.client.source import ServiceInfo
 from gobbler.client.upload import UploadPlan
 from gobbler.client.version import Version

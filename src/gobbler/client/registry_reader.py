@@ -23,7 +23,7 @@ from gobbler.client.expected import ContentMismatch, check_complete
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.ranges import Ranges
-from gobbler.client.review import ShownVersions
+from gobbler.client.shown_versions import ShownVersions
 from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.hash import md5_of

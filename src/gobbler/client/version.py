@@ -13,7 +13,8 @@ from gobbler.client.export import clone
 from gobbler.client.handle import Handle, html_of
 from gobbler.client.registry_reader import VersionRecords
 from gobbler.client.relations import Relations, relations
-from gobbler.client.review import Review, approved_digest, review
+from gobbler.client.review import approved_digest, review
+from gobbler.client.shown_versions import Review
 from gobbler.client.version_path import VersionPath, VersionText, open_file
 from gobbler.errors import Code, Missing, Refused
 from gobbler.model.names import VersionKey
