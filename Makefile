@@ -12,6 +12,7 @@ help:  ## list these targets
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m compileall -q src  # as an installation does; PYTHONDONTWRITEBYTECODE may be set
 	@touch $@
 
 demo: .venv/installed  ## publish a real directory, fetch it, compare

@@ -26,10 +26,12 @@ import argparse
 import json
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 
 from bench import history, report
@@ -40,6 +42,16 @@ from bench.measuring import listener, resident
 from bench.peers import OURS, Peer, StartedService, filled
 from bench.session import LeftOut, Session, filesystem
 from docs.generate import measured
+
+FAILURES = (
+    RuntimeError,
+    AssertionError,
+    OSError,
+    HTTPException,
+    ValueError,  # an answer that is no JSON
+    subprocess.CalledProcessError,
+)
+"""What a service may do in a case: refuse, answer nonsense, or be gone. The other cases go on."""
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -59,8 +71,7 @@ def main() -> int:
         with ExitStack() as stack:
             session = _session(options, stack)
             if versus:
-                memory = _print_table(chosen, session, options, found)
-                _record(session, options, found, memory)
+                _print_table(chosen, session, options, found)
             else:
                 for comparison in _compared(chosen, session, options.runs, thorough=True):
                     found.append(comparison)
@@ -72,7 +83,7 @@ def main() -> int:
         if options.json:
             figures = [row for comparison in found for row in rows(comparison)]
             Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    return 1 if session.failed else 0
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -158,9 +169,7 @@ def _session(options: argparse.Namespace, stack: ExitStack) -> Session:
         commands = [("full durability", OURS), ("relaxed", f"{OURS} --durability relaxed")]
     elif len(options.peer) + len(options.peer_command) == 1:
         commands = [("ours", OURS)]
-    commands += [
-        (options.name or Path(command.split()[0]).name, command) for command in options.peer_command
-    ]
+    commands += [(Path(command.split()[0]).name, command) for command in options.peer_command]
     peers = []
     for number, (name, command) in enumerate(commands):
         service = StartedService(top / f"service-{number}", name, command)
@@ -169,7 +178,8 @@ def _session(options: argparse.Namespace, stack: ExitStack) -> Session:
     for url, staging, registry in options.peer:
         address = url.rstrip("/")
         pid = listener(address)
-        peers.append(Peer(options.name or address, address, Path(staging), Path(registry), pid))
+        peers.append(Peer(address, address, Path(staging), Path(registry), pid))
+    peers[-1].name = options.name or peers[-1].name
     session = Session(top, peers, options.scale)
     stack.callback(session.finish)
     try:
@@ -189,6 +199,10 @@ def _compared(
             yield compare(kind, session, runs, thorough=thorough)
         except LeftOut as why:
             print(f"left out, for {why}: {kind.title}", file=sys.stderr)
+        except FAILURES as error:
+            session.failed.append(kind.title)
+            session.reconnect()
+            print(f"left out, for it failed: {kind.title}: {error}", file=sys.stderr)
 
 
 def _print_table(
@@ -196,34 +210,35 @@ def _print_table(
     session: Session,
     options: argparse.Namespace,
     found: list[Comparison],
-) -> dict[str, int]:
-    """Print a row when a case is done; the memory of each side, in bytes."""
-    ours, peer = session.peers[:2]
+) -> None:
+    """Print a row when a case is done, and add the case to ``found``; in the end, what remains."""
     machine = history.machine()
     print(
         f"{machine['processor']}, {machine['processors']} processors, Linux {machine['kernel']},"
         f" Python {machine['python']}, {filesystem(session.top)}; the least of"
         f" {options.runs} alternating runs, scale {options.scale:g}\n"
     )
-    print(measured.head(ours.name, peer.name), flush=True)
-    cases: dict[str, measured.Case] = {}
+    print(measured.head(*(peer.name for peer in session.peers)), flush=True)
     for comparison in _compared(chosen, session, options.runs, thorough=False):
         found.append(comparison)
-        title = comparison.kind.title
-        cases[title] = history.case_of(comparison)
-        print(measured.row(title, cases[title]), flush=True)
-    sides = {"ours": ours.pid, "peer": peer.pid}
-    memory = {side: resident(pid) for side, pid in sides.items() if pid is not None}
+        print(measured.row(comparison.kind.title, history.case_of(comparison)), flush=True)
+        _record([comparison], session, options, {})  # at once: the bench may be killed
+    sides = zip(("ours", "peer"), session.peers, strict=True)
+    memory = {side: resident(peer.pid) for side, peer in sides if peer.pid is not None}
     print(measured.memory_row(memory))
+    _record([], session, options, memory)
+    cases = {each.kind.title: history.case_of(each) for each in found}
     if limits := measured.limit_table(cases):
         print(f"\nThe least that the same costs, in milliseconds:\n\n{limits}")
     if phases := measured.phase_table(cases):
         print(f"\nThe phases of ours, in milliseconds:\n\n{phases}")
-    return memory
 
 
 def _record(
-    session: Session, options: argparse.Namespace, found: list[Comparison], memory: dict[str, int]
+    found: list[Comparison],
+    session: Session,
+    options: argparse.Namespace,
+    memory: dict[str, int],
 ) -> None:
     if not options.history:
         return
@@ -231,7 +246,7 @@ def _record(
         found,
         commit=options.commit or history.present_commit(),
         filesystem=filesystem(session.top),
-        peer=session.peers[1].name,
+        peer=session.peers[-1].name,
         runs=options.runs,
         memory=memory,
     )

@@ -29,8 +29,8 @@ class Session:
 
     ``top``: a directory for everything that no service needs. ``peers``: the services, ours first.
     ``original``: an interpreter that has the original client. ``limit``: the C program, if it could
-    be compiled. ``to_finish``: what clears away after each case, once all are done, for deleting
-    much could slow down what follows.
+    be compiled. ``failed``: titles of cases. ``to_finish``: what clears away after each case, once
+    all are done, for deleting much could slow down what follows.
     """
 
     top: Path
@@ -38,6 +38,7 @@ class Session:
     scale: float = 1.0
     original: Path | None = None
     limit: Limit | None = None
+    failed: list[str] = field(default_factory=list)
     to_finish: list[Callable[[], None]] = field(default_factory=list)
     _sources: dict[tuple[str, str], Path] = field(default_factory=dict)
     _large: dict[int, Path] = field(default_factory=dict)
@@ -92,22 +93,33 @@ class Session:
         for path in self.top.glob("bench-*"):
             shutil.rmtree(path, ignore_errors=True)
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether there is no disk."""
+        return filesystem(self.top) in IN_MEMORY
+
     def settle(self) -> None:
         """Flush what earlier runs have left to the disk, which would disturb the next one."""
-        if filesystem(self.top) not in IN_MEMORY:
+        if not self.is_in_memory:
             os.sync()
+
+    def reconnect(self) -> None:
+        """Connect anew: a request may have been interrupted before its answer."""
+        for peer in self.peers:
+            peer.connection = Connection(peer.url)
 
     def finish(self) -> None:
         """Remove all projects, and what stands in the staging directories.
 
         A service that is gone keeps nobody from clearing away the rest.
         """
-        for peer in self.peers:
-            peer.connection = Connection(peer.url)  # a request may have been interrupted
+        self.reconnect()
         while self.to_finish:
             with suppress(OSError, HTTPException):
                 self.to_finish.pop()()
         for peer in self.peers:
+            if peer.command is not None:
+                continue  # it goes with its directories
             for path in peer.staging.glob(f"bench-{os.getpid()}-*"):
                 shutil.rmtree(path, ignore_errors=True)
 

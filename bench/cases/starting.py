@@ -141,7 +141,7 @@ class ClientUpload(Case):
     title = "original client's upload and ours, 3,000 small files"
     goal = 4.0
 
-    def __init__(self, peer: Peer, session: Session, python: Path) -> None:
+    def __init__(self, peer: Peer, session: Session, python: Sequence[str]) -> None:
         super().__init__(peer, session)
         self._python = python
 
@@ -149,7 +149,8 @@ class ClientUpload(Case):
     def sides(cls, session: Session) -> list[Case]:
         if session.original is None:
             raise LeftOut("it needs the original client: see --original")
-        pythons = Path(sys.executable), session.original
+        # PYTHONPATH may lead to a checkout of ours, which the original must not find.
+        pythons = [sys.executable], [str(session.original), "-E"]
         return [cls(session.peers[0], session, python) for python in pythons]
 
     def prepare(self) -> None:
@@ -160,16 +161,16 @@ class ClientUpload(Case):
         peer, asset = self.peer, f"asset-{next(numbers)}"
         words = [peer.url, str(peer.staging), str(peer.registry), str(self.source)]
         done = subprocess.run(
-            [str(self._python), "-c", UPLOAD, *words, self.project, asset],
+            [*self._python, "-c", UPLOAD, *words, self.project, asset],
             check=False,
             capture_output=True,
             text=True,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"{self._python}: {done.stderr.strip()[-500:]}")
+            raise RuntimeError(f"{self._python[0]}: {done.stderr.strip()[-500:]}")
         told = json.loads(done.stdout)
         if told["files"] != len([path for path in self.source.rglob("*") if path.is_file()]):
-            raise RuntimeError(f"{self._python}: {told['files']} files were published")
+            raise RuntimeError(f"{self._python[0]}: {told['files']} files were published")
         return Sample(told["seconds"], told["processor"])
 
 

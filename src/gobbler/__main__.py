@@ -1,5 +1,6 @@
 """``python -m gobbler`` is the same as ``gobbler``."""
 
+import gc
 import signal
 
 
@@ -8,6 +9,7 @@ def run() -> None:
 
     While that is loaded, Ctrl-C ends the process without a word, as SIGTERM does.
     """
+    gc.disable()  # of what is loaded, nothing becomes garbage; enabled with the command
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)

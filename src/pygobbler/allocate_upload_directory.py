@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from gobbler.client import staging as _staging
-from gobbler.client.staging_directory import StagingDirectory
-
 
 def allocate_upload_directory(staging: str, create: bool = True) -> str:
     """Make a new directory in staging.
@@ -22,4 +19,7 @@ def allocate_upload_directory(staging: str, create: bool = True) -> str:
         The path of the directory. Everybody can read it, and only you can write it, whatever the
         umask. Files that you put there need the mode that lets the service read them.
     """
+    from gobbler.client import staging as _staging
+    from gobbler.client.staging_directory import StagingDirectory
+
     return _staging.allocate_upload_directory(StagingDirectory(staging), create=create)

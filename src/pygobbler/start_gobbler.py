@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gobbler.client import testing
-
 
 def start_gobbler(
     staging: str | None = None,
@@ -54,6 +52,8 @@ def start_gobbler(
     Raises:
         gobbler.errors.Fault: It did not start; the text has its output.
     """
+    from gobbler.client import testing
+
     new, service = testing.start(
         staging,
         registry,
@@ -67,4 +67,6 @@ def start_gobbler(
 
 def stop_gobbler() -> None:
     """Stop the service that :func:`start_gobbler` started, if there is one."""
+    from gobbler.client import testing
+
     testing.stop()

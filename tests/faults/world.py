@@ -17,6 +17,7 @@ from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.fs.flush import Durability
 from gobbler.model.progress import NeverCancelled, NoProgress
+from gobbler.registry.discarded import discarded_trees, remove_discarded
 from gobbler.registry.recovery import recover, recover_workspace
 from gobbler.registry.registry import Registry
 
@@ -109,9 +110,14 @@ class World:
         )
 
     def recover(self) -> tuple[int, int]:
-        return recover(self.service.registry, self.service.durability)
+        found = recover(self.service.registry, self.service.durability)
+        remove_discarded(str(self.registry))
+        return found
 
     def incoming(self) -> list[str]:
+        """What is left there once the discarded trees are removed."""
+        remove_discarded(str(self.registry))
+        assert discarded_trees(str(self.registry)) == []
         return sorted(os.listdir(self.registry / "..incoming"))
 
     def published(self) -> Snapshot:

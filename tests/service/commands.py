@@ -29,10 +29,22 @@ TOP = Path(__file__).parents[2]
 
 LATE = (
     "click._textwrap",
+    "concurrent.futures.thread",
+    "difflib",
+    "email.utils",
     "encodings.ascii",
     "encodings.idna",
     "encodings.latin_1",
+    "html",
+    "json",
+    "logging",
     "rich._emoji_codes",
+    "rich.progress",
+    "rich.table",
+    "shutil",
+    "tempfile",
+    "tomlkit",
+    "tomllib" if sys.version_info >= (3, 11) else "tomli",
 )
 """What is imported only when it is needed."""
 

@@ -221,3 +221,59 @@ def test_what_users_write_starts_no_line_of_the_log(place: Place) -> None:
         assert service.post(name).status_code == 400
         assert service.terminate() == 0
     assert not any(line.startswith("2026-11-20T00") for line in service.output().splitlines())
+
+
+@pytest.mark.parametrize("problem", ["registry", "index", "whitelist"])
+def test_a_service_that_can_not_start_takes_no_connection(place: Place, problem: str) -> None:
+    """Who asks while it looks at its directories is refused, and gets no broken connection."""
+    flags = directories(place)
+    if problem == "registry":
+        place.registry.chmod(0o777)
+    else:
+        flags.append(f"--{problem}={place.registry}/there")
+    taken = 0
+    with ReservedPort() as port:
+        command = run_as(None, *flags, f"--port={port.number}")
+        process = subprocess.Popen(stderr=subprocess.PIPE, text=True, **command)
+        while process.poll() is None:
+            with socket.socket() as client:
+                taken += client.connect_ex(("127.0.0.1", port.number)) == 0
+        said = process.communicate()[1]
+    assert process.returncode == CLIENTS_MISTAKE
+    assert "error: " in said
+    assert taken == 0
+
+
+BEFORE_THE_FORK = """
+import gc
+from gobbler.service import child_process
+def start(self):
+    print(gc.isenabled(), gc.get_freeze_count() > 10_000, flush=True)
+    raise SystemExit
+child_process.ChildProcess.start = start
+from gobbler.__main__ import run
+run()
+"""
+
+
+def test_processes_collect_garbage_but_not_in_what_they_share(place: Place) -> None:
+    with ReservedPort() as port:
+        command = run_as(None, *directories(place), f"--port={port.number}")
+        python, *_, serve = command["args"][:4]
+        command["args"] = [python, "-c", BEFORE_THE_FORK, serve, *command["args"][4:]]
+        ended = subprocess.run(capture_output=True, text=True, timeout=30, **command)
+    assert ended.stdout == "True True\n", ended.stderr
+
+
+def test_an_http_worker_that_always_dies_ends_the_service_with_a_reason(place: Place) -> None:
+    broken = {
+        "gobbler.service.http_worker:SWITCH_INTERVAL": -1.0,  # Python refuses it
+        "gobbler.service.child_process:FIRST_PAUSE": 0.01,
+    }
+    command = run_as(None, *directories(place), "--port=1", constants=broken)
+    with ReservedPort() as port:
+        command["args"][-1] = f"--port={port.number}"
+        ended = subprocess.run(capture_output=True, text=True, timeout=60, **command)
+    assert ended.returncode == CLIENTS_MISTAKE
+    assert "HTTP worker 1 has died 6 times, each time soon after its start" in ended.stderr
+    assert ended.stderr.count("starting another one in") == 5

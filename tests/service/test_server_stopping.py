@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from .processes import ENDLESS, Place, Running, is_alive, upload_of, wait_for
 
@@ -149,6 +150,20 @@ def test_a_worker_that_is_killed_is_replaced(place: Place) -> None:
             signal.pidfd_send_signal(pidfd(child), signal.SIGKILL)
         wait_for("another answers", lambda: service._answers() and service.processes() - before)
         service.succeed("health_check", {})
+        assert service.terminate() == 0
+
+
+def test_who_connects_while_no_http_worker_lives_is_answered_by_the_next(place: Place) -> None:
+    with Running(place) as service:
+        for _ in range(3):
+            (worker,) = (
+                child
+                for child in service.processes() - {service.process.pid}
+                if Path(f"/proc/{child}/comm").read_text().startswith("gobbler-http")
+            )
+            signal.pidfd_send_signal(pidfd(worker), signal.SIGKILL)
+            wait_for("it is dead", lambda worker=worker: not is_alive(worker))
+            assert requests.get(f"{service.url}/info", timeout=30).ok
         assert service.terminate() == 0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gobbler.fs.flush import Durability
+from gobbler.registry.discarded import remove_discarded
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
 
@@ -166,6 +167,7 @@ class Bench:
         """The problems that remain after the next recovery, which runs once a minute."""
         if self._world.strays():
             recover(Registry(str(self._world.registry)), Durability.RELAXED)
+            remove_discarded(str(self._world.registry))
         yield from stray_findings(self._world)
 
     def _retry(self, point: Point, seen: State, *, done: bool) -> Iterator[Finding]:

@@ -6,8 +6,14 @@ import json
 import os
 import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any
+
+from gobbler.registry.discarded import discarded_trees
+
+REMOVED_WITHIN = 10.0
+"""Seconds in which a service removes small trees that were discarded."""
 
 State = dict[str, tuple[object, ...]]
 """Kind, mode, owner and content of all that matters, by path."""
@@ -84,6 +90,7 @@ class World:
 
     def strays(self) -> list[str]:
         """Files that nobody needs: in the making, of a strange name, or with a second name."""
+        wait_for_removals(str(self.registry))
         found = [f"..incoming/{name}" for name in os.listdir(self.registry / "..incoming")]
         for directory, names, files in os.walk(self.registry):
             for name in (*names, *files):
@@ -113,6 +120,13 @@ class World:
             return json.loads((self.registry / path).read_bytes())
         except FileNotFoundError:
             return None
+
+
+def wait_for_removals(registry: str) -> None:
+    """Wait until the service has removed the discarded trees, or does not."""
+    deadline = time.monotonic() + REMOVED_WITHIN
+    while discarded_trees(registry) and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def _directories(top: Path) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pwd
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from gobbler.fs import accounts
-from gobbler.fs.accounts import MAX_LOOKUPS, MAX_NAMES, without_account
+from gobbler.fs.accounts import MAX_LOOKUPS, MAX_NAMES, known_name, without_account
 
 PATIENCE = 60.0
 
@@ -44,3 +46,26 @@ def test_a_lookup_that_hangs_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatc
         if thread.name == "accounts":
             thread.join(PATIENCE)
     assert without_account(["slow"], PATIENCE) == ["slow"]
+
+
+def test_a_name_is_remembered_until_an_account_changes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    passwd = tmp_path / "passwd"
+    passwd.write_text("")
+    monkeypatch.setattr(accounts, "ACCOUNT_FILES", (str(passwd),))
+    names = {54_000: "alice"}
+    asked: list[int] = []
+
+    def getpwuid(uid: int) -> SimpleNamespace:
+        asked.append(uid)
+        return SimpleNamespace(pw_name=names[uid])
+
+    monkeypatch.setattr(accounts.pwd, "getpwuid", getpwuid)
+    assert [known_name(54_000), known_name(54_000), known_name(54_001)] == ["alice", "alice", None]
+    assert asked.count(54_000) == 1
+    names[54_001] = "bob"
+    assert known_name(54_001) == "bob", "that there was none is not remembered"
+    names[54_000] = "carol"
+    passwd.write_text("carol:x:54000:54000::/:/bin/sh\n")
+    assert known_name(54_000) == "carol"

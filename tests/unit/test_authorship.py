@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.errors import Code, Refused
-from gobbler.fs import authorship
+from gobbler.fs import accounts, authorship
 from gobbler.fs.acl import Acl, AclEntry, with_users
 from gobbler.fs.authorship import Authorship, is_private_group
 
@@ -216,12 +216,12 @@ class TestPrivateGroups:
     def test_it_is_looked_up_once_a_minute(self, monkeypatch: pytest.MonkeyPatch) -> None:
         alice = account(ALICE)
         times = [100.0]
-        monkeypatch.setattr(authorship.time, "monotonic", lambda: times[0])
+        monkeypatch.setattr(accounts.time, "monotonic", lambda: times[0])
         assert is_private_group(alice.pw_gid, alice.pw_uid)
         group = grp.struct_group((ALICE, "x", alice.pw_gid, [BOB]))
         monkeypatch.setattr(grp, "getgrgid", lambda _: group)
         assert is_private_group(alice.pw_gid, alice.pw_uid)
-        times[0] += authorship.REMEMBERED_SECONDS
+        times[0] += accounts.REMEMBERED_SECONDS
         assert not is_private_group(alice.pw_gid, alice.pw_uid)
 
     def test_it_is_looked_up_again_when_an_account_is_added(
@@ -229,7 +229,7 @@ class TestPrivateGroups:
     ) -> None:
         alice, groups = account(ALICE), tmp_path / "group"
         groups.write_text("")
-        monkeypatch.setattr(authorship, "ACCOUNT_FILES", (str(tmp_path / "no"), str(groups)))
+        monkeypatch.setattr(accounts, "ACCOUNT_FILES", (str(tmp_path / "no"), str(groups)))
         assert is_private_group(alice.pw_gid, alice.pw_uid)
         group = grp.struct_group((ALICE, "x", alice.pw_gid, [BOB]))
         monkeypatch.setattr(grp, "getgrgid", lambda _: group)

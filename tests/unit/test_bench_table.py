@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench import history
+from bench.__main__ import _compared
 from bench.cases import CASES, TABLE
 from bench.cases.starting import BusyDisk, ClientUpload, FirstAnswer
 from bench.comparison import Comparison, Side, phases
@@ -159,3 +160,17 @@ def test_phases_are_those_of_the_metrics(tmp_path: Path, monkeypatch):
     assert phases(service) == {}
     monkeypatch.setattr(service.connection, "get", lambda _: text.encode())
     assert phases(service) == {"scan": 0.25, "ingest": 0.375, "request": 0.125}
+
+
+def test_a_case_that_fails_is_left_out_and_the_others_go_on(tmp_path: Path, monkeypatch, capsys):
+    def compare(kind, session, runs, *, thorough):
+        if kind is TABLE[0]:
+            raise RuntimeError("other, upload: no")
+        return comparison(kind, [1.0], [2.0])
+
+    monkeypatch.setattr("bench.__main__.compare", compare)
+    session = Session(tmp_path, [peer(tmp_path)])
+    found = list(_compared(list(TABLE[:2]), session, 1, thorough=False))
+    assert [each.kind for each in found] == [TABLE[1]]
+    assert session.failed == [TABLE[0].title]
+    assert f"it failed: {TABLE[0].title}: other, upload: no" in capsys.readouterr().err

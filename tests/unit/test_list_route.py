@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from gobbler.fs.open import closing, open_directory
 from gobbler.model.progress import CancelFlag, NeverCancelled
 from gobbler.service import registry_list
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_list import Listing, TooLongError
+from gobbler.service.registry_list import Listing
 
 
 def list_directory(registry: str, path: str, *, recursive: bool) -> list[str]:
@@ -191,7 +192,9 @@ def test_a_version_that_never_stays_the_same_ends_the_walk(
     walks = []
     real = Listing._walk
 
-    def walk(self: Listing, top: int, prefix: str, *, is_last: bool) -> list[bytes]:
+    def walk(
+        self: Listing, top: int, prefix: str, *, is_last: bool
+    ) -> Generator[bytes, None, list[bytes]]:
         walks.append(prefix)
         os.rename(f"{registry}/p/a/1", f"{registry}/..incoming/{len(walks)}")
         os.makedirs(f"{registry}/p/a/1")
@@ -247,19 +250,38 @@ def test_a_long_list_comes_in_blocks_and_ends_when_nobody_wants_it(registry: str
         assert len(json.loads(b"".join(blocks))) > 5000
         cancel.cancel("enough")
         with pytest.raises(Cancelled):
-            list(listing.blocks())
+            list(Listing(opened, "", cancel, recursive=True).blocks())
 
 
 @pytest.mark.parametrize("recursive", [False, True])
-def test_a_list_ends_when_it_takes_more_steps_than_it_may(registry: str, recursive: bool) -> None:
+@pytest.mark.parametrize("path", ["", "p", "p/a", "p/a/1"])
+def test_a_list_pauses_once_when_it_turns_out_long(
+    registry: str, path: str, recursive: bool
+) -> None:
     with closing(open_directory(registry)) as opened:
 
-        def listed(steps: int) -> bytes:
-            made = Listing(opened, "p/a/1", NeverCancelled(), recursive=recursive, steps=steps)
-            return b"".join(made.blocks())
+        def listed(steps: float) -> list[bytes]:
+            made = Listing(opened, path, NeverCancelled(), recursive=recursive, steps=steps)
+            found = list(made.blocks())
+            assert made.blocks() is made.blocks()
+            return found
 
-        assert listed(200) == b"".join(
-            Listing(opened, "p/a/1", NeverCancelled(), recursive=recursive).blocks()
-        )
-        with pytest.raises(TooLongError):
-            listed(15)
+        (whole,) = listed(math.inf)
+        assert listed(200) == [whole]
+        for steps in range(10):
+            assert listed(steps) == [b"", whole]
+
+
+def test_a_list_that_pauses_closes_its_directories(registry: str) -> None:
+    with closing(open_directory(registry)) as opened:
+        before = os.listdir("/proc/self/fd")
+        made = Listing(opened, "p/a/1", NeverCancelled(), recursive=True, steps=0)
+        assert next(made.blocks()) == b""
+        made.close()
+        assert os.listdir("/proc/self/fd") == before
+
+
+@given(st.lists(st.text(st.sampled_from('",\\ab/é\n'), min_size=1), min_size=1), st.text())
+def test_names_are_encoded_as_json_whatever_they_are(names: list[str], prefix: str) -> None:
+    made = registry_list._array(names, prefix)
+    assert json.loads(b"[" + made + b"]") == [prefix + name for name in names]

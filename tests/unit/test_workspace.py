@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from gobbler.errors import Cancelled, Code
 from gobbler.fs import lease
 from gobbler.fs.lease import EXPIRY_SECONDS, Holder, encode_holder, this_process
 from gobbler.registry import workspace
+from gobbler.registry.discarded import Freed, discarded_trees, remove_discarded
 from gobbler.registry.workspace import Workspace, abandoned_workspaces, new_workspace
 
 BUILD = """
@@ -36,6 +38,9 @@ def registry(tmp_path: Path) -> str:
 
 
 def left(registry: str) -> list[str]:
+    """What is left once the discarded trees are removed."""
+    remove_discarded(registry)
+    assert discarded_trees(registry) == []
     return sorted(os.listdir(f"{registry}/..incoming"))
 
 
@@ -212,9 +217,12 @@ def test_a_workspace_that_recovery_keeps_stays_for_the_next(registry: str) -> No
 def test_a_workspace_that_can_not_be_removed_stays_for_recovery(
     registry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def fail(path: str, freed: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
     with monkeypatch.context() as patch, new_workspace(registry) as made:
         Path(made.path, "record").write_text("{}")
-        patch.setattr(workspace, "remove_tree_quietly", lambda path: None)
+        patch.setattr(workspace, "discard", fail)
     assert len(left(registry)) == 2
     expected = inode(made.path)
     assert recovered(registry) == [expected]
@@ -229,13 +237,13 @@ def test_other_files_are_left_alone(registry: str) -> None:
 def test_the_intent_goes_before_the_tree(registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # With an intent, but without a tree, a change counts as committed.
     seen: list[bool] = []
-    real = workspace.remove_tree_quietly
+    real = workspace.discard
 
-    def look(path: str, **options: bool) -> None:
+    def look(path: str, freed: Freed | None) -> None:
         seen.append(os.path.exists(f"{path}/intent"))
-        real(path, **options)
+        real(path, freed)
 
-    monkeypatch.setattr(workspace, "remove_tree_quietly", look)
+    monkeypatch.setattr(workspace, "discard", look)
     with new_workspace(registry) as made:
         Path(made.intent).write_text("{}")
         Path(made.tree).mkdir()

@@ -5,12 +5,15 @@ If the target does not exist, the request succeeds.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gobbler.actions.context import RequestContext, check_admin
 from gobbler.errors import GobblerError, Missing, quoted
 from gobbler.fs.flush import flush_tree, raising_not_durable
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.records import LogEntry
 from gobbler.model.requests import DeleteAsset, DeleteProject, DeleteVersion
+from gobbler.registry.discarded import Freed
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import changing_asset, changing_project, changing_registry
 from gobbler.registry.log import prepare_log, publish_log, version_entry
@@ -33,6 +36,8 @@ def delete_project(context: RequestContext, request: DeleteProject) -> dict[str,
         flush_tree(workspace.path, context.service.durability)
         with changing_registry(registry):
             if registry.has(project):
+                with suppress(GobblerError):
+                    workspace.freed = Freed(project, registry.usage(project).total)
                 journal.commit(log=lambda: publish_log(registry, workspace))
         with raising_not_durable(f"the removal of {quoted(project)}"):
             journal.flush(context.service.durability)

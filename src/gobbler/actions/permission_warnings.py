@@ -22,20 +22,19 @@ def permission_warnings(
     or an asset that has lost its last owner.
     """
     found: list[str] = []
+    listed = {context.user, *before.owners, *(entry.id for entry in before.uploaders)}
+    given = asked.owners or ()
+    uploaders = [entry.id for entry in asked.uploaders or () if entry.id not in listed]
+    missing = without_account([*given, *uploaders], LOOKUP_SECONDS)
     if asked.owners == () and not is_asset:
         found.append("nobody owns the project now; only administrators can change it")
     elif asked.owners == () and before.owners:
         found.append("nobody owns the asset now; only owners of the project can change it")
-    elif asked.owners and len(without_account(asked.owners, LOOKUP_SECONDS)) == len(
-        dict.fromkeys(asked.owners)
-    ):
+    elif given and missing[: len({*given})] == list(dict.fromkeys(given)):
         found.append("none of the owners has an account on the host of the service")
-    listed = {context.user, *before.owners, *(entry.id for entry in before.uploaders)}
-    owners = [name for name in asked.owners or () if name not in listed]
-    uploaders = [entry.id for entry in asked.uploaders or () if entry.id not in listed]
-    missing = without_account([*owners, *uploaders], LOOKUP_SECONDS)
+    missing = [name for name in missing if name not in listed]
     for name in missing[:MAX_SHOWN]:
-        what = "owner" if name in owners else "uploader"
+        what = "owner" if name in given else "uploader"
         found.append(f"{what} {quoted(name)} has no account on the host of the service")
     if len(missing) > MAX_SHOWN:
         found.append(f"{len(missing) - MAX_SHOWN} more have no account there")

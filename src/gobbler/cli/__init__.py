@@ -7,7 +7,7 @@ output, and everything else on standard error.
 from __future__ import annotations
 
 import contextlib
-import shutil
+import gc
 import sys
 from importlib import import_module
 from typing import Any, NoReturn
@@ -76,6 +76,7 @@ class _Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"gobbler.cli.{cmd_name.replace('-', '_')}")
+        gc.enable()
         command: click.Command = module.command
         return command
 
@@ -163,7 +164,8 @@ def _reason(error: OSError | UnicodeError) -> str:
     """The reason of an error that no other code expected."""
     if isinstance(error, UnicodeError):
         return f"a name or an address is not text in UTF-8: {error}"
-    if isinstance(error, shutil.Error) and isinstance(error.args[0], list):
+    shutil = sys.modules.get("shutil")  # it is its error only if it was loaded
+    if shutil and isinstance(error, shutil.Error) and isinstance(error.args[0], list):
         # It holds a list: source, target and reason of each file that could not be copied.
         first, *more = error.args[0]
         return f"{quoted(first[0])} could not be copied: {first[2]}" + (

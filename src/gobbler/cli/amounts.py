@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rich.filesize import decimal
 
-from gobbler.client import Budget, Client, Version
 from gobbler.client.address import Address
-from gobbler.client.registry_walk import RegistryWalk, SkippedEntry
 from gobbler.errors import GobblerError, quoted
 from gobbler.model.records import Manifest, plain
+
+if TYPE_CHECKING:
+    from gobbler.client import Budget, Client, Version
+    from gobbler.client.registry_walk import SkippedEntry
 
 _SECONDS = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 _BYTES = {
@@ -52,6 +54,8 @@ def moment(text: str) -> dt.datetime:
 
 def budget(text: str) -> Budget:
     """A budget of time (``90m``, ``2h``, ``1d``) or bytes (``500GB``, ``2TiB``); ``0``: nothing."""
+    from gobbler.client import Budget
+
     seconds = _seconds(text)
     match = re.fullmatch(r"(\d{1,12})([a-z]+)", text.lower(), re.ASCII)
     size = int(match[1]) * _BYTES[match[2]] if match and match[2] in _BYTES else None
@@ -66,6 +70,8 @@ def budget(text: str) -> Budget:
 
 def budgets(given: Sequence[Budget]) -> Budget:
     """The smallest time and the smallest size of all ``given`` budgets."""
+    from gobbler.client import Budget
+
     return Budget(
         min((b.seconds for b in given if b.seconds is not None), default=None),
         min((b.bytes for b in given if b.bytes is not None), default=None),
@@ -107,6 +113,8 @@ def below(client: Client, place: Address) -> Iterator[Version]:
     Prints a warning for what can't be read, or is nobody's project, asset or version.
     """
 
+    from gobbler.client.registry_walk import RegistryWalk
+
     def report(entry: SkippedEntry) -> None:
         click.echo(f"warning: skipping {entry}", err=True)
 
@@ -128,3 +136,8 @@ def describe(version: Version) -> dict[str, Any]:
         # One damaged version must not hide the others.
         return {"problem": reason_of(error)}
     return plain(summary) | {"on_probation": summary.on_probation}
+
+
+def number(count: int, what: str) -> str:
+    """``1 version``, ``2 versions``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

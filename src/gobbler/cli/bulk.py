@@ -15,6 +15,7 @@ from rich.filesize import decimal
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from gobbler.cli import terminal
+from gobbler.cli.amounts import number
 from gobbler.client import BulkRepair, RepairResult
 from gobbler.client.address import parse_as
 from gobbler.client.bulk.run import BulkCounter, BulkRun
@@ -195,11 +196,6 @@ def reported_on_failure(report: Callable[[], None]) -> Iterator[None]:
     except (GobblerError, OSError):
         report()
         raise
-
-
-def number(count: int, what: str) -> str:
-    """``1 version``, ``2 versions``."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -15,10 +14,9 @@ from click.shell_completion import CompletionItem
 from gobbler.cli import terminal
 from gobbler.cli.completion import completed
 from gobbler.cli.signals import stopping_cleanly
-from gobbler.client import Client, Version, shown_digests
+from gobbler.client import Client, Version
 from gobbler.client.address import Address
 from gobbler.client.client import find_client
-from gobbler.client.permissions import parse_uploader
 from gobbler.errors import Refused, Unreachable
 from gobbler.model.records import Uploader
 
@@ -51,6 +49,8 @@ spoof = click.option("--spoof", metavar="USER", help="Act for USER, if the servi
 
 
 def _uploader(text: str) -> Uploader:
+    from gobbler.client.permissions import parse_uploader
+
     try:
         return parse_uploader(text)
     except Refused as error:
@@ -136,6 +136,8 @@ def _await_service(url: str) -> None:
 
     Raises :class:`~gobbler.errors.Unreachable` if nothing does in time.
     """
+    import socket
+
     where = urlsplit(url)
     deadline = time.monotonic() + STARTED_WITHIN
     waiting = False
@@ -260,6 +262,8 @@ def named(place: Address) -> dict[str, object]:
 
 def shown_digest(client: Client, version: Version) -> str:
     """The digest of a version on probation, to be shown; an approval then asks for it."""
+    from gobbler.client import shown_digests
+
     digest = version.review().digest
     shown_digests.remember(str(client.connection), version.key.path, digest)
     return digest

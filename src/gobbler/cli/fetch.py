@@ -9,7 +9,6 @@ from gobbler.cli.progress_bar import Bar
 from gobbler.client import Client
 from gobbler.client.address import parse
 from gobbler.client.client import resolve_latest
-from gobbler.client.export import export
 from gobbler.errors import Code, Refused, quoted
 
 
@@ -64,6 +63,8 @@ def command(
                 str(place), overwrite=overwrite, concurrent=jobs, progress=bar
             )
     if destination is not None:
+        from gobbler.client.export import export
+
         path = export(path, destination)
     if as_json:
         terminal.print_json({"address": str(place), "path": path, "directory": not single})

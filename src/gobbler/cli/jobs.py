@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.cli.progress_bar import Bar
 from gobbler.client import Client
 from gobbler.errors import Cancelled, Code
 from gobbler.model.jobs import JobState
@@ -98,6 +97,8 @@ def follow(client: Client, job: str, as_json: bool) -> None:
       gobbler jobs follow 1000-request-upload-9ab1...
     """
     handle = client.jobs.get(job)
+    from gobbler.cli.progress_bar import Bar
+
     with Bar(f"job {handle.name}") as bar:
         handle.wait(progress=bar)
     if as_json:

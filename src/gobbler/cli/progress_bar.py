@@ -3,40 +3,61 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from types import TracebackType
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gobbler.cli import terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 
 class _Notes:
     """Prints what the work waits for, each thing once, also where no bar is drawn."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self) -> None:
         self._told: set[str] = set()
 
     def tell(self, note: str) -> None:
         if note and note not in self._told:
             self._told.add(note)
-            text = terminal.printable(note)
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            terminal.note(terminal.printable(note))
+
+
+class _Drawing(Protocol):
+    """What is used of a progress bar of ``rich``."""
+
+    def reset(self, task_id: TaskID, **fields: Any) -> None: ...  # noqa: ANN401 - of rich
+
+    def update(self, task_id: TaskID, **fields: Any) -> None: ...  # noqa: ANN401 - of rich
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class _Undrawn:
+    """Takes the place of a bar that nobody sees, so a script need not load what draws it."""
+
+    def reset(self, task_id: TaskID, **fields: object) -> None:
+        """Do nothing."""
+
+    def update(self, task_id: TaskID, **fields: object) -> None:
+        """Do nothing."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
 
 
 class _Phase:
     """A later phase of work, shown by the same bar."""
 
-    def __init__(self, progress: Progress, task: TaskID, title: str, notes: _Notes) -> None:
+    def __init__(self, progress: _Drawing, task: TaskID, title: str, notes: _Notes) -> None:
         self.waits_for = notes.tell
         self._progress = progress
         self._task = task
@@ -61,21 +82,7 @@ class Bar:
     """
 
     def __init__(self, title: str, afterwards: str = "") -> None:
-        self._console = console = terminal.console(err=True)
-        self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[done]}/{task.fields[files]} files"),
-            DownloadColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=not console.is_terminal,
-        )
-        self._notes = _Notes(console)
+        self._notes = _Notes()
         self._shown = contextlib.ExitStack()
         title = terminal.printable(title)
         self._title = title
@@ -83,7 +90,14 @@ class Bar:
         self._files: int | None = None
         self._done = 0
         first = afterwards or title
-        self._task = self._progress.add_task(first, total=None, done=0, files="?")
+        self._console: Console | None = None
+        self._progress: _Drawing = _Undrawn()
+        self._task: TaskID = cast("TaskID", 0)
+        if sys.stderr.isatty():
+            self._console = terminal.console(err=True)
+            drawn = _bar_on(self._console)
+            self._task = drawn.add_task(first, total=None, done=0, files="?")
+            self._progress = drawn
 
     def expect(self, files: int, size: int | None) -> None:
         """Set the total."""
@@ -109,7 +123,8 @@ class Bar:
         self._notes.tell(note)
 
     def __enter__(self) -> Bar:
-        self._shown.enter_context(terminal.bar_on(self._console))
+        if self._console is not None:
+            self._shown.enter_context(terminal.bar_on(self._console))
         self._progress.start()
         return self
 
@@ -121,3 +136,27 @@ class Bar:
     ) -> None:
         self._progress.stop()
         self._shown.close()
+
+
+def _bar_on(console: Console) -> Progress:
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[done]}/{task.fields[files]} files"),
+        DownloadColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

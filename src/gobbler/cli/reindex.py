@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from gobbler.cli import bulk, common, terminal
+from gobbler.cli import amounts, bulk, common, terminal
 from gobbler.cli.amounts import count
 from gobbler.cli.bulk import repair
 from gobbler.client import BulkRepair, Client
@@ -96,7 +96,7 @@ def _list(planned: BulkRepair, *, as_json: bool) -> None:
 
 
 def _ask(planned: BulkRepair) -> None:
-    number = bulk.number(len(planned.tasks), "version")
+    number = amounts.number(len(planned.tasks), "version")
     click.echo(
         f"This records the present files of {number}. If some are damaged, nobody can find that "
         "out later.",

@@ -279,7 +279,7 @@ def command(
     You can write long options with one dash, too.
     """
     # Here, because that is slow, and --help does not need it.
-    from gobbler.service.launch import serve  # noqa: PLC0415
+    from gobbler.service.launch import serve
 
     full = dataclasses.replace(
         settings,
@@ -311,7 +311,7 @@ def _introduce(settings: Settings) -> None:
         ("administrator", ", ".join(sorted(settings.admins))),
     ]
     # With directories, a service starts without loading the client.
-    from gobbler.cli.terminal import print_facts  # noqa: PLC0415
+    from gobbler.cli.terminal import print_facts
 
     print_facts(facts, err=True)
 
@@ -344,7 +344,7 @@ def _is_loopback(host: str) -> bool:
 def _is_found(url: str) -> bool:
     """Whether commands without options use the service at ``url``."""
     try:
-        from gobbler.client.client import find_client  # noqa: PLC0415 - see above
+        from gobbler.client.client import find_client
 
         return find_client({}).url == url
     except GobblerError:

@@ -13,22 +13,22 @@ import codecs
 import contextlib
 import errno
 import functools
-import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, BinaryIO, TextIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, cast
 
 import click
-import msgspec
-from rich.console import Console
 from rich.filesize import decimal
-from rich.table import Table
-from rich.text import Text
 
 from gobbler.errors import GobblerWarning, json_printable, quoted
 from gobbler.errors import printable as escaped
+
+if TYPE_CHECKING:  # a command that prints for a script, or a line of text, starts without them
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 SIGPIPE_EXIT = 128 + 13
 """The exit code of a command whose reader went away, as of other commands."""
@@ -181,6 +181,8 @@ def is_terminal() -> bool:
 
 def console(*, err: bool = False) -> Console:
     """A console for tables and bars. All text for it must go through :func:`printable`."""
+    from rich.console import Console
+
     stream = sys.stderr if err else sys.stdout
     file = getattr(stream, "plain", stream)
     return Console(file=file, markup=False, emoji=False, highlight=False)  # a name may hold :key:
@@ -202,6 +204,8 @@ def bar_on(shown: Console) -> Iterator[None]:
 def note(text: str) -> None:
     """Print ``text`` on standard error, above a bar that is there."""
     if _bars and _bars[-1].is_terminal:
+        from rich.text import Text
+
         with contextlib.suppress(OSError):
             _bars[-1].print(Text(escaped(text)), soft_wrap=True)
     else:
@@ -220,9 +224,13 @@ def json_text(document: object) -> str:
 
     A name that is not UTF-8 has the lone surrogates of :func:`os.fsdecode`, as escapes.
     """
+    import msgspec
+
     try:
         text = msgspec.json.format(msgspec.json.encode(document), indent=2).decode()
     except UnicodeEncodeError:
+        import json
+
         text = json.dumps(msgspec.to_builtins(document), indent=2)
     lines = text.split("\n")
     is_ascii = not is_utf8(sys.stdout)
@@ -280,6 +288,9 @@ def print_table(
         for row in rows:
             click.echo("\t".join(printable(field) for field in row))
         return
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         number = column.startswith(">")
@@ -296,6 +307,8 @@ def print_table(
 
 def print_rich(renderable: Table | Text) -> None:
     """Print what is styled. All text in it must have gone through :func:`printable`."""
+    from rich.text import Text
+
     try:
         console().print(renderable, soft_wrap=isinstance(renderable, Text))
     except OSError as error:
@@ -305,6 +318,8 @@ def print_rich(renderable: Table | Text) -> None:
 def print_with_note(text: str, note: str) -> None:
     """Print a line of which a terminal shows the end, ``note``, dimmed."""
     if note and is_terminal():
+        from rich.text import Text
+
         print_rich(Text(escaped(text)).append(escaped(note), "dim"))
     else:
         click.echo(text + note)

@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from gobbler.cli import common, terminal
-from gobbler.cli.amounts import Amount, count
-from gobbler.cli.bulk import number
+from gobbler.cli.amounts import Amount, count, number
 from gobbler.cli.progress_bar import Bar
 from gobbler.client import Client, Version
 from gobbler.client.address import AT_LATEST, Address, parse_as

@@ -116,7 +116,7 @@ def _validate(client: Client, address: str, *, as_json: bool) -> int:
     elif problems:
         for problem in problems:
             click.echo(terminal.printable(problem))
-        number = bulk.number(len(problems), "problem")
+        number = amounts.number(len(problems), "problem")
         click.echo(f"error: {quoted(str(place))} has {number}", err=True)
     else:
         click.echo(f"valid {terminal.printable(str(place))}")
@@ -185,9 +185,9 @@ def _report(found: BulkValidation, results: list[ValidationResult], seconds: flo
         ],
     )
     bulk.report_skipped(found)
-    files = bulk.number(sum(result.files for result in results), "file")
+    files = amounts.number(sum(result.files for result in results), "file")
     size = decimal(sum(result.bytes for result in results))
-    count = bulk.number(len(results), "version")
+    count = amounts.number(len(results), "version")
     facts = [("verified", f"{count} in {seconds:.1f} s: {files}, {size}")]
     if found.left:
         why = "the budget is used up; " if found.is_used_up else ""
@@ -197,7 +197,7 @@ def _report(found: BulkValidation, results: list[ValidationResult], seconds: flo
     terminal.print_facts(facts, err=True)
     if wrong:
         verb = "has" if len(wrong) == 1 else "have"
-        number = bulk.number(len(wrong), "version")
+        number = amounts.number(len(wrong), "version")
         click.echo(f"error: {number} {verb} problems", err=True)
 
 
@@ -266,7 +266,7 @@ def show_status(client: Client, project: str, asset: str, *, as_json: bool) -> i
         else (
             address,
             format_time(last.finished),
-            "valid" if last.is_valid else bulk.number(len(last.problems), "problem"),
+            "valid" if last.is_valid else amounts.number(len(last.problems), "problem"),
             str(last.files),
             terminal.size(last.bytes),
         )

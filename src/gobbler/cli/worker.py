@@ -35,6 +35,6 @@ def command(settings: Settings, form: LogFormat, debug: bool, jobs: int) -> None
       gobbler worker --staging /data/staging --registry /data/registry --admin alice
     """
     # Here, because loading it is slow, and --help does not need it.
-    from gobbler.service.worker_process import work  # noqa: PLC0415
+    from gobbler.service.worker_process import work
 
     work(dataclasses.replace(settings, jobs=jobs), form, debug=debug)

@@ -6,7 +6,6 @@ from callers and from listings of a service are checked before anything uses the
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -73,6 +72,8 @@ def is_below(path: str) -> bool:
 
 def digest(path: str) -> str:
     """A file name for ``path`` that no other path has."""
+    import hashlib
+
     return hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:24]
 
 

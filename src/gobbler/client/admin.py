@@ -23,6 +23,7 @@ from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.relations import LinkChange
 from gobbler.client.retry import RETRY_SECONDS
+from gobbler.errors import quoted
 from gobbler.model.names import AssetKey, VersionKey, check_name
 from gobbler.model.requests import DeletionTarget
 from gobbler.rules.bulk import Budget
@@ -39,6 +40,7 @@ class _Latest(Struct, frozen=True):
 
 class _Usage(Struct, frozen=True):
     total: int
+    removing: int = 0
 
 
 class _Rerouted(Struct, frozen=True):
@@ -138,8 +140,19 @@ class Admin:
         return self._connection.request_as(_Latest, "refresh_latest", **key).version
 
     def refresh_usage(self, project: str) -> int:
-        """Recompute how many bytes a project takes, and return them."""
-        return self._connection.request_as(_Usage, "refresh_usage", project=project).total
+        """Recompute how many bytes a project takes, and return them.
+
+        Logs a warning if the service is still removing files of deleted versions, which do not
+        count.
+        """
+        answer = self._connection.request_as(_Usage, "refresh_usage", project=project)
+        if answer.removing:
+            logger.warning(
+                "the service is still removing %d bytes of deleted versions of %s from the disk",
+                answer.removing,
+                quoted(project),
+            )
+        return answer.total
 
     def reindex_version(self, project: str, asset: str, version: str) -> None:
         """Rebuild the manifest and the links of a version from its files."""

@@ -18,13 +18,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from gobbler.client import errors
 from gobbler.client.address import listed_path
 from gobbler.client.arriving import ArrivingMd5
-from gobbler.client.direct import PIECE_BYTES
 from gobbler.client.download import FILE_MODE, SMALL_FILE
-from gobbler.client.errors import BrokenOff
 from gobbler.client.http import Http, encoded
-from gobbler.client.response import Response
+from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
 from gobbler.fs.sparse import append
@@ -105,7 +104,7 @@ class Untar:
             if chunk:
                 self._buffer, self._at = chunk, 0
                 return
-        raise BrokenOff("the archive ended before it was complete", hint="Try again.")
+        raise errors.BrokenOff("the archive ended before it was complete", hint="Try again.")
 
     def _member(self, header: bytes) -> Member:
         records: dict[str, str] = {}

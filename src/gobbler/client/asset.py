@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from gobbler.client import source
 from gobbler.client.address import AT_LATEST
 from gobbler.client.handle import Handle, checked_name
-from gobbler.client.permissions import NewPermissions, set_permissions
 from gobbler.client.version import Version
 from gobbler.errors import Code, Missing, quoted
 from gobbler.model.names import AssetKey
 from gobbler.model.records import Permissions
-from gobbler.rules.given_permissions import AnyUploader
 
 if TYPE_CHECKING:
+    from gobbler.client.permissions import NewPermissions
     from gobbler.client.project import Project
+    from gobbler.rules.given_permissions import AnyUploader
 
 
 class Asset(Handle):
@@ -102,6 +102,8 @@ class Asset(Handle):
 
         The parameters are those of :meth:`Project.set_permissions`.
         """
+        from gobbler.client.permissions import set_permissions
+
         return set_permissions(
             self._reader.connection,
             self.key.project,

@@ -5,27 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from gobbler.client import source
+from gobbler.client import errors, source
 from gobbler.client.address import AT_LATEST, Address, parse_as
-from gobbler.client.admin import Admin
 from gobbler.client.asset import Asset
 from gobbler.client.config import expanded_path
 from gobbler.client.connection import Connection, StrPath
-from gobbler.client.errors import RequestRefused
-from gobbler.client.groups import CacheDirectory, JobList
 from gobbler.client.handle import checked_name, html_of
-from gobbler.client.jobs import Job
 from gobbler.client.notices import notify_of_umask
 from gobbler.client.project import Project
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.resolve import configured_cache, resolve
 from gobbler.client.source import ServiceInfo
-from gobbler.client.staging import allocate_upload_directory
-from gobbler.client.upload import UploadOptions, UploadPlan, plan_upload, start_upload, upload
 from gobbler.client.version import Version
 from gobbler.errors import Code
-from gobbler.model.progress import Progress
+
+if TYPE_CHECKING:
+    from gobbler.client.admin import Admin
+    from gobbler.client.groups import CacheDirectory, JobList
+    from gobbler.client.jobs import Job
+    from gobbler.client.upload import UploadPlan
+    from gobbler.model.progress import Progress
 
 
 class Client:
@@ -234,6 +235,8 @@ class Client:
             errors.RequestRefused: The service, or the check before any copying, refuses it.
             errors.Fault: The version is published, but differs from the files that were sent.
         """
+        from gobbler.client.upload import UploadOptions, upload
+
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent, follow_links)
         upload(
@@ -266,6 +269,8 @@ class Client:
         The job continues when this process ends. A copy in staging is removed once you see that
         the job has ended, or by a later upload.
         """
+        from gobbler.client.upload import UploadOptions, start_upload
+
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(probation, consume, ignore_dot, spoof, concurrent, follow_links)
         return start_upload(self.connection, target.key, directory, options, progress=progress)
@@ -286,6 +291,8 @@ class Client:
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing` for what
         the upload would refuse. Does not check whether the user may upload.
         """
+        from gobbler.client.upload import UploadOptions, plan_upload
+
         target, directory = self._target(project, asset, version, directory)
         options = UploadOptions(ignore_dot=ignore_dot, follow_links=follow_links)
         return plan_upload(self._reader, target.key, directory, options)
@@ -295,6 +302,8 @@ class Client:
 
         With ``create=False`` only a free path is returned.
         """
+        from gobbler.client.staging import allocate_upload_directory
+
         return allocate_upload_directory(self.connection.staging_directory, create=create)
 
     def _target(self, *given: object) -> tuple[Version, StrPath]:
@@ -317,7 +326,7 @@ class Client:
                 "names; and then the directory"
             )
         if name == AT_LATEST:
-            raise RequestRefused(
+            raise errors.RequestRefused(
                 f"{AT_LATEST} stands for a version that exists already",
                 code=Code.INVALID_ADDRESS,
                 hint="Name the new version.",
@@ -329,16 +338,22 @@ class Client:
     @property
     def jobs(self) -> JobList:
         """The user's jobs: requests that run in the background."""
+        from gobbler.client.groups import JobList
+
         return JobList(self.connection)
 
     @property
     def cache(self) -> CacheDirectory:
         """Files that were fetched over HTTP: list, verify and prune them."""
+        from gobbler.client.groups import CacheDirectory
+
         return CacheDirectory(self.connection)
 
     @property
     def admin(self) -> Admin:
         """For administrators: create and delete, refresh and reindex, validate everything."""
+        from gobbler.client.admin import Admin
+
         return Admin(self._reader)
 
 

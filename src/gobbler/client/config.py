@@ -20,17 +20,14 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.service_url import HINT, is_service_url, shown_url
 from gobbler.client.user_directories import config_directory, expanded, unset_in
 from gobbler.errors import Code, Refused, quoted
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 KEYS = {
     "default": "Name of the service to use unless you choose another.",
@@ -89,11 +86,17 @@ class ConfigProblem(NamedTuple):
     hint: str
 
 
+def _toml() -> ModuleType:
+    """The parser, which is imported when there is a file."""
+    return import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+
+
 def parse_config(text: str, path: str, environment: Mapping[str, str]) -> ConfigFile:
     """Parse ``text``, the content of the file ``path``.
 
     Raises :class:`InvalidConfiguration`, which names the file and the line.
     """
+    tomllib = _toml()
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -129,6 +132,7 @@ def _line(text: str, holds: Callable[[dict[str, Any]], bool]) -> int:
 
     TOML parsers do not report the lines of settings.
     """
+    tomllib = _toml()
     lines = text.splitlines(keepends=True)
     for number in range(1, len(lines)):
         try:

@@ -39,7 +39,7 @@ def set_value(path: str, key: str, value: str, environment: Mapping[str, str]) -
         raise Missing(reason, code=Code.SERVICE_NOT_FOUND, hint=hint)
 
     def change(document: Any) -> None:  # noqa: ANN401 - tomlkit's types are of no help
-        import tomlkit  # noqa: PLC0415 - slow to import, and rarely needed
+        import tomlkit
 
         if not service:
             document[name] = value
@@ -89,7 +89,7 @@ def _split(key: str) -> tuple[str, str]:
 
 
 def _edit(path: str, change: Callable[[Any], None], environment: Mapping[str, str]) -> None:
-    import tomlkit  # noqa: PLC0415 - slow to import, and rarely needed
+    import tomlkit
 
     text = read_text(path) or ""
     parse_config(text, path, environment)  # a file that is wrong already stays as it is

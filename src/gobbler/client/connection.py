@@ -12,15 +12,13 @@ import functools
 import os
 import warnings
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from gobbler.client import staged_copies
-from gobbler.client.cache.cache import Cache
-from gobbler.client.errors import RequestFailed, request_failed
+from gobbler.client import errors
+from gobbler.client.errors import request_failed
 from gobbler.client.http import Http
-from gobbler.client.jobs import HttpJobReader, Job, JobReader, SpoolJobReader, cancelled_state
 from gobbler.client.notices import StepFailed, notify_of_answer, notify_once
 from gobbler.client.resolve import (
     ServiceConfig,
@@ -31,14 +29,17 @@ from gobbler.client.resolve import (
 )
 from gobbler.client.service_url import shown_url
 from gobbler.client.source import LocalSource, RemoteSource, ServiceInfo, Source
-from gobbler.client.staging_directory import StagingDirectory
-from gobbler.client.submit import new_request_name, submit, submit_to_spool, withdraw
 from gobbler.client.user_directories import default_cache, temporary_directory
 from gobbler.errors import Code, GobblerError, Refused, Unreachable, printable, quoted
 from gobbler.fs.utf8_mode import VARIABLE, is_utf8
-from gobbler.model.jobs import JobState, full_job_name, job_answer, job_name, split_job
 from gobbler.model.names import LOGS
 from gobbler.model.progress import NoProgress, Progress
+
+if TYPE_CHECKING:
+    from gobbler.client.cache.cache import Cache
+    from gobbler.client.jobs import Job, JobReader
+    from gobbler.client.staging_directory import StagingDirectory
+    from gobbler.model.jobs import JobState
 
 StrPath = str | os.PathLike[str]
 
@@ -189,7 +190,7 @@ class Connection:
         if self._actions is None:
             try:
                 self._actions = frozenset(self.http.get("/", _Root).actions)
-            except RequestFailed:  # a proxy that passes on only what it must
+            except errors.RequestFailed:  # a proxy that passes on only what it must
                 self._actions = frozenset()
         return action in self._actions
 
@@ -208,6 +209,8 @@ class Connection:
     @property
     def staging_directory(self) -> StagingDirectory:
         """The staging directory, to put something into it."""
+        from gobbler.client.staging_directory import StagingDirectory
+
         return StagingDirectory(self.staging, self._is_service)
 
     def _is_service(self, uid: int) -> bool:
@@ -301,6 +304,8 @@ class Connection:
     def cache(self) -> Cache:
         """The part of the cache that belongs to the service."""
         if self._open_cache is None:
+            from gobbler.client.cache.cache import Cache
+
             self._open_cache = Cache(self.cache_directory, self.http)
         return self._open_cache
 
@@ -310,6 +315,8 @@ class Connection:
         The fields are those in docs/http.md; those that are ``None`` are left out. Without the
         address of a service the request goes through the spool of ``staging``.
         """
+        from gobbler.client.submit import submit
+
         if not self.url:
             return self._through_spool(NoProgress(), action, fields)
         answer = submit(self.http, self.staging_directory, action, fields)
@@ -331,6 +338,10 @@ class Connection:
 
         A service that knows no jobs carries out the request before this returns.
         """
+        from gobbler.client.jobs import Job
+        from gobbler.client.submit import new_request_name, submit, submit_to_spool
+        from gobbler.model.jobs import JobState, job_answer, job_name
+
         if not self.url:
             name = new_request_name(action)
             submit_to_spool(self.staging_directory, name, fields)
@@ -355,6 +366,9 @@ class Connection:
     def _through_spool(
         self, progress: Progress, action: str, fields: dict[str, object]
     ) -> dict[str, object]:
+        from gobbler.client.submit import new_request_name, submit_to_spool
+        from gobbler.model.jobs import job_name
+
         name = new_request_name(action)
         with _given_up_on_interrupt(job := self._job(job_name(os.geteuid(), name), is_new=True)):
             submit_to_spool(self.staging_directory, name, fields)
@@ -362,10 +376,16 @@ class Connection:
 
     def job(self, name: str) -> Job:
         """The job ``name``, or the user's own job whose request file has that name."""
+        from gobbler.model.jobs import full_job_name
+
         return self._job(full_job_name(os.geteuid(), name), is_new=False)
 
     def _cancel(self, job: str) -> JobState | None:
         """Cancel ``job``; its state, if it waited in the inbox and needs no worker for that."""
+        from gobbler.client.jobs import cancelled_state
+        from gobbler.client.submit import withdraw
+        from gobbler.model.jobs import split_job
+
         if not self.url:
             owner, name = split_job(job)
             if owner == os.geteuid() and withdraw(self.staging_directory, name):
@@ -374,6 +394,9 @@ class Connection:
         return None
 
     def _job(self, name: str, *, is_new: bool) -> Job:
+        from gobbler.client import staged_copies
+        from gobbler.client.jobs import HttpJobReader, Job, SpoolJobReader
+
         reader: JobReader = HttpJobReader(self.http) if self.url else SpoolJobReader(self.staging)
         cancel = functools.partial(self._cancel, name)
         job = Job(name, reader, cancel, is_new=is_new)

@@ -24,8 +24,9 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteR
 from typing import NamedTuple
 
 from gobbler import __version__
-from gobbler.client.errors import NoAnswer
+from gobbler.client import errors
 from gobbler.client.patience import ArrivingResponse
+from gobbler.client.response import PIECE_BYTES
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.client.transport_errors import broken_off, no_answer, not_connected, too_slow
 
@@ -33,9 +34,6 @@ CONNECT_SECONDS = 10.0
 
 FREE_CONNECTIONS = 64
 """Free connections to one service that are kept."""
-
-PIECE_BYTES = 1 << 17
-"""Bytes to read from a connection at a time; no more are lost when it breaks."""
 
 UNAVAILABLE = frozenset({502, 503, 504})
 """Statuses of a proxy that reaches no service at the moment."""
@@ -154,7 +152,7 @@ class _Undecoded(Exception):
 
 def _unpacked(raw: HTTPResponse, headers: Mapping[str, str], count: int) -> Iterator[bytes]:
     """The body of ``raw``, which a proxy has packed though it was asked not to."""
-    import urllib3  # noqa: PLC0415 - slow to import, and rarely needed
+    import urllib3
 
     packed = urllib3.HTTPResponse(raw, headers, raw.status, preload_content=False)
     try:
@@ -241,7 +239,7 @@ def _asked(
         may_repeat = may_repeat and method == "GET"
         try:
             raw = _sent(connection, method, address.path + target, headers, shown)
-        except NoAnswer:
+        except errors.NoAnswer:
             if not may_repeat:
                 raise
             continue
@@ -252,7 +250,7 @@ def _asked(
     raise AssertionError("the last attempt returns or raises")
 
 
-def _unconnected(shown: str, error: OSError) -> NoAnswer:
+def _unconnected(shown: str, error: OSError) -> errors.NoAnswer:
     return too_slow(shown) if isinstance(error, TimeoutError) else not_connected(shown, error)
 
 

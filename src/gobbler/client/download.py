@@ -12,13 +12,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from gobbler.client import errors
 from gobbler.client.arriving import ArrivingMd5
-from gobbler.client.direct import PIECE_BYTES
-from gobbler.client.errors import BrokenOff, NoAnswer
 from gobbler.client.expected import (
     content_problem,
     file_problem,
@@ -29,7 +27,7 @@ from gobbler.client.expected import (
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
-from gobbler.client.response import Response
+from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.errors import quoted
 from gobbler.fs.atomic_write import write_all
@@ -172,8 +170,8 @@ class _Receiver:
         while True:
             try:
                 return self._once()
-            except NoAnswer as error:
-                if self._file.tell() == 0 and not isinstance(error, BrokenOff):
+            except errors.NoAnswer as error:
+                if self._file.tell() == 0 and not isinstance(error, errors.BrokenOff):
                     raise  # a connection that can't be opened has been tried several times
                 if self._file.tell() >= reached + PIECE_BYTES:
                     # Without ranges each attempt starts over, and might do so forever.
@@ -192,7 +190,7 @@ class _Receiver:
                 # Nothing follows the bytes that are here, or they belong to another file.
                 if not self._is_complete(response):
                     self._start_over()
-                    raise BrokenOff(
+                    raise errors.BrokenOff(
                         f"{quoted(self._path)} was replaced during its download", hint="Try again."
                     )
                 return None
@@ -268,7 +266,7 @@ class _Receiver:
     def _check_length(self, announced: int | None) -> None:
         size = self._file.tell()
         if announced is not None and size != announced:
-            raise BrokenOff(
+            raise errors.BrokenOff(
                 f"the connection broke after {size} of {announced} bytes of {quoted(self._path)}",
                 hint="Try again: the download resumes.",
             )
@@ -283,6 +281,8 @@ def validator_of(headers: Mapping[str, str]) -> str:
     if not etag.startswith("W/"):
         return etag
     modified = headers.get("Last-Modified", "")
+    from email.utils import parsedate_to_datetime
+
     try:
         age = parsedate_to_datetime(headers["Date"]) - parsedate_to_datetime(modified)
     except (KeyError, TypeError, ValueError):

@@ -13,6 +13,9 @@ BrokenOff              the same; part of the answer arrived
 TooSlow                the same, and ``requests.Timeout``
 NotThere               ``FileNotFoundError``, ``errors.Missing``
 =====================  ===================================================
+
+All but the last one are made when they are first used, since ``requests`` is slow to import. So
+modules of this package name them as ``errors.NoAnswer``, where they raise or catch one.
 """
 
 from __future__ import annotations
@@ -20,79 +23,55 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Mapping
-from typing import ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
 
-import requests
-
-from gobbler.errors import (
-    CancelledByOwner,
-    Code,
-    Forbidden,
-    GobblerError,
-    Missing,
-    Refused,
-    Unreachable,
-    quoted,
-)
+from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
 
+if TYPE_CHECKING:
+    from gobbler.client.request_errors import (
+        BrokenOff,
+        NoAnswer,
+        NotConnected,
+        RequestCancelled,
+        RequestFailed,
+        RequestForbidden,
+        RequestMissing,
+        RequestRefused,
+        RequestUnavailable,
+        TooSlow,
+    )
 
-class RequestFailed(GobblerError, requests.HTTPError):
-    """The service answered with an error; ``str()`` of this is the reason that it gives.
-
-    Attributes:
-        retry_after: Seconds after which it wants the request again, if it names a number.
-    """
-
-    retry_after: float | None = None
-
-    @property
-    def problems(self) -> list[str]:
-        """Everything that is wrong, where the service lists it: with ``validate_version``."""
-        listed = self.fields.get("problems")
-        return [str(problem) for problem in listed] if isinstance(listed, list) else []
-
-
-class RequestRefused(RequestFailed, Refused):
-    """The service answered 400: the request is wrong."""
-
-
-class RequestForbidden(RequestFailed, Forbidden):
-    """The service answered 403: the user may not do that."""
-
-
-class RequestMissing(RequestFailed, Missing):
-    """The service answered 404: something that the request names is not there."""
-
-
-class RequestCancelled(RequestFailed, CancelledByOwner):
-    """The job was cancelled, by its owner or an administrator; nothing was changed."""
-
-
-class RequestUnavailable(RequestFailed, Unreachable):
-    """A proxy answered 502, 503 or 504: it reaches no service."""
-
-    default_code: ClassVar[Code] = Code.UNAVAILABLE
+__all__ = [
+    "BrokenOff",
+    "NoAnswer",
+    "NotConnected",
+    "NotThere",
+    "RequestCancelled",
+    "RequestFailed",
+    "RequestForbidden",
+    "RequestMissing",
+    "RequestRefused",
+    "RequestUnavailable",
+    "TooSlow",
+    "error_from_answer",
+    "incomplete_version",
+    "request_failed",
+]
 
 
-class NoAnswer(Unreachable, requests.ConnectionError):
-    """No service answered, or the connection broke before the answer was complete."""
+def __getattr__(name: str) -> object:
+    """Import an error of ``requests`` when it is first used."""
+    if name in __all__:
+        found = getattr(import_module("gobbler.client.request_errors"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-class NotConnected(NoAnswer):
-    """No connection to the service was made, so nothing was sent."""
-
-
-class BrokenOff(NoAnswer):
-    """The connection broke in the middle of an answer."""
-
-    default_code: ClassVar[Code] = Code.CONNECTION_LOST
-
-
-class TooSlow(NoAnswer, requests.Timeout):
-    """The service did not answer in time."""
-
-    default_code: ClassVar[Code] = Code.TIMEOUT
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 class NotThere(Missing, FileNotFoundError):
@@ -111,13 +90,6 @@ class NotThere(Missing, FileNotFoundError):
 MAX_REASON = 4096
 """Characters of the longest reason of a service that is kept."""
 
-_BY_STATUS: dict[int, type[RequestFailed]] = {
-    400: RequestRefused,
-    403: RequestForbidden,
-    404: RequestMissing,
-    **dict.fromkeys((502, 503, 504), RequestUnavailable),
-}
-
 
 def request_failed(
     status: int,
@@ -131,10 +103,9 @@ def request_failed(
 
     Its code is ``code`` or, if that is ``None``, the one that belongs to the status.
     """
-    # Other services may answer 409 to something else.
-    is_cancelled = code == Code.CANCELLED
-    kind = RequestCancelled if is_cancelled else _BY_STATUS.get(status, RequestFailed)
-    return kind(reason, code=code, hint=hint, fields=fields)
+    from gobbler.client.request_errors import kind_of
+
+    return kind_of(status, code)(reason, code=code, hint=hint, fields=fields)
 
 
 def error_from_answer(
@@ -187,4 +158,6 @@ def incomplete_version(key: VersionKey, path: str = "") -> Missing:
     code = Code.INCOMPLETE_VERSION
     if path:
         return NotThere(reason, path, code=code, hint=hint)
+    from gobbler.client.request_errors import RequestMissing
+
     return RequestMissing(reason, code=code, hint=hint)

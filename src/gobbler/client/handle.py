@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from typing import Protocol
 
-from gobbler.client.errors import RequestRefused
+from gobbler.client import errors
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.errors import Refused, printable
 from gobbler.model.names import check_name
@@ -56,7 +55,7 @@ def checked_name(what: str, name: str) -> str:
     try:
         return check_name(what, name)
     except Refused as error:
-        raise RequestRefused(error.reason, code=error.code, hint=error.hint) from None
+        raise errors.RequestRefused(error.reason, code=error.code, hint=error.hint) from None
 
 
 class _Named(Protocol):
@@ -71,6 +70,8 @@ def names_of(handles: Iterable[_Named]) -> list[str]:
 
 def html_of(thing: object, what: object, connection: object, *facts: str) -> str:
     """The HTML of ``thing`` for a notebook: escapes all text, and reads nothing."""
+    import html
+
     lines = [f"<b>{type(thing).__name__}</b> <code>{html.escape(printable(str(what)))}</code>"]
     lines.append(f"at <code>{html.escape(printable(str(connection)))}</code>")
     lines += [html.escape(printable(fact)) for fact in facts]

@@ -14,10 +14,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from gobbler.client import direct
-from gobbler.client.direct import PIECE_BYTES
-from gobbler.client.errors import BrokenOff, NoAnswer, error_from_answer, request_failed
-from gobbler.client.response import Response
+from gobbler.client import errors
+from gobbler.client.errors import error_from_answer, request_failed
+from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.retry import READ_ATTEMPTS, read_pause
 from gobbler.client.service_url import check_url, is_loopback, shown_url
 from gobbler.client.transport_errors import NOT_A_SERVICE
@@ -56,7 +55,6 @@ class Http:
         self._offline = offline
         # A proxy of the site can't reach what runs on this machine.
         self._use_environment = not is_loopback(self.url)
-        self._address = direct.plain_address(self.url)
 
     def __repr__(self) -> str:
         return f"Http({self.shown!r})"
@@ -98,7 +96,7 @@ class Http:
                     endpoint, params=params, headers=headers, accept=accept
                 ) as response:
                     return _answer(response, limit, self.shown + endpoint, truncate=truncate)
-            except BrokenOff:
+            except errors.BrokenOff:
                 if attempt == READ_ATTEMPTS:
                     raise
                 time.sleep(read_pause(attempt))
@@ -143,7 +141,7 @@ class Http:
     ) -> Iterator[Response]:
         """The answer to a request for ``target``, which is encoded; never a redirection."""
         if self._offline:
-            raise NoAnswer(
+            raise errors.NoAnswer(
                 f"offline: no request is sent to {self.shown}",
                 code=Code.OFFLINE,
                 hint="Leave out --offline, unset GOBBLER_OFFLINE, or read what the cache has: "
@@ -167,10 +165,13 @@ class Http:
         seconds: float | None,
     ) -> Response | None:
         """The answer on a direct connection; ``None`` where that can't be had."""
-        if self._address is None or (self._use_environment and direct.environment_applies()):
+        from gobbler.client import direct
+
+        address = direct.plain_address(self.url)
+        if address is None or (self._use_environment and direct.environment_applies()):
             return None
         asked = direct.answering(
-            self._address, method, target, headers, seconds=seconds, shown=self.shown
+            address, method, target, headers, seconds=seconds, shown=self.shown
         )
         response = opened.enter_context(asked)
         if method == "GET" and response.status_code in direct.REDIRECTIONS:
@@ -185,7 +186,7 @@ class Http:
         headers: Mapping[str, str] | None,
         seconds: float | None,
     ) -> Response:
-        from gobbler.client import session  # noqa: PLC0415 - slow to import, and few need it
+        from gobbler.client import session
 
         return opened.enter_context(
             session.answering(

@@ -17,7 +17,8 @@ from typing import Protocol
 
 import msgspec
 
-from gobbler.client.errors import TooSlow, error_from_answer
+from gobbler.client import errors
+from gobbler.client.errors import error_from_answer
 from gobbler.client.http import Http, encoded
 from gobbler.client.notices import StillRunning, Waiting, notify, notify_of_answer, notify_once
 from gobbler.client.retry import POLL_FIRST_PAUSE, POLL_SHORT_PAUSE, next_poll_pause
@@ -230,7 +231,7 @@ class Job:
         while not state.is_final:
             report.update(state)
             if deadline is not None and time.monotonic() > deadline:
-                raise TooSlow(
+                raise errors.TooSlow(
                     f"job {self.name} did not end within {timeout:g} seconds",
                     hint=f"It continues. See its state with: gobbler jobs show {self.name}",
                 )

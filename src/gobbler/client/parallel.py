@@ -6,11 +6,13 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gobbler.model.progress import CancelFlag
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -88,6 +90,8 @@ def for_each(task: Callable[[T, Stop], None], items: Iterable[T], concurrent: in
                     return
             task(item, stop)
 
+    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
         try:
             futures = [pool.submit(running.call, work) for _ in range(concurrent)]
@@ -116,6 +120,8 @@ def in_turn(
     queue = iter(items)
     tasks = _Running(stop)
     running: set[Future[R]] = set()
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+
     with ThreadPoolExecutor(concurrent, thread_name_prefix="gobbler") as pool:
         try:
             while True:

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, Struct, UnsetType
 
-from gobbler.client import source
+from gobbler.client import errors, source
 from gobbler.client.connection import Connection
-from gobbler.client.errors import RequestRefused
 from gobbler.client.notices import Ignored, notify
 from gobbler.errors import Code, Refused, quoted
 from gobbler.model.records import Permissions, Uploader
@@ -50,7 +49,7 @@ def new_permissions(
         if uploaders is not None:
             check_entries(uploaders, known.uploaders, asset=asset, force=force)
     except Refused as error:
-        raise RequestRefused(error.reason, code=error.code, hint=error.hint) from None
+        raise errors.RequestRefused(error.reason, code=error.code, hint=error.hint) from None
     if asset is not None and global_write:
         notify("global_write has no meaning for an asset, and is ignored", Ignored)
     if asset is not None:
@@ -101,7 +100,7 @@ def set_permissions(
     else:
         try:
             new = new_permissions(*given, asset=asset, force=force)
-        except RequestRefused:
+        except errors.RequestRefused:
             # What is odd may be stored already: then others can be replaced all the same.
             stored = source.permissions(connection.source, project, asset)
             new = new_permissions(*given, asset=asset, stored=stored, force=force)
@@ -117,7 +116,7 @@ def set_permissions(
 def check_owned(project: str, new: NewPermissions) -> None:
     """Raise :class:`~gobbler.client.errors.RequestRefused` if nobody would own the project."""
     if new.owners == ():
-        raise RequestRefused(
+        raise errors.RequestRefused(
             f"nobody would own {quoted(project)}; only administrators could change it",
             code=Code.NO_OWNER,
             hint=INSIST,

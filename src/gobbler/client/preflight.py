@@ -7,9 +7,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from gobbler.client import source
+from gobbler.client import errors, source
 from gobbler.client.connection import Connection
-from gobbler.client.errors import RequestMissing, RequestRefused
 from gobbler.client.notices import LeftOut, NothingNew, NotKept, notify
 from gobbler.errors import Code, GobblerError, Missing, quoted
 from gobbler.model.names import VersionKey, is_internal
@@ -90,7 +89,7 @@ def _problem(connection: Connection, key: VersionKey) -> GobblerError | None:
     try:
         assets = source.names(registry, key.project)
     except Missing:
-        return RequestMissing(
+        return errors.RequestMissing(
             f"project {quoted(key.project)} does not exist",
             code=Code.PROJECT_NOT_FOUND,
             hint="List the projects: gobbler ls",
@@ -101,7 +100,7 @@ def _problem(connection: Connection, key: VersionKey) -> GobblerError | None:
         versions = []  # deleted at this moment
     if key.version not in versions:
         return None
-    return RequestRefused(
+    return errors.RequestRefused(
         f"version {quoted(key.version)} of {quoted(key.of_asset.path)} already exists",
         code=Code.VERSION_EXISTS,
         hint="Choose another name for the new version.",

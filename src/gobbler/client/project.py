@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from gobbler.client import source
 from gobbler.client.asset import Asset
 from gobbler.client.handle import Handle, checked_name
-from gobbler.client.permissions import NewPermissions, set_permissions
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.model.records import Permissions
-from gobbler.rules.given_permissions import AnyUploader
+
+if TYPE_CHECKING:
+    from gobbler.client.permissions import NewPermissions
+    from gobbler.rules.given_permissions import AnyUploader
 
 
 class Project(Handle):
@@ -98,6 +101,8 @@ class Project(Handle):
             errors.RequestRefused: An entry has a field that is not known, or can't be meant; or
                 the last owner would go (``no-owner``), without ``force``.
         """
+        from gobbler.client.permissions import set_permissions
+
         return set_permissions(
             self._reader.connection,
             self.name,

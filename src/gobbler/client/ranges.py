@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
-from gobbler.client.errors import BrokenOff
+from gobbler.client import errors
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.response import Response
@@ -77,7 +77,7 @@ class Ranges:
             for attempt in range(1, READ_ATTEMPTS + 1):
                 try:
                     part = self._request(start, stop)
-                except BrokenOff:
+                except errors.BrokenOff:
                     if attempt == READ_ATTEMPTS:
                         raise
                     time.sleep(read_pause(attempt))
@@ -100,7 +100,7 @@ class Ranges:
                 raise self._changed()
             part = response.content
             if len(part) != stop - start:
-                raise BrokenOff(
+                raise errors.BrokenOff(
                     f"the connection broke after {len(part)} of {stop - start} bytes of "
                     f"{quoted(self._path)}",
                     hint="Try again.",

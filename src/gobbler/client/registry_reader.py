@@ -13,25 +13,26 @@ import functools
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
+from gobbler.client import errors
 from gobbler.client.address import registry_path
-from gobbler.client.cache.cache import Cache
 from gobbler.client.connection import Connection
-from gobbler.client.errors import NotThere, RequestFailed, incomplete_version
-from gobbler.client.expected import ContentMismatch, check_complete
+from gobbler.client.errors import NotThere, incomplete_version
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
-from gobbler.client.ranges import Ranges
 from gobbler.client.shown_versions import ShownVersions
 from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
-from gobbler.fs.hash import md5_of
 from gobbler.fs.record_file import read_record
 from gobbler.model.names import VersionKey, is_internal
 from gobbler.model.progress import NoProgress, Progress
 from gobbler.model.records import Entry, Manifest, Summary, decode
 from gobbler.rules.manifest import Hierarchy, read_manifest
+
+if TYPE_CHECKING:
+    from gobbler.client.cache.cache import Cache
+    from gobbler.client.ranges import Ranges
 
 T = TypeVar("T")
 
@@ -250,6 +251,8 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             directory = local.directory(path)
+            from gobbler.client.expected import check_complete
+
             check_complete(path, directory, is_local=True)
             return directory
         report = progress or NoProgress()
@@ -299,6 +302,8 @@ class RegistryReader:
         local = self.connection.local
         if local is not None:
             return local.file(key.file(path))
+        from gobbler.client.expected import ContentMismatch
+
         cache = self.connection.cache
         try:
             kept = cache.find_content(entry)
@@ -324,6 +329,8 @@ class RegistryReader:
         full, size = key.file(path), records.entry(path).size
         whole = functools.partial(self.fetch_file, full)
         outdated = functools.partial(self._renew, key)
+        from gobbler.client.ranges import Ranges
+
         return Ranges(self.connection.http, full, size, whole, outdated)
 
     def _renew(self, key: VersionKey) -> None:
@@ -339,7 +346,7 @@ _UNUSABLE = (Code.UNWRITABLE, Code.READ_ONLY, Code.DISK_FULL, Code.IO_ERROR)
 
 def is_unusable(error: GobblerError | OSError) -> bool:
     """Whether ``error`` is about the cache, not an answer of the service."""
-    if isinstance(error, RequestFailed | Unreachable | Missing):
+    if isinstance(error, errors.RequestFailed | Unreachable | Missing):
         return False
     return not isinstance(error, GobblerError) or error.code in _UNUSABLE
 
@@ -350,6 +357,8 @@ def _reason(error: GobblerError | OSError) -> str:
 
 def _fingerprint_of(data: bytes) -> Fingerprint:
     """A fingerprint of content that is in no file."""
+    from gobbler.fs.hash import md5_of
+
     return Fingerprint(int(md5_of(data)[:15], 16), len(data), 0)
 
 

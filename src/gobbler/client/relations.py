@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 from msgspec import Struct
 
-from gobbler.client.errors import RequestMissing
+from gobbler.client import errors
 from gobbler.client.http import encoded
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.registry_walk import RegistryWalk
@@ -57,7 +57,7 @@ def relations(reader: RegistryReader, key: VersionKey) -> Relations:
     if connection.url:
         try:
             return connection.http.get(f"/links/{encoded(key.path)}", Relations)
-        except (RequestMissing, Unreachable) as error:
+        except (errors.RequestMissing, Unreachable) as error:
             if connection.local is None:
                 reader.manifest(key, overwrite=True)  # raises Missing if there is no such version
                 if isinstance(error, Unreachable):

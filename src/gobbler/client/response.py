@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+PIECE_BYTES = 1 << 17
+"""Bytes to read from a connection at a time; no more are lost when it breaks."""
+
 
 class Response(Protocol):
     """An answer whose status and headers are here, and whose body is still to be read.

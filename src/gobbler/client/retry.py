@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from gobbler.client.errors import NotConnected
+from gobbler.client import errors
 from gobbler.client.notices import Waiting, notify
 from gobbler.client.parallel import Stop
 from gobbler.errors import Code, GobblerError, Unreachable
@@ -66,7 +66,9 @@ def send_until_begun(send: Callable[[], T]) -> T:
         try:
             return send()
         except GobblerError as error:
-            may_follow = error.code in TEMPORARY or (deadline and isinstance(error, NotConnected))
+            may_follow = error.code in TEMPORARY or (
+                deadline and isinstance(error, errors.NotConnected)
+            )
             if not may_follow:
                 raise
             now = time.monotonic()

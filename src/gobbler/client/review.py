@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from gobbler.client.errors import RequestRefused
+from gobbler.client import errors
 from gobbler.client.registry_reader import RegistryReader
 from gobbler.client.shown_versions import Review
 from gobbler.errors import Code, Fault, GobblerError, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.records import Summary, decode
 from gobbler.rules.manifest import read_manifest
-from gobbler.rules.review import checked_digest, review_digest
 
 READ_ATTEMPTS = 5
 
@@ -23,6 +22,8 @@ def review(reader: RegistryReader, key: VersionKey) -> Review:
 
 
 def _read(reader: RegistryReader, key: VersionKey) -> Review:
+    from gobbler.rules.review import review_digest
+
     source = reader.connection.source
     for _ in range(READ_ATTEMPTS):
         summary = source.read(key.summary)
@@ -50,6 +51,8 @@ def approved_digest(
     given = None
     if reviewed is not None:
         digest = reviewed.digest if isinstance(reviewed, Review) else reviewed
+        from gobbler.rules.review import checked_digest
+
         given = checked_digest(digest, "`reviewed`")
     try:
         found = _read(reader, key) if reader.connection.can_read else None
@@ -60,7 +63,7 @@ def approved_digest(
     is_other = reader.shown.is_other(key, found) if given is None else given != found.digest
     if is_other:
         reader.forget(key)
-        raise RequestRefused(
+        raise errors.RequestRefused(
             f"version {quoted(key.path)} is not the one that was reviewed: its digest is "
             f"{found.digest}",
             code=Code.NOT_REVIEWED,

@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 from urllib3.util import Retry
 
+from gobbler.client import errors
 from gobbler.client.direct import (
     CONNECT_SECONDS,
     FREE_CONNECTIONS,
@@ -27,7 +28,6 @@ from gobbler.client.direct import (
     KEEPALIVE,
     UNAVAILABLE,
 )
-from gobbler.client.errors import NoAnswer
 from gobbler.client.patience import ArrivingResponse
 from gobbler.client.retry import READ_ATTEMPTS, READ_PAUSE
 from gobbler.client.service_url import not_a_url
@@ -153,7 +153,7 @@ def _sent(
     except exceptions.RequestException:
         raise
     except ValueError as error:  # urllib's own, for a redirection or a proxy
-        raise NoAnswer(
+        raise errors.NoAnswer(
             f"{shown} redirects to what is no address, or a proxy has none: "
             f"{shortened(str(error))}",
             code=Code.INVALID_ANSWER,
@@ -173,7 +173,7 @@ def _raising_ours(url: str) -> Iterator[None]:
     except exceptions.Timeout:
         raise too_slow(url) from None
     except exceptions.SSLError as error:
-        raise NoAnswer(
+        raise errors.NoAnswer(
             f"{url} can't be trusted: {cause(error)}",
             code=Code.UNTRUSTED,
             hint="If your institution signed its certificate, set REQUESTS_CA_BUNDLE to the "
@@ -188,10 +188,10 @@ def _raising_ours(url: str) -> Iterator[None]:
     except (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError) as error:
         raise broken_off(url, error) from None
     except exceptions.TooManyRedirects:
-        raise NoAnswer(
+        raise errors.NoAnswer(
             f"{url} redirects in a circle", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
         ) from None
     except exceptions.RequestException as error:
-        raise NoAnswer(
+        raise errors.NoAnswer(
             f"{url} can't be asked: {cause(error)}", code=Code.INVALID_ANSWER, hint=NOT_A_SERVICE
         ) from None

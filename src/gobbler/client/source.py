@@ -6,15 +6,15 @@ the service. The functions decode what any source reads.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from typing import NamedTuple, Protocol, TypeVar
 
 from msgspec import Struct
 
+from gobbler.client import errors
 from gobbler.client.address import is_below, listed_name, listed_paths
-from gobbler.client.errors import NotThere, RequestFailed
+from gobbler.client.errors import NotThere
 from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.fs.open import kind_of
@@ -35,8 +35,6 @@ from gobbler.model.names import (
 from gobbler.model.records import Latest, Permissions, Usage, decode
 
 T = TypeVar("T")
-
-logger = logging.getLogger(__name__)
 
 
 class Listing(NamedTuple):
@@ -89,8 +87,10 @@ def _below_prefix(source: Source, version: VersionKey, prefix: str) -> list[str]
         # Only a part of a version that may be huge.
         try:
             found = source.walk(version.file(directory))
-        except (Missing, RequestFailed):
+        except Missing:
             pass  # a file, no such directory, or no such version: the full listing decides
+        except errors.RequestFailed:
+            pass  # the same, from the Go service
         else:
             return [f"{directory}/{path}" for path in found] or [f"{directory}/"]
     return source.walk(version.path)
@@ -238,7 +238,10 @@ class LocalSource:
             except OSError as error:
                 if not directory:
                     raise
-                logger.warning("could not list %s: %s", quoted(f"{path}/{directory}"), error)
+                import logging
+
+                place = quoted(f"{path}/{directory}")
+                logging.getLogger(__name__).warning("could not list %s: %s", place, error)
                 listed = []
             if directory and not listed:
                 found.append(directory)

@@ -20,8 +20,8 @@ import tempfile
 import time
 from collections.abc import Sequence
 
+from gobbler.client import errors
 from gobbler.client.connection import StrPath
-from gobbler.client.errors import RequestFailed
 from gobbler.client.http import Http
 from gobbler.client.parallel import ForkSafeLock
 from gobbler.client.source import ServiceInfo
@@ -206,8 +206,8 @@ class TestService:
                     f"the service ended with {self._process.returncode}:\n{self.output()}",
                     hint="Correct what the output of the service shows, above.",
                 )
-            # OSError: no process listens yet. RequestFailed: another one does.
-            with contextlib.suppress(RequestFailed, OSError):
+            # OSError: no process listens yet. errors.RequestFailed: another one does.
+            with contextlib.suppress(errors.RequestFailed, OSError):
                 socket.create_connection((HOST, self.port), 1).close()
                 if _same(http.get("/info", ServiceInfo).staging, self.staging):
                     return

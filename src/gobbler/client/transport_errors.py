@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 import sys
-from http import client
 
-from gobbler.client.errors import BrokenOff, NoAnswer, NotConnected, TooSlow
+from gobbler.client import errors
 from gobbler.errors import quoted, shortened
 
 NOT_A_SERVICE = "Is this the address of a Gobbler service, or of a proxy in front of it?"
 
 
-def too_slow(url: str) -> TooSlow:
+def too_slow(url: str) -> errors.TooSlow:
     """The error for a service at ``url`` that does not answer in time."""
-    return TooSlow(
+    return errors.TooSlow(
         f"the service at {url} did not answer in time",
         hint="Try again later; ask the administrator of the service if it stays slow.",
     )
 
 
-def not_connected(url: str, error: BaseException) -> NotConnected:
+def not_connected(url: str, error: BaseException) -> errors.NotConnected:
     """The error for a connection to ``url``, or to a proxy, that can't be made."""
-    return NotConnected(_unanswered(url, error), hint=_UNANSWERED)
+    return errors.NotConnected(_unanswered(url, error), hint=_UNANSWERED)
 
 
-def no_answer(url: str, error: BaseException) -> NoAnswer:
+def no_answer(url: str, error: BaseException) -> errors.NoAnswer:
     """The error for a connection to ``url`` that ended before an answer began."""
-    return NoAnswer(_unanswered(url, error), hint=_UNANSWERED)
+    return errors.NoAnswer(_unanswered(url, error), hint=_UNANSWERED)
 
 
 _UNANSWERED = "Check the address, and whether the service runs: gobbler info"
@@ -36,9 +35,9 @@ def _unanswered(url: str, error: BaseException) -> str:
     return f"no service answers at {url}: {cause(error)}"
 
 
-def broken_off(url: str, error: BaseException) -> BrokenOff:
+def broken_off(url: str, error: BaseException) -> errors.BrokenOff:
     """The error for a connection to ``url`` that broke in the middle of an answer."""
-    return BrokenOff(f"the connection to {url} broke: {cause(error)}", hint="Try again.")
+    return errors.BrokenOff(f"the connection to {url} broke: {cause(error)}", hint="Try again.")
 
 
 def chain(error: BaseException) -> list[BaseException]:
@@ -69,6 +68,8 @@ def cause(error: BaseException) -> str:
 
 
 def _in_words(error: BaseException) -> str | None:
+    from http import client
+
     if isinstance(error, client.IncompleteRead):
         return "the answer ended too early"
     if isinstance(error, client.RemoteDisconnected):

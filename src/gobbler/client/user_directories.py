@@ -11,10 +11,7 @@ import os
 import pwd
 import re
 import stat
-import tempfile
-from collections.abc import Callable, Mapping
-
-import platformdirs
+from collections.abc import Mapping
 
 NAME = "gobbler"
 
@@ -57,25 +54,23 @@ def _variable(name: str, environment: Mapping[str, str]) -> str | None:
 
 def config_directory() -> str | None:
     """The directory for configuration; ``None`` if the user has none."""
-    return _directory(platformdirs.user_config_dir)
+    return _directory("XDG_CONFIG_HOME", "~/.config")
 
 
 def state_directory() -> str | None:
     """The directory for state; ``None`` if the user has none."""
-    return _directory(lambda: platformdirs.user_state_dir(NAME))
+    return _directory("XDG_STATE_HOME", "~/.local/state", NAME)
 
 
 def default_cache() -> str:
     """The default directory for downloads: among the user's data, or a temporary one."""
-    return _directory(lambda: platformdirs.user_data_dir(NAME)) or temporary_directory()
+    return _directory("XDG_DATA_HOME", "~/.local/share", NAME) or temporary_directory()
 
 
-def _directory(find: Callable[[], str]) -> str | None:
-    try:
-        found = find()
-    except RuntimeError:  # there is no home
-        return None
-    return found if os.path.isabs(found) else None
+def _directory(variable: str, default: str, *below: str) -> str | None:
+    """The directory that ``variable`` names (XDG Base Directory Specification)."""
+    found = os.path.expanduser(os.environ.get(variable, "").strip() or default)
+    return os.path.join(found, *below) if os.path.isabs(found) else None
 
 
 def temporary_directory() -> str:
@@ -83,6 +78,8 @@ def temporary_directory() -> str:
 
     Processes of one account share it, unless somebody else has taken its name.
     """
+    import tempfile
+
     path = os.path.join(tempfile.gettempdir(), f"{NAME}-{os.geteuid()}")
     try:
         os.mkdir(path, 0o700)

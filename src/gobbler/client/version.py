@@ -9,12 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal, TextIO, cast, overload
 
 from gobbler.client import source
-from gobbler.client.export import clone
 from gobbler.client.handle import Handle, html_of
 from gobbler.client.registry_reader import VersionRecords
-from gobbler.client.relations import Relations, relations
-from gobbler.client.review import approved_digest, review
-from gobbler.client.shown_versions import Review
 from gobbler.client.version_path import VersionPath, VersionText, open_file
 from gobbler.errors import Code, Missing, Refused
 from gobbler.model.names import VersionKey
@@ -24,6 +20,8 @@ from gobbler.rules.manifest import Difference, difference
 
 if TYPE_CHECKING:
     from gobbler.client.asset import Asset
+    from gobbler.client.relations import Relations
+    from gobbler.client.shown_versions import Review
 
 
 class Version(Handle):
@@ -241,6 +239,8 @@ class Version(Handle):
                 code=Code.NOT_A_DIRECTORY,
                 hint="A clone consists of links into the registry; fetch the version instead.",
             )
+        from gobbler.client.export import clone
+
         clone(connection.registry, self.key, self.manifest(), os.fspath(destination))
 
     # Comparing and reviewing.
@@ -259,10 +259,14 @@ class Version(Handle):
         The service answers if it has an index. If it has none, this reads all manifests of the
         registry, if it is mounted here.
         """
+        from gobbler.client.relations import relations
+
         return relations(self._reader, self.key)
 
     def review(self) -> Review:
         """The records as they are now, and their digest, which :meth:`approve` takes."""
+        from gobbler.client.review import review
+
         return review(self._reader, self.key)
 
     def approve(self, *, reviewed: Review | str | None = None, spoof: str | None = None) -> None:
@@ -279,6 +283,8 @@ class Version(Handle):
         Raises:
             errors.RequestRefused: The code ``not-reviewed`` says that it is another version.
         """
+        from gobbler.client.review import approved_digest
+
         digest = approved_digest(self._reader, self.key, reviewed)
         self._request("approve_probation", spoof=spoof, reviewed=digest)
 

@@ -17,20 +17,13 @@ import os
 import pwd
 import shlex
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from gobbler.errors import Code, Refused, quoted
+from gobbler.fs.accounts import state_of_accounts
 from gobbler.fs.acl import ACCESS_ACL, GROUP, GROUP_OBJ, USER, WRITE, Acl, read
-from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.os_errors import with_path
-
-REMEMBERED_SECONDS = 60.0
-"""Seconds for which the members of a group are remembered: a lookup may ask a server."""
-
-ACCOUNT_FILES = ("/etc/passwd", "/etc/group")
-"""What is remembered ends at once when one of them changes."""
 
 
 @dataclass(frozen=True)
@@ -122,15 +115,7 @@ def is_private_group(gid: int, uid: int) -> bool:
     primary group of no other account that this host lists. The name matters: directory services
     seldom list all accounts, and a common primary group, such as ``users``, lists no members.
     """
-    period = int(time.monotonic() / REMEMBERED_SECONDS)
-    return _is_private(gid, uid, (period, *map(_state, ACCOUNT_FILES)))
-
-
-def _state(path: str) -> object:
-    try:
-        return Fingerprint.of(os.stat(path))
-    except OSError:
-        return None
+    return _is_private(gid, uid, state_of_accounts())
 
 
 @functools.lru_cache(maxsize=4096)

@@ -20,6 +20,7 @@ import stat
 from collections.abc import Callable
 
 from gobbler.errors import Code, Forbidden, Refused, quoted
+from gobbler.fs.accounts import known_name
 from gobbler.fs.os_errors import with_path
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -244,12 +245,12 @@ def account_name(uid: int, what: str) -> str:
 
     Raises :class:`~gobbler.errors.Forbidden` if there is no such account.
     """
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
+    name = known_name(uid)
+    if name is None:
         raise Forbidden(
             f"{what} belongs to user ID {uid}, which has no account here", code=Code.NO_ACCOUNT
-        ) from None
+        )
+    return name
 
 
 def exists(path: str) -> bool:

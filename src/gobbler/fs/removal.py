@@ -62,7 +62,22 @@ def remove(directory: int, name: str, *, unchanged_since: float = math.inf) -> b
     return True
 
 
-def _remove_tree(directory: int, name: str, unchanged_since: float = math.inf) -> OSError | None:
+def remove_slowly(directory: int, name: str, pace: Callable[[], None]) -> OSError | None:
+    """Remove the tree ``name`` in an open ``directory``; the first error, or ``None``.
+
+    ``pace`` is called for each entry: it may wait, or raise. Nothing on another filesystem is
+    removed.
+    """
+    return _remove_tree(directory, name, pace=pace, device=os.fstat(directory).st_dev)
+
+
+def _remove_tree(
+    directory: int,
+    name: str,
+    unchanged_since: float = math.inf,
+    pace: Callable[[], None] = lambda: None,
+    device: int | None = None,
+) -> OSError | None:
     """Remove what can be removed; the first error, or ``None`` if it is gone.
 
     Raises :class:`_Newer` at a directory that has changed ``unchanged_since``.
@@ -70,14 +85,18 @@ def _remove_tree(directory: int, name: str, unchanged_since: float = math.inf) -
     errors: list[OSError] = []
 
     def enter(opened: int) -> list[str]:
-        if unchanged_since < math.inf:
-            status = os.fstat(opened)
-            if max(status.st_mtime, status.st_ctime) >= unchanged_since:
-                raise _Newer
+        status = os.fstat(opened)
+        if max(status.st_mtime, status.st_ctime) >= unchanged_since:
+            raise _Newer
+        if device is not None and status.st_dev != device:
+            raise OSError(errno.EXDEV, "another filesystem is mounted there")
         deeper = []
         with os.scandir(opened) as entries:
             found = list(entries)
+        # In this order, a filesystem changes each of its blocks of inodes once.
+        found.sort(key=os.DirEntry.inode)
         for entry in found:
+            pace()
             try:
                 if entry.is_dir(follow_symlinks=False):
                     deeper.append(entry.name)

@@ -16,6 +16,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import TypeVar
 
 from gobbler.errors import Code, GobblerError, os_error_code
@@ -32,6 +33,14 @@ logger = logging.getLogger(__name__)
 
 _turn = threading.Lock()
 """Held by who draws on a reserve, so that two requests do not need the same one at a time."""
+
+
+_drawn: ContextVar[bool] = ContextVar("_drawn", default=False)
+
+
+def is_drawn_on() -> bool:
+    """Whether the caller works with the space of a reserve, because the disk is full."""
+    return _drawn.get()
 
 
 class Reserve:
@@ -95,9 +104,11 @@ def with_reserve(reserves: Sequence[Reserve], relieve: Callable[[], T]) -> T:
         if not any(freed):
             raise first
         logger.warning("the disk is full: using the space of the reserve")
+        token = _drawn.set(True)
         try:
             return relieve()
         finally:
+            _drawn.reset(token)
             for reserve in reserves:
                 reserve.fill()
 

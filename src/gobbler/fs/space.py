@@ -24,6 +24,26 @@ def free_space(path: str) -> int | None:
     return blocks * found.f_frsize
 
 
+SHORT_SHARE = 64
+"""Space is short where less than one part in so many is free."""
+
+AMPLE_BYTES = 16 << 30
+AMPLE_INODES = 1 << 20
+"""What is never short, however large the filesystem is."""
+
+
+def is_short(path: str) -> bool:
+    """Whether the filesystem of ``path`` has little space left, or few inodes."""
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    blocks = found.f_bfree if os.geteuid() == 0 else found.f_bavail
+    return blocks * found.f_frsize < min(
+        found.f_blocks * found.f_frsize // SHORT_SHARE, AMPLE_BYTES
+    ) or found.f_favail < min(found.f_files // SHORT_SHARE, AMPLE_INODES)
+
+
 def capacity(path: str | int) -> int | None:
     """Bytes of the filesystem of ``path``, or of an open file, in all; ``None`` if unknown."""
     try:

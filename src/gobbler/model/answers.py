@@ -45,6 +45,13 @@ class UsageCounted(Success, frozen=True, kw_only=True):
 
     total: Annotated[Size, Meta(description="Bytes that the project uses; links use none.")]
     usage: Annotated[Size, Meta(description="The same as `total`.")]
+    removing: Annotated[
+        Size | UnsetType,
+        Meta(
+            description="Bytes of versions that were deleted, whose files the service is still "
+            "removing; absent if there are none. `total` is without them."
+        ),
+    ] = UNSET
 
 
 Problems = Annotated[

@@ -10,7 +10,6 @@ JSON is written as UTF-8, indented by four spaces, with the keys of maps in orde
 from __future__ import annotations
 
 import datetime as dt
-import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -28,14 +27,11 @@ TOO_DEEP = "it is nested too deeply"
 Size = Annotated[int, Meta(ge=0)]
 """A number of bytes."""
 
-Checksum = str
-"""An MD5 as 32 hexadecimal digits, or nothing (for an empty directory).
+Checksum = Annotated[str, Meta(pattern=r"^([0-9a-f]{32})?\Z")]
+"""An MD5 as 32 hexadecimal digits, or nothing (for an empty directory)."""
 
-:func:`decode` checks all of a manifest at once, which takes a tenth of the time of a pattern.
-"""
-
-_CHECKSUM = re.compile(r"([0-9a-f]{32})?")
-_DIGITS = b"0123456789abcdef"
+_CHECKSUM_LENGTHS = {0, 32}
+_CHECKSUM_DIGITS = b"0123456789abcdef"
 
 
 class Link(Struct, frozen=True, omit_defaults=True, gc=False):
@@ -70,11 +66,12 @@ class Link(Struct, frozen=True, omit_defaults=True, gc=False):
 class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
     """One file of a version: its size in bytes, its MD5, and its link, if it has one.
 
-    An empty directory is an entry of size 0 without a checksum.
+    An empty directory is an entry of size 0 without a checksum. Decoding an entry does not check
+    that ``md5sum`` is a :data:`Checksum`; decoding a manifest does.
     """
 
     size: Size
-    md5sum: Checksum
+    md5sum: str
     link: Link | None = None
 
     @property
@@ -85,6 +82,17 @@ class Entry(Struct, frozen=True, omit_defaults=True, gc=False):
 
 Manifest = dict[str, Entry]
 """``..manifest``: the entries of a version by path."""
+
+_MANIFESTS = msgspec.json.Decoder(Manifest)
+
+
+class _CheckedEntry(Struct):
+    size: Size
+    md5sum: Checksum
+    link: Link | None = None
+
+
+_CheckedManifest = dict[str, _CheckedEntry]
 
 Links = dict[str, Link]
 """``..links``: the links of one directory by file name."""
@@ -225,6 +233,8 @@ def decode(data: bytes, kind: type[T], where: str) -> T:
 def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by decode()
     if kind is Permissions:
         return msgspec.json.decode(data, type=LoosePermissions).strict()
+    if kind == Manifest:
+        return _manifest(data)
     if kind is Summary:
         loose = msgspec.json.decode(data, type=_LooseSummary)
         return Summary(
@@ -233,27 +243,22 @@ def _tolerant(data: bytes, kind: type[T]) -> Any:  # noqa: ANN401 - narrowed by 
             loose.upload_finish,
             bool(loose.on_probation),
         )
-    record = msgspec.json.decode(data, type=kind)
-    if kind == Manifest and (path := _wrong_checksum(record)) is not None:
-        raise msgspec.ValidationError(
-            f"Expected an MD5 in 32 hexadecimal digits, or nothing - at `$[{quoted(path)}].md5sum`"
-        )
-    return record
-
-
-def _wrong_checksum(manifest: Manifest) -> str | None:
-    """The path of the first entry whose checksum can't be one."""
-    sums = [entry.md5sum for entry in manifest.values()]
-    text = "".join(sums)
-    lengths = set(map(len, sums))
-    if lengths <= {0, 32} and text.isascii() and not text.encode().translate(None, _DIGITS):
-        return None
-    return next(path for path, entry in manifest.items() if not _CHECKSUM.fullmatch(entry.md5sum))
+    return msgspec.json.decode(data, type=kind)
 
 
 def decode_manifest(data: bytes, where: str) -> Manifest:
     """Read a manifest. Raises :class:`~gobbler.errors.Fault` like :func:`decode`."""
-    return decode(data, dict[str, Entry], where)
+    return decode(data, Manifest, where)
+
+
+def _manifest(data: bytes) -> Manifest:
+    manifest = _MANIFESTS.decode(data)
+    # To match a pattern for each entry takes twice as long as to decode all of them.
+    sums = [entry.md5sum for entry in manifest.values()]
+    is_valid = _CHECKSUM_LENGTHS.issuperset(map(len, sums))
+    if not is_valid or "".join(sums).encode().translate(None, _CHECKSUM_DIGITS):
+        msgspec.json.decode(data, type=_CheckedManifest)  # raises the error, with the place
+    return manifest
 
 
 def describe(error: Exception, data: bytes, kind: object) -> str:
@@ -265,7 +270,7 @@ def describe(error: Exception, data: bytes, kind: object) -> str:
     if isinstance(error, RecursionError):
         return TOO_DEEP
     text = shortened(str(error))
-    arguments = getattr(kind, "__args__", None)
+    arguments = getattr(_CheckedManifest if kind == Manifest else kind, "__args__", None)
     if "$[...]" not in text or not arguments:
         return text
     try:

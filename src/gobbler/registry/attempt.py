@@ -28,7 +28,8 @@ from gobbler.fs.open import closing, exists
 from gobbler.fs.record_file import read_file
 from gobbler.model.names import INCOMING
 from gobbler.model.records import decode
-from gobbler.registry.workspace import remove_if_empty, unique_name
+from gobbler.registry.unique_name import unique_name
+from gobbler.registry.workspace import remove_if_empty
 
 ATTEMPT_SUFFIX = ".attempt"
 ANSWER = "answer"

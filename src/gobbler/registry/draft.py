@@ -25,7 +25,7 @@ from gobbler.fs.lease import EXPIRY_SECONDS, locks_exclude, this_kernel
 from gobbler.fs.lock import try_lock
 from gobbler.fs.os_errors import raising_fault, with_path
 from gobbler.model.names import INCOMING
-from gobbler.registry.workspace import unique_name
+from gobbler.registry.unique_name import unique_name
 
 DRAFT_SUFFIX = ".draft"
 

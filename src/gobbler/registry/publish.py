@@ -23,6 +23,7 @@ from gobbler.fs.removal import remove_tree
 from gobbler.model.names import LATEST, PERMISSIONS, SUMMARY, AssetKey, VersionKey, project_usage
 from gobbler.model.progress import NoProgress, Phase, Progress, tell_phase
 from gobbler.model.records import Latest, Permissions, Summary, Usage, encode
+from gobbler.registry.discarded import Freed
 from gobbler.registry.journal import Intent, Journal
 from gobbler.registry.locks import adding_asset, changing_asset, changing_usage
 from gobbler.registry.log import prepare_log, publish_log, version_entry
@@ -220,12 +221,18 @@ def prepare_removal(registry: Registry, workspace: Workspace, removal: Removal) 
 def commit_removal(
     registry: Registry, workspace: Workspace, removal: Removal, journal: Journal
 ) -> None:
-    """Commit the removal. The caller holds the lock of what contains ``removal.path``."""
+    """Commit the removal. The caller holds the lock of what contains ``removal.path``.
+
+    Its files are removed after the end of the workspace.
+    """
     if removal.latest_of is not None:
         _change_latest(registry, removal, removal.latest_of, journal)
     with changing_usage(registry, removal.project):
         total = _usage_without(registry, removal)
         if total is not None:
+            with suppress(GobblerError):
+                former = registry.usage(removal.project).total
+                workspace.freed = Freed(removal.project, max(0, former - total))
             journal.write("usage", encode(Usage(total)), project_usage(removal.project))
         journal.commit(log=lambda: publish_log(registry, workspace))
 

@@ -109,6 +109,16 @@ class Registry:
         """The summary of a version."""
         return self._read(key.summary, Summary)
 
+    def summary_with_time(self, key: VersionKey) -> tuple[Summary, int]:
+        """The summary of a version, and when its file was changed last, in ns since the epoch."""
+        path = self.path(key.summary)
+        with raising_fault("read", path):
+            status, content = read_record(path, key.summary)
+        try:
+            return decode(content, Summary, key.summary), status.st_mtime_ns
+        except Fault as error:
+            raise _with_repair(error, key.summary) from None
+
     def manifest(self, key: VersionKey) -> Manifest:
         """The manifest of a version."""
         try:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Collection
 from contextlib import suppress
 
-from gobbler.errors import Code, GobblerError, quoted
+from gobbler.errors import Code, GobblerError, Missing, quoted
 from gobbler.fs.atomic_write import replace
 from gobbler.model.names import AssetKey, VersionKey, project_usage
 from gobbler.model.records import Latest, Summary, Usage, encode, parse_time
@@ -38,10 +38,8 @@ def finish_time(registry: Registry, key: VersionKey) -> tuple[int, int] | None:
     The seconds since the epoch in its summary; then, for versions that finished within one second,
     the time of publication in ns, which is the mtime of the summary.
     """
-    summary = registry.summary(key)
-    if summary.on_probation:
-        return None
-    return finish_order(summary, os.stat(registry.path(key.summary)).st_mtime_ns)
+    summary, published = registry.summary_with_time(key)
+    return None if summary.on_probation else finish_order(summary, published)
 
 
 def finish_order(summary: Summary, published: int) -> tuple[int, int]:
@@ -64,11 +62,13 @@ def find_latest(
     """
     finished: dict[VersionKey, tuple[int, int]] = {}
     for key in registry.versions(asset):
-        if key == without or not registry.has_record(key.summary):
+        if key == without:
             continue
         try:
             time_of_this = finish_time(registry, key)
         except GobblerError as error:
+            if not registry.has_record(key.summary):
+                continue
             # Any other error may be gone the next time.
             if not skip_damaged or error.code is not Code.DAMAGED_RECORD:
                 raise
@@ -109,6 +109,33 @@ def present_latest(registry: Registry, asset: AssetKey) -> tuple[int, int] | Non
         )
         return None
     return finish
+
+
+def settled_latest(registry: Registry, asset: AssetKey) -> str | None:
+    """The latest version of an asset, if its record is right as it is; else ``None``.
+
+    Takes no lock: a record that is the same before and after the versions are read, and names the
+    one that finished last, was right meanwhile. Raises what :func:`find_latest` does.
+    """
+    with suppress(Missing):
+        recorded = registry.latest(asset)
+        best = find_latest(registry, asset)
+        if best is not None and best.version == recorded == registry.latest(asset):
+            return recorded
+    return None
+
+
+def settled_usage(registry: Registry, project: str) -> int | None:
+    """The usage of a project in bytes, if its record is right as it is; else ``None``.
+
+    Takes no lock: nothing may change while the manifests are read. Raises what
+    :func:`count_usage` does.
+    """
+    recorded = registry.usage(project)
+    versions = registry.fingerprints(project)
+    total = sum(usage_of(registry.manifest(key)) for key in versions)
+    is_settled = registry.usage(project) == recorded and registry.fingerprints(project) == versions
+    return total if is_settled and total == recorded.total else None
 
 
 def update_usage(registry: Registry, workspace: Workspace, project: str) -> int:

@@ -14,6 +14,7 @@
                 former-{random}/    that of an earlier attempt
         {name}.done     the answer of a resumable workspace whose change was committed
         {name}.draft    one record: see :mod:`gobbler.registry.draft`
+        {unique}.discarded  see :mod:`gobbler.registry.discarded`
 
 A workspace ends with the process that made it: when its lease has expired, it is *abandoned*, and
 recovery removes it.
@@ -40,8 +41,10 @@ from gobbler.errors import Cancelled, Code, Fault, GobblerError
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly
 from gobbler.fs.lease import Lease, acquire, take_over
 from gobbler.fs.open import exists
-from gobbler.fs.removal import remove_tree, remove_tree_quietly
+from gobbler.fs.removal import remove_tree
 from gobbler.model.names import INCOMING
+from gobbler.registry.discarded import Freed, discard
+from gobbler.registry.unique_name import unique_name
 from gobbler.rules.ended_attempt import is_resumed
 
 logger = logging.getLogger(__name__)
@@ -60,11 +63,6 @@ RESUMABLE_FOR = 8 * 24 * 3600.0
 def new_workspace_name() -> str:
     """A name for a resumable workspace."""
     return unique_name() + RESUMABLE_SUFFIX
-
-
-def unique_name() -> str:
-    """A name that no other call on any host returns."""
-    return f"{time.time_ns():x}-{secrets.token_hex(4)}"
 
 
 def _is_expired(name: str) -> bool:
@@ -104,13 +102,14 @@ class Workspace:
 
     Set ``keep`` if it must stay at the end: for recovery, if a change was committed but could be
     neither completed nor rolled back, or for the process that resumes the work. ``formers`` are
-    the workspaces of earlier attempts, inside of this one.
+    the workspaces of earlier attempts, inside of this one. ``freed``: the space that its end frees.
     """
 
     def __init__(self, path: str, lease: Lease) -> None:
         self.path = path
         above = os.path.basename(os.path.dirname(path))
         self.name = above if _is_resumable(above) else os.path.basename(path)
+        self.freed: Freed | None = None
         self.formers: list[str] = []
         self.tree = f"{path}/tree"
         self.intent = f"{path}/intent"
@@ -295,10 +294,9 @@ def _end(workspace: Workspace) -> None:
         except FileNotFoundError:
             pass  # this process was taken for dead, and another one has taken over
         except OSError:
-            remove_tree_quietly(workspace.path)
             # The lease goes last: recovery finds the rest by it.
-            if exists(workspace.path):
-                return
+            with suppress(FileNotFoundError):
+                discard(workspace.path, workspace.freed)
         with suppress(FileNotFoundError):
             os.unlink(workspace.lease.path)
         if workspace.is_resumable:

@@ -91,7 +91,9 @@ class PlaceTable(Generic[U, W]):
         self._taken[user] -= 1
         if not self._taken[user]:
             del self._taken[user]
-        found = []
+        found: list[W] = []
+        if not self._waiting:
+            return found
         while (next_user := self._next()) is not None:
             self.take(next_user)
             found.append(self._waiting[next_user].popleft())

@@ -153,7 +153,10 @@ class Application:
                     f"{prefix}/health",
                     HealthRoute(health, probing, lambda: self._is_stopping).answer,
                 ),
-                Route(f"{prefix}/metrics", MetricsRoute(metrics, health, queue, probing).answer),
+                Route(
+                    f"{prefix}/metrics",
+                    MetricsRoute(metrics, health, queue, probing, settings.registry).answer,
+                ),
                 Route(f"{prefix}/list", ListRoute(files.directory, transfers), methods=["GET"]),
                 Route(
                     f"{links}{{path:path}}",

@@ -3,6 +3,7 @@
 Cleanup, at the start and then daily, removes what is older than seven days: request files and
 source directories in staging, answers in the spool, and logs. It ends the probation of versions
 that have been on it for too long. Recovery removes or completes what a crash left behind.
+The remover removes the files of deleted versions, and of changes that were given up.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from gobbler.model.names import INCOMING, LOGS, VersionKey
 from gobbler.model.records import decode, parse_time
 from gobbler.registry.recovery import recover
 from gobbler.registry.registry import Registry
+from gobbler.registry.remover import Remover
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
 from gobbler.service.staging_cleanup import (
@@ -263,8 +265,11 @@ def _remove_probes(settings: Settings, limit: float) -> None:
 
 
 def start_background_tasks(settings: Settings, metrics: Metrics) -> None:
-    """Start cleanup, recovery and updates of the index in threads that end with the process."""
-    for task in (_recover_repeatedly, _clean_up_repeatedly, keep_index):
+    """Start cleanup, recovery, removal and updates of the index in threads of this process.
+
+    They end with the process.
+    """
+    for task in (_recover_repeatedly, _clean_up_repeatedly, _remove_repeatedly, keep_index):
         threading.Thread(
             target=task, args=(settings, metrics), name=task.__name__, daemon=True
         ).start()
@@ -315,6 +320,15 @@ def _clean_up_repeatedly(settings: Settings, metrics: Metrics) -> None:
     while True:
         safely(partial(clean_up, settings, metrics), "cleanup")
         time.sleep(CLEANUP_INTERVAL)
+
+
+def _remove_repeatedly(settings: Settings, metrics: Metrics) -> None:
+    remover = Remover(
+        settings.registry, lambda count: metrics.add("gobbler_discarded_removed", count)
+    )
+    while True:
+        safely(remover.run, "the removal of discarded trees")
+        time.sleep(RECOVERY_INTERVAL)
 
 
 def keep_index(settings: Settings, metrics: Metrics) -> None:

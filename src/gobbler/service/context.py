@@ -19,6 +19,7 @@ from gobbler.cluster.remote_executor import make_executor
 from gobbler.fs.open import account_name
 from gobbler.index import Index
 from gobbler.model.progress import CancelToken, NeverCancelled, NoProgress, Progress
+from gobbler.registry.discarded import remove_discarded
 from gobbler.registry.registry import Registry
 from gobbler.service.cleanup import recover_after_crash
 from gobbler.service.settings import Settings, check_directories, check_index
@@ -92,14 +93,17 @@ class InProcess:
         uid = os.geteuid()
         requester = Requester(uid, account_name(uid, "this process"))
         name = f"request-{action}-{secrets.token_hex(6)}"
-        return carry_out(
-            self._service,
-            name,
-            msgspec.json.encode(request),
-            requester,
-            progress=progress or NoProgress(),
-            cancel=cancel or NeverCancelled(),
-        )
+        try:
+            return carry_out(
+                self._service,
+                name,
+                msgspec.json.encode(request),
+                requester,
+                progress=progress or NoProgress(),
+                cancel=cancel or NeverCancelled(),
+            )
+        finally:
+            remove_discarded(self._service.registry.root)  # there may be no service to do it
 
     def close(self) -> None:
         """Shut down the executor, unless it was given."""

@@ -8,6 +8,7 @@ taken that gets no answer.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import logging.config
 import os
@@ -32,6 +33,16 @@ def serve(
 
     Raises :class:`~gobbler.errors.Misconfigured` if it can't start.
     """
+    gc.disable()  # of what is loaded, nothing becomes garbage; the supervisor enables it
+    try:
+        _serve(settings, form, debug=debug, on_start=on_start)
+    finally:
+        gc.enable()
+
+
+def _serve(
+    settings: Settings, form: LogFormat, *, debug: bool, on_start: Callable[[], None]
+) -> None:
     os.umask(0o022)
     config = log_config(form, debug=debug)
     logging.config.dictConfig(config)

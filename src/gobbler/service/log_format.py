@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 import logging
 from typing import Any
 
@@ -85,8 +86,17 @@ def _text(value: object) -> object:
 
 
 def _time(record: logging.LogRecord) -> str:
-    moment = dt.datetime.fromtimestamp(record.created, dt.timezone.utc).astimezone()
-    return moment.isoformat(timespec="milliseconds")
+    second = int(record.created)
+    before, after = _around_milliseconds(second)
+    return f"{before}.{int((record.created - second) * 1000):03d}{after}"
+
+
+@functools.lru_cache(maxsize=4)
+def _around_milliseconds(second: int) -> tuple[str, str]:
+    """The time ``second`` with the host's offset, up to the second and after it."""
+    moment = dt.datetime.fromtimestamp(second, dt.timezone.utc).astimezone()
+    text = moment.isoformat(timespec="seconds")
+    return text[:19], text[19:]
 
 
 def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from gobbler.actions import carry_out
 from gobbler.actions.context import Requester, ServiceContext
 from gobbler.errors import Fault, GobblerError, quoted, shortened
+from gobbler.fs.memory import release_soon
 from gobbler.fs.os_errors import fault_from, is_of_the_disk
 from gobbler.fs.reserve import is_full
 from gobbler.model.progress import CancelToken, Progress
@@ -20,6 +21,10 @@ logger = logging.getLogger("gobbler.requests")
 
 
 RELIEF = "Administrators can delete versions, assets and projects on a full disk, too."
+
+
+LONG_WORK = 0.1
+"""Seconds after which a request may leave much memory unused."""
 
 
 class Outcome(NamedTuple):
@@ -52,6 +57,7 @@ class RequestHandler:
         workspace_name: str = "",
     ) -> Outcome:
         """Carry out the request in the file ``name``; see :func:`gobbler.actions.carry_out`."""
+        began = time.monotonic()
         try:
             with CountedProgress(self._metrics, progress) as counted:
                 answer = carry_out(
@@ -73,6 +79,9 @@ class RequestHandler:
         except Exception:
             logger.exception("%s failed", quoted(name))
             return failed(Fault("the service failed; see its log"))
+        finally:
+            if time.monotonic() - began > LONG_WORK:
+                release_soon()
         for what in ("ignored", "warnings"):
             if found := answer.get(what):
                 logger.warning("%s by %s: %s: %s", quoted(name), requester.name, what, found)

@@ -22,6 +22,9 @@ from gobbler.model.names import INCOMING
 from gobbler.model.progress import CancelToken
 from gobbler.service.registry_files import absent
 
+BLOCK_SIZE = 64 * 1024
+"""Bytes of a block."""
+
 VERSION_DEPTH = 3
 """Number of names in the path of a version."""
 
@@ -29,15 +32,11 @@ ATTEMPTS = 3
 """How often a version is walked that changes meanwhile; then it is left out."""
 
 CHECKED_AFTER = 1000
-"""Entries of a directory after which the cancel token is checked again."""
+"""Entries of a directory after which the cancel token is checked again, and names in a piece."""
 
 
 STEPS_OF_DIRECTORY = 10
 """How many entries take as long to list as a directory takes to open."""
-
-
-class TooLongError(Exception):
-    """A list takes more steps than it may."""
 
 
 class _ChangedError(Exception):
@@ -51,7 +50,8 @@ class Listing:
     with a trailing ``/``. Recursive: every file below it, and empty directories with a trailing
     ``/``. Links count as files and are not followed. Leaves out versions in preparation.
 
-    Beyond a number of ``steps``, :meth:`blocks` raises :class:`TooLongError`.
+    After a number of ``steps``, :meth:`blocks` pauses once, with an empty block. Close the listing
+    if it may not have come to its end: between two blocks a directory may be open.
     """
 
     def __init__(
@@ -68,20 +68,28 @@ class Listing:
         self._cancel = cancel
         self._recursive = recursive
         self._steps = steps
-        self.block_size = 64 * 1024
+        self.block_size = BLOCK_SIZE
+        self._blocks = self._made()
 
     def close(self) -> None:
-        """Do nothing: no file stays open between two blocks."""
+        """End the list, and close what is open."""
+        self._blocks.close()
 
     def blocks(self) -> Generator[bytes, None, None]:
-        """The bytes of the array.
+        """The bytes of the array that were not taken yet: every call returns the same generator.
 
         Raises :class:`~gobbler.errors.Refused` or :class:`~gobbler.errors.Missing` before the
         first block if the directory can't be listed.
         """
+        return self._blocks
+
+    def _made(self) -> Generator[bytes, None, None]:
         pieces: list[bytes] = []
         gathered, separator = 0, b"["
         for piece in self._pieces():
+            if not piece:
+                yield b""
+                continue
             pieces += (separator, piece)
             gathered += len(piece)
             separator = b","
@@ -92,12 +100,11 @@ class Listing:
         yield b"".join(pieces)
 
     def _pieces(self) -> Iterator[bytes]:
-        """The paths in JSON, separated by commas, some at a time; no piece is empty."""
+        """The paths in JSON, separated by commas, some at a time; an empty piece is a pause."""
         depth = self._path.count("/") + 1 if self._path else 0
         if not self._recursive:
-            keys = self._top_keys()
-            if keys:
-                yield _array(keys)
+            keys = yield from self._top_keys()
+            yield from _arrays(keys)
         elif depth >= VERSION_DEPTH:
             yield from self._version_or_refuse()
         else:
@@ -109,13 +116,14 @@ class Listing:
         except OSError as error:
             raise self._not_listed(error) from None
 
-    def _top_keys(self) -> list[str]:
+    def _top_keys(self) -> Generator[bytes, None, list[str]]:
         with closing(self._open_top()) as opened:
-            return self._keys(opened, is_registry=not self._path)
+            return (yield from self._keys(opened, is_registry=not self._path))
 
     def _above_versions(self, depth: int) -> Iterator[bytes]:
         with closing(self._open_top()) as top:
-            waiting = [("", iter(self._keys(top, is_registry=not self._path)))]
+            keys = yield from self._keys(top, is_registry=not self._path)
+            waiting = [("", iter(keys))]
             begun = os.fstat(top)
         while waiting:
             prefix, left = waiting[-1]
@@ -125,8 +133,8 @@ class Listing:
             elif not key.endswith("/"):
                 yield _array([prefix + key])
             elif depth + prefix.count("/") + 1 >= VERSION_DEPTH:
-                yield from _each(self._version(prefix + key) or [])
-            elif (inner := self._inner_keys(prefix + key)) is not None:
+                yield from _each((yield from self._version(prefix + key)) or [])
+            elif (inner := (yield from self._inner_keys(prefix + key))) is not None:
                 if inner:
                     waiting.append((prefix + key, iter(inner)))
                 else:
@@ -135,11 +143,11 @@ class Listing:
             if not os.path.samestat(os.fstat(top), begun):
                 raise absent(self._path)
 
-    def _inner_keys(self, prefix: str) -> list[str] | None:
+    def _inner_keys(self, prefix: str) -> Generator[bytes, None, list[str] | None]:
         """The content of a directory above versions; ``None`` if it has vanished."""
         try:
             with closing(self._enter(self._below(prefix))) as opened:
-                return self._keys(opened)
+                return (yield from self._keys(opened))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:  # it is none of the service's own
@@ -147,12 +155,12 @@ class Listing:
 
     def _version_or_refuse(self) -> Iterator[bytes]:
         os.close(self._open_top())
-        found = self._version("")
+        found = yield from self._version("")
         if found is None:
             raise absent(self._path)
         yield from _each(found)
 
-    def _version(self, prefix: str) -> list[bytes] | None:
+    def _version(self, prefix: str) -> Generator[bytes, None, list[bytes] | None]:
         """Pieces with the paths below a version, or a directory of one.
 
         ``None`` if it is gone, or changes again and again.
@@ -161,7 +169,7 @@ class Listing:
         for attempt in range(ATTEMPTS):
             try:
                 with closing(self._enter(path)) as opened:
-                    found = self._walk(opened, prefix, is_last=attempt == ATTEMPTS - 1)
+                    found = yield from self._walk(opened, prefix, is_last=attempt == ATTEMPTS - 1)
                     if self._is_still(path, opened):
                         return found
             except _ChangedError:
@@ -172,13 +180,12 @@ class Listing:
                 return [_array([prefix])] if prefix else []
         return None
 
-    def _walk(self, top: int, prefix: str, *, is_last: bool) -> list[bytes]:
+    def _walk(self, top: int, prefix: str, *, is_last: bool) -> Generator[bytes, None, list[bytes]]:
         """Pieces with the paths below an open directory.
 
         On the last attempt, what vanishes is left out.
         """
         found: list[bytes] = []
-        names: list[str] = []
         waiting: list[tuple[str, Iterator[str]]] = []
 
         def enter(inner: str, keys: list[str]) -> bool:
@@ -186,34 +193,39 @@ class Listing:
             if "/" in "".join(keys):
                 waiting.append((inner, iter(keys)))
                 return True
-            names.extend([prefix + inner + key for key in keys])
+            found.extend(_arrays(keys, prefix + inner))
             return False
 
-        enter("", self._keys(top) or ([""] if prefix else []))
+        keys = yield from self._keys(top)
+        if keys or prefix:
+            enter("", keys or [""])
         while waiting:
             inner, left = waiting[-1]
+            files: list[str] = []
             for key in left:
-                if len(names) >= CHECKED_AFTER:
-                    found.append(_array(names))
-                    names.clear()
                 if not key.endswith("/"):
-                    names.append(prefix + inner + key)
-                elif (keys := self._keys_within(top, inner + key)) is None:
+                    files.append(key)
+                    continue
+                if files:
+                    found.extend(_arrays(files, prefix + inner))
+                    files = []
+                within = yield from self._keys_within(top, inner + key)
+                if within is None:
                     if not is_last:
                         raise _ChangedError
-                elif enter(inner + key, keys or [""]):
+                elif enter(inner + key, within or [""]):
                     break
             else:
                 waiting.pop()
-        if names:
-            found.append(_array(names))
+            if files:
+                found.extend(_arrays(files, prefix + inner))
         return found
 
-    def _keys_within(self, top: int, prefix: str) -> list[str] | None:
+    def _keys_within(self, top: int, prefix: str) -> Generator[bytes, None, list[str] | None]:
         """The content of a directory below an open one; ``None`` if it has vanished."""
         try:
             with closing(open_beneath(top, prefix[:-1], DIRECTORY)) as opened:
-                return self._keys(opened)
+                return (yield from self._keys(opened))
         except (FileNotFoundError, NotADirectoryError):
             return None
         except PermissionError:
@@ -223,7 +235,7 @@ class Listing:
         with closing(self._enter(path)) as now:
             return os.path.samestat(os.fstat(now), os.fstat(opened))
 
-    def _keys(self, opened: int, *, is_registry: bool = False) -> list[str]:
+    def _keys(self, opened: int, *, is_registry: bool = False) -> Generator[bytes, None, list[str]]:
         """The names in a directory, in the order of the paths below it."""
         found: list[str] = []
         self._count(STEPS_OF_DIRECTORY)
@@ -234,6 +246,9 @@ class Listing:
             ]:
                 found += some
                 self._count(len(some))
+                if self._steps < 0:
+                    self._steps = math.inf
+                    yield b""
         if is_registry:
             found = [name for name in found if name.rstrip("/") != INCOMING]
         # With the slash, all that is below a directory comes where its name with the slash does.
@@ -243,8 +258,6 @@ class Listing:
     def _count(self, steps: int) -> None:
         self._cancel.check()
         self._steps -= steps
-        if self._steps < 0:
-            raise TooLongError
 
     def _not_listed(self, error: OSError) -> GobblerError:
         """The error for a directory that could not be opened."""
@@ -284,13 +297,25 @@ def _each(pieces: list[bytes]) -> Iterator[bytes]:
         yield pieces.pop()
 
 
-def _array(paths: list[str]) -> bytes:
-    """``paths`` as the inner part of an array."""
+def _arrays(names: list[str], prefix: str = "") -> Iterator[bytes]:
+    """``names``, each after the ``prefix``, as inner parts of an array; none takes long to make."""
+    for start in range(0, len(names), CHECKED_AFTER):
+        yield _array(names[start : start + CHECKED_AFTER], prefix)
+
+
+def _array(names: list[str], prefix: str = "") -> bytes:
+    """``names``, each after the ``prefix``, as the inner part of an array; some name is there."""
     try:
-        return msgspec.json.encode(paths)[1:-1]
+        encoded, start = msgspec.json.encode(names), msgspec.json.encode(prefix)[:-1]
     except UnicodeEncodeError:  # a name that is not UTF-8, which somebody else has made
-        raw = [os.fsencode(path) for path in paths]
-        return msgspec.json.encode([path.decode("utf-8", "replace") for path in raw])[1:-1]
+        return _array([_as_utf8(name) for name in names], _as_utf8(prefix))
+    if b'\\"' in encoded:  # a name that ends with a quotation mark and a comma looks like two
+        return msgspec.json.encode([prefix + name for name in names])[1:-1]
+    return start + encoded[2:-1].replace(b'","', b'",' + start)
+
+
+def _as_utf8(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _cut(block: bytes, size: int) -> Iterator[bytes]:

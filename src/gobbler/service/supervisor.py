@@ -102,8 +102,8 @@ class Supervisor:
         self._metrics.join()
         limit_arenas()
         # What is loaded by now lives on: no collection has to look at it, or write to its pages.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         signals = StopSignals(ignores_hangup=ignores_hangup())
         try:
             self._start(on_start)

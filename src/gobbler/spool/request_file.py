@@ -95,8 +95,11 @@ class RequestIntake:
 
 def _open(staging: int, name: str, where: str) -> tuple[int, os.stat_result]:
     for _ in range(LOOKUPS - 1):
-        if os.access(name, os.F_OK, dir_fd=staging, follow_symlinks=False):
-            break
+        try:
+            return open_users_file(staging, name, "request file", where)
+        except Refused as error:
+            if error.code is not Code.MISSING_REQUEST:
+                raise
         time.sleep(LOOKUP_PAUSE)
     return open_users_file(staging, name, "request file", where)
 

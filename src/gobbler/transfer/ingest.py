@@ -22,6 +22,7 @@ from gobbler.fs.space import check_space, fits
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.progress import Progress
 from gobbler.model.records import Entry, Link, Manifest, Summary, encode
+from gobbler.registry.discarded import make_room
 from gobbler.registry.workspace import Workspace, WorkspaceInUse
 from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.links import fits_in_text, links_by_directory, symlink_text
@@ -115,6 +116,7 @@ def _check_space(
         and (candidates is None or candidates.at_path(path, size) is None)
     ]
     needed = plan.space(new) - sum(copy.allocated() for copy in earlier.partial.values())
+    make_room(root, needed)
     check_space(root, needed, f"a copy of the source ({len(new)} files)")
 
 

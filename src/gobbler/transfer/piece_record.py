@@ -36,7 +36,7 @@ from gobbler.fs.lease import Holder, has_ended, this_process
 from gobbler.fs.lock import try_lock
 from gobbler.fs.open import closing, read_all
 from gobbler.fs.sparse import allocated
-from gobbler.registry.workspace import unique_name
+from gobbler.registry.unique_name import unique_name
 from gobbler.transfer.copy_state import SourceState
 
 RECORD_SUFFIX = ".pieces"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from gobbler.client import errors
 from gobbler.client.bulk.ledger import Claims, Ledger
 from gobbler.client.bulk.run import (
     BulkProgress,
@@ -21,7 +22,6 @@ from gobbler.client.bulk.targets import (
     read_stored_files,
     registry_id,
 )
-from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
 from gobbler.client.registry_walk import SkippedEntry
 from gobbler.model.names import VersionKey
@@ -108,7 +108,7 @@ class BulkRepair(BulkRun[RepairResult]):
         fields = dict(zip(_FIELDS, names, strict=False))
         try:
             answer = self._requester.request(target, stop, action, long=is_long, **fields)
-        except RequestFailed as error:
+        except errors.RequestFailed as error:
             target.reach(0, 0)
             if self._requester.was_deleted(error, *names):
                 return None

@@ -12,14 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from gobbler.client import errors
 from gobbler.client.bulk.ledger import Claims, Ledger, RunRecord, hold_claims
 from gobbler.client.bulk.targets import BulkService, exists
-from gobbler.client.errors import (
-    RequestCancelled,
-    RequestFailed,
-    RequestForbidden,
-    RequestMissing,
-)
 from gobbler.client.parallel import Stop, in_turn
 from gobbler.client.registry_walk import SkippedEntry
 from gobbler.client.retry import call_with_retries
@@ -161,7 +156,7 @@ class BulkRequester:
             try:
                 job.state()
             except Missing:
-                raise RequestFailed(
+                raise errors.RequestFailed(
                     f"the service does not know job {job.name} any more",
                     code=Code.JOB_NOT_FOUND,
                     hint="Run the same command again.",
@@ -171,18 +166,18 @@ class BulkRequester:
             job.give_up()
             raise
 
-    def was_deleted(self, error: RequestFailed, *names: str) -> bool:
+    def was_deleted(self, error: errors.RequestFailed, *names: str) -> bool:
         """Whether ``error`` is because the project, asset or version no longer exists."""
-        return isinstance(error, RequestMissing) and not exists(self.service, *names)
+        return isinstance(error, errors.RequestMissing) and not exists(self.service, *names)
 
 
-def problems_in(error: RequestFailed) -> tuple[str, ...]:
+def problems_in(error: errors.RequestFailed) -> tuple[str, ...]:
     """The problems of the target of a request.
 
     Raises ``error`` if it is not about the target: if no service answered, the user may not send
     such requests, or somebody has cancelled this one.
     """
-    if isinstance(error, RequestForbidden | RequestCancelled | Unreachable):
+    if isinstance(error, errors.RequestForbidden | errors.RequestCancelled | Unreachable):
         raise error
     return tuple(error.problems) or (error.reason,)
 

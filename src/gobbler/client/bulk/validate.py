@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import Struct
 
+from gobbler.client import errors
 from gobbler.client.bulk.ledger import Claims, Ledger, ValidationRecord
 from gobbler.client.bulk.run import (
     BulkProgress,
@@ -26,7 +27,6 @@ from gobbler.client.bulk.targets import (
     read_stored_files,
     registry_id,
 )
-from gobbler.client.errors import RequestFailed
 from gobbler.client.parallel import Stop
 from gobbler.client.registry_walk import SkippedEntry
 from gobbler.errors import Code, Fault, Refused, quoted
@@ -251,7 +251,7 @@ class BulkValidation(BulkRun[ValidationResult]):
         is_long = stored is not None and takes_long(*stored)
         try:
             self._requester.request(target, stop, "validate_version", long=is_long, **names)
-        except RequestFailed as error:
+        except errors.RequestFailed as error:
             target.reach(0, 0)
             if self._requester.was_deleted(error, *names.values()):
                 return None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote_plus
 
+from gobbler.client import errors
 from gobbler.client.address import digest
 from gobbler.client.cache.directory import DirectoryFetch, FlushQueue
 from gobbler.client.cache.objects import Objects
@@ -24,7 +25,7 @@ from gobbler.client.cache.placement import (
 from gobbler.client.cache.records import Records
 from gobbler.client.cache.user_directory import UserDirectory, is_own_directory, is_own_file
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
-from gobbler.client.errors import RequestFailed, request_failed
+from gobbler.client.errors import request_failed
 from gobbler.client.expected import (
     NOTHING,
     ContentMismatch,
@@ -232,7 +233,7 @@ class Cache:
                 target = self._directory(path, known, overwrite, concurrent, progress)
             except (Unreachable, Missing):
                 raise
-            except RequestFailed as error:
+            except errors.RequestFailed as error:
                 if key is None or known.version:
                     raise
                 raise _no_version(key) from error  # the Go service fails to list what is gone
@@ -336,7 +337,7 @@ class Cache:
                     self._objects.add([(file, entry)])
 
 
-def _no_version(key: VersionKey) -> RequestFailed:
+def _no_version(key: VersionKey) -> errors.RequestFailed:
     return request_failed(
         Missing.status,
         f"version {quoted(key.path)} is not in the registry",

@@ -14,12 +14,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from gobbler.client import errors
 from gobbler.client.address import digest, listed_path
 from gobbler.client.archive import MIN_FILES, NoArchives, offers_none, remember_none, unpack
 from gobbler.client.cache.objects import Objects
 from gobbler.client.cache.partial import Scratch, partials
 from gobbler.client.download import SMALL_FILE, download, download_small, write_file
-from gobbler.client.errors import NoAnswer
 from gobbler.client.expected import (
     Expected,
     content_problem,
@@ -125,7 +125,7 @@ class DirectoryFetch:
                 complete = max_size is None
             except NoArchives:
                 no_archives = True
-            except NoAnswer:
+            except errors.NoAnswer:
                 pass  # what is missing is fetched file by file
         if not complete:
             self._file_by_file(concurrent)

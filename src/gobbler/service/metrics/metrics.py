@@ -121,6 +121,11 @@ FAMILIES = (
     ),
     Family("gobbler_cleanup_last_run_timestamp_seconds", Kind.LATEST, "When cleanup last ended."),
     Family(
+        "gobbler_discarded_removed",
+        Kind.COUNTER,
+        "Files and directories of discarded trees that were removed.",
+    ),
+    Family(
         "gobbler_recovered_changes",
         Kind.COUNTER,
         "Interrupted changes that recovery completed or rolled back.",

@@ -1,13 +1,15 @@
 """``GET /list``: the content of a directory of the registry.
 
-Short lists are made at once. All others begin anew with places and threads of their own, so that
-nobody waits for them who asks for something small.
+Short lists are made at once. All others go on with places and threads of their own, so that nobody
+waits for them who asks for something small.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
@@ -18,7 +20,7 @@ from gobbler.rules.places import Shares
 from gobbler.service.block_reader import BlockReader
 from gobbler.service.places import Places
 from gobbler.service.registry_files import registry_path
-from gobbler.service.registry_list import Listing, TooLongError
+from gobbler.service.registry_list import BLOCK_SIZE, Listing
 from gobbler.service.responses import (
     JSON_HEADERS,
     answer_or_break_off,
@@ -59,23 +61,26 @@ class ListRoute:
         recursive = query.get("recursive", "false").lower() in ("true", "1")
         path = registry_path(query.get("path", ""))
         cancel = CancelFlag()
-        short = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
+        listing = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
         loop = asyncio.get_running_loop()
-        body = await loop.run_in_executor(self._short, _short_list, short)
+        body = await loop.run_in_executor(self._short, _short_list, listing)
         if body is not None:
             await encoded_answer(body)(scope, receive, send)
             return
-        listing = Listing(self._directory, path, cancel, recursive=recursive)
-        await while_connected(
-            receive,
-            answer_or_break_off(
-                f"list {quoted(path)}",
-                scope,
+        try:
+            await while_connected(
                 receive,
-                send,
-                lambda send: self._answer(listing, cancel, scope, receive, send),
-            ),
-        )
+                answer_or_break_off(
+                    f"list {quoted(path)}",
+                    scope,
+                    receive,
+                    send,
+                    lambda send: self._answer(listing, cancel, scope, receive, send),
+                ),
+            )
+        finally:
+            with suppress(ValueError):  # a thread that closes it is just at it
+                listing.close()
 
     async def _answer(
         self, listing: Listing, cancel: CancelFlag, scope: Scope, receive: Receive, send: Send
@@ -106,10 +111,11 @@ class ListRoute:
 
 
 def _short_list(listing: Listing) -> bytes | None:
-    """A whole list; ``None`` if it is not short."""
-    blocks = listing.blocks()
-    try:
-        first = next(blocks)
-        return first if next(blocks, None) is None else None
-    except TooLongError:
+    """A whole list; ``None`` if it is not short: then it pauses, and goes on where it is."""
+    listing.block_size = sys.maxsize
+    whole = next(listing.blocks())
+    if not whole:
+        listing.block_size = BLOCK_SIZE
         return None
+    listing.close()
+    return whole

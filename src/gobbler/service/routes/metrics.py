@@ -10,6 +10,7 @@ from concurrent.futures import Executor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gobbler.registry.discarded import discarded_trees
 from gobbler.service.health import Health, PartHealth
 from gobbler.service.metrics.measured import Measured
 from gobbler.service.metrics.metrics import Metrics
@@ -30,9 +31,15 @@ class MetricsRoute:
     """
 
     def __init__(
-        self, metrics: Metrics, health: Health, queue: QueueLength, threads: Executor
+        self,
+        metrics: Metrics,
+        health: Health,
+        queue: QueueLength,
+        threads: Executor,
+        registry: str,
     ) -> None:
         self._metrics = metrics
+        self._registry = registry
         self._health = health
         self._queue = queue
         self._texts = {
@@ -57,6 +64,8 @@ class MetricsRoute:
     def _measure(self) -> list[Measured]:
         found = self._health.check()
         measured = _health_gauges(found)
+        if found["registry"].usable:
+            measured += self._discarded()
         if found["spool"].usable:
             measured.append(
                 Measured(
@@ -67,6 +76,24 @@ class MetricsRoute:
                 )
             )
         return measured
+
+    def _discarded(self) -> list[Measured]:
+        trees = discarded_trees(self._registry)
+        return [
+            Measured(
+                "gobbler_discarded_trees",
+                "Trees of deleted versions, and of changes that were given up, that are still to "
+                "be removed.",
+                "directory",
+                {"registry": float(len(trees))},
+            ),
+            Measured(
+                "gobbler_discarded_bytes",
+                "Bytes of deleted versions that are still to be removed.",
+                "directory",
+                {"registry": float(sum(tree.size for tree in trees))},
+            ),
+        ]
 
 
 class _SharedText:
