@@ -69,12 +69,22 @@ class Comparison:
         """How many times as fast as the second side the first one is."""
         return self.sides[1].seconds / self.sides[0].seconds if len(self.sides) > 1 else None
 
+    @property
+    def processor_ratio(self) -> float | None:
+        """The same of processor seconds; ``None`` where they are too few to be counted well."""
+        if len(self.sides) < 2:
+            return None
+        used = [side.processor or 0.0 for side in self.sides]
+        return used[1] / used[0] if min(used) >= LEAST_PROCESSOR else None
+
+
+LEAST_PROCESSOR = 0.1
+"""Seconds: the kernel counts in hundredths."""
+
 
 def compare(kind: type[Case], session: Session, runs: int, *, thorough: bool) -> Comparison:
     """Run a case. ``thorough``: also its yardstick, and count memory and system calls."""
     cases = kind.sides(session)
-    # A service that was started for the bench goes with its directories.
-    session.to_finish += [case.finish for case in cases if case.peer.command is None]
     result = Comparison(kind, [Side(case) for case in cases])
     with closing(kind.rounds(cases, 1 if kind.by_name else runs)) as rounds:
         for _ in rounds:

@@ -81,6 +81,8 @@ def case_of(found: Comparison) -> Case:
     if found.ratio is not None:
         case["peer"] = round(found.sides[1].seconds, 6)
         case["ratio"] = round(found.ratio, 3)
+    if found.processor_ratio is not None:
+        case["processor"] = round(found.processor_ratio, 3)
     if kind.within is not None:
         case["within"] = kind.within
     elif kind.goal is not None:

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +24,8 @@ from gobbler.fs.open import user_name
 
 _numbers = itertools.count(1)
 
+
+INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM}
 
 IDLE = 5.0
 """Seconds after which a connection is opened again: services close idle ones."""
@@ -67,6 +69,7 @@ class Peer:
     """A service of the protocol.
 
     ``pid``: its first process, and ``command``: what starts one like it, where they are known.
+    ``projects``: those that were made.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Peer:
     registry: Path
     pid: int | None = None
     command: str | None = None
+    projects: list[str] = field(default_factory=list)
     connection: Connection = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,25 +86,30 @@ class Peer:
 
     def again(self) -> Peer:
         """The same service, over another connection: one is for one thread."""
-        return Peer(self.name, self.url, self.staging, self.registry, self.pid, self.command)
+        return replace(self)
 
     def ask(self, action: str, **fields: object) -> dict[str, object]:
         """Have a request carried out; the answer. Raises if it is an error."""
         name = f"request-{action}-{os.getpid()}-{next(_numbers)}"
         path = self.staging / name
-        path.write_text(json.dumps(fields))
         try:
+            path.write_text(json.dumps(fields))
             answer: dict[str, object] = json.loads(self.connection.post(f"/new/{name}"))
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
         if answer.get("status") != "SUCCESS":
             raise RuntimeError(f"{self.name}, {action}: {answer.get('reason')}")
         return answer
 
     def project(self) -> str:
-        """A new project."""
+        """A new project. An interruption waits for it, or it could be made after it was removed."""
         name = f"bench-{os.getpid()}-{next(_numbers)}"
-        self.ask("create_project", project=name)
+        self.projects.append(name)
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+        try:
+            self.ask("create_project", project=name)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         return name
 
     def upload(self, address: str, source: Path, **options: object) -> None:
@@ -132,6 +141,22 @@ class Peer:
         """Remove a project."""
         with suppress(RuntimeError):
             self.ask("delete_project", project=project)
+
+    def clear(self) -> None:
+        """Remove all projects, and what stands in staging.
+
+        A service that is gone keeps nobody from clearing away the rest.
+        """
+        self.connection = Connection(self.url)  # a request may have been interrupted
+        while self.projects:
+            with suppress(OSError, http.client.HTTPException):
+                self.remove(self.projects.pop())
+        for pattern in (f"bench-{os.getpid()}-*", f"request-*-{os.getpid()}-*"):
+            for path in self.staging.glob(pattern):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 OURS = (

@@ -6,9 +6,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from http.client import HTTPException
 from pathlib import Path
 
 from bench import data
@@ -29,8 +27,7 @@ class Session:
 
     ``top``: a directory for everything that no service needs. ``peers``: the services, ours first.
     ``original``: an interpreter that has the original client. ``limit``: the C program, if it could
-    be compiled. ``failed``: titles of cases. ``to_finish``: what clears away after each case, once
-    all are done, for deleting much could slow down what follows.
+    be compiled. ``failed``: titles of cases.
     """
 
     top: Path
@@ -39,7 +36,6 @@ class Session:
     original: Path | None = None
     limit: Limit | None = None
     failed: list[str] = field(default_factory=list)
-    to_finish: list[Callable[[], None]] = field(default_factory=list)
     _sources: dict[tuple[str, str], Path] = field(default_factory=dict)
     _large: dict[int, Path] = field(default_factory=dict)
 
@@ -109,19 +105,10 @@ class Session:
             peer.connection = Connection(peer.url)
 
     def finish(self) -> None:
-        """Remove all projects, and what stands in the staging directories.
-
-        A service that is gone keeps nobody from clearing away the rest.
-        """
-        self.reconnect()
-        while self.to_finish:
-            with suppress(OSError, HTTPException):
-                self.to_finish.pop()()
+        """Clear away what services keep; one that the bench started goes with its directories."""
         for peer in self.peers:
-            if peer.command is not None:
-                continue  # it goes with its directories
-            for path in peer.staging.glob(f"bench-{os.getpid()}-*"):
-                shutil.rmtree(path, ignore_errors=True)
+            if peer.command is None:
+                peer.clear()
 
 
 def staged(peer: Peer) -> Path:

@@ -90,10 +90,6 @@ class Case:
         """The words for the C program that does the least for the same; see ``least.c``."""
         return None
 
-    def finish(self) -> None:
-        """Clear away, once all cases are done."""
-        self.peer.remove(self.project)
-
 
 def run(*words: object) -> None:
     """Run a command."""

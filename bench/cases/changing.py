@@ -77,11 +77,6 @@ class SmallChanges(SmallRequests):
         permissions = {"uploaders": [{"id": "nobody"}]}
         peer.ask("set_permissions", project=self.projects[client], permissions=permissions)
 
-    def finish(self) -> None:
-        for project in self.projects:
-            self.peer.remove(project)
-        super().finish()
-
 
 class SmallChangesFromMany(SmallChanges):
     """The same by 16 clients at a time, each of a project of its own."""
@@ -97,16 +92,10 @@ class NewProjects(SmallRequests):
 
     def prepare(self) -> None:
         self.amount = self.scaled(320)
-        self.made: list[str] = []
 
     def one(self, peer: Peer, client: int) -> None:
         del client
-        self.made.append(peer.project())
-
-    def finish(self) -> None:
-        for project in self.made:
-            self.peer.remove(project)
-        super().finish()
+        peer.project()
 
 
 class NewProjectsFromMany(NewProjects):

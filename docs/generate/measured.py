@@ -15,7 +15,7 @@ HISTORY = Path(__file__).parents[1] / "performance.jsonl"
 
 
 class Case(TypedDict, total=False):
-    """Seconds of each side; ``ratio``: peer by ours.
+    """Seconds of each side; ``ratio``: peer by ours; ``processor``: the same of processor seconds.
 
     ``goal``: the ratio that is wanted, or ``within``: the most seconds. ``least``: seconds of the C
     program, by threads. ``phases``: seconds of ours, by name.
@@ -24,6 +24,7 @@ class Case(TypedDict, total=False):
     ours: float
     peer: float
     ratio: float
+    processor: float
     goal: float
     within: float
     least: dict[str, float]
@@ -59,7 +60,8 @@ def is_below(case: Case) -> bool:
 
 def head(ours: str, peer: str) -> str:
     """The head of the table of two sides."""
-    return f"| case | {ours} | {peer} | ratio | goal | |\n| --- | ---: | ---: | ---: | ---: | --- |"
+    heads = ["case", ours, peer, "ratio", "processor", "goal", ""]
+    return f"| {' | '.join(heads)} |\n| --- {'| ---: ' * (len(heads) - 2)}| --- |"
 
 
 def row(title: str, case: Case) -> str:
@@ -69,6 +71,7 @@ def row(title: str, case: Case) -> str:
         duration(case["ours"]),
         duration(case["peer"]) if "peer" in case else "",
         f"{case['ratio']:.2f}" if "ratio" in case else "",
+        f"{case['processor']:.2f}" if "processor" in case else "",
         f"{case['within']:g} s" if "within" in case else f"{case['goal']:g}",
         "below" if is_below(case) else "",
     ]
@@ -87,7 +90,7 @@ def memory_row(memory: Mapping[str, int]) -> str:
     ]
     below = "below" if memory.get("ours", 0) / 1e6 > MEMORY_GOAL else ""
     title = "memory of all processes after this run"
-    return f"| {title} | {' | '.join(told)} | | {MEMORY_GOAL:.0f} MB | {below} |"
+    return f"| {title} | {' | '.join(told)} | | | {MEMORY_GOAL:.0f} MB | {below} |"
 
 
 def table(line: Line) -> str:

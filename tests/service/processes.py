@@ -230,7 +230,7 @@ class Running:
         if self.process.poll() is not None:
             pytest.fail(f"the service ended: {self.output()}")
         try:
-            return requests.get(self.url + "/info", timeout=5).ok
+            return requests.get(self.url + "/info", timeout=PATIENCE).ok
         except requests.ConnectionError:
             return False
 

@@ -244,6 +244,21 @@ def test_a_service_that_can_not_start_takes_no_connection(place: Place, problem:
     assert taken == 0
 
 
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "0<&- 1>&-"])
+def test_it_serves_whatever_standard_stream_is_closed(place: Place, closed: str) -> None:
+    with ReservedPort() as port:
+        command = run_as(None, *directories(place), f"--port={port.number}")
+        command["args"] = ["bash", "-c", f'exec "$@" {closed}', "bash", *command["args"]]
+        process = subprocess.Popen(stderr=subprocess.PIPE, text=True, **command)
+        try:
+            wait_for("it serves", lambda: answer(f"http://127.0.0.1:{port.number}/info"))
+        finally:
+            process.terminate()
+            said = process.communicate()[1]
+    assert process.returncode == 0
+    assert "error" not in said
+
+
 BEFORE_THE_FORK = """
 import gc
 from gobbler.service import child_process

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from gobbler.service.app import READ_THREADS, Application
 from gobbler.service.metrics import exposition
 from gobbler.service.registry_files import RegistryFiles
 from gobbler.service.settings import Settings, check_directories
+
+from .asking import got
 
 
 @pytest.fixture
@@ -29,32 +30,8 @@ def application(tmp_path: Path) -> Application:
 
 async def get(application: Application, path: str) -> tuple[int, dict[str, Any]]:
     """Status and JSON of an answer."""
-    sent = await messages(application, path)
-    return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
-
-
-async def messages(
-    application: Application, path: str, headers: Sequence[tuple[bytes, bytes]] = ()
-) -> list[Any]:
-    """What the application sends."""
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": list(headers),
-    }
-    await application(scope, receive, send)
-    return sent
+    answer = await got(application, path)
+    return answer.status, json.loads(answer.body)
 
 
 def test_info_answers_while_every_reading_thread_waits_for_a_dead_mount(
@@ -105,18 +82,18 @@ def test_hundreds_who_ask_for_metrics_share_a_text_and_leave_the_event_loop_alon
         makers.append(threading.current_thread().name)
         return real(*arguments)
 
-    async def read(accept: bytes) -> tuple[int, bytes]:
-        sent = await messages(application, "/metrics", [(b"accept", accept)])
-        return sent[0]["status"], dict(sent[0]["headers"])[b"content-type"]
+    async def read(accept: str) -> tuple[int, str]:
+        answer = await got(application, "/metrics", headers={"accept": accept})
+        return answer.status, answer.headers["content-type"]
 
-    async def run() -> set[tuple[int, bytes]]:
-        kinds = [b"*/*", b"application/openmetrics-text;version=%d;escaping=x" % 1]
+    async def run() -> set[tuple[int, str]]:
+        kinds = ["*/*", "application/openmetrics-text;version=1;escaping=x"]
         return set(await asyncio.gather(*(read(kinds[i % 2]) for i in range(200))))
 
     monkeypatch.setattr(exposition, "exposition", counted)
-    assert {(status, kind.split(b";")[0]) for status, kind in asyncio.run(run())} == {
-        (200, b"text/plain"),
-        (200, b"application/openmetrics-text"),
+    assert {(status, kind.split(";")[0]) for status, kind in asyncio.run(run())} == {
+        (200, "text/plain"),
+        (200, "application/openmetrics-text"),
     }
     assert len(makers) <= 4
     assert threading.current_thread().name not in makers

@@ -100,7 +100,7 @@ def test_a_page_gets_the_latest_figures():
     assert "Not measured on ext4." in page
     assert "Kept." in page
     assert "Commit `c2`, 2026-01-02" in page
-    assert "| upload | 1.00 s | 2.00 s | 2.00 | 2 |  |" in page
+    assert "| upload | 1.00 s | 2.00 s | 2.00 |  | 2 |  |" in page
     assert with_figures(page, lines) == page
 
 

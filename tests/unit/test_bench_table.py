@@ -54,6 +54,15 @@ def test_a_ratio_is_that_of_the_least_times():
     assert history.case_of(found) == times | {"phases": {"ingest": 2.0}}
 
 
+@pytest.mark.parametrize(("ours", "ratio"), [(0.2, 2.5), (0.09, None)])
+def test_few_processor_seconds_make_no_ratio(ours, ratio):
+    found = comparison(TABLE[0], [1.0], [1.0])
+    for side, used in zip(found.sides, (ours, 0.5), strict=True):
+        side.samples[0].processor = used
+    assert found.processor_ratio == ratio
+    assert history.case_of(found).get("processor") == ratio
+
+
 def test_beside_a_busy_disk_the_median_counts():
     found = comparison(BusyDisk, [1.0, 3.0, 9.0], [5.0, 6.0, 7.0])
     case = history.case_of(found)
@@ -77,7 +86,7 @@ def test_what_misses_its_goal_is_marked(case, below):
 
 
 def test_memory_has_a_goal_too():
-    assert "| 99 MB | 18 MB |" in measured.memory_row({"ours": 99_000_000, "peer": 18_000_000})
+    assert "| 99 MB | 18 MB | | |" in measured.memory_row({"ours": 99_000_000, "peer": 18_000_000})
     assert "below" in measured.memory_row({"ours": 101_000_000})
 
 

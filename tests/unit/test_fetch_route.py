@@ -9,17 +9,20 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gobbler.errors import Missing
 from gobbler.fs.open import cached_opener, closing
+from gobbler.service.app import respond
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.registry_files import MAX_HOPS, READ_SIZE, RegistryFiles
 from gobbler.service.routes.fetch import FetchRoute
 from gobbler.service.transfers import Transfers
+
+from .asking import ask, connected, request, routed, serving
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def link(top: Path, to: str, name: str = "link") -> str:
 
 
 def content(fetch: FetchRoute, path: str) -> str:
-    with closing(fetch._files.open(path)) as descriptor:
+    with closing(fetch._files.open(path).descriptor) as descriptor:
         return os.read(descriptor, 1000).decode()
 
 
@@ -155,24 +158,8 @@ def answer(
     fetch: FetchRoute, target: str, method: str = "GET", **headers: str
 ) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body of a request."""
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        await asyncio.Event().wait()
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "raw_path": target.encode(),
-        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
-    }
-    asyncio.run(fetch(scope, receive, send))
-    start = sent[0]
-    found = {k.decode(): v.decode() for k, v in start["headers"]}
-    return start["status"], found, b"".join(m.get("body", b"") for m in sent[1:])
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ask(routed(fetch), target, method, named)[:3]
 
 
 def test_headers_report_kind_size_and_validators(fetch: FetchRoute) -> None:
@@ -214,15 +201,54 @@ def test_a_large_file_is_sent_in_parts(
     assert answer(fetch, "/fetch/p/large", range=f"bytes={READ_SIZE}-")[2] == data[READ_SIZE:]
 
 
-def test_a_file_that_becomes_shorter_ends_the_answer_with_an_error(
+def test_an_answer_breaks_off_if_its_file_becomes_shorter(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (top / "registry/p/large").write_bytes(b"x" * (READ_SIZE + 1))
-    real = os.pread
-    monkeypatch.setattr(os, "pread", lambda d, n, o: b"" if o else real(d, n, o))
-    with pytest.raises(OSError, match="shorter") as caught:
-        answer(fetch, "/fetch/p/large")
-    assert caught.value.errno == errno.EIO
+    file = top / "registry/p/large"
+    file.write_bytes(b"x" * (4 * READ_SIZE))
+    real = os.sendfile
+
+    def shortening(out: int, source: int, offset: int, count: int) -> int:
+        if offset:
+            os.truncate(file, offset)
+        return real(out, source, offset, count)
+
+    monkeypatch.setattr(os, "sendfile", shortening)
+    got = ask(routed(fetch), "/fetch/p/large")
+    assert got.status == 200
+    assert not got.is_whole
+    assert len(got.body) < 4 * READ_SIZE
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOSYS])
+def test_a_file_of_a_filesystem_that_sends_none_is_read(
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    data = os.urandom(READ_SIZE * 3 + 17)
+    (top / "registry/p/large").write_bytes(data)
+
+    def refused(*call: object) -> int:
+        raise OSError(number, "as some do")
+
+    monkeypatch.setattr(os, "sendfile", refused)
+    assert answer(fetch, "/fetch/p/large")[2] == data
+
+
+def test_a_file_is_sent_as_it_was_opened_whatever_takes_its_path(
+    fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = os.urandom(READ_SIZE * 3)
+    file = top / "registry/p/large"
+    file.write_bytes(data)
+    real = os.sendfile
+
+    def replacing(out: int, source: int, offset: int, count: int) -> int:
+        file.unlink(missing_ok=True)
+        file.symlink_to(top / "secret/f")
+        return real(out, source, offset, min(count, 100_000))
+
+    monkeypatch.setattr(os, "sendfile", replacing)
+    assert answer(fetch, "/fetch/p/large")[2] == data
 
 
 class Hanging:
@@ -246,27 +272,25 @@ def test_the_event_loop_goes_on_while_every_reading_thread_hangs(
 ) -> None:
     """A client that disconnects meanwhile leaves no file open."""
     hanging = Hanging(fetch._files, monkeypatch)
-    sent: list[Any] = []
+    begun: list[Exchange] = []
 
-    async def send(message: Any) -> None:
-        sent.append(message)
+    def handle(exchange: Exchange) -> None:
+        begun.append(exchange)
+        respond(exchange, fetch)
 
     async def run() -> None:
-        gone = asyncio.Event()
-
-        async def receive() -> Any:
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        scope = {"type": "http", "method": "GET", "raw_path": b"/fetch/p/a/1/d/f", "headers": []}
-        fetches = [asyncio.create_task(fetch(scope, receive, send)) for _ in range(3)]
-        while not hanging.entered.acquire(blocking=False):
-            await asyncio.sleep(0.001)  # the loop goes on
-        gone.set()
-        await asyncio.wait_for(asyncio.gather(*fetches), 5)
+        async with serving(handle) as port, AsyncExitStack() as clients:
+            for _ in range(3):
+                _, writer = await clients.enter_async_context(connected(port))
+                writer.write(request("/fetch/p/a/1/d/f"))
+            while len(begun) < 3 or not hanging.entered.acquire(blocking=False):
+                await asyncio.sleep(0.001)  # the loop goes on
+            await clients.aclose()
+            tasks = [exchange.task for exchange in begun if exchange.task is not None]
+            assert len((await asyncio.wait(tasks, timeout=5))[0]) == 3
 
     asyncio.run(run())
-    assert sent == []
+    assert not any(exchange.has_begun for exchange in begun)
     hanging.release.set()
     fetch._threads.shutdown()  # waits for what it does
     assert f"{top}/registry/p/a/1/d/f" not in set(open_paths())
@@ -279,41 +303,34 @@ def open_paths() -> Iterator[str]:
             yield os.readlink(f"/proc/self/fd/{descriptor}")
 
 
-def test_a_file_is_not_closed_while_a_thread_reads_from_it(
+def test_a_file_is_not_closed_while_a_thread_sends_from_it(
     fetch: FetchRoute, top: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (top / "registry/p/large").write_bytes(b"x" * READ_SIZE * 3)
-    reading, finish = threading.Event(), threading.Event()
-    real, problems = os.pread, []
+    sending, finish = threading.Event(), threading.Event()
+    real, problems = os.sendfile, []
 
-    def slow(descriptor: int, count: int, offset: int) -> bytes:
-        if offset:
-            reading.set()
-            assert finish.wait(30)
+    def slow(out: int, source: int, offset: int, count: int) -> int:
+        sending.set()
+        assert finish.wait(30)
         try:
-            return real(descriptor, count, offset)
+            os.fstat(out)
+            os.fstat(source)
         except OSError as error:
             problems.append(error)
-            raise
+        return real(out, source, offset, count)
 
-    monkeypatch.setattr(os, "pread", slow)
+    monkeypatch.setattr(os, "sendfile", slow)
 
     async def run() -> None:
-        async def receive() -> Any:
-            while not reading.is_set():
-                await asyncio.sleep(0.001)
-            return {"type": "http.disconnect"}
-
-        async def send(message: Any) -> None:
-            del message
-
-        scope = {"type": "http", "method": "GET", "raw_path": b"/fetch/p/large", "headers": []}
         before = len(os.listdir("/proc/self/fd"))
-        await asyncio.wait_for(fetch(scope, receive, send), 5)
-        assert len(os.listdir("/proc/self/fd")) == before + 1  # the thread still reads
+        async with serving(routed(fetch)) as port, connected(port) as (_, writer):
+            writer.write(request("/fetch/p/large"))
+            while not sending.is_set():
+                await asyncio.sleep(0.001)
+        assert f"{top}/registry/p/large" in set(open_paths())  # the thread still sends
         finish.set()
-        await asyncio.get_running_loop().run_in_executor(fetch._threads, int)
-        for _ in range(3000):  # the thread closes it after its last read
+        for _ in range(30_000):  # the thread closes it after its last call
             if len(os.listdir("/proc/self/fd")) == before:
                 break
             await asyncio.sleep(0.001)

@@ -263,8 +263,8 @@ def test_the_spool_is_of_use_without_the_rest() -> None:
     loaded = done.stdout.split()
     assert "gobbler.filestore.watch" in loaded
     for name in (
-        "granian",
-        "starlette",
+        "asyncio",
+        "httptools",
         "requests",
         "click",
         "gobbler.registry.registry",

@@ -33,7 +33,7 @@ WORK = {
     "gobbler.client.jobs",
     "gobbler.client.upload",
 }
-SERVICE = {"asyncio", "granian", "gobbler.service", "gobbler.transfer", "prometheus_client"}
+SERVICE = {"asyncio", "httptools", "gobbler.service", "gobbler.transfer", "prometheus_client"}
 
 
 @pytest.fixture

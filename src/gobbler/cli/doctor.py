@@ -63,7 +63,7 @@ def command(staging: str, registry: str, user: str | None, as_json: bool) -> int
                 "registry": directories[1],
                 "account": user or current_account(),
                 "verdict": verdict,
-                "findings": findings,
+                "findings": [finding._asdict() for finding in findings],
             }
         )
     elif sys.stdout.isatty():

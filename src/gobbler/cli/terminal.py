@@ -108,6 +108,11 @@ class _Output(_Stream):
         except OSError as error:
             raise OutputLost(error) from None
 
+    def flush(self) -> None:
+        """Write what is buffered; if it is closed, nothing is, since :meth:`write` fails."""
+        if not self._is_closed:
+            super().flush()
+
     def write_bytes(self, data: bytes) -> None:
         """Write ``data`` as it is."""
         with self._errors():

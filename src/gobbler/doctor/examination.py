@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.doctor import acls, cleanup, host, locks, metadata, modes, mounts, renames, storage
 from gobbler.doctor.contenders import Contender, ContenderType
@@ -22,16 +22,14 @@ from gobbler.fs.mounts import read as read_mounts
 STAGING, REGISTRY, BOTH = ("staging",), ("registry",), ("staging", "registry")
 
 
-@dataclass(frozen=True)
-class Tools:
+class Tools(NamedTuple):
     """The tools of trials. Tests replace them to simulate faults that no filesystem here has."""
 
     contender: ContenderType = Contender
     now: Callable[[], float] = time.time
 
 
-@dataclass(frozen=True)
-class Trial:
+class Trial(NamedTuple):
     """The place of a trial: ``directory`` is new and empty, on the filesystem of ``place``."""
 
     place: Place
@@ -42,26 +40,22 @@ class Trial:
 TrialFunction = Callable[[Topic, Trial], Finding | Iterable[Finding]]
 
 
-@dataclass(frozen=True)
-class _Probe:
+class PlaceProbe(NamedTuple):
+    """A probe that reads a directory and changes nothing; ``of`` names the directories."""
+
     what: str
     of: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PlaceProbe(_Probe):
-    """A probe that reads a directory and changes nothing."""
-
     probe: Callable[[Topic, Place], Finding]
 
 
-@dataclass(frozen=True)
-class TrialProbe(_Probe):
+class TrialProbe(NamedTuple):
     """A probe that tries something out; if ``essential``, it also runs before a service starts.
 
     If it tries what holds ``between_processes``, it starts some.
     """
 
+    what: str
+    of: tuple[str, ...]
     probe: TrialFunction
     essential: bool = False
     between_processes: bool = False

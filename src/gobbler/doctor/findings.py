@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import shlex
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, NamedTuple, ParamSpec
 
 from gobbler.errors import GobblerError
 from gobbler.fs.layout import OwnDirectory, registry_directories, staging_directories
@@ -22,8 +21,7 @@ class Verdict(str, enum.Enum):
     FAULT = "fault"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """The result of a probe.
 
     ``where`` is ``staging``, ``registry``, ``both`` or ``host``; ``what`` names the subject.
@@ -39,8 +37,7 @@ class Finding:
     refused: bool = False
 
 
-@dataclass(frozen=True)
-class Topic:
+class Topic(NamedTuple):
     """The subject of a probe. Makes the findings about it."""
 
     where: str
@@ -81,8 +78,7 @@ class Topic:
             yield self.fault(f"the probe failed: {error}", error.hint)
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """One of the two directories: ``what`` is ``staging`` or ``registry``."""
 
     what: str

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gobbler.doctor.findings import Finding, Place, Topic, Verdict
 from gobbler.fs.mounts import Mount, is_below
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of filesystem: what to know about it, and how fit it is for each directory."""
 
     note: str

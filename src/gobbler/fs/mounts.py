@@ -11,11 +11,10 @@ import ctypes
 import os
 import re
 import secrets
-import statistics
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MOUNTINFO = "/proc/self/mountinfo"
 
@@ -42,8 +41,7 @@ _STATFS_BYTES = 256
 """More than a ``struct statfs``, whose first number is the kind."""
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(NamedTuple):
     """A mounted filesystem: where, what, from where, and how."""
 
     point: str
@@ -121,7 +119,8 @@ SAMPLES = 9
 
 def has_high_latency(directory: str) -> bool:
     """Whether the filesystem of ``directory`` has a high latency. Changes nothing there."""
-    return statistics.median(_sample(directory) for _ in range(SAMPLES)) > HIGH_LATENCY_SECONDS
+    median = sorted(_sample(directory) for _ in range(SAMPLES))[SAMPLES // 2]
+    return median > HIGH_LATENCY_SECONDS
 
 
 def _sample(directory: str) -> float:

@@ -7,17 +7,11 @@ the last one when somebody first asks, since it takes longer than the whole star
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from http import HTTPStatus
-from typing import NamedTuple
-
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing import Any, NamedTuple
 
 from gobbler import __version__
 from gobbler.actions import ACTIONS
@@ -25,6 +19,8 @@ from gobbler.errors import Code, GobblerError, shortened
 from gobbler.fs.clock import FilesystemClock
 from gobbler.service.context import executor_of, make_service_context
 from gobbler.service.health import Health
+from gobbler.service.http.answer import Answer, lines
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.metrics.metrics import ENDPOINTS, OTHER, HttpCells, Metrics
 from gobbler.service.metrics.queue import QueueLength
 from gobbler.service.outcome import RequestHandler
@@ -44,9 +40,18 @@ from gobbler.spool.replay_guard import ReplayGuard
 from gobbler.spool.request_file import RequestIntake
 from gobbler.spool.spool import Spool
 
+Route = Callable[[Exchange], "Coroutine[Any, Any, None] | None"]
+"""Answers a request at once, or returns what does so in a task.
 
-def constant_answers(settings: Settings) -> dict[str, ASGIApp]:
-    """The answers of a service with these ``settings`` that never change, by their path."""
+Raises :class:`~gobbler.errors.GobblerError`, here or in the task.
+"""
+
+Methods = Mapping[str, Route]
+"""What answers the requests for one path, by their method; ``HEAD`` goes with ``GET``."""
+
+
+def constant_routes(settings: Settings) -> dict[str, Methods]:
+    """Routes with the answers of a service with these ``settings`` that never change, by path."""
     prefix = settings.prefix
     root = {"name": "gobbler API", "version": __version__, "actions": sorted(ACTIONS)}
     info = {"staging": settings.staging, "registry": settings.registry}
@@ -56,8 +61,8 @@ def constant_answers(settings: Settings) -> dict[str, ASGIApp]:
         f"{prefix}/info": info,
     }
     return {
-        **{path: json_answer(value) for path, value in answers.items()},
-        f"{prefix}{OPENAPI}": _Description(prefix),
+        **{path: _constantly(json_answer(value)) for path, value in answers.items()},
+        f"{prefix}{OPENAPI}": {"GET": _Description(prefix)},
     }
 
 
@@ -66,15 +71,15 @@ class _Description:
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
-        self._answer: Response | None = None
+        self._answer: Answer | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
         if self._answer is None:
             from gobbler.service import openapi  # noqa: PLC0415 - see above
 
             self._answer = json_answer(openapi.description(self._prefix))
-        await self._answer(scope, receive, send)
+        exchange.answer(self._answer)
 
 
 OPENAPI = "/openapi.json"
@@ -82,11 +87,15 @@ OPENAPI = "/openapi.json"
 
 
 class _Endpoint(NamedTuple):
-    """How requests for paths below one name are counted, and what answers reads below ``route``."""
+    """How requests for paths below one name are counted, and what answers them.
+
+    ``methods`` are for all paths that begin with ``route``; ``find`` looks up any other path.
+    """
 
     cells: HttpCells
     route: str
-    read: ASGIApp | None
+    methods: Methods
+    find: Callable[[str], Methods | None]
 
 
 READ_THREADS = 32
@@ -101,7 +110,7 @@ logger = logging.getLogger(__name__)
 
 
 class Application:
-    """The endpoints of the protocol; an ASGI application that counts in ``metrics``.
+    """The endpoints of the protocol. It counts in ``metrics``.
 
     ``new`` and ``jobs`` are the routes that the service ends when it stops.
     """
@@ -122,151 +131,159 @@ class Application:
         requests = RequestHandler(service, metrics)
         threads = ThreadPoolExecutor(new.THREADS, thread_name_prefix="request")
         readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+        probing = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         prefix = settings.prefix
         files = RegistryFiles(settings.registry, settings.whitelist)
+        transfers = Transfers()
         self.new = new.NewRoute(requests, intake, threads, prefix)
         self.jobs = JobsRoute(requests, intake, readers, threads)
-        self._new = f"{prefix}/new/"
-        transfers = Transfers()
-        fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
-        reads: dict[str, ASGIApp] = {
-            "fetch": FetchRoute(files, fetch, readers, transfers),
-            "archive": ArchiveRoute(files, archive, transfers),
-        }
-        probing = ThreadPoolExecutor(PROBE_THREADS, thread_name_prefix="probe")
         health = Health(settings.staging, settings.registry, settings.replay_guard)
         queue = QueueLength(Spool(settings.staging, settings.durability))
         # These answer also while the service stops.
         self._watched = frozenset({f"{prefix}/health", f"{prefix}/metrics"})
-        self._constant = constant_answers(settings)
+        exact: dict[str, Methods] = {
+            f"{prefix}/health": {
+                "GET": HealthRoute(health, probing, lambda: self._is_stopping),
+            },
+            f"{prefix}/metrics": {
+                "GET": MetricsRoute(metrics, health, queue, probing, settings.registry)
+            },
+            f"{prefix}/list": {"GET": ListRoute(files.directory, transfers)},
+            **constant_routes(settings),
+        }
+        fetch, archive, links = f"{prefix}/fetch/", f"{prefix}/archive/", f"{prefix}{LINKS_ROUTE}"
+        below: dict[str, Methods] = {
+            "new": {"POST": self.new},
+            "fetch": {"GET": FetchRoute(files, fetch, readers, transfers)},
+            "archive": {"GET": ArchiveRoute(files, archive, transfers)},
+            "links": {"GET": LinksRoute(service, links, transfers)},
+        }
         self._endpoints = {
             f"{prefix}/{name}": _Endpoint(
-                metrics.http_cells(name), f"{prefix}/{name}/", reads.get(name)
+                metrics.http_cells(name), f"{prefix}/{name}/", below.get(name, {}), exact.get
             )
             for name in ENDPOINTS
             if name != OTHER
         }
-        self._other = _Endpoint(metrics.http_cells(OTHER), prefix, None)
-        rest = Starlette(
-            routes=[
-                Route(
-                    f"{prefix}/health",
-                    HealthRoute(health, probing, lambda: self._is_stopping).answer,
-                ),
-                Route(
-                    f"{prefix}/metrics",
-                    MetricsRoute(metrics, health, queue, probing, settings.registry).answer,
-                ),
-                Route(f"{prefix}/list", ListRoute(files.directory, transfers), methods=["GET"]),
-                Route(
-                    f"{links}{{path:path}}",
-                    LinksRoute(service, links, transfers),
-                    methods=["GET"],
-                ),
-                *self.jobs.routes(prefix),
-                # For the answer to other methods: these never get here.
-                *(Route(path, _unreachable, methods=["GET"]) for path in self._constant),
-                *(
-                    Route(f"{route}{{path:path}}", _unreachable, methods=["GET"])
-                    for route in (fetch, archive)
-                ),
-                Route(f"{self._new}{{path:path}}", _unreachable, methods=["POST"]),
-            ],
-            exception_handlers={
-                HTTPException: _http_error,
-                GobblerError: _gobbler_error,
-                Exception: _unexpected,
-            },
-        )
-        # A redirection would name the service as a proxy calls it, not as the client does.
-        rest.router.redirect_slashes = False
-        self._rest: ASGIApp = rest
+        jobs = self._endpoints[f"{prefix}/jobs"]
+        self._endpoints[f"{prefix}/jobs"] = jobs._replace(find=partial(self._job, jobs.route))
+        self._other = _Endpoint(metrics.http_cells(OTHER), "", {}, exact.get)
 
     def stop(self, *, refusing: bool) -> None:
-        """Close each connection after its answer; if ``refusing``, answer new requests with 503."""
+        """Say that the service stops; if ``refusing``, answer new requests with 503."""
         self._is_stopping, self._refuses = True, refusing
         self.jobs.end_streams()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, and count it."""
-        if scope["type"] != "http":
-            await self._rest(scope, receive, send)
-            return
-        path: str = scope["path"]
-        if self._refuses and path not in self._watched:
-            await stopping()(scope, receive, send)
-            return
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request, at once or in a task, and count it."""
+        path = exchange.path
         end = path.find("/", len(self._prefix) + 1)
         endpoint = self._endpoints.get(path if end < 0 else path[:end], self._other)
-        cells = endpoint.cells
-        add = cells.counters.add_alone
-        add(cells.in_flight)
-        try:
-            answer = self._answer(endpoint, path, scope["method"])
-            await answer(scope, receive, self._counted(cells, send))
-        finally:
-            add(cells.in_flight, -1)
+        exchange.cells = endpoint.cells
+        if self._refuses and path not in self._watched:
+            exchange.answer(stopping())
+            return
+        methods: Methods | None = endpoint.methods
+        if not methods or not path.startswith(endpoint.route):
+            methods = endpoint.find(path)
+        respond(exchange, _chosen(exchange, methods))
 
-    def _counted(self, cells: HttpCells, send: Send) -> Send:
-        """``send``, which also counts what is sent."""
-        add = cells.counters.add_alone
-
-        def counted(message: Message) -> Awaitable[None]:
-            if message["type"] == "http.response.body":
-                add(cells.size, len(message.get("body", b"")))
-            elif message["type"] == "http.response.start":
-                add(cells.responses[message["status"] // 100 - 1])
-                if self._is_stopping:  # the next service answers on another connection
-                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            return send(message)
-
-        return counted
-
-    def _answer(self, endpoint: _Endpoint, path: str, method: str) -> ASGIApp:
-        """What answers a request."""
-        if method in ("GET", "HEAD"):
-            if endpoint.read is not None and path.startswith(endpoint.route):
-                return endpoint.read
-            return self._constant.get(path, self._rest)
-        if method == "POST" and path.startswith(self._new):
-            return self.new
-        return _options if method == "OPTIONS" else self._rest
+    def _job(self, route: str, path: str) -> Methods | None:
+        """The routes for the path of a job, or of its events."""
+        job, _, rest = path.removeprefix(route).partition("/")
+        if not path.startswith(route) or not job or rest not in ("", "events"):
+            return None
+        if rest:
+            return {"GET": partial(self.jobs.follow, job=job)}
+        if path.endswith("/"):
+            return None
+        return {
+            "GET": partial(self.jobs.show, job=job),
+            "DELETE": partial(self.jobs.cancel, job=job),
+        }
 
 
-async def _options(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {
-        CORS[0]: CORS[1],
-        "access-control-allow-methods": "GET, HEAD, POST, DELETE, OPTIONS",
-        "access-control-allow-headers": "*",
-        "access-control-expose-headers": "*",
-    }
-    await Response(status_code=204, headers=headers)(scope, receive, send)
+def respond(exchange: Exchange, route: Route) -> None:
+    """Let ``route`` answer a request, at once or in a task; answers what it raises, too."""
+    try:
+        work = route(exchange)
+        if work is not None:
+            exchange.run(_finish(exchange, work))
+    except GobblerError as error:
+        exchange.answer(failure(error))
+    except Exception:
+        logger.exception("%s %s failed", exchange.method, shortened(exchange.path))
+        _report(exchange, GobblerError(_FAILED))
 
 
-async def _unreachable(request: Request) -> Response:
-    raise AssertionError(request.url.path)
+async def _finish(exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
+    exchange.count_in_flight(1)
+    try:
+        await work
+    except GobblerError as error:
+        _report(exchange, error)
+    except Exception:
+        logger.exception("%s %s failed", exchange.method, shortened(exchange.path))
+        _report(exchange, GobblerError(_FAILED))
+    finally:
+        exchange.count_in_flight(-1)
+        exchange.abort()  # does nothing after a complete answer
 
 
-def _gobbler_error(request: Request, error: Exception) -> Response:
-    del request
-    assert isinstance(error, GobblerError)
-    return failure(error)
+_FAILED = "the service failed; see its log"
 
 
-_HTTP_CODES = {404: Code.UNKNOWN_ENDPOINT, 405: Code.METHOD_NOT_ALLOWED}
+def _report(exchange: Exchange, error: GobblerError) -> None:
+    """Answer with ``error``, or break off an answer that has begun."""
+    if exchange.has_begun:
+        logger.warning("an answer breaks off: %s", error.reason)
+        exchange.abort()
+    else:
+        exchange.answer(failure(error))
 
 
-def _http_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    phrase = HTTPStatus(error.status_code).phrase.lower()
-    reason = f"{shortened(request.method)} {shortened(request.url.path)}: {phrase}"
-    code = _HTTP_CODES.get(error.status_code, Code.INVALID_REQUEST)
-    body = {"status": "ERROR", "reason": reason, "code": code.value}
-    answer = json_answer(body, error.status_code)
-    answer.headers.update(error.headers or {})
-    return answer
+def _chosen(exchange: Exchange, methods: Methods | None) -> Route:
+    """What answers a request."""
+    method = exchange.method
+    if methods is not None:
+        route = methods.get("GET" if method == "HEAD" else method)
+        if route is not None:
+            return route
+    if method == "OPTIONS":
+        return _options
+    return _constantly(_no_route(exchange, methods))["GET"]
 
 
-def _unexpected(request: Request, error: Exception) -> Response:
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return failure(GobblerError("the service failed; see its log"))
+def _constantly(answer: Answer) -> Methods:
+    return {"GET": lambda exchange: exchange.answer(answer)}
+
+
+_OPTIONS = Answer(
+    204,
+    lines(
+        {
+            CORS[0]: CORS[1],
+            "access-control-allow-methods": "GET, HEAD, POST, DELETE, OPTIONS",
+            "access-control-allow-headers": "*",
+            "access-control-expose-headers": "*",
+        }
+    ),
+)
+
+
+def _options(exchange: Exchange) -> None:
+    exchange.answer(_OPTIONS)
+
+
+def _no_route(exchange: Exchange, methods: Methods | None) -> Answer:
+    """The answer for a path that does not exist, or not with this method."""
+    status, code = (404, Code.UNKNOWN_ENDPOINT)
+    if methods is not None:
+        status, code = (405, Code.METHOD_NOT_ALLOWED)
+    phrase = HTTPStatus(status).phrase.lower()
+    reason = f"{shortened(exchange.method)} {shortened(exchange.path)}: {phrase}"
+    answer = json_answer({"status": "ERROR", "reason": reason, "code": code.value}, status)
+    if methods is None:
+        return answer
+    allowed = [*methods, "HEAD"] if "GET" in methods else methods
+    return answer.with_headers({"allow": ", ".join(allowed)})

@@ -106,7 +106,7 @@ class ArchiveContents:
         except OSError as error:
             raise not_there(error, member) from None
         if stat.S_ISLNK(status.st_mode):
-            with closing(self._files.open(member, self._beneath)) as file:
+            with closing(self._files.open(member, self._beneath).descriptor) as file:
                 header = self._link(member, status)
                 if header is not None:
                     return len(header)
@@ -188,10 +188,10 @@ class ArchiveContents:
 
     def _open(self, member: str, entry: os.DirEntry[str], directory: int) -> int:
         if entry.is_symlink():
-            return self._files.open(member, self._beneath)
+            return self._files.open(member, self._beneath).descriptor
         try:
             flags = FLAGS | os.O_NOFOLLOW | os.O_CLOEXEC
-            return checked(os.open(entry.name, flags, dir_fd=directory), member)
+            return checked(os.open(entry.name, flags, dir_fd=directory), member).descriptor
         except OSError as error:
             raise not_there(error, member) from None
 

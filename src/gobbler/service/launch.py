@@ -44,8 +44,7 @@ def _serve(
     settings: Settings, form: LogFormat, *, debug: bool, on_start: Callable[[], None]
 ) -> None:
     os.umask(0o022)
-    config = log_config(form, debug=debug)
-    logging.config.dictConfig(config)
+    logging.config.dictConfig(log_config(form, debug=debug))
     warn_about_root()
     inherited = inherited_socket()
     if inherited is not None:
@@ -65,7 +64,5 @@ def _serve(
         # Only now, since it takes most of the time of a start.
         from gobbler.service.supervisor import Supervisor  # noqa: PLC0415
 
-        Supervisor(settings, config, listener, outlived=inherited is not None, debug=debug).run(
-            on_start
-        )
+        Supervisor(settings, listener, outlived=inherited is not None).run(on_start)
     logger.info("stopped")

@@ -101,17 +101,6 @@ def inherited_socket() -> socket.socket | None:
     return found
 
 
-def stop_accepting(descriptor: int) -> None:
-    """Let this process accept no more connections from the socket ``descriptor``.
-
-    Those that come wait in the kernel for the next service. The HTTP server knows the socket by
-    its number only; from now on, that is the number of a socket to which nobody connects.
-    """
-    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
-        deaf.setblocking(False)
-        os.dup2(deaf.fileno(), descriptor, inheritable=False)
-
-
 def _listens(found: socket.socket) -> bool:
     return bool(
         found.type == socket.SOCK_STREAM

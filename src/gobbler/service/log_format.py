@@ -100,7 +100,7 @@ def _around_milliseconds(second: int) -> tuple[str, str]:
 
 
 def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:
-    """A ``logging.config`` dictionary for the service and the HTTP server under it."""
+    """A ``logging.config`` dictionary for the service."""
     formatter = JsonFormatter if form is LogFormat.JSON else TextFormatter
     level = "DEBUG" if debug else "INFO"
     console = {"handlers": ["console"], "propagate": False}
@@ -117,9 +117,5 @@ def log_config(form: LogFormat, *, debug: bool) -> dict[str, Any]:
         },
         "loggers": {
             "gobbler": {**console, "level": level},
-            # Its lines on processes that start and stop, and its advice on their number, are of no
-            # use to an administrator.
-            "_granian": {**console, "level": level if debug else "ERROR"},
-            "granian.access": {**console, "level": level},
         },
     }

@@ -12,11 +12,13 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable
+from typing import NamedTuple
 
 from gobbler.errors import Code, Fault, GobblerError, Missing, Refused, os_error_code, quoted
 from gobbler.fs import access, mounts
 from gobbler.fs.open import (
     Beneath,
+    Opener,
     cached_opener,
     closing,
     kind_of,
@@ -42,21 +44,32 @@ _LOCAL = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs"))
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENXIO)
 
 
+class Opened(NamedTuple):
+    """A file that is open for reading, and its status; whoever gets it closes it."""
+
+    descriptor: int
+    status: os.stat_result
+
+
 class _NotCachedError(Exception):
     """To open the file, the kernel might have to wait."""
 
 
 class RegistryFiles:
-    """Opens the files of the registry ``registry``; paths are relative to it."""
+    """Opens the files of the registry ``registry``; paths are relative to it.
+
+    ``is_local``: no server is asked for them.
+    """
 
     def __init__(self, registry: str, whitelist: tuple[str, ...]) -> None:
         self._registry = registry
         self._whitelist = whitelist
         self._open = opener()
-        self._open_cached = cached_opener() if _is_local(registry) else None
+        self.is_local = _is_local(registry)
+        self._open_cached = cached_opener() if self.is_local else None
         self.directory = open_directory(registry)
 
-    def open(self, path: str, beneath: Beneath | None = None) -> int:
+    def open(self, path: str, beneath: Beneath | None = None) -> Opened:
         """Open the file at ``path`` for reading; it takes as long as the filesystem takes.
 
         With ``beneath``, its open directories serve as the way there. Raises
@@ -69,7 +82,7 @@ class RegistryFiles:
             path, lambda where: self._open(self.directory, where, FLAGS), self._read_link
         )
 
-    def open_cached(self, path: str) -> int | None:
+    def open_cached(self, path: str) -> Opened | None:
         """Like :meth:`open`, but never waits; ``None`` where it might have to.
 
         On a local filesystem it need not wait if the kernel has ``path`` in its cache.
@@ -77,7 +90,16 @@ class RegistryFiles:
         call = self._open_cached
         if call is None:
             return None
+        try:
+            return checked(call(self.directory, path, FLAGS), path)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise not_there(error, path) from None
+        return self._follow_cached(path, call)
 
+    def _follow_cached(self, path: str, call: Opener) -> Opened | None:
         def enter(where: str, flags: int = FLAGS) -> int:
             try:
                 return call(self.directory, where, flags)
@@ -107,7 +129,7 @@ class RegistryFiles:
         read: Callable[[str], str],
         *,
         whitelisted: bool = True,
-    ) -> int:
+    ) -> Opened:
         where = path
         for _ in range(MAX_HOPS):
             try:
@@ -140,7 +162,7 @@ class RegistryFiles:
             raise _leads_nowhere(path)
         return inner
 
-    def _open_whitelisted(self, target: str, path: str) -> int:
+    def _open_whitelisted(self, target: str, path: str) -> Opened:
         for root in self._whitelist:
             inner = below(target, root)
             if inner:
@@ -177,23 +199,23 @@ def not_there(error: OSError, path: str) -> GobblerError:
     return Fault(f"could not read {quoted(path)}: {error.strerror}", code=os_error_code(error))
 
 
-def checked(descriptor: int, path: str) -> int:
-    """``descriptor`` if it is that of a regular file; else it is closed and refused."""
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return descriptor
+def checked(descriptor: int, path: str) -> Opened:
+    """The open file ``descriptor`` if it is a regular one; else it is closed and refused."""
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode):
+        return Opened(descriptor, status)
     os.close(descriptor)
-    raise no_file(mode, path)
+    raise no_file(status.st_mode, path)
 
 
-def _public(descriptor: int) -> int:
-    """``descriptor`` if everybody may read the file; else it is closed."""
+def _public(opened: Opened) -> Opened:
+    """``opened`` if everybody may read the file; else it is closed."""
     try:
-        access.check_everybody(descriptor, access.READ)
+        access.check_everybody(opened.descriptor, access.READ)
     except BaseException:
-        os.close(descriptor)
+        os.close(opened.descriptor)
         raise
-    return descriptor
+    return opened
 
 
 def no_file(mode: int, path: str) -> Missing:
@@ -217,6 +239,8 @@ def registry_path(path: str) -> str:
     Raises :class:`~gobbler.errors.Refused` if it leaves the registry, and
     :class:`~gobbler.errors.Missing` for versions in preparation, which are private.
     """
+    if _is_plain(path):
+        return path
     if "\0" in path:
         raise Refused(f"{quoted(path)} is not a path", code=Code.INVALID_NAME)
     plain = posixpath.normpath(path) if path else "."
@@ -225,6 +249,17 @@ def registry_path(path: str) -> str:
     if plain.startswith(INCOMING) and plain.split("/", 1)[0] == INCOMING:
         raise absent(path)
     return "" if plain == "." else plain
+
+
+def _is_plain(path: str) -> bool:
+    """Whether ``path`` certainly is in its plainest form, as nearly all are."""
+    return (
+        path[:1] not in ("", ".", "/")
+        and path[-1] != "/"
+        and "//" not in path
+        and "/." not in path
+        and "\0" not in path
+    )
 
 
 def absent(path: str) -> Missing:

@@ -20,7 +20,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing.connection import wait
-from typing import Any
 
 from gobbler import __version__
 from gobbler.fs.memory import limit_arenas
@@ -51,15 +50,7 @@ class Supervisor:
     connects while the service stops waits for the next one.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        config: dict[str, Any],
-        listener: socket.socket,
-        *,
-        outlived: bool,
-        debug: bool,
-    ) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket, *, outlived: bool) -> None:
         self._settings = settings
         self._listener = listener
         self._outlived = outlived
@@ -67,13 +58,7 @@ class Supervisor:
         # HTTP workers learn from the end of this pipe that the service stops.
         stopping, self._running = multiprocessing.Pipe(duplex=False)
         workers = HttpWorkers(
-            settings,
-            config,
-            self._metrics,
-            listener,
-            (stopping, self._running),
-            outlived=outlived,
-            debug=debug,
+            settings, self._metrics, listener, (stopping, self._running), outlived=outlived
         )
         self._http = [
             ChildProcess(f"HTTP worker {number}", partial(workers.new, number), replaced_for=5)

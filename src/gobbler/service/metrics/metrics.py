@@ -243,6 +243,10 @@ class HttpCells(NamedTuple):
     size: int
     in_flight: int
 
+    def answered(self, status: int, size: int) -> None:
+        """Count a response, with ``size`` bytes of its body."""
+        self.counters.add_two_alone(self.responses[status // 100 - 1], self.size, size)
+
 
 def outcome_label(error: GobblerError | None) -> str:
     """The label for how a request ended."""

@@ -75,6 +75,13 @@ class SharedCounters:
         if self._row is not None:
             self._numbers[self._row * self._cells + cell] += amount
 
+    def add_two_alone(self, cell: int, other: int, amount: float) -> None:
+        """Add 1 to ``cell`` and ``amount`` to ``other``; see :meth:`add_alone`."""
+        if self._row is not None:
+            first, numbers = self._row * self._cells, self._numbers
+            numbers[first + cell] += 1.0
+            numbers[first + other] += amount
+
     def add_each(self, amounts: Iterable[tuple[int, float]]) -> None:
         """Add to several cells of this process: each of ``amounts`` is a cell and what to add."""
         if self._row is None:

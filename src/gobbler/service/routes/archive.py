@@ -7,30 +7,24 @@ proxy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-from starlette.types import Receive, Scope, Send
-
-from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import split_path
 from gobbler.model.progress import CancelFlag
 from gobbler.rules.places import Shares
 from gobbler.service.archive import ArchiveContents, LinkMode
 from gobbler.service.block_reader import BlockReader
+from gobbler.service.http.answer import Answer, lines
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.places import Places
 from gobbler.service.registry_files import RegistryFiles, registry_path
-from gobbler.service.responses import (
-    ALWAYS,
-    SANDBOX,
-    answer_or_break_off,
-    encoded,
-    failure,
-    while_connected,
-)
-from gobbler.service.transfers import Transfers, client_of
+from gobbler.service.responses import ALWAYS, SANDBOX, answer_or_break_off
+from gobbler.service.transfers import Transfers
 
 SUFFIX = ".tar"
 
@@ -100,39 +94,30 @@ class ArchiveRoute:
         self._places: Places[str] = Places("archives", SHARES, PATIENCE)
         self._transfers = transfers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        try:
-            request = self._parse(scope)
-        except GobblerError as error:
-            await failure(error)(scope, receive, send)
-            return
-        await while_connected(
-            receive,
-            answer_or_break_off(
-                f"read the archive of {quoted(request.path)}",
-                scope,
-                receive,
-                send,
-                lambda send: self._answer(request, scope, send),
-            ),
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None]:
+        """What answers one request in a task. Raises :class:`~gobbler.errors.GobblerError`."""
+        request = self._parse(exchange)
+        return answer_or_break_off(
+            f"read the archive of {quoted(request.path)}",
+            exchange,
+            self._answer(request, exchange),
         )
 
-    def _parse(self, scope: Scope) -> ArchiveRequest:
+    def _parse(self, exchange: Exchange) -> ArchiveRequest:
         try:
-            path = unquote_to_bytes(scope["raw_path"]).decode().removeprefix(self._route)
-            query = dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
+            path = unquote_to_bytes(exchange.raw_path).decode().removeprefix(self._route)
+            query = dict(parse_qsl(exchange.query.decode("ascii"), keep_blank_values=True))
         except (UnicodeDecodeError, ValueError):
             raise Refused(
                 "the path or the query is not valid UTF-8", code=Code.INVALID_NAME
             ) from None
         return parse(path, query)
 
-    async def _answer(self, request: ArchiveRequest, scope: Scope, send: Send) -> None:
-        async with self._places.one(client_of(scope)):
-            await self._read(request, scope, send)
+    async def _answer(self, request: ArchiveRequest, exchange: Exchange) -> None:
+        async with self._places.one(exchange.client):
+            await self._read(request, exchange)
 
-    async def _read(self, request: ArchiveRequest, scope: Scope, send: Send) -> None:
+    async def _read(self, request: ArchiveRequest, exchange: Exchange) -> None:
         cancel = CancelFlag()
         contents = ArchiveContents(
             self._files, request.path, request.links, request.max_size, cancel
@@ -144,26 +129,22 @@ class ArchiveRoute:
                 length = await reader.run(contents.measure)
             else:
                 await reader.begin()
-            start = {"type": "http.response.start", "status": 200, "headers": _headers(length)}
-            if scope["method"] == "HEAD":
-                await send(start)
-                await send({"type": "http.response.body", "body": b""})
+            if exchange.method == "HEAD":
+                exchange.answer(Answer(200, _HEAD, length=length))
                 return
-            async with self._transfers.begin(scope, send, self._places) as transfer:
+            async with self._transfers.begin(exchange, self._places) as transfer:
                 reader.set_block_size(transfer.part_size)
-                await send(start)
+                exchange.begin(200, _HEAD, length)
                 await transfer.send_all(reader.next)
         finally:
             await reader.close()
 
 
-def _headers(length: int | None) -> list[tuple[bytes, bytes]]:
-    found = {
+_HEAD = lines(
+    {
         **ALWAYS,
         "content-type": "application/x-tar",
         "content-disposition": "attachment",
         "content-security-policy": SANDBOX,
     }
-    if length is not None:
-        found["content-length"] = str(length)
-    return encoded(found)
+)

@@ -5,7 +5,7 @@ opens and reads a file itself only if the kernel has path and content in its cac
 else happens in threads. Which links are followed is decided in
 :mod:`gobbler.service.registry_files`.
 
-A bare ASGI endpoint, because this is the hot path.
+This is the hot path.
 """
 
 from __future__ import annotations
@@ -16,25 +16,20 @@ import functools
 import mimetypes
 import os
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
-from starlette.types import Receive, Scope, Send
-
-from gobbler.errors import Busy, Code, GobblerError, Refused
+from gobbler.errors import Code, Refused, quoted
 from gobbler.model.names import LOGS, is_internal
+from gobbler.service.http.answer import Answer, lines
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.range_requests import Decision, FileState, decide
-from gobbler.service.registry_files import RegistryFiles, not_there, registry_path
-from gobbler.service.responses import (
-    ALWAYS,
-    SANDBOX,
-    encoded,
-    failure,
-    json_answer,
-    while_connected,
-)
-from gobbler.service.transfers import Transfer, Transfers
+from gobbler.service.recent_files import RecentFiles
+from gobbler.service.registry_files import Opened, RegistryFiles, not_there, registry_path
+from gobbler.service.responses import ALWAYS, SANDBOX, answer_or_break_off, json_answer
+from gobbler.service.transfers import Transfers
 
 CONDITIONAL = {
     name.encode(): name
@@ -45,7 +40,7 @@ CONDITIONAL = {
 }
 """The headers that decide what is sent."""
 
-_ALWAYS = (*encoded(ALWAYS), (b"accept-ranges", b"bytes"))
+_ALWAYS = lines({**ALWAYS, "accept-ranges": "bytes"})
 
 ONE_MESSAGE = 64 * 1024
 """Bytes up to which a file is sent in one message."""
@@ -54,44 +49,20 @@ Read = Callable[[int, int, int], "bytes | None"]
 """Reads from a descriptor a number of bytes at an offset; ``None``: not all are in the cache."""
 
 
-class OpenFile:
-    """A file that is being sent, and how; its descriptor is closed after the last read."""
+class Found(NamedTuple):
+    """A file, and how it is sent; ``body``: ``None`` if the content must still be read."""
 
-    def __init__(
-        self, descriptor: int, conditions: Mapping[str, str], *, has_body: bool, read: Read
-    ) -> None:
-        self._descriptor = descriptor
-        self._reading: Future[bytes] | None = None
-        status = os.fstat(descriptor)
-        self.state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
-        self.decision = decide(conditions, self.state)
-        count = self.decision.stop - self.decision.start
-        self.body: bytes | None = None
-        if not has_body or self.decision.status == 304 or count == 0:
-            self.body = b""
-        elif count <= ONE_MESSAGE:
-            self.body = read(descriptor, count, self.decision.start)
-
-    def read(self, threads: ThreadPoolExecutor, offset: int, size: int) -> asyncio.Future[bytes]:
-        """Read a part of ``size`` bytes, or the rest, in a thread; one at a time."""
-        count = min(size, self.decision.stop - offset)
-        self._reading = threads.submit(_read, self._descriptor, count, offset)
-        return asyncio.wrap_future(self._reading)
-
-    def close(self) -> None:
-        """Close the file, or leave that to the thread that still reads from it."""
-        if self._reading is None:
-            os.close(self._descriptor)
-        else:
-            self._reading.cancel()
-            self._reading.add_done_callback(lambda _: os.close(self._descriptor))
+    descriptor: int
+    state: FileState
+    decision: Decision
+    body: bytes | None
 
 
 class FetchRoute:
     """Serves ``files`` below ``route``.
 
-    ``threads`` open them and read small ones; the parts of others are read by threads of
-    ``transfers``, so that small files never wait for large ones.
+    ``threads`` open them and read small ones; others are sent by threads of ``transfers``, so that
+    small files never wait for large ones.
     """
 
     def __init__(
@@ -101,67 +72,61 @@ class FetchRoute:
         self._route = route
         self._threads = threads
         self._transfers = transfers
+        self._recent = RecentFiles(files.directory) if files.is_local else None
         self._read_cached: Read = _read_cached
         mimetypes.init()  # not in the event loop: it reads files
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Answer one request, or return what does so in a task.
+
+        Raises :class:`~gobbler.errors.GobblerError`.
+        """
         conditions = {
             CONDITIONAL[name]: value.decode("latin-1")
-            for name, value in scope["headers"]
+            for name, value in exchange.headers
             if name in CONDITIONAL
         }
-        has_body = scope["method"] != "HEAD"
-        try:
-            path = self._path(scope["raw_path"])
-            file = self._open_cached(path, conditions, has_body=has_body)
-        except GobblerError as error:
-            await failure(error)(scope, receive, send)
-            return
-        if file is None:
-            await while_connected(
-                receive, self._answer(scope, receive, send, path, conditions, has_body=has_body)
-            )
-            return
-        try:
-            if file.body is not None:
-                await self._send(scope, receive, send, path, file)
-            else:
-                await while_connected(receive, self._send(scope, receive, send, path, file))
-        finally:
-            file.close()
+        has_body = exchange.method != "HEAD"
+        path = self._path(exchange.raw_path)
+        found = self._find_now(path, conditions, has_body)
+        if found is not None and (answer := _whole(found, path)) is not None:
+            exchange.answer(answer)
+            return None
+        return self._open_and_send(exchange, path, conditions, has_body)
 
-    async def _answer(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        path: str,
-        conditions: Mapping[str, str],
-        *,
-        has_body: bool,
-    ) -> None:
-        opening = self._threads.submit(self._open, path, conditions, has_body=has_body)
+    def _find_now(self, path: str, conditions: Mapping[str, str], has_body: bool) -> Found | None:
+        """The file at ``path``, already closed again, if that needs no waiting."""
+        recent = self._recent
+        if recent is not None and (known := recent.get(path)) is not None:
+            return _known(*known, conditions, has_body)
+        opened = self._files.open_cached(path)
+        if opened is None:
+            return None
         try:
-            file = await asyncio.wrap_future(opening)
-        except GobblerError as error:
-            await failure(error)(scope, receive, send)
-            return
+            found = _found(opened, path, conditions, has_body, self._read_now)
+        finally:
+            os.close(opened.descriptor)
+        status = opened.status
+        if recent is not None and found.body is not None and len(found.body) == status.st_size:
+            recent.keep(path, status, found.body)
+        return found
+
+    async def _open_and_send(
+        self, exchange: Exchange, path: str, conditions: Mapping[str, str], has_body: bool
+    ) -> None:
+        opening = self._threads.submit(self._open, path, conditions, has_body)
+        try:
+            found = await asyncio.wrap_future(opening)
         except asyncio.CancelledError:
             opening.add_done_callback(_close_opened)
             raise
         try:
-            await self._send(scope, receive, send, path, file)
+            if (answer := _whole(found, path)) is not None:
+                exchange.answer(answer)
+            else:
+                await self._send(exchange, path, found)
         finally:
-            self._threads.submit(file.close)
-
-    def _open_cached(
-        self, path: str, conditions: Mapping[str, str], *, has_body: bool
-    ) -> OpenFile | None:
-        descriptor = self._files.open_cached(path)
-        if descriptor is None:
-            return None
-        return _opened(descriptor, path, conditions, has_body=has_body, read=self._read_now)
+            self._threads.submit(os.close, found.descriptor)
 
     def _read_now(self, descriptor: int, count: int, offset: int) -> bytes | None:
         try:
@@ -173,86 +138,97 @@ class FetchRoute:
         self._read_cached = _read
         return _read(descriptor, count, offset)
 
-    def _open(self, path: str, conditions: Mapping[str, str], *, has_body: bool) -> OpenFile:
-        descriptor = self._files.open(path)
-        return _opened(descriptor, path, conditions, has_body=has_body, read=_read)
-
-    async def _send(
-        self, scope: Scope, receive: Receive, send: Send, path: str, file: OpenFile
-    ) -> None:
-        if file.decision.status in _REFUSALS:
-            await _refuse(scope, receive, send, file)
-            return
-        start = {
-            "type": "http.response.start",
-            "status": file.decision.status,
-            "headers": _headers(file.decision, file.state, path),
-        }
-        if file.body is not None:
-            await send(start)
-            await send({"type": "http.response.body", "body": file.body})
-            return
+    def _open(self, path: str, conditions: Mapping[str, str], has_body: bool) -> Found:
+        opened = self._files.open(path)
         try:
-            async with self._transfers.begin(scope, send) as transfer:
-                await send(start)
-                await self._send_parts(transfer, file)
-        except Busy as error:
-            await failure(error)(scope, receive, send)
+            return _found(opened, path, conditions, has_body, _read)
+        except BaseException:
+            os.close(opened.descriptor)
+            raise
 
-    async def _send_parts(self, transfer: Transfer, file: OpenFile) -> None:
-        threads, size = self._transfers.threads, transfer.part_size
-        offset, stop = file.decision.start, file.decision.stop
-        reading = file.read(threads, offset, size)
-        while True:
-            part = await reading
-            offset += len(part)
-            if offset >= stop:
-                break
-            reading = file.read(threads, offset, size)  # while this part is sent
-            await transfer.send(part)
-        await transfer.end(part)
+    async def _send(self, exchange: Exchange, path: str, found: Found) -> None:
+        """Send a file that is too large for one message, or not in the kernel's cache."""
+        decision = found.decision
+        async with self._transfers.begin(exchange) as transfer:
+            head = _head(decision, found.state, path)
+            exchange.begin(decision.status, head, decision.stop - decision.start)
+            await answer_or_break_off(
+                f"send {quoted(path)}",
+                exchange,
+                transfer.send_file(found.descriptor, decision.start, decision.stop),
+            )
 
     def _path(self, raw: bytes) -> str:
         try:
-            path = unquote_to_bytes(raw).decode().removeprefix(self._route)
+            path = (unquote_to_bytes(raw) if b"%" in raw else raw).decode()
         except UnicodeDecodeError:
             raise Refused("the path is not valid UTF-8", code=Code.INVALID_NAME) from None
-        return registry_path(path)
+        return registry_path(path.removeprefix(self._route))
 
 
-def _opened(
-    descriptor: int, path: str, conditions: Mapping[str, str], *, has_body: bool, read: Read
-) -> OpenFile:
-    try:
-        return OpenFile(descriptor, conditions, has_body=has_body, read=read)
-    except BaseException as error:
-        os.close(descriptor)
-        if isinstance(error, OSError):
+def _known(
+    status: os.stat_result, content: bytes, conditions: Mapping[str, str], has_body: bool
+) -> Found:
+    state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+    decision = decide(conditions, state)
+    body = content[decision.start : decision.stop] if has_body else b""
+    return Found(-1, state, decision, body)
+
+
+def _found(
+    opened: Opened, path: str, conditions: Mapping[str, str], has_body: bool, read: Read
+) -> Found:
+    descriptor, status = opened
+    state = FileState(status.st_size, status.st_mtime_ns, status.st_ino)
+    decision = decide(conditions, state)
+    count = decision.stop - decision.start
+    body: bytes | None = None
+    if not has_body or count == 0:
+        body = b""
+    elif count <= ONE_MESSAGE:
+        try:
+            body = read(descriptor, count, decision.start)
+        except OSError as error:
             raise not_there(error, path) from None
-        raise
+    return Found(descriptor, state, decision, body)
 
 
-def _close_opened(opening: Future[OpenFile]) -> None:
+def _close_opened(opening: Future[Found]) -> None:
     if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
+        os.close(opening.result().descriptor)
 
 
-def _headers(decision: Decision, file: FileState, path: str) -> list[tuple[bytes, bytes]]:
-    validators = (
-        (b"etag", file.etag.encode()),
-        (b"last-modified", file.last_modified.encode()),
-    )
+def _whole(found: Found, path: str) -> Answer | None:
+    """The answer if it is complete; ``None`` if the content must still be read."""
+    _, state, decision, body = found
+    if decision.status in _REFUSALS:
+        return _refusal(decision.status, state)
+    if body is None:
+        return None
+    head = _head(decision, state, path)
+    return Answer(decision.status, head, body, decision.stop - decision.start)
+
+
+def _head(decision: Decision, file: FileState, path: str) -> bytes:
     if decision.status == 304:
-        return [*_ALWAYS, *validators]
-    length = (b"content-length", b"%d" % (decision.stop - decision.start))
-    found = [*_of_type(path), *validators, length]
+        return _ALWAYS + _validators(file)
     if decision.status == 206:
-        part = b"bytes %d-%d/%d" % (decision.start, decision.stop - 1, file.size)
-        found.append((b"content-range", part))
-    return found
+        part = (decision.start, decision.stop - 1, file.size)
+        return _file_head(path, file) + b"content-range: bytes %d-%d/%d\r\n" % part
+    return _file_head(path, file)
 
 
-def _of_type(path: str) -> tuple[tuple[bytes, bytes], ...]:
+@functools.lru_cache(1024)
+def _file_head(path: str, file: FileState) -> bytes:
+    """The headers that are the same in all answers with a file in one state."""
+    return _of_type(path) + _validators(file)
+
+
+def _validators(file: FileState) -> bytes:
+    return f"etag: {file.etag}\r\nlast-modified: {file.last_modified}\r\n".encode()
+
+
+def _of_type(path: str) -> bytes:
     """The headers that are the same for all files of a type, with what a browser may do."""
     name = path.rpartition("/")[2]
     if is_internal(name) or path.startswith(LOGS + "/"):
@@ -263,23 +239,23 @@ def _of_type(path: str) -> tuple[tuple[bytes, bytes], ...]:
 _PDF = "application/pdf"
 
 
-def _headers_of(media_type: str) -> tuple[tuple[bytes, bytes], ...]:
+def _head_of(media_type: str) -> bytes:
     headers = {"content-type": media_type}
     if media_type != _PDF:  # browsers show no PDF in a sandbox, and run no script of it outside
         headers["content-security-policy"] = SANDBOX
-    return (*_ALWAYS, *encoded(headers))
+    return _ALWAYS + lines(headers)
 
 
-_JSON = _headers_of("application/json")
+_JSON = _head_of("application/json")
 
 
 @functools.lru_cache(1024)
-def _guessed(extension: str) -> tuple[tuple[bytes, bytes], ...]:
+def _guessed(extension: str) -> bytes:
     guess, encoding = mimetypes.guess_type("name" + extension)
     # A compressed file is sent as it is: naming its encoding would make clients unpack it.
     if encoding is not None or guess is None:
         guess = "application/octet-stream"
-    return _headers_of(f"{guess}; charset=utf-8" if guess.startswith("text/") else guess)
+    return _head_of(f"{guess}; charset=utf-8" if guess.startswith("text/") else guess)
 
 
 _REFUSALS = {
@@ -288,14 +264,13 @@ _REFUSALS = {
 }
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send, file: OpenFile) -> None:
-    code, reason = _REFUSALS[file.decision.status]
+def _refusal(status: int, file: FileState) -> Answer:
+    code, reason = _REFUSALS[status]
     body = {"status": "ERROR", "reason": reason, "code": code.value}
-    answer = json_answer(body, file.decision.status)
-    answer.headers["etag"] = file.state.etag
-    if file.decision.status == 416:
-        answer.headers["content-range"] = f"bytes */{file.state.size}"
-    await answer(scope, receive, send)
+    headers = {"etag": file.etag}
+    if status == 416:
+        headers["content-range"] = f"bytes */{file.size}"
+    return json_answer(body, status).with_headers(headers)
 
 
 def _read(descriptor: int, count: int, offset: int) -> bytes:

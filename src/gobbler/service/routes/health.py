@@ -6,11 +6,10 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from gobbler.errors import Code
 from gobbler.service.health import Health
+from gobbler.service.http.answer import Answer
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.responses import json_answer, stopping
 
 
@@ -25,9 +24,11 @@ class HealthRoute:
         self._threads = threads
         self._is_stopping = is_stopping
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        del request
+        exchange.answer(await self._answer())
+
+    async def _answer(self) -> Answer:
         if self._is_stopping():
             return stopping()
         loop = asyncio.get_running_loop()

@@ -9,10 +9,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 import msgspec
-from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import Requester
 from gobbler.errors import Forbidden, GobblerError, Refused, quoted
@@ -22,10 +18,11 @@ from gobbler.model.progress import NeverCancelled, NoProgress
 from gobbler.model.requests import CancelJob, action_of, decode_request
 from gobbler.rules.places import Shares
 from gobbler.service.followed_jobs import FollowedJob, FollowedJobs
+from gobbler.service.http.answer import Answer, lines
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.outcome import RequestHandler, failed
 from gobbler.service.places import Places
 from gobbler.service.responses import ALWAYS, SANDBOX, json_answer
-from gobbler.service.transfers import client_of
 from gobbler.spool.job_answers import JobAnswers
 from gobbler.spool.request_file import RequestFile, RequestIntake
 
@@ -60,35 +57,36 @@ class JobsRoute:
         """End all streams: a client that follows a job must not keep the service from stopping."""
         self._followed.end()
 
-    def routes(self, prefix: str) -> list[Route]:
-        """The endpoints."""
-        return [
-            Route(f"{prefix}/jobs/{{job}}", self._state, methods=["GET"]),
-            Route(f"{prefix}/jobs/{{job}}", self._cancel, methods=["DELETE"]),
-            Route(f"{prefix}/jobs/{{job}}/events", self._events, methods=["GET"]),
-        ]
-
     async def _read(self, job: str) -> JobState:
         loop = asyncio.get_running_loop()
         state = await loop.run_in_executor(self._readers, self._answers.state, job)
         return _only_about_itself(state)
 
-    async def _state(self, request: Request) -> Response:
-        return json_answer(await self._read(request.path_params["job"]))
+    async def show(self, exchange: Exchange, job: str) -> None:
+        """Answer with the state of ``job``."""
+        exchange.answer(json_answer(await self._read(job)))
 
-    async def _events(self, request: Request) -> Response:
-        first = await self._read(request.path_params["job"])
-        headers = {**ALWAYS, "cache-control": "no-store", "content-security-policy": SANDBOX}
-        if request.method == "HEAD":
-            return Response(media_type="text/event-stream", headers=headers)
-        return _EventStream(first, self._followed, self._streams, headers)
-
-    async def _cancel(self, request: Request) -> Response:
+    async def cancel(self, exchange: Exchange, job: str) -> None:
+        """Cancel ``job`` for who can prove to own it."""
+        exchange.when_gone(lambda: None)  # what has begun is done
+        proof = exchange.parameter("request", "") or None
         loop = asyncio.get_running_loop()
-        job, proof = request.path_params["job"], request.query_params.get("request")
-        return await loop.run_in_executor(self._threads, self._cancel_now, job, proof)
+        exchange.answer(await loop.run_in_executor(self._threads, self._cancel_now, job, proof))
 
-    def _cancel_now(self, job: str, proof: str | None) -> Response:
+    async def follow(self, exchange: Exchange, job: str) -> None:
+        """Answer with the states of ``job``, as they come."""
+        first = await self._read(job)
+        if exchange.method == "HEAD":
+            exchange.answer(Answer(200, _STREAM))
+            return
+        async with self._streams.one(exchange.client):
+            with self._followed.follow(first) as followed:
+                exchange.begin(200, _STREAM, None)
+                async for event in _events(first, followed):
+                    await exchange.send(event)
+                exchange.end()
+
+    def _cancel_now(self, job: str, proof: str | None) -> Answer:
         started, user, data = time.monotonic(), "?", b""
         try:
             if not proof:
@@ -136,23 +134,14 @@ def _only_about_itself(state: JobState) -> JobState:
     return msgspec.structs.replace(state, answer=answer)
 
 
-class _EventStream(StreamingResponse):
-    """The states of a job, beginning with ``first``, to a client that has one of ``places``."""
-
-    def __init__(
-        self, first: JobState, jobs: FollowedJobs, places: Places[str], headers: dict[str, str]
-    ) -> None:
-        super().__init__((), media_type="text/event-stream", headers=headers)
-        self._first = first
-        self._jobs = jobs
-        self._places = places
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        async with self._places.one(client_of(scope)):
-            with self._jobs.follow(self._first) as followed:
-                self.body_iterator = _events(self._first, followed)
-                await super().__call__(scope, receive, send)
+_STREAM = lines(
+    {
+        **ALWAYS,
+        "content-type": "text/event-stream; charset=utf-8",
+        "cache-control": "no-store",
+        "content-security-policy": SANDBOX,
+    }
+)
 
 
 async def _events(state: JobState, followed: FollowedJob) -> AsyncIterator[bytes]:

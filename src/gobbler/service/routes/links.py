@@ -6,7 +6,6 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
-from starlette.types import Receive, Scope, Send
 
 from gobbler.actions.context import ServiceContext
 from gobbler.actions.reroute_links import Manifests, link_impact
@@ -14,9 +13,10 @@ from gobbler.errors import Code, Missing, Refused, quoted
 from gobbler.model.names import VersionKey
 from gobbler.model.progress import CancelFlag, CancelToken
 from gobbler.rules.places import Shares
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.places import Places
-from gobbler.service.responses import answer_or_break_off, while_connected
-from gobbler.service.transfers import Transfers, client_of
+from gobbler.service.responses import answer_or_break_off
+from gobbler.service.transfers import Transfers
 
 LINKS_ROUTE = "/links/"
 
@@ -40,30 +40,21 @@ class LinksRoute:
         self._places: Places[str] = Places("searches", SHARES, PATIENCE)
         self._transfers = transfers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        key = _version(scope["path"].removeprefix(self._route))
-        await while_connected(
-            receive,
-            answer_or_break_off(
-                "search the registry",
-                scope,
-                receive,
-                send,
-                lambda send: self._answer(key, scope, receive, send),
-            ),
-        )
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request. Raises :class:`~gobbler.errors.GobblerError`."""
+        key = _version(exchange.path.removeprefix(self._route))
+        await answer_or_break_off("search the registry", exchange, self._answer(key, exchange))
 
-    async def _answer(self, key: VersionKey, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, key: VersionKey, exchange: Exchange) -> None:
         cancel = CancelFlag()
-        async with self._places.one(client_of(scope)):
+        async with self._places.one(exchange.client):
             try:
                 body = await asyncio.get_running_loop().run_in_executor(
                     self._threads, self._find, key, cancel
                 )
             finally:
                 cancel.cancel("the client went away", code=Code.CLIENT_GONE)
-            await self._transfers.send_json(body, scope, receive, send, self._places)
+            await self._transfers.send_json(body, exchange, self._places)
 
     def _find(self, key: VersionKey, cancel: CancelToken) -> bytes:
         registry, search = self._service.registry, self._service.search

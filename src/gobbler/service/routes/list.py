@@ -11,23 +11,16 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from starlette.datastructures import QueryParams
-from starlette.types import Receive, Scope, Send
-
 from gobbler.errors import quoted
 from gobbler.model.progress import CancelFlag
 from gobbler.rules.places import Shares
 from gobbler.service.block_reader import BlockReader
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.places import Places
 from gobbler.service.registry_files import registry_path
 from gobbler.service.registry_list import BLOCK_SIZE, Listing
-from gobbler.service.responses import (
-    JSON_HEADERS,
-    answer_or_break_off,
-    encoded_answer,
-    while_connected,
-)
-from gobbler.service.transfers import Transfers, client_of
+from gobbler.service.responses import JSON_HEAD, answer_or_break_off, encoded_answer
+from gobbler.service.transfers import Transfers
 
 SHARES = Shares(places=8, each=4, reserved=1, waiting=256)
 """The long lists that one HTTP worker makes at a time; a user is the address of a client."""
@@ -55,58 +48,47 @@ class ListRoute:
         self._places: Places[str] = Places("long lists", SHARES, PATIENCE)
         self._transfers = transfers
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        query = QueryParams(scope["query_string"])
-        recursive = query.get("recursive", "false").lower() in ("true", "1")
-        path = registry_path(query.get("path", ""))
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request. Raises :class:`~gobbler.errors.GobblerError`."""
+        recursive = exchange.parameter("recursive", "false").lower() in ("true", "1")
+        path = registry_path(exchange.parameter("path", ""))
         cancel = CancelFlag()
         listing = Listing(self._directory, path, cancel, recursive=recursive, steps=SHORT_STEPS)
         loop = asyncio.get_running_loop()
         body = await loop.run_in_executor(self._short, _short_list, listing)
         if body is not None:
-            await encoded_answer(body)(scope, receive, send)
+            exchange.answer(encoded_answer(body))
             return
         try:
-            await while_connected(
-                receive,
-                answer_or_break_off(
-                    f"list {quoted(path)}",
-                    scope,
-                    receive,
-                    send,
-                    lambda send: self._answer(listing, cancel, scope, receive, send),
-                ),
+            await answer_or_break_off(
+                f"list {quoted(path)}", exchange, self._answer(listing, cancel, exchange)
             )
         finally:
             with suppress(ValueError):  # a thread that closes it is just at it
                 listing.close()
 
-    async def _answer(
-        self, listing: Listing, cancel: CancelFlag, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        async with self._places.one(client_of(scope)):
+    async def _answer(self, listing: Listing, cancel: CancelFlag, exchange: Exchange) -> None:
+        async with self._places.one(exchange.client):
             reader = BlockReader(self._long, listing, cancel)
             try:
                 await reader.begin()
-                await self._send(reader, scope, receive, send)
+                await self._send(reader, exchange)
             finally:
                 await reader.close()
 
-    async def _send(self, reader: BlockReader, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _send(self, reader: BlockReader, exchange: Exchange) -> None:
         first, second = await reader.next() or b"", await reader.next()
         if second is None:
-            await encoded_answer(first)(scope, receive, send)
+            exchange.answer(encoded_answer(first))
             return
         ahead = [first, second]
 
         async def next_block() -> bytes | None:
             return ahead.pop(0) if ahead else await reader.next()
 
-        async with self._transfers.begin(scope, send, self._places) as transfer:
+        async with self._transfers.begin(exchange, self._places) as transfer:
             reader.set_block_size(transfer.part_size)
-            start = {"type": "http.response.start", "status": 200, "headers": JSON_HEADERS}
-            await send(start)
+            exchange.begin(200, JSON_HEAD, None)
             await transfer.send_all(next_block)
 
 

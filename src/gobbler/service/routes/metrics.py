@@ -7,11 +7,10 @@ import functools
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 
-from starlette.requests import Request
-from starlette.responses import Response
-
 from gobbler.registry.discarded import discarded_trees
 from gobbler.service.health import Health, PartHealth
+from gobbler.service.http.answer import Answer, lines
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.metrics.measured import Measured
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.metrics.queue import QueueLength
@@ -47,12 +46,12 @@ class MetricsRoute:
             for accept in (TEXT, OPENMETRICS)
         }
 
-    async def answer(self, request: Request) -> Response:
+    async def __call__(self, exchange: Exchange) -> None:
         """Answer one request."""
-        accept = OPENMETRICS if OPENMETRICS in request.headers.get("accept", "") else TEXT
+        accept = OPENMETRICS if OPENMETRICS in (exchange.header(b"accept") or "") else TEXT
         body, media_type = await self._texts[accept].next()
         headers = {**ALWAYS, "content-type": media_type, "content-security-policy": SANDBOX}
-        return Response(body, headers=headers)
+        exchange.answer(Answer(200, lines(headers), body))
 
     def _text(self, accept: str) -> Text:
         measured = self._measure()

@@ -8,37 +8,27 @@ With ``?wait=false`` the request becomes a job of the spool instead.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 from urllib.parse import parse_qs, quote, unquote_to_bytes
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
 from gobbler.actions.context import Requester
-from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.errors import Code, GobblerError, Refused, quoted, shortened
 from gobbler.fs.os_errors import fault_from
 from gobbler.model.progress import CancelFlag, NoProgress
 from gobbler.model.requests import LARGE_REQUEST_BYTES, SEND_AGAIN
 from gobbler.rules.places import Shares
+from gobbler.service.http.answer import Answer
+from gobbler.service.http.exchange import Exchange
 from gobbler.service.outcome import Outcome, RequestHandler, failed
 from gobbler.service.places import Places
-from gobbler.service.responses import disconnected, failure, json_answer
+from gobbler.service.responses import failure, json_answer
 from gobbler.spool.job_store import JobRecord
 from gobbler.spool.request_file import RequestFile, RequestIntake
 from gobbler.spool.spool import Spool
-
-WATCH_AFTER = 0.1
-"""Seconds after which the service starts to watch whether the client is still connected."""
-
-
-def _has_body(scope: Scope) -> bool:
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
-        for name, value in scope["headers"]
-    )
-
 
 SHARES = Shares(places=128, each=16, reserved=32, waiting=1024)
 """The requests that one HTTP worker carries out at a time, by the owner of the request file."""
@@ -52,36 +42,15 @@ QUICK_THREADS = 32
 THREADS = SHARES.places + LARGE_SHARES.places + QUICK_THREADS
 
 
+logger = logging.getLogger(__name__)
+
+
 class _Taken(NamedTuple):
     """A request that was taken, and waits for a place; ``started``: monotonic seconds."""
 
     name: str
     file: RequestFile
     started: float
-
-
-class _Client:
-    """The client of a request, which may leave; then ``cancel`` is set."""
-
-    def __init__(self, receive: Receive) -> None:
-        self.cancel = CancelFlag()
-        self._receive = receive
-        self._watch: asyncio.Task[None] | None = None
-
-    def watch(self) -> asyncio.Task[None]:
-        """Watch whether the client is still connected; the task ends when it is not."""
-        if self._watch is None:
-            self._watch = asyncio.get_running_loop().create_task(self._left())
-        return self._watch
-
-    async def _left(self) -> None:
-        await disconnected(self._receive)
-        self.cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
-
-    def forget(self) -> None:
-        """Watch no longer."""
-        if self._watch is not None:
-            self._watch.cancel()
 
 
 def _is_job(query: bytes) -> bool:
@@ -120,27 +89,50 @@ class NewRoute:
         for cancel in tuple(self._running):
             cancel.cancel(reason, code=Code.STOPPING, hint=SEND_AGAIN)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        client = _Client(receive)
-        self._running.add(client.cancel)
-        loop = asyncio.get_running_loop()
-        answer = self._accept if _is_job(scope["query_string"]) else self._begin
-        # Most requests end before; but a body must be read at once.
-        timer = loop.call_later(0 if _has_body(scope) else WATCH_AFTER, client.watch)
-        try:
-            response = await loop.run_in_executor(
-                self._threads, answer, scope["raw_path"], client.cancel
-            )
-            if isinstance(response, _Taken):
-                response = await self._wait(response, client)
-        finally:
-            timer.cancel()
-            client.forget()
-            self._running.discard(client.cancel)
-        await response(scope, receive, send)
+    def __call__(self, exchange: Exchange) -> None:
+        """Answer one request: the thread that carries it out does."""
+        cancel, gone = CancelFlag(), asyncio.Event()
 
-    def _begin(self, raw: bytes, cancel: CancelFlag) -> Response | _Taken:
+        def leave() -> None:
+            cancel.cancel("the client went away", code=Code.CLIENT_GONE, hint=SEND_AGAIN)
+            gone.set()
+
+        exchange.when_gone(leave)
+        self._running.add(cancel)
+        exchange.count_in_flight(1)
+        begin = self._accept if _is_job(exchange.query) else self._begin
+        self._threads.submit(self._work, exchange, cancel, gone, begin, exchange.raw_path, cancel)
+
+    def _work(
+        self,
+        exchange: Exchange,
+        cancel: CancelFlag,
+        gone: asyncio.Event,
+        work: Callable[..., Answer | _Taken],
+        *arguments: object,
+    ) -> None:
+        """Answer with what ``work`` returns; in a thread."""
+        try:
+            answer = work(*arguments)
+        except Exception:
+            logger.exception("%s %s failed", exchange.method, shortened(exchange.path))
+            answer = failure(GobblerError("the service failed; see its log"))
+        if isinstance(answer, _Taken):
+            exchange.call_in_loop(self._queue, exchange, cancel, gone, answer)
+            return
+        exchange.answer_in_thread(answer)
+        exchange.call_in_loop(self._end, exchange, cancel)
+
+    def _end(self, exchange: Exchange, cancel: CancelFlag) -> None:
+        self._running.discard(cancel)
+        exchange.count_in_flight(-1)
+
+    def _queue(
+        self, exchange: Exchange, cancel: CancelFlag, gone: asyncio.Event, taken: _Taken
+    ) -> None:
+        exchange.run(self._wait(exchange, cancel, gone, taken))
+
+    def _begin(self, raw: bytes, cancel: CancelFlag) -> Answer | _Taken:
         """Take a request, and carry it out if there is a place for it now."""
         started = time.monotonic()
         name, file = self._take(raw, cancel)
@@ -151,28 +143,33 @@ class NewRoute:
             return taken
         return self._carry_out(taken, cancel)
 
-    async def _wait(self, taken: _Taken, client: _Client) -> Response:
-        """Carry out a request when it is its turn."""
+    async def _wait(
+        self, exchange: Exchange, cancel: CancelFlag, gone: asyncio.Event, taken: _Taken
+    ) -> None:
+        """Carry out a request when it is its turn, unless its client has ``gone`` before."""
         file = taken.file
         turn = asyncio.ensure_future(self._places_of(file).wait(file.uid))
-        gone = client.watch()
-        await asyncio.wait({turn, gone}, return_when=asyncio.FIRST_COMPLETED)
+        leaving = asyncio.ensure_future(gone.wait())
+        await asyncio.wait({turn, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        leaving.cancel()
         if not turn.done():
             turn.cancel()
             await asyncio.wait({turn})
         try:
             if turn.cancelled():
-                client.cancel.check()
+                cancel.check()
             turn.result()
         except GobblerError as error:
-            return self._answer(taken.name, file.user, failed(error), taken.started, file.data)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._carry_out, taken, client.cancel)
+            refusal = self._answer(taken.name, file.user, failed(error), taken.started, file.data)
+            exchange.answer(refusal)
+            self._end(exchange, cancel)
+            return
+        self._threads.submit(self._work, exchange, cancel, gone, self._carry_out, taken, cancel)
 
     def _places_of(self, file: RequestFile) -> Places[int]:
         return self._large if len(file.data) > LARGE_REQUEST_BYTES else self._places
 
-    def _carry_out(self, taken: _Taken, cancel: CancelFlag) -> Response:
+    def _carry_out(self, taken: _Taken, cancel: CancelFlag) -> Answer:
         """Carry out a request that has a place, and give that back."""
         name, file, started = taken
         try:
@@ -189,13 +186,13 @@ class NewRoute:
 
     def _answer(
         self, name: str, user: str, outcome: Outcome, started: float, data: bytes = b""
-    ) -> Response:
+    ) -> Answer:
         self._requests.log(name, user, outcome, started, data)
         if outcome.error is not None:
             return failure(outcome.error)
         return json_answer(outcome.body, outcome.status)
 
-    def _accept(self, raw: bytes, cancel: CancelFlag) -> Response:
+    def _accept(self, raw: bytes, cancel: CancelFlag) -> Answer:
         """Make a request a job of the spool."""
         started = time.monotonic()
         name, taken = self._take(raw, cancel)
@@ -209,9 +206,8 @@ class NewRoute:
         except OSError as error:
             return failure(fault_from(error, f"accept request file {quoted(name)}"))
         address = self._jobs + quote(record.job)
-        response = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
-        response.headers["location"] = address
-        return response
+        answer = json_answer({"status": "ACCEPTED", "job": record.job, "address": address}, 202)
+        return answer.with_headers({"location": address})
 
     def _take(self, raw: bytes, cancel: CancelFlag) -> tuple[str, RequestFile | Outcome]:
         name = raw.decode("latin-1")
