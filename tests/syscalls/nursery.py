@@ -33,12 +33,15 @@ class Nursery:
             start_new_session=True,  # Ctrl-C is not for it: it ends with its input
         )
 
-    def start(self, arguments: list[str], output: Path) -> int:
-        """Start ``gobbler`` with ``arguments``; its process ID."""
+    def start(self, arguments: list[str], output: Path, many: int | None = None) -> int:
+        """Start ``gobbler`` with ``arguments``; its process ID.
+
+        ``many``: the number of files above which a local pool gets them, and is kept.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with self._lock:
-            words = json.dumps({"arguments": arguments, "output": str(output)})
+            words = json.dumps({"arguments": arguments, "output": str(output), "many": many})
             self._process.stdin.write(words + "\n")
             self._process.stdin.flush()
             return int(self._process.stdout.readline())
@@ -63,8 +66,17 @@ def _serve() -> None:
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             _become(wanted["output"])
+            if wanted["many"] is not None:
+                _pool_from(wanted["many"])
             main(wanted["arguments"])
         print(child, flush=True)
+
+
+def _pool_from(many: int) -> None:
+    from gobbler.transfer import dispatch, local_pool  # noqa: PLC0415 - see above
+
+    dispatch.MANY_FILES, dispatch.MIN_BATCH_FILES = many, 1
+    local_pool.IDLE_SECONDS, local_pool.RETRY_SECONDS = 3600.0, 0.0
 
 
 def _become(output: str) -> None:

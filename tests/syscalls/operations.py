@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pwd
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gobbler.errors import Code
+from gobbler.registry.discarded import FEW_ENTRIES
 
 from .serving import Service
 from .world import World
@@ -33,7 +35,7 @@ class Operation:
 
     ``done``: what the service says when it is asked again for what has been done.
     ``logs_again``: asked again, it is done, and logged, again. ``mends``: what is prepared
-    is wrong, and put right by the request.
+    is wrong, and put right by the request. ``pooled``: a local pool does the batches.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Operation:
     logs_again: bool = False
     mends: bool = False
     foreign: bool = False
+    pooled: bool = False
 
     @property
     def uid(self) -> int | None:
@@ -70,6 +73,14 @@ LINKED: Tree = {
 
 LARGE: Tree = {**CHANGED, "large.bin": b"\1" * (9 << 20), "kept": Path("../../../archive/old.csv")}
 """Too much to be done at once: batches of files go to an executor."""
+
+MANY: Tree = {
+    **PLAIN,
+    "d/y.csv": b"again another",
+    "d/e/new.csv": b"6",
+    **{f"link{n}": Path("../../registry/p/a/1/x.csv") for n in range(3)},
+}
+"""Files that are new, changed, or in version ``p/a/2`` already, and links."""
 
 HASHED = {"project": "hashed", "asset": "a", "version": "1"}
 """A version for which the service has to hash a file on its executor. Nothing changes it."""
@@ -149,7 +160,13 @@ def _staged(tree: Tree, *, foreign: bool = False) -> Callable[[World], None]:
 
 
 def _upload(
-    name: str, address: str, tree: Tree, *, foreign: bool = False, **options: bool
+    name: str,
+    address: str,
+    tree: Tree,
+    *,
+    foreign: bool = False,
+    pooled: bool = False,
+    **options: bool,
 ) -> Operation:
     return Operation(
         name,
@@ -159,6 +176,7 @@ def _upload(
         done=Code.VERSION_EXISTS,
         consumes=options.get("consume", False),
         foreign=foreign,
+        pooled=pooled,
     )
 
 
@@ -188,6 +206,28 @@ def _files_by_hand(world: World) -> None:
     (version / "..links").unlink()
 
 
+MANY = "p/many/1"
+"""A version on probation of so many files that they are removed after the answer."""
+
+
+def _many_files(world: World) -> None:
+    version = world.registry / MANY
+    version.mkdir(parents=True)
+    names = [f"{number:03d}" for number in range(FEW_ENTRIES + 1)]
+    for name in names:
+        (version / name).write_text(name)
+    entries = {
+        name: {"md5sum": hashlib.md5(name.encode()).hexdigest(), "size": len(name)}
+        for name in names
+    }
+    _wrong(f"{MANY}/..manifest", entries)(world)
+    moment = "2026-11-28T09:00:00+00:00"
+    summary = {"on_probation": True, "upload_finish": moment, "upload_start": moment}
+    _wrong(f"{MANY}/..summary", {**summary, "upload_user_id": "someone"})(world)
+    total = world.recorded("p/..usage")["total"] + sum(map(len, names))
+    _wrong("p/..usage", {"total": total})(world)
+
+
 OPERATIONS = [
     _upload("upload-new", "p/new/1", PLAIN),
     _upload("upload-links", "p/a/4", LINKED),
@@ -208,6 +248,9 @@ OPERATIONS = [
     _permissions("permissions-new-asset", "p/fresh"),
     Operation("approve", "approve_probation", _of("p/a/3"), done=Code.NOT_ON_PROBATION),
     Operation("reject", "reject_probation", _of("p/a/3"), done=Code.VERSION_NOT_FOUND),
+    Operation(
+        "reject-many", "reject_probation", _of(MANY), _many_files, done=Code.VERSION_NOT_FOUND
+    ),
     Operation("delete-project", "delete_project", _of("doomed")),
     Operation("delete-asset", "delete_asset", _of("p/gone")),
     Operation("delete-version", "delete_version", _of("p/gone/2")),
@@ -227,6 +270,18 @@ OPERATIONS = [
     ),
     Operation(
         "reindex", "reindex_version", _of("p/a/2"), _files_by_hand, logs_again=True, mends=True
+    ),
+    _upload("upload-in-pool", "p/a/4", MANY, pooled=True),
+    _upload("consume-own-in-pool", "p/a/4", PLAIN, consume=True, pooled=True),
+    _upload("consume-other-in-pool", "p/a/4", MANY, consume=True, foreign=True, pooled=True),
+    Operation(
+        "reindex-in-pool",
+        "reindex_version",
+        _of("p/a/2"),
+        _files_by_hand,
+        logs_again=True,
+        mends=True,
+        pooled=True,
     ),
     Operation("reroute", "reroute_links", {"to_delete": [_of("p/a/1")]}),
 ]

@@ -21,8 +21,11 @@ from typing import Any
 from gobbler.client.testing import HOST, ReservedPort
 
 from .nursery import nursery
-from .tracing import BATCH, COPY, REQUEST, Target
+from .tracing import BATCH, COPY, POOL, REQUEST, Target
 from .world import World
+
+POOLED = {"project": "p", "asset": "a", "version": "1"}
+"""A version with more files than a local pool begins with in tests."""
 
 PATIENCE = 30.0
 """Seconds that anything may take."""
@@ -47,15 +50,16 @@ class Answer:
 class Service:
     """``gobbler serve`` for a world, ended by :meth:`kill`."""
 
-    def __init__(self, world: World, *flags: str, jobs: int = 0) -> None:
+    def __init__(self, world: World, *flags: str, jobs: int = 0, many: int | None = None) -> None:
         self.world = world
         self.output = world.top / "service.log"
+        self.has_pool = many is not None
         self._port = ReservedPort()
         account = pwd.getpwuid(os.geteuid()).pw_name
         flags += (f"--staging={world.staging}", f"--registry={world.registry}")
         # Without a worker for the spool, what is traced are requests that are waited for.
         flags += (f"--port={self._port.number}", f"--admin={account}", f"--jobs={jobs}")
-        self._supervisor = nursery().start(["serve", *flags], self.output)
+        self._supervisor = nursery().start(["serve", *flags], self.output, many)
         try:
             wait_for(self._answers)
             self.worker = _http_worker_of(self._supervisor)
@@ -69,7 +73,7 @@ class Service:
             raise
 
     def _answers(self) -> bool:
-        if not _is_alive(self._supervisor):
+        if not is_alive(self._supervisor):
             raise RuntimeError(f"the service ended: {self.output.read_text()[-300:]}")
         with suppress(OSError, http.client.HTTPException):
             return self.send("GET", "/info").status == 200
@@ -91,22 +95,48 @@ class Service:
     def threads(self, kind: str) -> Target:
         """Those of one ``kind``; any of them may be the next to work.
 
+        The local pool of a service that has one has a single process, which is started if it died.
+
         A thread that writes a large file does not live yet: it is among all those that are
         followed.
         """
+        if kind == POOL:
+            return Target((self._pooled(),))
         if kind == COPY:
-            return Target((self.worker,), follow=True)
+            pooled = (self._pooled(),) if self.has_pool else ()
+            return Target((self.worker, *pooled), follow=True)
         if kind == BATCH:
-            return Target(tuple(self._batchers))
+            # A new service has none yet. Nor does it have the second thread for requests that it
+            # makes when the first is not ready for the next one, and that looks like one of these.
+            followed = Target((self.worker,), follow=True)
+            return Target(tuple(self._batchers)) if self._batchers else followed
         return Target(tuple(_threads(self.worker) - self._others - self._batchers))
 
     def kind(self, thread: int, before: set[int]) -> str:
         """Of which kind a thread is; ``before``: those that were there before the request."""
         if thread in self._batchers:
             return BATCH
+        if self.has_pool and thread == self._pooled():
+            return POOL
         if thread in self.threads(REQUEST).threads:
             return REQUEST if thread in before else BATCH
         return "" if thread in before else COPY
+
+    def _pooled(self) -> int:
+        """The process of the local pool, once it is there."""
+        found: list[int] = []
+
+        def look() -> bool:
+            mothers = _children(self.worker)
+            found[:] = [child for mother in mothers for child in _children(mother)]
+            if not found:
+                answer = self.ask("validate_version", POOLED)
+                assert answer is not None
+                assert not answer.reason, answer
+            return len(found) == 1
+
+        wait_for(look)
+        return found[0]
 
     def all_threads(self) -> set[int]:
         """Those of the HTTP server's native code, too."""
@@ -176,9 +206,9 @@ class Service:
         """Kill all processes at once, as a crash of the host does."""
         with suppress(ProcessLookupError):
             os.killpg(self._supervisor, signal.SIGKILL)
-        wait_for(lambda: not _is_alive(self._supervisor))
+        wait_for(lambda: not is_alive(self._supervisor))
         if hasattr(self, "worker"):
-            wait_for(lambda: not _is_alive(self.worker))
+            wait_for(lambda: not is_alive(self.worker))
         self._port.release()
 
 
@@ -197,11 +227,7 @@ def _http_worker_of(process: int) -> int:
 
     def look() -> bool:
         # Threads that come and go may hide one from a single look.
-        children = {
-            int(child)
-            for task in Path(f"/proc/{process}/task").iterdir()
-            for child in _text(task / "children").split()
-        }
+        children = _children(process)
         found[:] = [
             child
             for child in children
@@ -211,6 +237,14 @@ def _http_worker_of(process: int) -> int:
 
     wait_for(look)
     return found[0]
+
+
+def _children(process: int) -> set[int]:
+    try:
+        tasks = list(Path(f"/proc/{process}/task").iterdir())
+    except OSError:
+        return set()
+    return {int(child) for task in tasks for child in _text(task / "children").split()}
 
 
 def _text(path: Path) -> str:
@@ -228,7 +262,8 @@ def _threads(process: int) -> set[int]:
     return {int(task.name) for task in tasks.iterdir() if _text(task / "comm") == name}
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process has not ended."""
     try:
         status = Path(f"/proc/{process}/stat").read_text()
     except OSError:

@@ -2,7 +2,8 @@
 
 ``when=`` counts the calls of one name that one thread makes after it was attached. A request
 is the work of up to three threads: the one that carries it out, one of the executor for
-batches of files, and while a large file is copied, one that writes. So a call is known by
+batches of files, and while a large file is copied, one that writes. Or a process of the local pool
+does its batches. So a call is known by
 its thread, its name, and which one of that name it is there; and only threads of that kind
 are attached when something is to be made of it.
 """
@@ -37,8 +38,11 @@ TRACED = ",".join(f"?{name}" for name in (*CHANGING, *LOOKING))
 """The calls about files; ``?``: those that this kind of machine has not are left out."""
 
 
-REQUEST, BATCH, COPY = "request", "batch", "copy"
-"""Kinds of threads: of requests, of batches of files, of the writing of a large file."""
+REQUEST, BATCH, COPY, POOL = "request", "batch", "copy", "pool"
+"""Kinds of threads: of requests, of batches of files, of the writing of a large file.
+
+``POOL``: that of a process of the local pool.
+"""
 
 
 PATIENCE = 5.0
@@ -68,12 +72,22 @@ class Tracer:
         if not target.threads:
             raise RuntimeError("there is no thread to attach to")
         self._output = output
-        chosen = [f"--attach={thread}" for thread in target.threads]
         if target.follow:
             options = ("--follow-forks", *options)
-        command = ["strace", "-y", "-s", "0", "-o", str(output), *chosen, *options]
+        command = ["strace", "-y", "-s", "0", "-o", str(output), *options]
+        threads = target.threads
+        while told := self._attach(command, threads):
+            # A thread that flushed a directory is joined before the kernel has removed it.
+            living = tuple(thread for thread in threads if _lives(thread))
+            if not living or living == threads:
+                raise RuntimeError(f"strace can't be attached: {told}")
+            threads = living
+
+    def _attach(self, command: list[str], threads: tuple[int, ...]) -> str:
+        """Start ``strace`` on ``threads``; what it says if that fails."""
+        chosen = [f"--attach={thread}" for thread in threads]
         self._process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, start_new_session=True
+            [*command, *chosen], stderr=subprocess.PIPE, text=True, start_new_session=True
         )
         assert self._process.stderr is not None
         for _ in chosen:
@@ -81,7 +95,8 @@ class Tracer:
             if "attached" not in told:
                 self._process.kill()
                 self._process.wait()
-                raise RuntimeError(f"strace can't be attached: {told}{self._process.stderr.read()}")
+                return f"{told}{self._process.stderr.read()}"
+        return ""
 
     def __enter__(self) -> Tracer:
         return self
@@ -112,6 +127,10 @@ class Tracer:
         """The text of the call before which the process was killed."""
         calls = [line for line in self.lines() if "(" in line and "+++" not in line]
         return calls[-1] if calls else ""
+
+
+def _lives(thread: int) -> bool:
+    return Path(f"/proc/{thread}").exists()
 
 
 def traced(target: Target, output: Path) -> Tracer:

@@ -21,9 +21,12 @@ from .judging import (
     stray_findings,
 )
 from .operations import HASHED, Operation
-from .serving import Answer, Service
-from .tracing import COPY, RequestContext, calls_in, failed_at, killed_at, traced
+from .serving import Answer, Service, is_alive
+from .tracing import COPY, POOL, RequestContext, calls_in, failed_at, killed_at, traced
 from .world import State, World
+
+MANY_FILES = 2
+"""The number of files above which a local pool gets them."""
 
 
 class Bench:
@@ -34,6 +37,7 @@ class Bench:
         self._world = World(top)
         self._world.make()
         self._service: Service | None = None
+        self._pooled = False
         self._output = top / "trace"
         self._good: list[State] = []
 
@@ -48,7 +52,8 @@ class Bench:
 
     def _start(self) -> Service:
         whitelist = self._template.top.parent / "whitelist"
-        return Service(self._world, f"--whitelist={whitelist}", "--concurrency=1")
+        flags = (f"--whitelist={whitelist}", "--concurrency=1", f"--processes={self._pooled:d}")
+        return Service(self._world, *flags, many=MANY_FILES if self._pooled else None)
 
     def stop(self) -> None:
         """Kill the service."""
@@ -86,6 +91,9 @@ class Bench:
         )
 
     def _reset(self, operation: Operation) -> None:
+        if operation.pooled != self._pooled:
+            self.stop()
+            self._pooled = operation.pooled
         self._world.become(self._template)
         operation.prepare(self._world)
 
@@ -99,7 +107,9 @@ class Bench:
             if point.new:
                 self.stop()
                 self._service = self._start()
-            return self._fail(point) if point.error else self._kill(point)
+            # The service outlives a process of its pool, and does the work itself.
+            outlives = point.error or point.call.thread == POOL
+            return self._fail(point) if outlives else self._kill(point)
         except (OSError, RuntimeError, ValueError) as error:
             self.stop()
             words = f"it hangs, or does not start: {error!r}"
@@ -135,6 +145,8 @@ class Bench:
         done = self._is_done(point, state, answer)
         found = [] if done else list(state_findings(state, point.expected.before))
         found += answer_findings(point, answer, hit, done=done)
+        if not point.error and answer.reason:
+            found.append(Finding("broken", f"a death in the pool failed it: {answer.reason}"))
         found += source_findings(self._world, point.operation, point.expected, done=done)
         found += self._left_behind()
         if not found and state not in self._good and (done or not point.operation.mends):
@@ -152,6 +164,11 @@ class Bench:
             with self.service.files_limited(point.call.count):
                 return self._ask(point.operation), point.call.told
         target = self.service.threads(point.call.thread)
+        if not point.error:
+            with killed_at(target, self._output, point.call) as tracer:
+                answer = self._ask(point.operation)
+            hit = "" if is_alive(target.threads[0]) else tracer.last()
+            return answer, hit.replace(f"{self._world.top}/", "")
         with failed_at(target, self._output, point.call, point.error) as tracer:
             answer = self._ask(point.operation)
         return answer, tracer.hit().replace(f"{self._world.top}/", "")

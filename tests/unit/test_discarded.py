@@ -7,6 +7,7 @@ import fcntl
 import os
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,36 @@ def test_space_is_short_by_bytes_or_by_inodes(monkeypatch: pytest.MonkeyPatch) -
     assert not space.is_short("/")
     statvfs(space.AMPLE_BYTES - 1, space.AMPLE_INODES, 1 << 50)
     assert space.is_short("/")
+
+
+@pytest.mark.parametrize("kind", [OSError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["open", "scandir", "unlink", "rmdir", "listdir"])
+def test_a_removal_that_ends_at_any_call_is_completed_later(
+    registry: str, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException], name: str
+) -> None:
+    kept = made(registry, "kept-workspace")
+    real = getattr(os, name)
+    ended = 0
+    while True:
+        calls = 0
+
+        def fail(*args: object, at: int = ended, **options: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == at + 1:
+                raise kind(errno.EIO, os.strerror(errno.EIO))
+            return real(*args, **options)
+
+        discard(made(registry))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, name, fail)
+            with suppress(OSError, KeyboardInterrupt):
+                Remover(registry).remove_all()
+        Remover(registry).remove_all()
+        assert incoming(registry) == [os.path.basename(kept)]
+        if calls <= ended:
+            break
+        ended += 1
+    assert ended > 0
+    assert len(os.listdir(f"{kept}/tree/d")) == discarded.FEW_ENTRIES - 1
+    assert Path(registry, "kept").read_text() == "kept"

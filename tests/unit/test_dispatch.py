@@ -21,8 +21,10 @@ from gobbler.model.progress import NeverCancelled, NoProgress, Progress, Progres
 from gobbler.registry.registry import Registry
 from gobbler.registry.workspace import Workspace, new_workspace
 from gobbler.transfer import batch as batch_module
+from gobbler.transfer import batch_run
 from gobbler.transfer import dispatch as execute
 from gobbler.transfer.batch import BatchProgress
+from gobbler.transfer.batch_run import run_all
 from gobbler.transfer.dispatch import (
     BATCHES_PER_SLOT,
     LONG_FILE_BYTES,
@@ -30,10 +32,10 @@ from gobbler.transfer.dispatch import (
     MAX_BATCH_FILES,
     MIN_BATCH_FILES,
     Dispatcher,
+    Weight,
     batch_size,
     cut,
     dispatch,
-    run_all,
 )
 
 sizes = st.integers(0, MAX_BATCH_BYTES * 2) | st.integers(0, 10)
@@ -64,7 +66,7 @@ def test_no_batch_has_too_many_files() -> None:
 
 @given(st.integers(0, 10**7), st.integers(1, 64))
 def test_there_are_batches_for_all_that_run_at_a_time(files: int, width: int) -> None:
-    size = batch_size(files, width)
+    size = batch_size(files, width * BATCHES_PER_SLOT)
     assert MIN_BATCH_FILES <= size <= MAX_BATCH_FILES
     if size > MIN_BATCH_FILES:
         assert files / size > width, "each of those that run has one"
@@ -172,7 +174,7 @@ def test_light_work_that_takes_long_goes_to_the_executor_after_all(
         for seconds, here in ((60.0, 10), (-1.0, 1)):
             monkeypatch.setattr(execute, "LIGHT_SECONDS", seconds)
             batches = iter(range(10))
-            done = list(dispatch(dispatcher, work, batches, light=True))
+            done = list(dispatch(dispatcher, work, batches, weight=Weight.LIGHT))
             assert sorted(number for number, _ in done) == list(range(10))
             assert sum(is_here for _, is_here in done) == here
 
@@ -219,7 +221,7 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
     pool: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file of terabytes is one batch; services on other hosts must not give it up.
-    monkeypatch.setattr(execute, "DISPATCH_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(batch_run, "DISPATCH_POLL_SECONDS", 0.001)
     (tmp_path / "..incoming").mkdir()
     with new_workspace(str(tmp_path)) as workspace:
         dispatcher = dispatcher_for(workspace, pool, width=1)
@@ -229,14 +231,14 @@ def test_a_job_shows_signs_of_life_while_one_batch_takes_long(
         def work(_: int, progress: Progress) -> list[bool]:
             return [shown.wait(2)]
 
-        results = list(dispatch(dispatcher, work, iter([1]), light=False))
+        results = list(dispatch(dispatcher, work, iter([1]), weight=Weight.HEAVY))
         assert results == [True], "no sign of life until it was done"
 
 
 def test_what_is_done_of_a_batch_is_seen_while_it_runs(
     pool: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "DISPATCH_POLL_SECONDS", 0.001)
+    monkeypatch.setattr(batch_run, "DISPATCH_POLL_SECONDS", 0.001)
     observer = Observer()
 
     def work(_: int, progress: Progress) -> bool:

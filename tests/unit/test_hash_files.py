@@ -11,7 +11,7 @@ import pytest
 
 from gobbler.errors import Fault
 from gobbler.model.progress import NoProgress
-from gobbler.transfer.hash_files import HashBatch, Hashed, run_hash_batch
+from gobbler.transfer.hash_batch import HashBatch, Hashed, run_hash_batch
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_file_is_hashed(batch: HashBatch) -> None:
     assert run_hash_batch(batch, NoProgress()) == [Hashed("reported", 7, md5sum, "")]
 
 
-@pytest.mark.parametrize("function", ["readv", "fstat"])
+@pytest.mark.parametrize("function", ["read", "fstat"])
 def test_a_failing_disk_is_nobodys_mistake(
     batch: HashBatch, monkeypatch: pytest.MonkeyPatch, function: str
 ) -> None:

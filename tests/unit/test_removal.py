@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gobbler.fs import removal
+from gobbler.fs.open import DIRECTORY, closing
 from gobbler.fs.removal import is_older, remove, remove_tree
 
 
@@ -140,3 +141,15 @@ def test_a_directory_that_is_moved_away_meanwhile_leads_nowhere_else(
     assert not remove(directory, "mine")
     os.close(directory)
     assert (tmp_path / "other/kept").exists()
+
+
+def test_a_slow_removal_counts_each_entry_and_removes_what_is_added(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = made(tmp_path)
+    write_before_it_goes(monkeypatch, directory / "run", 2)
+    steps: list[int] = []
+    with closing(os.open(tmp_path, DIRECTORY)) as top:
+        assert removal.remove_slowly(top, directory.name, lambda: steps.append(1)) is None
+    assert not directory.exists()
+    assert len(steps) >= 4, "a directory, a file, and the two that were added"

@@ -26,7 +26,8 @@ from gobbler.model.progress import (
 )
 from gobbler.service.metrics.metrics import CountedProgress, Metrics
 from gobbler.transfer import straggler
-from gobbler.transfer.dispatch import RemoteExecutor, run_all
+from gobbler.transfer.batch_run import run_all
+from gobbler.transfer.executors import RemoteExecutor
 from gobbler.transfer.run_report import REPORT_BYTES, RunReporter
 
 NOTE = "waiting for {}{}; the service will do the same work"

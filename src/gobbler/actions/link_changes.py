@@ -22,7 +22,7 @@ from gobbler.registry.journal import ANSWER, Intent, Journal
 from gobbler.registry.workspace import Workspace
 from gobbler.rules.links import links_by_directory, symlink_text
 from gobbler.rules.reroute import Change
-from gobbler.transfer.dispatch import is_light
+from gobbler.transfer.dispatch import Weight, weigh
 from gobbler.transfer.duplicate import Duplicate, duplicate_all, duplicate_here
 
 
@@ -76,7 +76,7 @@ class PreparedChanges:
     def is_quick(self, changes: list[Change]) -> bool:
         """Whether the copies that are missing for ``changes`` take only a moment."""
         missing = self._missing(changes)
-        return is_light({copy.place: copy.size for copy in missing})
+        return weigh({copy.place: copy.size for copy in missing}) is Weight.LIGHT
 
     def _missing(self, changes: list[Change]) -> list[_Copy]:
         copies = (_Copy.of(change) for change in changes if change.is_copy)

@@ -57,5 +57,7 @@ def refresh_usage(context: RequestContext, request: RefreshUsage) -> dict[str, o
         total = settled_usage(registry, project)
     if total is None:
         total = _updated_usage(context, project)
-    removing = size_of_discarded(registry.root, project)
+    removing = 0
+    with suppress(OSError):  # the usage is right, whatever can be told besides
+        removing = size_of_discarded(registry.root, project)
     return {"total": total, "usage": total, **({"removing": removing} if removing else {})}

@@ -11,7 +11,7 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from gobbler.actions.context import RequestContext
@@ -26,9 +26,9 @@ from gobbler.model.names import VersionKey
 from gobbler.model.progress import Phase, tell_phase
 from gobbler.model.records import Entry, Manifest, Permissions, Summary, format_time
 from gobbler.model.requests import Upload
-from gobbler.registry.consume import consume_source
 from gobbler.registry.publish import Publication, publish
 from gobbler.registry.registry import Registry
+from gobbler.registry.remembered_manifests import RememberedManifests
 from gobbler.rules.links import Places, usage_of
 from gobbler.rules.permissions import UploadRight, upload_right
 from gobbler.rules.upload_plan import (
@@ -39,6 +39,7 @@ from gobbler.rules.upload_plan import (
     locate_links,
     make_plan,
 )
+from gobbler.transfer.consumption import consume
 from gobbler.transfer.ingest import check_tree, ingest_files, write_version
 from gobbler.transfer.scan import longest_published, real_path, scan
 from gobbler.transfer.staged_source import StagedSource
@@ -79,6 +80,8 @@ def upload(context: RequestContext, request: Upload) -> dict[str, object]:
         user=requester.name,
         authorship=context.service.authorship,
     )
+    registry = RememberedManifests(context.service.registry.root)
+    context = replace(context, service=replace(context.service, registry=registry))
     avoided: set[VersionKey] = set()
     for _ in range(UPLOAD_ATTEMPTS):
         try:
@@ -122,8 +125,9 @@ def _attempt(
     adopt = bool(request.consume) and source.owner == os.geteuid()
     with context.new_workspace(resume=True) as workspace:
         tell_phase(context.progress, Phase.INGEST)
+        dispatcher = context.dispatcher(workspace)
         ingested = ingest_files(
-            context.dispatcher(workspace),
+            dispatcher,
             source,
             plan,
             candidates,
@@ -150,7 +154,7 @@ def _attempt(
             check=assumptions.check,
             progress=context.progress,
         )
-        write_version(workspace.tree, key, plan, manifest, summary, width=service.width)
+        write_version(dispatcher, key, plan, manifest, summary)
         if workspace.is_resumable:
             check_tree(workspace, manifest)
         context.cancel.check()
@@ -158,13 +162,12 @@ def _attempt(
         if request.consume:
             tell_phase(context.progress, Phase.CONSUME)
             own = [path for path in ingested.fingerprints if manifest[path].link is None]
-            consume_source(
+            consume(
+                dispatcher,
                 registry.path(key.path),
-                workspace,
-                source.name,
-                source.opened(),
+                source,
                 ingested.fingerprints,
-                adopted=own if adopt else (),
+                own if adopt else (),
             )
     return plan.warnings
 

@@ -19,6 +19,7 @@ from gobbler.service.log_format import LogFormat
 from gobbler.service.settings import (
     DEFAULT_DIRECTORY,
     Settings,
+    default_processes,
     default_settings,
     read_spoofing,
     read_whitelist,
@@ -94,6 +95,13 @@ _OPTIONS = (
         help="Batches of files that an HTTP worker, or a job of the spool, copies at a time.",
     ),
     click.option(
+        "--processes",
+        show_default="number of processors; 0 with one, with --dask or a slow filesystem",
+        type=click.IntRange(0, 64),
+        help="Local processes that an HTTP worker, or the worker of the spool, starts while it has "
+        "many small files; 0 for threads only.",
+    ),
+    click.option(
         "--index",
         metavar="FILE",
         help="Index of all manifests, which makes the search for links fast. The service creates "
@@ -124,10 +132,6 @@ _OPTIONS = (
     ),
     click.option("--debug", is_flag=True, help="Log more."),
 )
-
-
-def _concurrency(registry: str, dask: str) -> int:
-    return WAITING if dask or has_high_latency(registry) else max(2, os.cpu_count() or 1)
 
 
 def _directories(*, default: bool) -> Iterator[Callable[[Command], Command]]:
@@ -179,6 +183,7 @@ def _with_settings(function: Command) -> Command:
         durability: str,
         grace: float,
         concurrency: int | None,
+        processes: int | None,
         index: str | None,
         dedup: str,
         dask: str,
@@ -195,6 +200,10 @@ def _with_settings(function: Command) -> Command:
         if staging is None or registry is None:
             missing = "staging" if staging is None else "registry"
             raise click.UsageError(f"Missing option '--{missing}'.")
+        # Where each call waits for a server, many threads get more done than a few processes.
+        waits = bool(dask) or has_high_latency(registry)
+        if processes is None:
+            processes = 0 if waits else default_processes()
         settings = Settings(
             staging=os.path.abspath(staging),
             registry=os.path.abspath(registry),
@@ -204,7 +213,8 @@ def _with_settings(function: Command) -> Command:
             trust_groups=trust_groups,
             durability=Durability(durability),
             grace=grace,
-            concurrency=concurrency or _concurrency(registry, dask),
+            concurrency=concurrency or (WAITING if waits else max(2, os.cpu_count() or 1)),
+            processes=processes,
             index=os.path.abspath(index) if index else None,
             dedup=Dedup(dedup),
             dask=dask,

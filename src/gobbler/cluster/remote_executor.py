@@ -24,7 +24,7 @@ from typing import Any
 from gobbler import __version__
 from gobbler.cluster.dask import DaskExecutor
 from gobbler.errors import Code, Fault, GobblerError, quoted
-from gobbler.transfer.dispatch import RemoteExecutor
+from gobbler.transfer.executors import LocalExecutor, RemoteExecutor
 from gobbler.transfer.run_report import RunReporter
 
 Conditions = tuple[str, int, tuple[tuple[str, int], ...]]
@@ -173,19 +173,25 @@ def _broken(error: BaseException) -> Fault:
 
 
 def make_executor(
-    directories: tuple[str, str], *, threads: int, dask: str = "", executor: Executor | None = None
+    directories: tuple[str, str],
+    *,
+    threads: int,
+    processes: int = 0,
+    dask: str = "",
+    executor: Executor | None = None,
 ) -> Executor:
     """The executor of a service that works in ``directories``: its staging and its registry.
 
     Returns ``executor`` if it is given; else the cluster of the Dask scheduler at the address
-    ``dask``, if there is one; else ``threads`` threads of this process. Every executor but a thread
-    pool counts as remote: its processes may die, and it may then run a batch again.
+    ``dask``, if there is one; else ``threads`` threads of this process, with up to ``processes``
+    local processes for many small files. Every other executor but a thread pool counts as remote:
+    its processes may die, and it may then run a batch again.
     """
     if isinstance(executor, ThreadPoolExecutor | RemoteExecutor):
         return executor
     if executor is not None:
         return AnyExecutor(executor, conditions_of(*directories))
-    here = ThreadPoolExecutor(threads, thread_name_prefix="batch")
     if not dask:
-        return here
+        return LocalExecutor(threads, processes)
+    here = ThreadPoolExecutor(threads, thread_name_prefix="batch")
     return AnyExecutor(DaskExecutor(dask, here), conditions_of(*directories))

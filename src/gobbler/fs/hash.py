@@ -91,7 +91,7 @@ Written = Callable[[int], None]
 
 def md5_of(data: bytes) -> str:
     """The MD5 of ``data``."""
-    return Md5(data).hexdigest()
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]:
@@ -99,10 +99,18 @@ def hash_file(source: int, progress: Progress, expected: int) -> tuple[int, str]
 
     ``expected`` is the size in bytes that a ``stat`` reported; the file may have changed since.
     """
+    size = 0
     digest = Md5()
+    if expected < SMALL_CHUNK:
+        # More than that is asked for, so no second call is needed to find the end.
+        data = os.read(source, expected + 1)
+        progress.advance(0, len(data))
+        if len(data) == expected:
+            return expected, md5_of(data)
+        size = len(data)
+        digest.update(data)
     # A buffer goes back to the kernel after use, and all threads wait for that: keep it small.
     view = memoryview(bytearray(min(CHUNK, max(expected, SMALL_CHUNK))))
-    size = 0
     while count := os.readv(source, [view]):
         digest.update(view[:count])
         size += count
@@ -134,7 +142,9 @@ def copy_and_hash(
         os.lseek(source, begun.size, os.SEEK_SET)
         os.lseek(target, begun.size, os.SEEK_SET)
     elif expected < CHUNK:
-        data = read_all(source, expected)
+        data = os.read(source, expected + 1)
+        if len(data) < expected:
+            data += read_all(source, expected - len(data))
         if len(data) <= expected:
             write_all(target, data)
             progress.advance(0, len(data))
@@ -185,6 +195,8 @@ def same_content(one: int, other: int, size: int, progress: Progress) -> bool:
             break
         offset += len(part)
         progress.advance(0, len(part))
+        if offset == size and len(part) < count:
+            return True  # more was asked for, so both end here
     return offset == size
 
 

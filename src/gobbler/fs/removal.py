@@ -66,9 +66,14 @@ def remove_slowly(directory: int, name: str, pace: Callable[[], None]) -> OSErro
     """Remove the tree ``name`` in an open ``directory``; the first error, or ``None``.
 
     ``pace`` is called for each entry: it may wait, or raise. Nothing on another filesystem is
-    removed.
+    removed; what is added meanwhile is.
     """
-    return _remove_tree(directory, name, pace=pace, device=os.fstat(directory).st_dev)
+    device = os.fstat(directory).st_dev
+    for _ in range(_REMOVE_ROUNDS):
+        error = _remove_tree(directory, name, pace=pace, device=device)
+        if error is None or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            break
+    return error
 
 
 def _remove_tree(

@@ -38,6 +38,11 @@ def consume_source(
     hard-linked from it. Recovery separates the files that can't be separated now.
     """
     remove_sources(name, opened, fingerprints)
+    detach_or_keep(version, workspace, adopted)
+
+
+def detach_or_keep(version: str, workspace: Workspace, adopted: Iterable[str]) -> None:
+    """Do :func:`detach_files`; recovery does what can't be done now."""
     try:
         detach_files(version, adopted)
     except OSError:

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from gobbler.model.answers import Shared
 from gobbler.model.names import VersionKey
-from gobbler.model.records import Entry, Link, Manifest
-from gobbler.rules.links import link_problem, link_to
+from gobbler.model.records import Link, Manifest
+from gobbler.rules.links import bare, link_problem, link_to
 
 Content = tuple[int, str]
 """The content of a file: its size in bytes, and its MD5."""
@@ -45,27 +45,37 @@ class DedupCandidates(Protocol):
 
 @dataclass(frozen=True)
 class VersionCandidates:
-    """The files of one published version, by size and checksum."""
+    """The files of one published version, by size and checksum.
+
+    ``_bad``: paths that a damaged manifest lists with a link that leads to no file of a version.
+    """
 
     key: VersionKey
     manifest: Manifest
     _by_size: dict[int, dict[str, str]] = field(default_factory=dict)
+    _bad: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, key: VersionKey, manifest: Manifest) -> VersionCandidates:
         """The files of version ``key`` as candidates."""
         by_size: dict[int, dict[str, str]] = {}
+        bad = set()
         for path, entry in manifest.items():
-            if not entry.is_directory and not _is_bad(entry):
+            if entry.link is not None and link_problem(entry.link) is not None:
+                bad.add(path)
+            elif entry.md5sum:
                 by_size.setdefault(entry.size, {}).setdefault(entry.md5sum, path)
-        return cls(key, manifest, by_size)
+        return cls(key, manifest, by_size, frozenset(bad))
 
     def at_path(self, path: str, size: int) -> tuple[str, Link] | None:
         """See :class:`DedupCandidates`."""
         entry = self.manifest.get(path)
-        if entry is None or entry.is_directory or entry.size != size or _is_bad(entry):
+        if entry is None or entry.size != size or not entry.md5sum or path in self._bad:
             return None
-        return entry.md5sum, link_to(self.key, path, self.manifest)
+        project, asset, version = self.key
+        parent = entry.link
+        end = None if parent is None else bare(parent.end)
+        return entry.md5sum, Link(project, asset, version, path, end)
 
     def with_contents(self, contents: Collection[Content]) -> dict[Content, Link]:
         """See :class:`DedupCandidates`."""
@@ -78,11 +88,6 @@ class VersionCandidates:
     def of_size(self, size: int) -> dict[str, str]:
         """Paths by checksum, of the files of ``size`` bytes."""
         return self._by_size.get(size, {})
-
-
-def _is_bad(entry: Entry) -> bool:
-    """Whether an entry of a damaged manifest has a link that leads to no file of a version."""
-    return entry.link is not None and link_problem(entry.link) is not None
 
 
 @dataclass(frozen=True)

@@ -289,8 +289,11 @@ def fits_in_text(path: str, link: Link, *, levels: int = 0) -> bool:
     """
     end = link.ancestor or link
     up = 3 * (max(levels, path.count("/")) + 3)
-    down = end.key.file(end.path)
-    return up + len(down) * 4 <= MAX_TEXT_BYTES or up + len(down.encode()) <= MAX_TEXT_BYTES
+    slashes = 3
+    down = len(end.project) + len(end.asset) + len(end.version) + len(end.path) + slashes
+    if up + 4 * down <= MAX_TEXT_BYTES:
+        return True
+    return up + len(end.key.file(end.path).encode()) <= MAX_TEXT_BYTES
 
 
 def text_problem(key: VersionKey, path: str, link: Link) -> str | None:
@@ -332,14 +335,9 @@ def bare(link: Link) -> Link:
 
 def link_problem(link: Link) -> str | None:
     """The problem with a ``link`` that was read from a record; ``None`` if it is valid."""
-    for what, name in (
-        ("project", link.project),
-        ("asset", link.asset),
-        ("version", link.version),
-    ):
-        if (problem := name_problem(name)) is not None:
-            return f"its {what} {problem}"
-    if (problem := path_problem(link.path)) is not None:
+    if (problem := _names_problem(link.project, link.asset, link.version)) is not None:
+        return problem
+    if not _PLAIN_PATH.fullmatch(link.path) and (problem := path_problem(link.path)) is not None:
         return f"its path {problem}"
     if link.ancestor is None:
         return None
@@ -347,6 +345,23 @@ def link_problem(link: Link) -> str | None:
         return "its ancestor has an ancestor"
     inner = link_problem(link.ancestor)
     return None if inner is None else f"of its ancestor: {inner}"
+
+
+def _names_problem(project: str, asset: str, version: str) -> str | None:
+    # What is kept must not be as long as a user likes.
+    if len(project) + len(asset) + len(version) > MAX_KEPT:
+        return _any_names_problem(project, asset, version)
+    return _short_names_problem(project, asset, version)
+
+
+def _any_names_problem(project: str, asset: str, version: str) -> str | None:
+    for what, name in (("project", project), ("asset", asset), ("version", version)):
+        if (problem := name_problem(name)) is not None:
+            return f"its {what} {problem}"
+    return None
+
+
+_short_names_problem = functools.lru_cache(1024)(_any_names_problem)
 
 
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99})*")

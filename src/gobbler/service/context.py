@@ -28,7 +28,13 @@ from gobbler.service.settings import Settings, check_directories, check_index
 def executor_of(settings: Settings, threads: int, executor: Executor | None = None) -> Executor:
     """The executor that ``settings`` describe, or ``executor`` if it is given."""
     directories = (settings.staging, settings.registry)
-    return make_executor(directories, threads=threads, dask=settings.dask, executor=executor)
+    return make_executor(
+        directories,
+        threads=threads,
+        processes=settings.processes,
+        dask=settings.dask,
+        executor=executor,
+    )
 
 
 def make_service_context(settings: Settings, executor: Executor) -> ServiceContext:

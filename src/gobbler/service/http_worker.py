@@ -12,12 +12,12 @@ import sys
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 
+from gobbler.fs.parent_process import die_with
 from gobbler.service.app import Application
 from gobbler.service.child_process import name_this_process
 from gobbler.service.http.server import HttpServer
 from gobbler.service.metrics.metrics import Metrics
 from gobbler.service.settings import Settings
-from gobbler.service.worker_process import die_with
 
 SWITCH_INTERVAL = 0.001
 """Seconds after which a thread of an HTTP worker lets another one run."""

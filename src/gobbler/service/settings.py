@@ -6,7 +6,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gobbler.doctor.examination import own_directories, permissions, quick
 from gobbler.doctor.findings import Finding, Place, Verdict
@@ -41,12 +41,23 @@ ACCOUNTS_SECONDS = 5.0
 """Seconds that looking up accounts may take when a service starts."""
 
 
+MOST_PROCESSES = 8
+"""Local processes at most, unless an administrator wants more."""
+
+
+def default_processes() -> int:
+    """As many local processes as processors; 0 for a single one, where threads do as well."""
+    processors = len(os.sched_getaffinity(0))
+    return min(processors, MOST_PROCESSES) if processors > 1 else 0
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of ``gobbler serve`` and ``gobbler worker``; see their ``--help``.
 
     Paths are absolute. ``concurrency`` is how many batches of files one HTTP worker, or one job
-    of the spool, runs at a time; ``jobs`` is how many jobs run at a time. ``grace`` is in
+    of the spool, runs at a time; ``jobs`` is how many jobs run at a time. ``processes`` is how
+    many local processes one of the service may start for many small files. ``grace`` is in
     seconds. With ``probation_days`` below 0, probation never expires. ``index`` is the file of
     the index, or ``None``; ``dedup`` beyond the latest version needs it. ``dask`` is the address
     of a Dask scheduler that runs batches, or empty. With ``trust_groups``, request files and
@@ -71,6 +82,7 @@ class Settings:
     dedup: Dedup = Dedup.LATEST
     dask: str = ""
     trust_groups: bool = False
+    processes: int = field(default_factory=default_processes)
 
     @property
     def authorship(self) -> Authorship:

@@ -5,7 +5,6 @@ It runs alone (``gobbler worker``), or below a supervisor.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import logging.config
 import os
@@ -20,6 +19,7 @@ from gobbler import __version__
 from gobbler.cluster.dask import check_cluster
 from gobbler.fs.heartbeat import Heartbeat
 from gobbler.fs.open_files import allow_many_files
+from gobbler.fs.parent_process import die_with
 from gobbler.model.jobs import CUR, SPOOL, WORKERS
 from gobbler.service.child_process import name_this_process
 from gobbler.service.cleanup import (
@@ -41,8 +41,6 @@ from gobbler.service.stop_signals import StopSignals, ignores_hangup
 
 JOBS_KILL_AFTER = 10.0
 """Seconds after the grace period at which a worker process that does not end is killed."""
-
-PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
 
@@ -162,10 +160,3 @@ def _await_signal() -> None:
     while signals.first() is None:
         wait([signals.descriptor])
     signals.close()
-
-
-def die_with(parent: int) -> None:
-    """Make the kernel kill this process as soon as its ``parent`` is gone."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it died before the call

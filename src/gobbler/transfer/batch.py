@@ -14,8 +14,8 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 from gobbler.errors import Code, Refused, quoted
 from gobbler.fs import access
@@ -31,6 +31,7 @@ from gobbler.transfer import piece_record
 from gobbler.transfer.copy_state import FLUSHED, CopyState, SourceState
 from gobbler.transfer.large_copy import CopyMade, LargeCopy
 from gobbler.transfer.piece_record import PartialCopy
+from gobbler.transfer.pooled_work import PooledWork, are_small
 from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory
 from gobbler.transfer.scan import FOREIGN_LINK, is_foreign_link, refusal
 from gobbler.transfer.staged_source import StagedSource
@@ -79,11 +80,8 @@ class BatchProgress:
             self._next = now + CANCEL_CHECK_SECONDS
 
 
-class DedupCandidate(NamedTuple):
-    """A file of the latest version: its MD5, and the path of its content on disk."""
-
-    md5sum: str
-    real: str
+DedupCandidate = tuple[str, str]
+"""A file of the latest version: its MD5, and the path of its content on disk."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +134,44 @@ class EarlierCopy(NamedTuple):
 def run_batch(batch: Batch, progress: Progress) -> list[IngestedFile]:
     """Ingest a batch. Raises :class:`~gobbler.errors.Refused` that names the path."""
     return _run(batch, None, BatchProgress(batch.tree, progress))
+
+
+def _are_small(batch: Batch) -> bool:
+    return are_small(batch.files.values())
+
+
+def _run_in_pool(batch: Batch, progress: Progress) -> list[tuple[Any, ...]]:
+    """Ingest a batch, and return plain tuples: named ones take long to be handed on."""
+    return [
+        (path, size, md5sum, same, *fingerprint, None if copy is None else tuple(copy))
+        for path, size, md5sum, same, fingerprint, copy in run_batch(batch, progress)
+    ]
+
+
+def _from_pool(rows: list[tuple[Any, ...]]) -> list[IngestedFile]:
+    return [
+        IngestedFile(path, size, md5sum, same, Fingerprint(inode, read, mtime), _state(copy))
+        for path, size, md5sum, same, inode, read, mtime, copy in rows
+    ]
+
+
+def _state(copy: tuple[Any, ...] | None) -> CopyState | None:
+    return None if copy is None else CopyState._make(copy)
+
+
+def _run_again(batch: Batch, progress: Progress) -> list[IngestedFile]:
+    """Ingest a batch of which a process that has died may have made any part.
+
+    Nothing that it has left is used, nor what an earlier attempt had left: it may have begun to
+    replace that.
+    """
+    for path in batch.files:
+        with suppress(FileNotFoundError):
+            os.unlink(f"{batch.tree}/{path}")
+    return run_batch(replace(batch, earlier={}, partial={}), progress)
+
+
+POOLED = PooledWork(_are_small, _run_in_pool, _from_pool, _run_again)
 
 
 def run_batch_in_run_directory(
@@ -239,8 +275,8 @@ def _ingest(batch: Batch, place: _FilePlace, progress: Progress) -> IngestedFile
                 place.own.drop(path)
         # Comparing is far cheaper than hashing, and it decides: no checksum is needed.
         candidate = batch.candidates.get(path)
-        if candidate is not None and is_same(opened, candidate.real, before.st_size, progress):
-            return IngestedFile(path, before.st_size, candidate.md5sum, True, fingerprint)
+        if candidate is not None and is_same(opened, candidate[1], before.st_size, progress):
+            return IngestedFile(path, before.st_size, candidate[0], True, fingerprint)
         if batch.adopt and _adopt(place, before):
             size, md5sum = hash_file(opened, progress, before.st_size)
             state = None

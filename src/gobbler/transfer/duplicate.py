@@ -17,7 +17,7 @@ from gobbler.fs.os_errors import MISTAKES, fault_at, raising_fault
 from gobbler.model.progress import CancelCheck, Progress
 from gobbler.rules.links import InWhitelist, Places, absolute_target, locate
 from gobbler.transfer.batch import BatchProgress
-from gobbler.transfer.dispatch import Dispatcher, FileWork, is_light, make_files
+from gobbler.transfer.dispatch import Dispatcher, FileWork, make_files, weigh
 from gobbler.transfer.run_directory import RunDirectory, RunResult, run_directory
 
 
@@ -151,6 +151,6 @@ def duplicate_all(
         run_duplicate_batch_in_run_directory,
         batches,
         workspace.path,
-        is_light(sizes),
+        weigh(sizes),
     )
     yield from make_files(dispatcher, work)

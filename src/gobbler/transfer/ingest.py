@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeVar
 from gobbler.fs.atomic_write import write_new
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.mounts import HIGH_LATENCY_SECONDS
-from gobbler.fs.open import DIRECTORY, READ, closing
+from gobbler.fs.open import READ, closing
 from gobbler.fs.space import check_space, fits
 from gobbler.model.names import LINKS, MANIFEST, SUMMARY, VersionKey
 from gobbler.model.progress import Progress
@@ -28,6 +28,7 @@ from gobbler.rules.dedup import Content, DedupCandidates
 from gobbler.rules.links import fits_in_text, links_by_directory, symlink_text
 from gobbler.rules.upload_plan import Plan
 from gobbler.transfer.batch import (
+    POOLED,
     Batch,
     BatchProgress,
     DedupCandidate,
@@ -36,8 +37,20 @@ from gobbler.transfer.batch import (
     run_batch,
     run_batch_in_run_directory,
 )
-from gobbler.transfer.dispatch import Dispatcher, FileWork, dispatch, is_light, make_files
+from gobbler.transfer.dispatch import (
+    Dispatcher,
+    FileWork,
+    Weight,
+    are_many,
+    dispatch,
+    make_files,
+    pooled_batch_size,
+    weigh,
+)
+from gobbler.transfer.executors import pool_of
 from gobbler.transfer.hash_files import hash_kept
+from gobbler.transfer.link_batch import POOLED as LINKS_IN_POOL
+from gobbler.transfer.link_batch import NewLink, cut_links, make_links, run_link_batch
 from gobbler.transfer.resume import Earlier, remove_rest, resume, resume_notes
 from gobbler.transfer.staged_source import StagedSource
 
@@ -78,13 +91,9 @@ def ingest_files(
     fingerprints: dict[str, Fingerprint] = {}
     fresh: list[str] = []
     entries.update(hash_kept(dispatcher, plan))
-    for ingested in _ingested(dispatcher, source, plan, candidates, earlier, adopt=adopt):
-        candidate = (
-            candidates.at_path(ingested.path, ingested.size)
-            if ingested.same and candidates is not None
-            else None
-        )
-        link = None if candidate is None else candidate[1]
+    offered = _Offered(dispatcher, plan, candidates)
+    for ingested in _ingested(dispatcher, source, plan, offered, earlier, adopt=adopt):
+        link = offered.taken(ingested)
         entries[ingested.path] = Entry(ingested.size, ingested.md5sum, link)
         if consume:
             fingerprints[ingested.path] = ingested.fingerprint
@@ -124,7 +133,7 @@ def _ingested(
     dispatcher: Dispatcher,
     source: StagedSource,
     plan: Plan,
-    candidates: DedupCandidates | None,
+    offered: _Offered,
     earlier: Earlier,
     *,
     adopt: bool,
@@ -134,7 +143,7 @@ def _ingested(
             dispatcher,
             source,
             plan,
-            candidates,
+            offered,
             earlier,
             run_directories_path,
             adopt=adopt,
@@ -145,13 +154,47 @@ def _ingested(
         run_batch_in_run_directory,
         batches,
         dispatcher.workspace.tree,
-        is_light(plan.copies),
+        weigh(plan.copies),
+        POOLED,
     )
     with resume_notes(dispatcher.workspace, earlier) as note:
         for ingested in make_files(dispatcher, files, is_expected=True):
             note(ingested)
             yield ingested
     remove_rest(earlier)
+
+
+class _Offered:
+    """The dedup candidates of the files whose batches run, with the link to each."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, plan: Plan, candidates: DedupCandidates | None
+    ) -> None:
+        self._root = dispatcher.registry.root
+        self._levels = plan.link_levels
+        self._candidates = candidates
+        self._links: dict[str, Link] = {}
+
+    def of(self, files: dict[str, int]) -> dict[str, DedupCandidate]:
+        """The candidates of a batch that begins; sizes in bytes by path."""
+        found: dict[str, DedupCandidate] = {}
+        if self._candidates is None:
+            return found
+        root, levels, at_path = self._root, self._levels, self._candidates.at_path
+        for path, size in files.items():
+            candidate = at_path(path, size)
+            if candidate is not None and fits_in_text(path, candidate[1], levels=levels):
+                md5sum, link = candidate
+                end = link.ancestor or link
+                real = f"{root}/{end.project}/{end.asset}/{end.version}/{end.path}"
+                found[path] = md5sum, real
+                self._links[path] = link
+        return found
+
+    def taken(self, ingested: IngestedFile) -> Link | None:
+        """The link that stands for an ingested file; ``None`` if it was copied."""
+        link = self._links.pop(ingested.path, None)
+        return link if ingested.same else None
 
 
 def _linked(
@@ -178,7 +221,7 @@ def _linked(
         dispatcher,
         run_confirm_batch,
         _confirm_batches(dispatcher, entries, links),
-        light=is_light({path: entries[path].size for path in links}),
+        weight=weigh({path: entries[path].size for path in links}),
     )
     linked = {}
     for path in confirmed:
@@ -195,22 +238,14 @@ def _batches(
     dispatcher: Dispatcher,
     source: StagedSource,
     plan: Plan,
-    candidates: DedupCandidates | None,
+    offered: _Offered,
     earlier: Earlier,
     run_directories_path: str,
     *,
     adopt: bool,
 ) -> Iterator[Batch]:
-    levels = plan.link_levels
     for files in dispatcher.cut(plan.copies):
-        same: dict[str, DedupCandidate] = {}
-        if candidates is not None:
-            for path, size in files.items():
-                if (found := candidates.at_path(path, size)) is None:
-                    continue
-                md5sum, link = found
-                if fits_in_text(path, link, levels=levels):
-                    same[path] = DedupCandidate(md5sum, _real(dispatcher, link))
+        same = offered.of(files)
         workspace = dispatcher.workspace
         yield Batch(
             source,
@@ -297,57 +332,70 @@ LOCAL_THREADS = 2
 
 
 def write_version(
-    tree: str, key: VersionKey, plan: Plan, manifest: Manifest, summary: Summary, *, width: int
+    dispatcher: Dispatcher, key: VersionKey, plan: Plan, manifest: Manifest, summary: Summary
 ) -> None:
-    """Complete the ``tree`` of version ``key``: symbolic links, then the records.
+    """Complete the tree of version ``key``: symbolic links, then the records.
 
-    Up to ``width`` threads make the links. ``..links`` come first, ``..summary`` last.
+    ``..links`` come first, ``..summary`` last.
     """
-    make_symlinks(tree, key, plan, manifest, width)
+    tree = dispatcher.workspace.tree
+    make_symlinks(dispatcher, key, plan, manifest)
     for directory, links in links_by_directory(manifest).items():
         write_new(f"{tree}/{directory}/{LINKS}" if directory else f"{tree}/{LINKS}", encode(links))
     write_new(f"{tree}/{MANIFEST}", encode(manifest))
     write_new(f"{tree}/{SUMMARY}", encode(summary))
 
 
-def make_symlinks(tree: str, key: VersionKey, plan: Plan, manifest: Manifest, width: int) -> None:
+def make_symlinks(dispatcher: Dispatcher, key: VersionKey, plan: Plan, manifest: Manifest) -> None:
     """Make the symbolic link of every linked entry and of every kept one.
 
-    Uses up to ``width`` threads for many links, one for each directory: the kernel lets one thread
-    at a time change a directory.
+    Many are made by the local pool, or by threads.
     """
-    texts: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for path, entry in manifest.items():
-        if entry.link is not None:
-            directory, _, name = path.rpartition("/")
-            texts[directory].append((name, symlink_text(key, path, entry.link)))
+    linked = [(path, entry.link) for path, entry in manifest.items() if entry.link is not None]
+    tree, pool = dispatcher.workspace.tree, pool_of(dispatcher.executor)
+    count = len(linked) + len(plan.kept)
+    if pool is not None and are_many(count):
+        batches = cut_links(tree, _new_links(key, linked, plan), pooled_batch_size(count, pool))
+        for _ in dispatch(
+            dispatcher, run_link_batch, batches, weight=Weight.MANY, pooled=LINKS_IN_POOL
+        ):
+            pass
+        return
+    texts: dict[str, list[NewLink]] = defaultdict(list)
+    for directory, link in _new_links(key, linked, plan):
+        texts[directory].append(link)
+    places = {f"{tree}/{inner}" if inner else tree: links for inner, links in texts.items()}
+    if len(places) == 1 or count < MANY_LINKS:
+        for place, links in places.items():
+            make_links(place, links)
+        return
+    _make_in_threads(dispatcher, places)
+
+
+def _new_links(
+    key: VersionKey, linked: list[tuple[str, Link]], plan: Plan
+) -> Iterator[tuple[str, NewLink]]:
+    """The links to make, each with its directory."""
+    for path, link in linked:
+        directory, _, name = path.rpartition("/")
+        yield directory, (name, symlink_text(key, path, link))
     for path, target in plan.kept.items():
         directory, _, name = path.rpartition("/")
-        texts[directory].append((name, target.target))
-    places = {f"{tree}/{inner}" if inner else tree: links for inner, links in texts.items()}
-    if len(places) == 1 or sum(map(len, texts.values())) < MANY_LINKS:
-        for place, links in places.items():
-            _make_symlinks(place, links)
-        return
+        yield directory, (name, target.target)
+
+
+def _make_in_threads(dispatcher: Dispatcher, places: dict[str, list[NewLink]]) -> None:
+    """Make links by directory, one thread for each: the kernel lets one at a time change it."""
     first, links = next(iter(places.items()))
     begun = time.monotonic()
-    _make_symlinks(first, links[:FIRST_LINKS])
+    make_links(first, links[:FIRST_LINKS])
     is_slow = time.monotonic() - begun > HIGH_LATENCY_SECONDS * len(links[:FIRST_LINKS])
     places[first] = links[FIRST_LINKS:]
+    width = dispatcher.width
     with ThreadPoolExecutor(width if is_slow else min(width, LOCAL_THREADS)) as pool:
         try:
-            for _ in pool.map(_make_symlinks, places.keys(), places.values()):
+            for _ in pool.map(make_links, places.keys(), places.values()):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _make_symlinks(place: str, links: list[tuple[str, str]]) -> None:
-    with closing(os.open(place, DIRECTORY)) as directory:
-        for name, text in links:
-            try:
-                os.symlink(text, name, dir_fd=directory)
-            except OSError as error:
-                error.filename2 = f"{place}/{name}"
-                raise

@@ -20,8 +20,8 @@ from gobbler.fs.open import (
     open_directory,
 )
 from gobbler.fs.os_errors import fault_at
-from gobbler.fs.sparse import allocated, may_have_holes
-from gobbler.model.names import INCOMING, file_name_problem, is_internal
+from gobbler.fs.sparse import HOLES_FROM, allocated, may_have_holes
+from gobbler.model.names import INCOMING, INTERNAL_PREFIX, MAX_NAME_BYTES, file_name_problem
 from gobbler.model.progress import CancelToken
 from gobbler.rules.links import Nowhere
 from gobbler.rules.upload_plan import FOREIGN_HINT, Scan
@@ -68,6 +68,10 @@ def path_problem(path: str, longest: int) -> str | None:
     if len(path) * 4 > longest and len(path.encode(errors="surrogateescape")) > longest:
         return f"has a path of more than {longest} bytes"
     return None
+
+
+_ODD = 0o170000 | stat.S_IXUSR
+"""The bits of a mode by which an entry is something else than a file with nothing to note."""
 
 
 class _Level:
@@ -154,6 +158,8 @@ class _Scanner:
         self._ignore_dot = ignore_dot
         self._owner = owner
         self._longest = longest
+        # Of a name and of a path in characters, whatever these are.
+        self._always_fits = min(longest, MAX_NAME_BYTES) // 4
         self._cancel = cancel
         self._levels: list[_Level] = []
 
@@ -180,14 +186,23 @@ class _Scanner:
     def _enters(self, level: _Level) -> bool:
         """Record the entries of a part, until one is a directory, which is entered."""
         prefix, statuses, opened = level.prefix, level.statuses, level.opened
+        status_of, found = self._pool.status_of(opened), self.found
+        always_fits, owner, files = self._always_fits - len(prefix), self._owner, found.files
         for name in level.names:
             path = prefix + name
             try:
-                problem = self._path_problem(name, path)
+                is_plain = len(name) <= always_fits and name.isprintable()
+                problem = None if is_plain else self._path_problem(name, path)
                 if problem is None:
-                    status = statuses.get(name) or self._pool.status(opened, name)
+                    status = (statuses and statuses.get(name)) or status_of(name)
                     if isinstance(status, str):
-                        self.found.symlinks[path] = status
+                        found.symlinks[path] = status
+                    elif (  # most entries are files like this one
+                        status.st_mode & _ODD == stat.S_IFREG
+                        and (status.st_uid == owner or owner is None)
+                        and status.st_size < HOLES_FROM
+                    ):
+                        files[path] = status.st_size
                     elif stat.S_ISDIR(status.st_mode):
                         self._enter(level, name, path)
                         return True
@@ -196,11 +211,11 @@ class _Scanner:
             except OSError as error:
                 problem = vanished(error, path)
                 if isinstance(error, Restricted):
-                    self.found.foreign.append(path)
+                    found.foreign.append(path)
                 elif isinstance(error, PermissionError):
-                    self.found.unreadable.append(path)
+                    found.unreadable.append(path)
             if problem is not None:
-                self.found.invalid[path] = problem
+                found.invalid[path] = problem
         return False
 
     def _enter(self, level: _Level, name: str, path: str) -> None:
@@ -229,14 +244,12 @@ class _Scanner:
 
     def _not_ignored(self, opened: Directory, prefix: str) -> list[str]:
         """The names to scan in an open directory, sorted; records the others."""
-        names = sorted(name for name in opened.names if not self._is_ignored(name))
+        internal = "." if self._ignore_dot else INTERNAL_PREFIX
+        names = sorted([name for name in opened.names if not name.startswith(internal)])
         if len(names) < len(opened.names):
             ignored = sorted(set(opened.names) - set(names))
             self.found.ignored.extend(prefix + name for name in ignored)
         return names
-
-    def _is_ignored(self, name: str) -> bool:
-        return is_internal(name) or (self._ignore_dot and name.startswith("."))
 
     def _path_problem(self, name: str, path: str) -> str | None:
         if (problem := file_name_problem(name)) is not None:
@@ -245,17 +258,19 @@ class _Scanner:
 
     def _entry(self, parent: int, name: str, path: str, status: os.stat_result) -> str | None:
         """Record an entry, no directory, of an open one; what is wrong with it, if anything."""
-        if stat.S_ISREG(status.st_mode):
-            if self._owner is not None and status.st_uid != self._owner:
+        mode = status.st_mode
+        if stat.S_ISREG(mode):
+            if status.st_uid != self._owner and self._owner is not None:
                 if is_foreign_link(status, self._owner):
                     return FOREIGN_LINK
                 check_foreign(f"/proc/self/fd/{parent}/{name}", status, self._owner, READ)
-            self.found.files[path] = status.st_size
-            if status.st_mode & stat.S_IXUSR:
+            size = status.st_size
+            self.found.files[path] = size
+            if mode & stat.S_IXUSR:
                 self.found.executable.append(path)
-            if may_have_holes(status):
+            if size >= HOLES_FROM and may_have_holes(status):
                 self.found.sparse[path] = allocated(status)
-        elif stat.S_ISLNK(status.st_mode):  # the directory does not report kinds
+        elif stat.S_ISLNK(mode):  # the directory does not report kinds
             self.found.symlinks[path] = os.readlink(name, dir_fd=parent)
         else:
             return (
