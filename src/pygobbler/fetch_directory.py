@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
+from pygobbler._reading import reading_client
 
 
 def fetch_directory(
@@ -42,5 +42,5 @@ def fetch_directory(
         gobbler.errors.Missing: There is no such directory. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
+    client = reading_client(url, registry, cache=cache, force_remote=force_remote)
     return client.fetch_directory(path, overwrite=overwrite, concurrent=concurrent)

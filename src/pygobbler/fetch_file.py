@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
+from pygobbler._reading import reading_client
 
 
 def fetch_file(
@@ -38,5 +38,5 @@ def fetch_file(
         gobbler.errors.Missing: There is no such file. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
+    client = reading_client(url, registry, cache=cache, force_remote=force_remote)
     return client.fetch_file(path, overwrite=overwrite)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
+from pygobbler._reading import reading_client
 
 
 def fetch_latest(
@@ -25,6 +25,6 @@ def fetch_latest(
     Returns:
         The name; ``None`` if there is no final version, or no such asset.
     """
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     latest = client.asset(project, asset).latest()
     return None if latest is None else latest.name

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gobbler.client import Client
 from gobbler.model.records import plain
+from pygobbler._reading import reading_client
 
 
 def fetch_permissions(
@@ -47,6 +47,6 @@ def fetch_permissions(
     """
     if isinstance(asset, bool):
         force_remote, asset = asset, None
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     owner = client.project(project) if asset is None else client.asset(project, asset)
     return plain(owner.permissions())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gobbler.client import Client
 from gobbler.model.records import plain
+from pygobbler._reading import reading_client
 
 
 def fetch_summary(
@@ -49,5 +49,5 @@ def fetch_summary(
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, cache=cache, force_remote=force_remote)
+    client = reading_client(url, registry, cache=cache, force_remote=force_remote)
     return plain(client.version(project, asset, version).summary(overwrite=overwrite))

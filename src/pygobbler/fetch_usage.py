@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
+from pygobbler._reading import reading_client
 
 
 def fetch_usage(project: str, registry: str, url: str, force_remote: bool = False) -> int:
@@ -25,4 +25,4 @@ def fetch_usage(project: str, registry: str, url: str, force_remote: bool = Fals
         gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).project(project).usage()
+    return reading_client(url, registry, force_remote=force_remote).project(project).usage()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
 from gobbler.client.handle import names_of
+from pygobbler._reading import reading_client
 
 
 def list_assets(project: str, registry: str, url: str, force_remote: bool = False) -> list[str]:
@@ -26,5 +26,5 @@ def list_assets(project: str, registry: str, url: str, force_remote: bool = Fals
         gobbler.errors.Missing: There is no such project. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     return names_of(client.project(project).assets())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
+from pygobbler._reading import reading_client
 
 
 def list_files(
@@ -43,6 +43,6 @@ def list_files(
         gobbler.errors.Missing: There is no such version. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     listed = client.version(project, asset, version)
     return listed.list_files(prefix or "", internal=include_dotdot)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
 from gobbler.client.handle import names_of
+from pygobbler._reading import reading_client
 
 
 def list_projects(registry: str, url: str, force_remote: bool = False) -> list[str]:
@@ -20,7 +20,7 @@ def list_projects(registry: str, url: str, force_remote: bool = False) -> list[s
     Returns:
         The names, without the directories of the service.
     """
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     return names_of(client.projects())
 
 
@@ -44,4 +44,4 @@ def list_registry_directories(path: str, registry: str, url: str, force_remote: 
         gobbler.errors.Missing: There is no such directory. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    return Client(url, registry=registry, force_remote=force_remote).admin.directories(path)
+    return reading_client(url, registry, force_remote=force_remote).admin.directories(path)

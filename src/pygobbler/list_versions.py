@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gobbler.client import Client
 from gobbler.client.handle import names_of
+from pygobbler._reading import reading_client
 
 
 def list_versions(
@@ -30,5 +30,5 @@ def list_versions(
         gobbler.errors.Missing: There is no such asset. This is also a ``FileNotFoundError``
             when the registry is read directly, and a ``requests.HTTPError`` otherwise.
     """
-    client = Client(url, registry=registry, force_remote=force_remote)
+    client = reading_client(url, registry, force_remote=force_remote)
     return names_of(client.asset(project, asset).versions())

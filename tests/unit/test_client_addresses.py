@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gobbler.client import Client
-from gobbler.client.address import Address, deletion_target, parse, parse_as
+from gobbler.client.address import Address, deletion_target, listed_paths, parse, parse_as
 from gobbler.client.client import resolve_latest
-from gobbler.errors import Missing, Refused
+from gobbler.errors import Fault, Missing, Refused
 from gobbler.model.requests import DeletionTarget
 
 
@@ -61,3 +61,14 @@ def test_latest(tmp_path):
 def test_what_is_to_be_deleted():
     assert deletion_target(Address("p")) == DeletionTarget("p")
     assert deletion_target(Address("p", "a", "v")) == DeletionTarget("p", "a", "v")
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "..", ".", "a/../b", "a//b", "/a", "../a", "a/..", "a\0b", "/"]
+)
+@pytest.mark.parametrize("others", [[], ["a", "b/c"], ["d/"]])
+def test_one_path_that_leaves_the_directory_spoils_a_listing(bad, others):
+    for listing in ([bad, *others], [*others, bad]):
+        with pytest.raises(Fault, match="would leave the directory"):
+            listed_paths(listing)
+    assert listed_paths(others) == others

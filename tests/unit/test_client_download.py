@@ -192,3 +192,30 @@ def test_differences(tmp_path):
     assert "bytes instead of" in (file_problem(tmp_path / "f", entry_of(b""), Stop()) or "")
     other = Entry(len(DATA), "0" * 32)
     assert "MD5" in (file_problem(tmp_path / "f", other, Stop()) or "")
+
+
+def test_what_was_received_from_its_beginning_is_not_read_again(web, fetch, monkeypatch):
+    offer(web).breaks_after = [SMALL_FILE]
+
+    def read(*_):
+        raise AssertionError("it is read")
+
+    monkeypatch.setattr("gobbler.client.download.file_problem", read)
+    assert fetch() == DATA
+
+
+def test_what_an_earlier_attempt_has_left_is_read(web, fetch, tmp_path, monkeypatch):
+    offer(web).breaks_after = [SMALL_FILE] + [0] * 9
+    with pytest.raises(NoAnswer):
+        fetch()
+    read = []
+    real = file_problem
+
+    def reading(*arguments):
+        read.append(arguments)
+        return real(*arguments)
+
+    monkeypatch.setattr("gobbler.client.download.file_problem", reading)
+    offer(web)
+    assert fetch() == DATA
+    assert len(read) == 1

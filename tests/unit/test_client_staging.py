@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -17,7 +18,7 @@ from gobbler.client.errors import NotThere
 from gobbler.client.notices import LeftOut
 from gobbler.client.staging import Staged, allocate_upload_directory, staged
 from gobbler.client.staging_directory import StagingDirectory
-from gobbler.errors import Cancelled, Fault, Refused
+from gobbler.errors import Cancelled, Code, Fault, Refused
 from gobbler.model.progress import NoProgress
 
 
@@ -344,4 +345,24 @@ def test_a_directory_that_goes_away_meanwhile_is_named(source, staging, monkeypa
         stage(source, staging, progress=Removing()),
     ):
         pass
+    assert list(staging.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_full_filesystem_is_said_to_be_full(source, staging, monkeypatch, number, seconds):
+    def full(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("gobbler.client.staged_file.write_all", full)
+    clock = itertools.count(step=seconds)
+    monkeypatch.setattr(staged_tree.time, "monotonic", lambda: next(clock))
+    (source / "sub" / "deep" / "two").unlink()
+    with (
+        pytest.raises(Fault, match=re.escape(str(staging))) as caught,
+        stage(source, staging),
+    ):
+        pass
+    assert caught.value.code is Code.DISK_FULL
+    assert "gobbler staging clean" in caught.value.hint
     assert list(staging.iterdir()) == []

@@ -12,7 +12,7 @@ from gobbler.cli.amounts import below, count, describe, reason_of
 from gobbler.client import Client, Version, shown_digests
 from gobbler.client.address import parse, parse_as
 from gobbler.client.client import resolve_latest
-from gobbler.client.review import Review
+from gobbler.client.shown_versions import Review
 from gobbler.errors import Code, GobblerError, Refused, quoted
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gobbler.client.permissions import NewPermissions
     from gobbler.client.project import Project
     from gobbler.client.relations import LinkChange
-    from gobbler.client.review import Review
+    from gobbler.client.shown_versions import Review
     from gobbler.client.source import ServiceInfo
     from gobbler.client.upload import UploadPlan
     from gobbler.client.version import Version
@@ -59,7 +59,7 @@ _MODULES = {
     "PruneResult": "gobbler.client.cache.entries",
     "RepairResult": "gobbler.client.bulk.repair",
     "RequestFailed": "gobbler.client.errors",
-    "Review": "gobbler.client.review",
+    "Review": "gobbler.client.shown_versions",
     "ServiceInfo": "gobbler.client.source",
     "TooSlow": "gobbler.client.errors",
     "UploadPlan": "gobbler.client.upload",

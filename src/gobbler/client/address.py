@@ -6,16 +6,12 @@ from callers and from listings of a service are checked before anything uses the
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
 from gobbler.model.names import check_name
 from gobbler.model.requests import DeletionTarget
-
-_LEAVING = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
-"""A component that is empty, ``.`` or ``..``, or a character that ends a path."""
 
 
 def registry_path(path: str) -> str:
@@ -44,6 +40,15 @@ def listed_path(path: str) -> str:
     return path
 
 
+def listed_paths(paths: list[str]) -> list[str]:
+    """``paths``, a listing of a service; raises as :func:`listed_path` does."""
+    # A component that leaves the directory shows in all of them together, too.
+    if not is_below("/".join(paths)):
+        for path in paths:
+            listed_path(path)
+    return paths
+
+
 def listed_name(name: str) -> str:
     """``name``, an entry of a listing of one directory; raises as :func:`listed_path` does."""
     if "/" in listed_path(name):
@@ -61,7 +66,8 @@ def _not_listed(path: str, problem: str) -> Fault:
 
 def is_below(path: str) -> bool:
     """Whether the relative ``path`` is strictly below the directory that it starts from."""
-    return _LEAVING.search(path) is None
+    enclosed = f"/{path}/"
+    return not any(part in enclosed for part in ("//", "/./", "/../", "\0"))
 
 
 def digest(path: str) -> str:

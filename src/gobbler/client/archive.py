@@ -20,12 +20,12 @@ from typing import NamedTuple, Protocol
 
 from gobbler.client import errors
 from gobbler.client.address import listed_path
+from gobbler.client.arriving import ArrivingMd5
 from gobbler.client.download import FILE_MODE, SMALL_FILE
 from gobbler.client.http import Http, encoded
 from gobbler.client.response import PIECE_BYTES, Response
 from gobbler.client.transport_errors import NOT_A_SERVICE
 from gobbler.errors import Code, Fault, quoted
-from gobbler.fs.hash import Md5
 from gobbler.fs.sparse import append
 
 TAR_BLOCK = 512
@@ -252,17 +252,17 @@ def unpack(http: Http, path: str, max_size: int | None, temp: Path, sink: Sink) 
 
 
 def _write(untar: Untar, file: Path) -> str:
-    digest = Md5()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
     try:
         size = 0
-        for piece in untar.pieces():
-            digest.update(piece)
-            append(descriptor, piece, size)
-            size += len(piece)
+        with ArrivingMd5() as digest:
+            for piece in untar.pieces():
+                digest.update(piece)
+                append(descriptor, piece, size)
+                size += len(piece)
+            return digest.hexdigest()
     finally:
         os.close(descriptor)
-    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gobbler.client import errors
-from gobbler.client.expected import content_problem, file_problem, mismatch, size_problem
+from gobbler.client.arriving import ArrivingMd5
+from gobbler.client.expected import (
+    content_problem,
+    file_problem,
+    md5_problem,
+    mismatch,
+    size_problem,
+)
 from gobbler.client.http import Http, fetch_endpoint
 from gobbler.client.optional_step import optional_step
 from gobbler.client.parallel import Stop
@@ -75,12 +82,18 @@ def download(
         reserve(str(directory), entry.size - here)
     for last in (False, True):
         resumed = content.exists() and content.stat().st_size > 0
-        with content.open("ab") as file:
+        with content.open("ab") as file, ArrivingMd5() as digest:
             file.seek(0, os.SEEK_END)
             progress.advance(0, file.tell())
-            receiver = _Receiver(http, path, file, directory / "validator", entry, progress, stop)
+            receiver = _Receiver(
+                http, path, file, directory / "validator", entry, progress, stop, digest
+            )
             problem = receiver.receive()
-        if problem is None and entry is not None:
+            if problem is None and entry is not None and digest.size == entry.size == file.tell():
+                problem, is_compared = md5_problem(digest.hexdigest(), entry), True
+            else:
+                is_compared = False
+        if problem is None and entry is not None and not is_compared:
             problem = file_problem(content, entry, stop)
         if problem is None:
             break
@@ -120,7 +133,10 @@ def write_file(target: Path | str, data: bytes) -> None:
 
 
 class _Receiver:
-    """Receives one file and appends it to ``file``."""
+    """Receives one file and appends it to ``file``.
+
+    ``digest`` sees what is received, unless another attempt has left the beginning.
+    """
 
     def __init__(
         self,
@@ -131,7 +147,9 @@ class _Receiver:
         entry: Entry | None,
         progress: Progress,
         stop: Stop,
+        digest: ArrivingMd5,
     ) -> None:
+        self._digest = digest
         self._entry = entry
         self._http = http
         self._path = path
@@ -200,6 +218,8 @@ class _Receiver:
             return None
 
     def _append(self, chunk: bytes) -> None:
+        if self._entry is not None and self._digest.size == self._file.tell():
+            self._digest.update(chunk)
         if is_zeros(chunk):  # a hole takes no space
             self._file.truncate(self._file.tell() + len(chunk))
             self._file.seek(0, os.SEEK_END)
@@ -226,6 +246,7 @@ class _Receiver:
         self._progress.advance(0, -self._file.tell())
         self._file.seek(0)
         self._file.truncate()
+        self._digest.reset()
 
     def _continues(self, response: Response) -> bool:
         found = response.headers.get("Content-Range", "")

@@ -21,7 +21,7 @@ from gobbler.client.connection import Connection
 from gobbler.client.errors import NotThere, incomplete_version
 from gobbler.client.notices import StepFailed, notify_once
 from gobbler.client.parallel import ForkSafeLock
-from gobbler.client.review import ShownVersions
+from gobbler.client.shown_versions import ShownVersions
 from gobbler.errors import Code, Fault, GobblerError, Missing, Unreachable, quoted
 from gobbler.fs.fingerprint import Fingerprint
 from gobbler.fs.record_file import read_record

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from msgspec import Struct
 
 from gobbler.client import errors
-from gobbler.client.address import is_below, listed_name, listed_path
+from gobbler.client.address import is_below, listed_name, listed_paths
 from gobbler.client.errors import NotThere
 from gobbler.client.http import Http
 from gobbler.errors import Code, Fault, Missing, Refused, quoted
@@ -163,7 +163,7 @@ class RemoteSource:
     def walk(self, path: str) -> list[str]:
         """Relative paths of every file below ``path``, and of empty directories."""
         listed = self._http.get("/list", list[str], {"path": path, "recursive": "true"})
-        return [listed_path(name) for name in listed]
+        return listed_paths(listed)
 
     def read(self, path: str) -> bytes:
         """The content of the file ``path``."""

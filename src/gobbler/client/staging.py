@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from gobbler.client.errors import NotThere
 from gobbler.client.preflight import Preflight, Taken, tell_what_is_not_kept, tell_what_is_taken
 from gobbler.client.source_links import Follower
 from gobbler.client.staged_tree import StagedTree
-from gobbler.client.staging_directory import StagingDirectory
-from gobbler.errors import Code, Refused, quoted
+from gobbler.client.staging_directory import FULL_HINT, StagingDirectory
+from gobbler.errors import Code, GobblerError, Refused, quoted
+from gobbler.fs.os_errors import fault_at
 from gobbler.fs.removal import remove_tree_quietly
 from gobbler.fs.space import check_space
 from gobbler.model.progress import CancelToken, NeverCancelled, Progress
@@ -180,8 +182,21 @@ def _fill(
     check_space(staging.path, found.space(found.files), f"a copy of {quoted(directory)}")
 
     staged_copies.remember(staged_copies.new_copy(os.path.abspath(copy)))
-    with staging.made_directory(source.name) as made:
+    with staging.made_directory(source.name) as made, _raising_full(staging.path):
         StagedTree(directory, made, found, concurrent, progress, checksums).fill()
+
+
+@contextlib.contextmanager
+def _raising_full(staging: str) -> Iterator[None]:
+    """Raise a fault where the filesystem of staging, or the user's share of it, is full."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, GobblerError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        fault = fault_at(error, "make a copy in", staging)
+        fault.hint = FULL_HINT
+        raise fault from error
 
 
 def scan_for_upload(

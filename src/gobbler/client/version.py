@@ -21,7 +21,7 @@ from gobbler.rules.manifest import Difference, difference
 if TYPE_CHECKING:
     from gobbler.client.asset import Asset
     from gobbler.client.relations import Relations
-    from gobbler.client.review import Review
+    from gobbler.client.shown_versions import Review
 
 
 class Version(Handle):

@@ -393,4 +393,7 @@ def check_uploaders(uploaders: Sequence[LooseUploader], place: str) -> None:
 
 def plain(record: Struct | Manifest) -> dict[str, Any]:
     """``record`` as dicts, lists, text and numbers: for ``pygobbler`` and ``--json``."""
+    if isinstance(record, dict):  # quicker; but it would leave the tuples of other records
+        manifest: dict[str, Any] = msgspec.to_builtins(record)
+        return manifest
     return msgspec.json.decode(msgspec.json.encode(record), type=dict[str, Any])

@@ -8,12 +8,12 @@ filled or emptied is neither added nor removed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from gobbler.errors import Code, Fault, quoted
-from gobbler.model.names import file_name_problem, is_internal, name_problem
+from gobbler.model.names import MAX_NAME_BYTES, file_name_problem, is_internal, name_problem
 from gobbler.model.records import Entry, Link, Manifest, decode_manifest
 
 MAX_FILE_BYTES = 2**63 - 1
@@ -39,14 +39,57 @@ def read_manifest(data: bytes, where: str) -> Manifest:
 def manifest_problem(manifest: Manifest) -> tuple[str, str] | None:
     """The path of an entry that no service writes, and its problem; ``None`` if there is none."""
     directories = {""}
+    # Nearly all are valid, which shows at a glance on all of them together.
+    if _are_plain(manifest):
+        directories |= {path.rpartition("/")[0] for path in manifest}
+        for path in list(directories):
+            _add_above(path, directories)
+    else:
+        for path in manifest:
+            if (problem := _path_problem(path, directories)) is not None:
+                return path, problem
     for path, entry in manifest.items():
-        problem = _path_problem(path, directories) or _entry_problem(entry)
-        if problem is not None:
-            return path, problem
+        if entry.link is not None or entry.md5sum == "" or entry.size > MAX_FILE_BYTES:
+            problem = _entry_problem(entry)
+            if problem is not None:
+                return path, problem
     for path in directories & manifest.keys():
         if not manifest[path].is_directory:
             return path, "is a file with other files below it"
     return None
+
+
+def _are_plain(paths: Collection[str]) -> bool:
+    """Whether all paths are valid: printable, and no component is long or begins with a dot.
+
+    ``False``: they may be valid.
+    """
+    text = "/".join(paths)
+    return (
+        text.isprintable()
+        and not text.startswith((".", "/"))
+        and not text.endswith("/")
+        and "//" not in text
+        and "/." not in text
+        and "" not in paths
+        and (_longest(paths) <= _SHORT or _longest(text.split("/")) <= _SHORT)
+    )
+
+
+_SHORT = MAX_NAME_BYTES // 4
+"""Characters that have no more bytes than a name may have."""
+
+
+def _longest(texts: Iterable[str]) -> int:
+    return max(map(len, texts), default=0)
+
+
+def _add_above(path: str, directories: set[str]) -> None:
+    """Add the directories above ``path``, from the deepest one to the first that is there."""
+    parent = path.rpartition("/")[0]
+    while parent not in directories:
+        directories.add(parent)
+        parent = parent.rpartition("/")[0]
 
 
 def path_problem(path: str) -> str | None:
