@@ -74,7 +74,7 @@ LINKED: Tree = {
 LARGE: Tree = {**CHANGED, "large.bin": b"\1" * (9 << 20), "kept": Path("../../../archive/old.csv")}
 """Too much to be done at once: batches of files go to an executor."""
 
-MANY: Tree = {
+POOLED_TREE: Tree = {
     **PLAIN,
     "d/y.csv": b"again another",
     "d/e/new.csv": b"6",
@@ -271,9 +271,9 @@ OPERATIONS = [
     Operation(
         "reindex", "reindex_version", _of("p/a/2"), _files_by_hand, logs_again=True, mends=True
     ),
-    _upload("upload-in-pool", "p/a/4", MANY, pooled=True),
+    _upload("upload-in-pool", "p/a/4", POOLED_TREE, pooled=True),
     _upload("consume-own-in-pool", "p/a/4", PLAIN, consume=True, pooled=True),
-    _upload("consume-other-in-pool", "p/a/4", MANY, consume=True, foreign=True, pooled=True),
+    _upload("consume-other-in-pool", "p/a/4", POOLED_TREE, consume=True, foreign=True, pooled=True),
     Operation(
         "reindex-in-pool",
         "reindex_version",
