@@ -36,5 +36,5 @@ def continued_in(directory: Path, *, whitelist: Path | None = None) -> Iterator[
     with Process(staging, registry, flags=flags) as process:
         client = Service(process.url, staging, registry)
         yield client
-        assert client.incoming() == []
+        client.check_nothing_is_left_in_the_making()
         client.close()

@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,6 +250,13 @@ class Service:
                 if not _is_private(place.name) and not _is_empty_asset(place, top):
                     seen[str(place.relative_to(self.registry))] = _facts(place)
         return seen
+
+    def check_nothing_is_left_in_the_making(self) -> None:
+        """What was removed goes in the background, and jobs are answered before they clear away."""
+        deadline = time.monotonic() + 30
+        while self.incoming() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert self.incoming() == []
 
     def incoming(self) -> list[str]:
         """What is being built, or was left behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -61,6 +62,20 @@ def of(action: str, address: str = "", **fields: Any) -> Ask:
     return ask
 
 
+def repairing(record: str, action: str, address: str = "") -> Ask:
+    """``record``, a path from the asset, is made wrong, so that there is something to change."""
+
+    def ask(service: Service, asset: str) -> tuple[str, dict[str, Any]]:
+        path = service.registry / asset / record
+        path.write_text(json.dumps(dict.fromkeys(json.loads(path.read_text()), WRONG[action])))
+        return of(action, address)(service, asset)
+
+    return ask
+
+
+WRONG: dict[str, object] = {"refresh_latest": "0", "refresh_usage": 1}
+
+
 def upload(address: str) -> Ask:
     return lambda s, asset: ("upload", s.upload_of(asset + address, {"new": b"new"}))
 
@@ -83,8 +98,8 @@ ASKED: dict[str, Ask] = {
     "reject_probation": of("reject_probation", "/beta"),
     "delete_asset": of("delete_asset"),
     "delete_version": of("delete_version", "/1"),
-    "refresh_latest": of("refresh_latest"),
-    "refresh_usage": of("refresh_usage", ".."),
+    "refresh_latest": repairing("..latest", "refresh_latest"),
+    "refresh_usage": repairing("../..usage", "refresh_usage", ".."),
     "reindex_version": of("reindex_version", "/1"),
 }
 

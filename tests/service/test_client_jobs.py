@@ -144,8 +144,9 @@ def test_another_users_job_is_none_of_ones_business(service: TestService, client
     client.connection.start("health_check").wait()
     (mine, *_) = [job.job for job in client.jobs.list() if job.action == "health_check"]
     program = (
-        "import os, encodings.idna, http.client, netrc\n"
+        "import os, encodings.idna, http.client, netrc, requests\n"
         "from gobbler.client import Client\n"
+        "import gobbler.client.groups\n"
         "os.setgid(65534); os.setuid(65534)\n"
         f"client = Client({service.url!r}, staging={service.staging!r})\n"
         "assert not client.jobs.list()[1:], client.jobs.list()\n"

@@ -77,9 +77,9 @@ def test_a_registry_goes_on_elsewhere(
         client = Client(running.url, staging=second.staging, registry=second.registry)
         for address in (("p", "a", "1"), ("p", "a", "2"), ("q", "b", "1")):
             assert client.admin.validate_version(*address) is None
-        with pytest.raises(Exception, match="already exists"):
-            client.upload("p", "a", "2", fetched)
         source = tmp_path / "source"
+        with pytest.raises(Exception, match="already exists"):
+            client.upload("p", "a", "2", source)
         (source / "newer").write_text("newer")
         client.upload("p", "a", "3", source)
         entries = client.version("p", "a", "3").manifest()

@@ -54,6 +54,11 @@ REMOVALS = {
 }
 
 
+def reserves(service: Service) -> list[Path]:
+    """The reserves, which a service fills beside the first requests."""
+    return [service.world.registry / "..reserve", service.world.staging / "..requests/reserve"]
+
+
 @pytest.fixture
 def tmp_path(removed_by_us: Path) -> Path:
     """For mounts."""
@@ -75,6 +80,7 @@ def fill(request: pytest.FixtureRequest, disk: Disk) -> Callable[[], None]:
 def service(disk: Disk, tmp_path: Path) -> Iterator[Service]:
     """A service whose registry has versions 1, beta and gamma."""
     with service_on(disk, tmp_path, staging_too=True) as service:
+        wait_for(lambda: all(len([*each.glob("*")]) == 32 for each in reserves(service)))
         for version in ("1", "beta", "gamma"):
             stage(service.world, {"large": os.urandom(1 << 20), "small": version.encode()})
             payload = {**UPLOAD, "version": version, "on_probation": version != "1"}
@@ -101,7 +107,7 @@ def test_it_is_relieved(service: Service, fill: Callable[[], None]) -> None:
         answer = service.ask_in_place(staging / f"request-{action}-1", request)
         assert answer.status == 200, (action, answer)
         assert not Path(registry, *request.values()).exists()
-    for reserve in (registry / "..reserve", staging / "..requests" / "reserve"):
+    for reserve in reserves(service):
         assert len(os.listdir(reserve)) == 32
     assert "Traceback" not in service.output.read_text()
 

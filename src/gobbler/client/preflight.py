@@ -49,13 +49,16 @@ LONG_SECONDS = 0.05
 class Preflight:
     """Asks a service whether it allows an upload: before much is copied, or a scan takes long.
 
-    A small upload is refused by the service itself in the same instant. Also a
-    :class:`~gobbler.model.progress.CancelToken` of the scan. Its methods raise what
-    :func:`check_allowed` raises.
+    A small upload is refused by the service itself in the same instant, unless nobody waits for
+    its answer. Also a :class:`~gobbler.model.progress.CancelToken` of the scan. Its methods raise
+    what :func:`check_allowed` raises.
     """
 
-    def __init__(self, connection: Connection, key: VersionKey, spoof: str | None) -> None:
+    def __init__(
+        self, connection: Connection, key: VersionKey, spoof: str | None, *, is_awaited: bool
+    ) -> None:
         self._connection = connection
+        self._is_awaited = is_awaited
         self._key = key
         self._spoof = spoof
         self._has_asked = False
@@ -67,8 +70,9 @@ class Preflight:
             self._ask()
 
     def before_copy(self, scan: Scan) -> None:
-        """Ask, unless there is little to copy."""
-        if len(scan.files) > LITTLE_FILES or sum(scan.files.values()) > LITTLE_BYTES:
+        """Ask, unless there is little to copy and the answer is awaited."""
+        is_much = len(scan.files) > LITTLE_FILES or sum(scan.files.values()) > LITTLE_BYTES
+        if is_much or not self._is_awaited:
             self._ask()
 
     def _ask(self) -> None:

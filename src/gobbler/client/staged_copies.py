@@ -80,7 +80,7 @@ def has_ended_at(url: str | None) -> JobStates:
 
 def remember(copy: StagedCopy) -> None:
     """Write down ``copy``, in place of what was written down about it before."""
-    with contextlib.suppress(OSError, GobblerError):
+    with contextlib.suppress(OSError, GobblerError, UnicodeError):  # a path that is not text
         directory = _directory()
         if directory is not None:
             os.makedirs(directory, mode=0o700, exist_ok=True)

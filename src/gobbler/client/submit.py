@@ -71,9 +71,9 @@ def _submit(
     http: Http, staging: StagingDirectory, name: str, data: bytes, *, wait: bool
 ) -> dict[str, object]:
     path = os.path.join(staging.path, name)
-    with staging.entered() as directory:
-        staging.write(directory, name, data)
     try:
+        with staging.entered() as directory:
+            staging.write(directory, name, data)
         answer = http.post(f"/new/{name}" if wait else f"/new/{name}?wait=false")
     except Refused as error:
         if error.code == Code.MISSING_REQUEST and os.path.exists(path):

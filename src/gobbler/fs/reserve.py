@@ -11,16 +11,19 @@ Where the disk is full, it frees a reserve first. The reserve is filled again wh
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TypeVar
 
 from gobbler.errors import Code, GobblerError, os_error_code
 from gobbler.fs.atomic_write import DIRECTORY_MODE, remove_quietly, write_new
+from gobbler.fs.lock import try_lock
 
 T = TypeVar("T")
 
@@ -28,6 +31,11 @@ RESERVE_FILES = 32
 """Number of files: more than a removal makes, and than the directories that it grows."""
 
 BLOCK_BYTES = 4096
+
+HOLD_SECONDS = 2.0
+"""Seconds to wait for a process that fills a reserve; then it is used as it is."""
+
+_HOLD_PAUSE = 0.01
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +58,34 @@ class Reserve:
         self.directory = directory
 
     def fill(self) -> None:
-        """Make what is missing. Never fails: without space, it stays as it is."""
+        """Make what is missing, unless another process draws on the reserve.
+
+        Never fails: without space, it stays as it is.
+        """
+        with suppress(OSError):
+            os.mkdir(self.directory, DIRECTORY_MODE)
+        with self.held(seconds=0.0) as is_held:
+            if is_held:
+                self.fill_held()
+
+    @contextmanager
+    def held(self, *, seconds: float) -> Iterator[bool]:
+        """Keep other processes from filling; whether none did for ``seconds``.
+
+        What a removal frees would be gone before it can be used.
+        """
+        descriptor = None
+        with suppress(OSError):
+            descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with suppress(FileExistsError):
-                os.mkdir(self.directory, DIRECTORY_MODE)
+            yield descriptor is None or _is_locked_within(descriptor, seconds)
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def fill_held(self) -> None:
+        """Make what is missing, for the process that holds the reserve."""
+        try:
             there = set(os.listdir(self.directory))
             for number in range(RESERVE_FILES):
                 if str(number) not in there:
@@ -70,6 +102,17 @@ class Reserve:
         for name in names:
             remove_quietly(f"{self.directory}/{name}")
         return bool(names)
+
+
+def _is_locked_within(descriptor: int, seconds: float) -> bool:
+    """Lock an open directory; whether that succeeded, or locks are unknown there."""
+    deadline = time.monotonic() + seconds
+    with suppress(OSError):
+        while not try_lock(descriptor, fcntl.LOCK_EX):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_HOLD_PAUSE)
+    return True
 
 
 def _make(path: str) -> None:
@@ -99,7 +142,9 @@ def with_reserve(reserves: Sequence[Reserve], relieve: Callable[[], T]) -> T:
         if not is_full(error):
             raise
         first = error
-    with _turn:
+    with _turn, ExitStack() as held:
+        for reserve in reserves:
+            held.enter_context(reserve.held(seconds=HOLD_SECONDS))
         freed = [reserve.free() for reserve in reserves]
         if not any(freed):
             raise first
@@ -110,7 +155,7 @@ def with_reserve(reserves: Sequence[Reserve], relieve: Callable[[], T]) -> T:
         finally:
             _drawn.reset(token)
             for reserve in reserves:
-                reserve.fill()
+                reserve.fill_held()
 
 
 def is_full(error: Exception) -> bool:
