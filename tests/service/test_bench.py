@@ -59,7 +59,7 @@ def test_one_that_is_interrupted_clears_away(service: Running, tmp_path: Path) -
     while not running.stdout.readline().startswith("| case |"):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=300)
     assert "interrupted: the other cases are left out" in errors
     assert running.returncode == 130
     assert left(service, tmp_path) == []
