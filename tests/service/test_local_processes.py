@@ -140,7 +140,8 @@ class Family:
             answer = running.ask("validate_version", version(0))
             assert answer.status_code == 200
             self.all = {p for p in running.processes() if b"pool_process" in command_of(p)}
-            return len(self.all) == 3
+            # One that was just forked does not end with its mother yet; then none sleeps.
+            return len(self.all) == 3 and all(map(sleeps, self.all))
 
         wait_for("a mother with two children", look)
         self.mother = min(self.all, key=lambda process: process not in parents_of(self.all))
@@ -155,6 +156,13 @@ def command_of(process: int) -> bytes:
     with suppress(OSError):
         return Path(f"/proc/{process}/cmdline").read_bytes()
     return b""
+
+
+def sleeps(process: int) -> bool:
+    with suppress(OSError):
+        text = Path(f"/proc/{process}/stat").read_text()
+        return text.rpartition(")")[2].split()[0] == "S"
+    return False
 
 
 def parents_of(processes: set[int]) -> set[int]:
