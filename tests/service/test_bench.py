@@ -27,6 +27,8 @@ def bench(service: Running, directory: Path, *words: str) -> subprocess.Popen[st
     place = [service.url, str(service.place.staging), str(service.place.registry)]
     sides = ["--peer", *place, "--peer", *place]
     command = [sys.executable, "-m", "bench", *sides, "--directory", str(directory), *words]
+    # What a shell starts in the background ignores SIGINT, and so does all that it starts.
+    command = ["env", "--default-signal=INT", *command]
     return subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -59,7 +61,7 @@ def test_one_that_is_interrupted_clears_away(service: Running, tmp_path: Path) -
     while not running.stdout.readline().startswith("| case |"):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=300)
+    _, errors = running.communicate(timeout=60)
     assert "interrupted: the other cases are left out" in errors
     assert running.returncode == 130
     assert left(service, tmp_path) == []

@@ -96,8 +96,8 @@ def wait_until_busy(job: Job, times: int = 1) -> None:
 
 
 def inode_of_copy(place: Place) -> int:
-    for copy in (place.registry / "..incoming").glob("**/tree/d/g"):
-        with contextlib.suppress(FileNotFoundError):  # it is on its way to the next attempt
+    with contextlib.suppress(FileNotFoundError):  # it is on its way to the next attempt
+        for copy in (place.registry / "..incoming").glob("**/tree/d/g"):
             return copy.stat().st_ino
     return 0
 
