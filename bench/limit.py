@@ -28,7 +28,7 @@ class Limit:
             raise RuntimeError(f"cc can't compile it (it needs libssl-dev): {first}")
 
     def seconds(self, threads: int, words: list[str]) -> float:
-        """How long it takes with so many threads, as it measures itself; without its start."""
+        """Seconds that the program measures with ``threads`` threads, without its own start."""
         work, *paths = words
         done = subprocess.run(
             [str(self._program), work, str(threads), *paths],

@@ -100,7 +100,7 @@ class Session:
             os.sync()
 
     def reconnect(self) -> None:
-        """Connect anew: a request may have been interrupted before its answer."""
+        """Connect again: a request may have been interrupted before its answer."""
         for peer in self.peers:
             peer.connection = Connection(peer.url)
 

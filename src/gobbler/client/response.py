@@ -32,4 +32,4 @@ class Response(Protocol):
         """The whole body."""
 
     def iter_content(self, chunk_size: int) -> Iterator[bytes]:
-        """The body in pieces of at most that many bytes, unpacked if a proxy has packed it."""
+        """The body in pieces of at most ``chunk_size`` bytes, unpacked if a proxy packed it."""

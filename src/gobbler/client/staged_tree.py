@@ -135,7 +135,7 @@ class StagedTree:
         stop = Stop()
         try:
             source = os.open(f"{self._directory}/{batch.parent}", DIRECTORY)
-        except OSError:  # whoever copies file by file names the one that can't be read
+        except OSError:  # copying file by file names the one that can't be read
             for path in batch.paths:
                 self._send(path, stop)
             return

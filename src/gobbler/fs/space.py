@@ -25,7 +25,7 @@ def free_space(path: str) -> int | None:
 
 
 SHORT_SHARE = 64
-"""Space is short where less than one part in so many is free."""
+"""Space is short if less than 1/64 of the bytes, or of the inodes, is free."""
 
 AMPLE_BYTES = 16 << 30
 AMPLE_INODES = 1 << 20
