@@ -265,7 +265,7 @@ class Service:
 
 
 def _is_private(name: str) -> bool:
-    return name.startswith("..LOCK") or name == "..incoming"
+    return name.startswith("..LOCK") or name in ("..incoming", "..reserve")
 
 
 def _is_empty_asset(place: Path, project: Path) -> bool:

@@ -94,8 +94,7 @@ class Tracer:
             told = self._process.stderr.readline()
             if "attached" not in told:
                 self._process.kill()
-                self._process.wait()
-                return f"{told}{self._process.stderr.read()}"
+                return f"{told}{self._process.communicate()[1]}"
         return ""
 
     def __enter__(self) -> Tracer:
